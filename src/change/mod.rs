@@ -1,0 +1,11 @@
+//! The nouns of change data capture: positions in the log, windows, kinds of change.
+//!
+//! Everything here is a value: no I/O, no async, no engine.
+
+mod checkpoint;
+mod kind;
+mod lsn;
+
+pub use checkpoint::{Checkpoint, Commit, FlowKey};
+pub use kind::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, is_change_column};
+pub use lsn::{Lsn, LsnRange, ParseLsnError};

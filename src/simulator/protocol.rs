@@ -1,0 +1,142 @@
+//! What the wire and the database say to each other: types, rows, errors, replies.
+//!
+//! The wire turns packets into calls of a [`Session`](super::session::Session) and its [`Reply`]s into
+//! tokens; it knows nothing of SQL, and the database nothing of packets.
+
+use std::sync::Arc;
+
+use datafusion::arrow::record_batch::RecordBatch;
+
+/// Length of a character or binary type, in characters (N types), else in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Length {
+    /// A declared length: 1 to 8000 (4000 for N types).
+    Limited(u16),
+    /// `(max)`.
+    Max,
+}
+
+/// A SQL Server data type, and how its values stand in Arrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SqlType {
+    /// `Boolean`.
+    Bit,
+    /// Unsigned; `Int16`.
+    TinyInt,
+    /// `Int16`.
+    SmallInt,
+    /// `Int32`.
+    Int,
+    /// `Int64`.
+    BigInt,
+    /// `Float32`.
+    Real,
+    /// `Float64`.
+    Float,
+    /// `Decimal128(precision, scale)`.
+    Decimal {
+        /// 1 to 38.
+        precision: u8,
+        /// 0 to precision.
+        scale: u8,
+    },
+    /// `Decimal128(19, 4)`.
+    Money,
+    /// `Decimal128(10, 4)`.
+    SmallMoney,
+    /// `Date32`.
+    Date,
+    /// `Time64(Nanosecond)`, in steps of 100 ns; the scale is 0 to 7.
+    Time(u8),
+    /// Whole minutes; `Timestamp(Microsecond)`.
+    SmallDateTime,
+    /// Steps of 1/300 s, shown rounded to 0, 3 or 7 ms; `Timestamp(Microsecond)`.
+    DateTime,
+    /// `Timestamp(Microsecond)` up to scale 6, and scale 7 (its last digit is always 0 here).
+    DateTime2(u8),
+    /// `Timestamp(Microsecond, "UTC")`; the offset is not kept and goes out as +00:00.
+    DateTimeOffset(u8),
+    /// `Utf8`.
+    Char(u16),
+    /// `Utf8`.
+    VarChar(Length),
+    /// `Utf8`.
+    NChar(u16),
+    /// `Utf8`.
+    NVarChar(Length),
+    /// `Binary`.
+    Binary(u16),
+    /// `Binary`.
+    VarBinary(Length),
+    /// `Utf8`, lower case with hyphens.
+    UniqueIdentifier,
+}
+
+/// A column of a result set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name; empty for an expression without alias.
+    pub name: String,
+    /// Its type on the wire.
+    pub sql_type: SqlType,
+    /// Whether NULL may occur.
+    pub nullable: bool,
+    /// Whether it is an IDENTITY column.
+    pub identity: bool,
+}
+
+/// An ERROR or INFO token's content, with SQL Server's own numbers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Msg {number}, Level {severity}, State {state}, Line {line}: {message}")]
+pub struct ServerError {
+    /// The number in `sys.messages`, such as 208.
+    pub number: u32,
+    /// 0 to 10 informs, 11 to 16 fails the statement, 20 and above ends the connection.
+    pub severity: u8,
+    /// The state.
+    pub state: u8,
+    /// The line within the batch, from 1.
+    pub line: u32,
+    /// The text, in English.
+    pub message: String,
+}
+
+/// A parameter of a remote procedure call, as sent by the client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// The name with its `@`, or empty for a positional one.
+    pub name: String,
+    /// The declared type.
+    pub sql_type: SqlType,
+    /// The value: an array of one element of the type's Arrow form.
+    pub value: datafusion::arrow::array::ArrayRef,
+    /// Whether it is an OUTPUT parameter.
+    pub output: bool,
+}
+
+/// One step of an answer, in the order in which it goes onto the wire.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A result set begins.
+    Columns(Arc<[Column]>),
+    /// Rows of the result set that began last; the batch has its columns, in their Arrow forms.
+    Rows(RecordBatch),
+    /// A statement has ended. `rows` is the count it reports, if it reports one (NOCOUNT is on otherwise).
+    Done {
+        /// Rows returned or affected.
+        rows: Option<u64>,
+        /// Whether the statement was a SELECT.
+        select: bool,
+    },
+    /// The statement failed; `Done` does not follow.
+    Error(ServerError),
+    /// An informational message (PRINT, 5701).
+    Info(ServerError),
+    /// The session's database changed (USE).
+    Database {
+        /// The database before.
+        old: String,
+        /// The database from now on.
+        new: String,
+    },
+}
