@@ -102,7 +102,7 @@ pub struct ServerError {
 }
 
 /// A parameter of a remote procedure call, as sent by the client.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Parameter {
     /// The name with its `@`, or empty for a positional one.
     pub name: String,
