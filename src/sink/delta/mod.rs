@@ -1,1 +1,40 @@
-//! Delta tables.
+//! Delta tables: where changes are written.
+//!
+//! A [`DeltaTarget`] is a location and, when a table lies there, its loaded log. A
+//! [`DeltaTableProvider`] lets DataFusion read it and write it (`MERGE INTO`, `INSERT INTO`). A write
+//! that belongs to a flow carries a [`FlowCommit`]: rows and LSN land in the same Delta commit, so the
+//! log is the only checkpoint store.
+//!
+//! Promises, each held by a test:
+//! - One execution is at most one commit. It is a compare-and-swap on the version that was read: when
+//!   another writer was faster nothing is applied, and the error is of kind
+//!   [`SinkErrorKind::Conflict`].
+//! - A window that does not begin at the checkpoint in the log is never applied
+//!   ([`SinkErrorKind::CheckpointMoved`]).
+//! - The source of a write is executed once.
+//! - Planning writes nothing, so `EXPLAIN` does not either.
+//! - A failed write leaves no more than data files that no version of the table names; `VACUUM`
+//!   removes them.
+//!
+//! Inside a plan a [`SinkError`] travels as `DataFusionError::External`.
+
+mod checkpoint;
+mod error;
+mod history;
+mod location;
+mod outcome;
+mod provider;
+mod schema;
+mod target;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::FlowCommit;
+pub use error::{SinkError, SinkErrorKind};
+pub use history::HistoryEntry;
+pub use outcome::{CommitOutcome, RowCounts};
+pub use provider::DeltaTableProvider;
+pub use schema::TableOptions;
+pub use target::DeltaTarget;

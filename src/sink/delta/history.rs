@@ -1,0 +1,170 @@
+//! The versions of a Delta table and who made them.
+
+use std::collections::BTreeMap;
+
+use deltalake::DeltaTable;
+use deltalake::kernel::{Action, CommitInfo};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use serde_json::Value;
+
+use super::checkpoint::{FLOW_KEY, LSN_KEY, TRAN_ID_KEY};
+use super::{RowCounts, SinkError};
+use crate::change::{FlowKey, Lsn};
+
+/// How many commits back the `tran_id` of a checkpoint is looked for.
+const TRAN_ID_SEARCH: usize = 1000;
+/// How many commit files are read at once.
+const READ_AHEAD: usize = 8;
+
+/// One version of a Delta table, as its `commitInfo` tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryEntry {
+    /// The version.
+    pub version: u64,
+    /// When the commit was made, by the writer's clock, in milliseconds since 1970 in UTC.
+    pub timestamp_ms: Option<i64>,
+    /// The operation, as in `MERGE` or `WRITE`.
+    pub operation: Option<String>,
+    /// The operation's parameters, by name.
+    pub parameters: BTreeMap<String, String>,
+    /// The rows that the commit changed, as far as its metrics tell.
+    pub rows: RowCounts,
+    /// The key of the cdcql flow that made the commit.
+    pub flow: Option<String>,
+    /// The LSN that the table holds since, for that flow.
+    pub lsn: Option<Lsn>,
+    /// The `tran_id` of that LSN.
+    pub tran_id: Option<String>,
+}
+
+/// The newest `limit` versions up to the loaded one, newest first, as far as the log goes back.
+pub(super) async fn read_history(
+    location: &str,
+    table: &DeltaTable,
+    limit: usize,
+) -> Result<Vec<HistoryEntry>, SinkError> {
+    commits(location, table, limit)
+        .map_ok(|(version, info)| HistoryEntry::new(version, info.unwrap_or_default()))
+        .try_collect()
+        .await
+}
+
+/// The `tran_id` of the newest commit that recorded `lsn` for `key`; `None` if the log lost it.
+pub(super) async fn newest_tran_id(
+    location: &str,
+    table: &DeltaTable,
+    key: &FlowKey,
+    lsn: Lsn,
+) -> Result<Option<String>, SinkError> {
+    let key = key.to_string();
+    let recorded = commits(location, table, TRAN_ID_SEARCH).try_filter_map(|(_, info)| {
+        let info = info.map(|info| info.info).unwrap_or_default();
+        let is_it = text(&info, FLOW_KEY).as_deref() == Some(&key) && lsn_of(&info) == Some(lsn);
+        let found = is_it.then(|| text(&info, TRAN_ID_KEY));
+        std::future::ready(Ok(found))
+    });
+    let newest = std::pin::pin!(recorded).try_next().await?;
+    Ok(newest.flatten())
+}
+
+/// The `commitInfo` of each version, newest first; ends where the log was cleaned up.
+fn commits<'a>(
+    location: &'a str,
+    table: &'a DeltaTable,
+    limit: usize,
+) -> impl Stream<Item = Result<(u64, Option<CommitInfo>), SinkError>> + 'a {
+    let versions = table.version().map(|newest| (0..=newest).rev());
+    stream::iter(versions.into_iter().flatten().take(limit))
+        .map(move |version| read_commit(location, table, version))
+        .buffered(READ_AHEAD)
+        .try_take_while(|commit| std::future::ready(Ok(commit.is_some())))
+        .try_filter_map(|commit| std::future::ready(Ok(commit)))
+}
+
+/// `None` if the log does not have the version any more.
+async fn read_commit(
+    location: &str,
+    table: &DeltaTable,
+    version: u64,
+) -> Result<Option<(u64, Option<CommitInfo>)>, SinkError> {
+    let entry = table
+        .log_store()
+        .read_commit_entry(version)
+        .await
+        .map_err(|error| SinkError::from_delta(location, "read the log of", error))?;
+    Ok(entry.map(|bytes| (version, commit_info(&bytes))))
+}
+
+fn commit_info(entry: &[u8]) -> Option<CommitInfo> {
+    const NAME: &[u8] = b"\"commitInfo\"";
+    entry
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.windows(NAME.len()).any(|part| part == NAME))
+        .find_map(|line| match serde_json::from_slice(line) {
+            Ok(Action::CommitInfo(info)) => Some(info),
+            _ => None,
+        })
+}
+
+impl HistoryEntry {
+    fn new(version: u64, info: CommitInfo) -> Self {
+        let metrics = info.info.get("operationMetrics");
+        let count = |names: [&str; 3]| names.iter().find_map(|name| number(metrics?.get(name)?));
+        let rows = RowCounts {
+            inserted: count([
+                "num_target_rows_inserted",
+                "num_added_rows",
+                "numTargetRowsInserted",
+            ])
+            .or_else(|| number(metrics?.get("numOutputRows")?))
+            .unwrap_or_default(),
+            updated: count([
+                "num_target_rows_updated",
+                "num_updated_rows",
+                "numTargetRowsUpdated",
+            ])
+            .unwrap_or_default(),
+            deleted: count([
+                "num_target_rows_deleted",
+                "num_deleted_rows",
+                "numTargetRowsDeleted",
+            ])
+            .unwrap_or_default(),
+        };
+        let parameters = info.operation_parameters.unwrap_or_default();
+        Self {
+            version,
+            timestamp_ms: info.in_commit_timestamp.or(info.timestamp),
+            operation: info.operation,
+            parameters: parameters
+                .into_iter()
+                .map(|(name, value)| (name, plain(&value)))
+                .collect(),
+            rows,
+            flow: text(&info.info, FLOW_KEY),
+            lsn: lsn_of(&info.info),
+            tran_id: text(&info.info, TRAN_ID_KEY),
+        }
+    }
+}
+
+type Info = std::collections::HashMap<String, Value>;
+
+fn text(info: &Info, name: &str) -> Option<String> {
+    info.get(name).and_then(Value::as_str).map(str::to_string)
+}
+
+fn lsn_of(info: &Info) -> Option<Lsn> {
+    info.get(LSN_KEY)?.as_str()?.parse().ok()
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// Some writers record their metrics as text.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}

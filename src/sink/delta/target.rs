@@ -1,0 +1,227 @@
+//! A location and the Delta table that lies there, if one does.
+
+use std::collections::HashMap;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::CommitBuilder;
+use deltalake::kernel::{EagerSnapshot, StructType};
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+
+use super::checkpoint::{commit_properties, read_checkpoint};
+use super::history::read_history;
+use super::location::table_url;
+use super::schema::stored_schema;
+use super::{CommitOutcome, FlowCommit, HistoryEntry, RowCounts, SinkError, TableOptions};
+use crate::change::{Checkpoint, FlowKey};
+
+/// A location and, when a Delta table lies there, the version of it that was loaded.
+///
+/// Opening writes nothing; a location that cannot be written is found out by the first write.
+#[derive(Debug, Clone)]
+pub struct DeltaTarget {
+    location: String,
+    table: DeltaTable,
+}
+
+impl DeltaTarget {
+    /// Opens `location`, a local path or the URL of an object store, at its newest version.
+    ///
+    /// A missing table is no error, nor is a folder with files but without a Delta log.
+    pub async fn open(
+        location: &str,
+        storage_options: HashMap<String, String>,
+    ) -> Result<Self, SinkError> {
+        let failed = |error| SinkError::from_delta(location, "open", error);
+        let table = DeltaTableBuilder::from_url(table_url(location)?)
+            .map_err(failed)?
+            .with_storage_options(storage_options)
+            .build()
+            .map_err(failed)?;
+        let mut target = Self {
+            location: location.to_string(),
+            table,
+        };
+        target.refresh().await?;
+        Ok(target)
+    }
+
+    /// Loads the newest version, also when the table was created since.
+    pub async fn refresh(&mut self) -> Result<(), SinkError> {
+        let loaded = async {
+            if self.table.state.is_none() && !self.table.verify_deltatable_existence().await? {
+                return Ok(());
+            }
+            self.table.update_state().await
+        };
+        loaded
+            .await
+            .map_err(|error| SinkError::from_delta(&self.location, "read", error))
+    }
+
+    /// The location, as it was given.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// True when a table lies at the location.
+    pub fn exists(&self) -> bool {
+        self.table.state.is_some()
+    }
+
+    /// The loaded version; `None` when there is no table.
+    pub fn version(&self) -> Option<u64> {
+        self.table.version()
+    }
+
+    /// The table's columns; `None` when there is no table.
+    pub fn schema(&self) -> Option<SchemaRef> {
+        Some(self.snapshot()?.arrow_schema())
+    }
+
+    /// The columns that the table's files are grouped by; empty when there is no table.
+    pub fn partition_columns(&self) -> &[String] {
+        self.snapshot()
+            .map(|snapshot| snapshot.metadata().partition_columns())
+            .unwrap_or_default()
+    }
+
+    /// True when the loaded version has no data file, or there is no table.
+    pub fn is_empty(&self) -> bool {
+        self.snapshot()
+            .is_none_or(|snapshot| snapshot.log_data().num_files() == 0)
+    }
+
+    /// Where `key` stands, by the loaded version's log.
+    pub async fn checkpoint(&self, key: &FlowKey) -> Result<Option<Checkpoint>, SinkError> {
+        read_checkpoint(&self.location, &self.table, key).await
+    }
+
+    /// The newest `limit` versions up to the loaded one, newest first; older ones may be gone from the
+    /// log.
+    pub async fn history(&self, limit: usize) -> Result<Vec<HistoryEntry>, SinkError> {
+        read_history(&self.location, &self.table, limit).await
+    }
+
+    /// The same table at an earlier version.
+    pub async fn at_version(&self, version: u64) -> Result<Self, SinkError> {
+        let Some(newest) = self.version() else {
+            return Err(SinkError::NoSuchTable {
+                location: self.location.clone(),
+            });
+        };
+        let missing = || SinkError::NoSuchVersion {
+            location: self.location.clone(),
+            wanted: format!("version {version}"),
+            newest,
+        };
+        if version > newest {
+            return Err(missing());
+        }
+        let mut target = self.clone();
+        match target.table.load_version(version).await {
+            Ok(()) if target.version() == Some(version) => Ok(target),
+            Ok(()) => Err(missing()),
+            Err(error) => match SinkError::from_delta(&self.location, "read", error) {
+                storage @ SinkError::Storage { .. } => Err(storage),
+                // The log before a checkpoint is cleaned up after its retention.
+                _ => Err(missing()),
+            },
+        }
+    }
+
+    /// Creates the table with these columns, in one commit.
+    pub async fn create(
+        &self,
+        schema: &Schema,
+        options: &TableOptions,
+    ) -> Result<DeltaTarget, SinkError> {
+        if self.exists() {
+            return Err(SinkError::TableExists {
+                location: self.location.clone(),
+            });
+        }
+        let failed = |error| SinkError::from_delta(&self.location, "create", error);
+        let schema = stored_schema(&self.location, schema)?;
+        options.validate(&self.location, &schema)?;
+        let columns: StructType = schema
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|error| failed(DeltaTableError::from(error)))?;
+        let mut builder = CreateBuilder::new()
+            .with_log_store(self.table.log_store())
+            .with_columns(columns.fields().cloned())
+            .with_partition_columns(options.partition_columns.clone())
+            .with_save_mode(SaveMode::ErrorIfExists)
+            .with_commit_properties(commit_properties(None))
+            .with_configuration(
+                options
+                    .stored_properties()
+                    .map(|(key, value)| (key.clone(), Some(value.clone()))),
+            );
+        if let Some(comment) = &options.comment {
+            builder = builder.with_comment(comment.clone());
+        }
+        let table = builder.await.map_err(failed)?;
+        Ok(Self {
+            location: self.location.clone(),
+            table,
+        })
+    }
+
+    /// Moves the checkpoint of a flow, and nothing else, in one commit.
+    ///
+    /// The log is read again first; it must still hold `commit.expected`.
+    pub async fn commit_checkpoint(&self, commit: &FlowCommit) -> Result<CommitOutcome, SinkError> {
+        let mut target = self.clone();
+        target.refresh().await?;
+        if !target.exists() {
+            return Err(SinkError::NoSuchTable {
+                location: self.location.clone(),
+            });
+        }
+        commit.check(&target.location, &target.table).await?;
+        target.write_checkpoint(commit).await
+    }
+
+    /// The commit of [`DeltaTarget::commit_checkpoint`], on exactly the loaded version.
+    pub(super) async fn write_checkpoint(
+        &self,
+        commit: &FlowCommit,
+    ) -> Result<CommitOutcome, SinkError> {
+        if !commit.advances() {
+            return Ok(CommitOutcome::Nothing);
+        }
+        let operation = DeltaOperation::StreamingUpdate {
+            output_mode: OutputMode::Update,
+            query_id: commit.key.to_string(),
+            epoch_id: commit.upto.end_time_ms,
+        };
+        let committed = async {
+            let snapshot = self.table.snapshot()?;
+            CommitBuilder::from(commit_properties(Some(commit)))
+                .build(Some(snapshot), self.table.log_store(), operation)
+                .await
+        };
+        let committed = committed
+            .await
+            .map_err(|error| SinkError::from_delta(&self.location, "write", error))?;
+        Ok(CommitOutcome::Committed {
+            version: committed.version(),
+            created: false,
+            rows: RowCounts::default(),
+        })
+    }
+
+    /// The table, loaded or not.
+    pub(super) fn table(&self) -> &DeltaTable {
+        &self.table
+    }
+
+    /// The loaded version's state.
+    pub(super) fn snapshot(&self) -> Option<&EagerSnapshot> {
+        self.table.state.as_ref().map(|state| state.snapshot())
+    }
+}

@@ -1,0 +1,203 @@
+use super::super::{SinkErrorKind, TableOptions};
+use super::*;
+
+async fn one_row(lake: &Lake) {
+    let _ = lake
+        .apply(&[(1, Some("a"), None, "insert")], first(1))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_source_rows_for_one_target_row_are_an_error_with_the_key() {
+    let lake = Lake::new();
+    let rows = [1, 2, 3].map(|id| (id, Some("a"), None, "insert"));
+    let _ = lake.apply(&rows, first(1)).await;
+    let changes = [
+        (2, Some("b"), None, "update_postimage"),
+        (2, Some("c"), None, "update_postimage"),
+    ];
+    let source = Source::of(&changes).table();
+    let error = lake
+        .write(MIRROR, source, Some(window(1, 2)))
+        .await
+        .unwrap_err();
+    let SinkError::DuplicateMatch { key: found, .. } = sink_error(&error) else {
+        panic!("{error}");
+    };
+    assert_eq!(found.as_deref(), Some("customer_id = 2"));
+    assert!(
+        error.to_string().contains(lake.path().to_str().unwrap()),
+        "{error}"
+    );
+    assert_eq!(lake.rows().await, "1,a,\n2,a,\n3,a,");
+    assert_eq!(
+        lake.target().await.checkpoint(&key()).await.unwrap(),
+        Some(at(1))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_source_arrives_as_it_was() {
+    let lake = Lake::new();
+    for (commit, version) in [(first(1), None), (window(1, 2), Some(0))] {
+        let source = Source::of(&[(1, Some("b"), None, "insert")]).failing("the server went away");
+        let error = lake
+            .write(MIRROR, source.table(), Some(commit))
+            .await
+            .unwrap_err();
+        let DataFusionError::External(cause) = error.find_root() else {
+            panic!("{error:?}");
+        };
+        assert!(cause.is::<SourceFailed>(), "{error:?}");
+        assert_eq!(lake.target().await.version(), version);
+        one_row(&lake).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_does_not_fit_is_refused_and_nothing_applied() {
+    let lake = Lake::new();
+    one_row(&lake).await;
+    let sql = "MERGE INTO customers USING src ON customers.customer_id = src.customer_id \
+               WHEN NOT MATCHED THEN INSERT (customer_id, name) VALUES (src.name, src.city)";
+    let source = Source::of(&[(9, Some("no number"), None, "insert")]).table();
+    let error = lake.write(sql, source, None).await.unwrap_err();
+    assert_eq!(
+        sink_error(&error).kind(),
+        SinkErrorKind::InvalidRow,
+        "{error:?}"
+    );
+    assert_eq!(lake.rows().await, "1,a,");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_null_for_a_column_that_is_not_null_is_refused() {
+    let lake = Lake::new();
+    let target = lake.target().await;
+    let _ = target
+        .create(&customers(), &TableOptions::default())
+        .await
+        .unwrap();
+    let insert = "INSERT INTO customers (name) SELECT name FROM src";
+    for version in [0, 1] {
+        let source = Source::of(&[(9, Some("b"), None, "insert")]).table();
+        let error = lake.write(insert, source, None).await.unwrap_err();
+        assert!(
+            error.to_string().contains("customer_id") || version < 2,
+            "{error:?}"
+        );
+        assert_eq!(lake.target().await.version(), Some(version));
+        one_row(&lake).await;
+        break;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_location_that_cannot_be_written_is_one_error_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder").unwrap();
+    let location = file.join("customers");
+    let location = location.to_str().unwrap();
+    let target = DeltaTarget::open(location, HashMap::new()).await;
+    let error = match target {
+        Err(error) => error.to_string(),
+        Ok(target) => {
+            let provider = DeltaTableProvider::try_new(target, Some(customers()))
+                .await
+                .unwrap();
+            let source = Source::of(&[(1, Some("a"), None, "insert")]).table();
+            let error = write_to(Arc::new(provider), MIRROR, source)
+                .await
+                .unwrap_err();
+            assert_eq!(
+                sink_error(&error).kind(),
+                SinkErrorKind::Storage,
+                "{error:?}"
+            );
+            error.to_string()
+        }
+    };
+    assert!(error.contains(location), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_place_of_the_table_is_refused_when_opened() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = DeltaTarget::open(file.path().to_str().unwrap(), HashMap::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SinkErrorKind::NotADeltaTable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_log_is_no_delta_table() {
+    let lake = Lake::new();
+    let log = lake.path().join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let target = lake.target().await;
+    assert!(
+        !target.exists(),
+        "an empty log is a table that was never committed"
+    );
+    std::fs::write(log.join("00000000000000000000.json"), "{\"what\":1}").unwrap();
+    let error = DeltaTarget::open(lake.path().to_str().unwrap(), HashMap::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SinkErrorKind::NotADeltaTable, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_leftover_files_becomes_a_table() {
+    let lake = Lake::new();
+    std::fs::create_dir_all(lake.path()).unwrap();
+    std::fs::write(lake.path().join("part-0.parquet"), "left by a killed run").unwrap();
+    one_row(&lake).await;
+    assert_eq!(lake.rows().await, "1,a,");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protocol_that_cannot_be_written_is_unsupported() {
+    let lake = Lake::new();
+    let log = lake.path().join("_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    let entry = [
+        r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["rowTracking","domainMetadata"]}}"#,
+        r#"{"metaData":{"id":"5fba94ed-9794-4965-ba6e-6ee3c0d22af9","format":{"provider":"parquet","options":{}},"schemaString":"{\"type\":\"struct\",\"fields\":[{\"name\":\"customer_id\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{}},{\"name\":\"name\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}},{\"name\":\"city\",\"type\":\"string\",\"nullable\":true,\"metadata\":{}}]}","partitionColumns":[],"configuration":{},"createdTime":1}}"#,
+    ];
+    std::fs::write(log.join("00000000000000000000.json"), entry.join("\n")).unwrap();
+    let source = Source::of(&[(1, Some("a"), None, "insert")]).table();
+    let error = lake.write(MIRROR, source, None).await.unwrap_err();
+    assert_eq!(
+        sink_error(&error).kind(),
+        SinkErrorKind::Unsupported,
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_there_and_has_no_columns_is_an_error() {
+    let lake = Lake::new();
+    let error = DeltaTableProvider::try_new(lake.target().await, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SinkError::NoSuchTable { .. }), "{error}");
+    let error = lake
+        .target()
+        .await
+        .commit_checkpoint(&first(1))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SinkError::NoSuchTable { .. }), "{error}");
+    assert!(!lake.path().exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subquery_in_a_clause_is_refused_when_planned() {
+    let lake = Lake::new();
+    let sql = "MERGE INTO customers USING src ON customers.customer_id = src.customer_id \
+               WHEN MATCHED AND src.customer_id IN (SELECT max(customer_id) FROM src) THEN DELETE";
+    let source = Source::of(&[(1, Some("a"), None, "insert")]).table();
+    let error = lake.write(sql, source, None).await.unwrap_err();
+    assert!(error.to_string().contains("subquery"), "{error}");
+}

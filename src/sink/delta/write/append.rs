@@ -1,0 +1,215 @@
+//! Writing into a table without rows: the `NOT MATCHED` clauses over the source, one append commit.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, cast, col, conditional_expressions::CaseBuilder, lit,
+    when,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use deltalake::delta_datafusion::SessionFallbackPolicy;
+use deltalake::operations::write::WriteBuilder;
+use deltalake::protocol::SaveMode;
+
+use super::super::checkpoint::commit_properties;
+use super::super::{CommitOutcome, DeltaTarget, RowCounts};
+use super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET};
+use super::plan::WriteTask;
+use super::source::{SourceTable, SourceWatch};
+
+/// Column of the intermediate plan that says which clause a source row goes to.
+const CLAUSE: &str = "__cdcql_clause";
+
+/// Appends the rows that the `NOT MATCHED` clauses make of `source`.
+pub(super) async fn append_unmatched(
+    task: &WriteTask,
+    target: &DeltaTarget,
+    merge: &MergeClauses,
+    source: Arc<dyn ExecutionPlan>,
+) -> Result<CommitOutcome> {
+    let watch = Arc::new(SourceWatch::default());
+    let schema = Arc::clone(&merge.source_schema);
+    let table = SourceTable::try_new(source, schema, Arc::clone(&watch))?;
+    let rows = LogicalPlanBuilder::scan(SOURCE, provider_as_source(Arc::new(table)), None)?;
+    let rows = insert_plan(rows, merge, &task.schema)?;
+    append(task, target, rows, &watch).await
+}
+
+/// Appends the rows of `source`, whose columns are the table's in their order.
+pub(super) async fn append_rows(
+    task: &WriteTask,
+    target: &DeltaTarget,
+    source: Arc<dyn ExecutionPlan>,
+) -> Result<CommitOutcome> {
+    let watch = Arc::new(SourceWatch::default());
+    let given = source.schema();
+    let named = given.fields().iter().zip(task.schema.fields());
+    let named = named.map(|(given, column)| given.as_ref().clone().with_name(column.name()));
+    let schema = Arc::new(Schema::new(named.collect::<Vec<_>>()));
+    let table = SourceTable::try_new(source, schema, Arc::clone(&watch))?;
+    let values = task.schema.fields().iter().map(|field| {
+        let column = Expr::Column(Column::from_name(field.name()));
+        cast(column, field.data_type().clone()).alias(field.name())
+    });
+    let rows = LogicalPlanBuilder::scan(SOURCE, provider_as_source(Arc::new(table)), None)?
+        .project(values)?
+        .build()?;
+    append(task, target, rows, &watch).await
+}
+
+/// One append commit of `rows`, also when there are none: it carries the checkpoint.
+async fn append(
+    task: &WriteTask,
+    target: &DeltaTarget,
+    rows: LogicalPlan,
+    source: &SourceWatch,
+) -> Result<CommitOutcome> {
+    let written = Arc::new(SourceWatch::default());
+    let state = task.delta_state();
+    let rows = stored_rows(&state, rows, &task.schema, &written).await?;
+    let created = !target.exists();
+    let mut builder = WriteBuilder::new(target.table().log_store(), target.snapshot().cloned())
+        .with_input_plan(rows)
+        .with_session_state(Arc::new(state))
+        .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
+        .with_save_mode(SaveMode::Append)
+        .with_commit_properties(commit_properties(task.commit.as_ref()));
+    if created {
+        builder = with_options(builder, task);
+    }
+    let table = builder.await.map_err(|error| task.failure(source, error))?;
+    Ok(CommitOutcome::Committed {
+        version: table.version().unwrap_or_default(),
+        created,
+        rows: RowCounts {
+            inserted: written.rows(),
+            ..RowCounts::default()
+        },
+    })
+}
+
+fn with_options(builder: WriteBuilder, task: &WriteTask) -> WriteBuilder {
+    let properties = task.options.stored_properties();
+    let properties = properties.map(|(key, value)| (key.clone(), Some(value.clone())));
+    let builder = builder
+        .with_partition_columns(task.options.partition_columns.clone())
+        .with_configuration(properties.collect::<Vec<_>>());
+    match &task.options.comment {
+        Some(comment) => builder.with_description(comment.clone()),
+        None => builder,
+    }
+}
+
+/// `rows` under exactly the table's schema: a new table takes its nullability from the plan it is
+/// written from, and a projection of columns that are never NULL would make them NOT NULL.
+async fn stored_rows(
+    state: &SessionState,
+    rows: LogicalPlan,
+    schema: &SchemaRef,
+    written: &Arc<SourceWatch>,
+) -> Result<LogicalPlan> {
+    let rows = state.create_physical_plan(&rows).await?;
+    let rows = SourceTable::try_new(rows, Arc::clone(schema), Arc::clone(written))?;
+    LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(rows)), None)?.build()
+}
+
+/// Projects each source row to the row of the first `NOT MATCHED` clause that takes it.
+fn insert_plan(
+    source: LogicalPlanBuilder,
+    merge: &MergeClauses,
+    schema: &SchemaRef,
+) -> Result<LogicalPlan> {
+    let mut branches = Vec::new();
+    let mut inserts = Vec::new();
+    for Clause {
+        predicate, action, ..
+    } in &merge.clauses
+    {
+        if let Action::Insert(values) = action {
+            let predicate = predicate.clone().unwrap_or_else(|| lit(true));
+            branches.push((without_target(predicate, schema)?, inserts.len() as i32));
+            inserts.push(values);
+        }
+    }
+    let mut columns: Vec<Expr> = source
+        .schema()
+        .columns()
+        .into_iter()
+        .map(Expr::Column)
+        .collect();
+    columns.push(clause_of(branches)?.alias(CLAUSE));
+    let values = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let value = value_of(&inserts, field.name(), schema)?;
+            Ok(cast(value, field.data_type().clone()).alias(field.name()))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    source
+        .project(columns)?
+        .filter(col(CLAUSE).is_not_null())?
+        .project(values)?
+        .build()
+}
+
+/// The number of the first branch whose condition holds; NULL if none does.
+fn clause_of(branches: Vec<(Expr, i32)>) -> Result<Expr> {
+    let mut branches = branches.into_iter();
+    let none = lit(ScalarValue::Int32(None));
+    let Some((first, number)) = branches.next() else {
+        return Ok(none);
+    };
+    let mut case = when(first, lit(number));
+    for (condition, number) in branches {
+        case = case.when(condition, lit(number));
+    }
+    case.otherwise(none)
+}
+
+/// The value that the chosen clause gives to `column`; NULL where its column list leaves it out.
+fn value_of(inserts: &[&Vec<(String, Expr)>], column: &str, schema: &SchemaRef) -> Result<Expr> {
+    let field = schema.field_with_name(column)?;
+    let null = lit(ScalarValue::try_from(field.data_type())?);
+    let mut numbers = Vec::new();
+    let mut values = Vec::new();
+    for (number, insert) in inserts.iter().enumerate() {
+        if let Some((_, value)) = insert.iter().find(|(name, _)| name == column) {
+            numbers.push(lit(number as i32));
+            values.push(without_target(value.clone(), schema)?);
+        }
+    }
+    match (inserts.len(), values.len()) {
+        (_, 0) => Ok(null),
+        (1, 1) => values
+            .pop()
+            .ok_or_else(|| DataFusionError::Internal(column.to_string())),
+        _ => CaseBuilder::new(
+            Some(Box::new(col(CLAUSE))),
+            numbers,
+            values,
+            Some(Box::new(null)),
+        )
+        .end(),
+    }
+}
+
+/// In a row that has no match the target's columns are NULL.
+fn without_target(expr: Expr, schema: &SchemaRef) -> Result<Expr> {
+    let target = TableReference::bare(TARGET);
+    expr.transform(|expr| match expr {
+        Expr::Column(column) if column.relation.as_ref() == Some(&target) => {
+            let field = schema.field_with_name(&column.name)?;
+            let null = ScalarValue::try_from(field.data_type())?;
+            Ok(Transformed::yes(lit(null)))
+        }
+        expr => Ok(Transformed::no(expr)),
+    })
+    .map(|expr| expr.data)
+}
