@@ -1,0 +1,42 @@
+//! Messages as clients send them, and clients.
+
+/// A LOGIN7 message of TDS 7.4 by the application `test`, with the feature UTF-8.
+pub(super) fn login7(user: &str, password: &str, database: &str, packet_size: u32) -> Vec<u8> {
+    let utf16 =
+        |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    let hide = |bytes: Vec<u8>| -> Vec<u8> {
+        bytes
+            .iter()
+            .map(|byte| byte.rotate_left(4) ^ 0xa5)
+            .collect()
+    };
+    let mut head = vec![0; 94];
+    head[4..8].copy_from_slice(&0x7400_0004_u32.to_le_bytes());
+    head[8..12].copy_from_slice(&packet_size.to_le_bytes());
+    head[27] = 0x10;
+    let mut data = Vec::new();
+    let fields = [
+        (36, utf16("host")),
+        (40, utf16(user)),
+        (44, hide(utf16(password))),
+        (48, utf16("test")),
+        (52, utf16("server")),
+        (60, utf16("library")),
+        (64, Vec::new()),
+        (68, utf16(database)),
+    ];
+    for (at, text) in fields {
+        head[at..at + 2].copy_from_slice(&u16::try_from(94 + data.len()).unwrap().to_le_bytes());
+        head[at + 2..at + 4].copy_from_slice(&u16::try_from(text.len() / 2).unwrap().to_le_bytes());
+        data.extend_from_slice(&text);
+    }
+    let pointer = 94 + data.len();
+    head[56..58].copy_from_slice(&u16::try_from(pointer).unwrap().to_le_bytes());
+    head[58..60].copy_from_slice(&4_u16.to_le_bytes());
+    data.extend_from_slice(&u32::try_from(pointer + 4).unwrap().to_le_bytes());
+    data.extend_from_slice(&[0x0a, 0, 0, 0, 0, 0xff]);
+    let length = u32::try_from(head.len() + data.len()).unwrap();
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head.extend_from_slice(&data);
+    head
+}
