@@ -15,6 +15,7 @@ const INFORMS: u8 = 10;
 /// `CurCmd` of a SELECT, and of whatever changes rows: drivers tell counts from result sets by it.
 const COMMAND_SELECT: u16 = 0xc1;
 const COMMAND_CHANGE: u16 = 0xc3;
+const COMMAND_EXECUTE: u16 = 0xe0;
 
 /// The answer to one statement text, being written.
 ///
@@ -112,7 +113,13 @@ impl Answer {
         let status = self.error.and_then(|number| i32::try_from(number).ok());
         token::return_status(out, status.unwrap_or(0));
         tail(out);
-        token::done(out, Done::plain(DoneToken::Procedure, more | error));
+        token::done(
+            out,
+            Done {
+                command: COMMAND_EXECUTE,
+                ..Done::plain(DoneToken::Procedure, more | error)
+            },
+        );
     }
 
     fn hold(&mut self, rows: Option<u64>, select: bool) {

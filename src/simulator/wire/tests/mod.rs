@@ -1,4 +1,67 @@
-//! Messages as clients send them, and clients.
+//! The server over real sockets, with a database that does as it is told.
+
+mod hostile;
+mod logins;
+mod queries;
+mod raw;
+mod scripted;
+
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use crate::simulator::protocol::ServerError;
+use crate::simulator::server::{Server, ServerOptions, Tls};
+use scripted::Scripted;
+
+const USER: &str = "sa";
+const PASSWORD: &str = "Gotham-1939";
+const DATABASE: &str = "app_db";
+
+type Client = tiberius::Client<Compat<TcpStream>>;
+
+/// A server with one database, `app_db`.
+async fn server(tls: Tls) -> Server {
+    let options = ServerOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        user: USER.to_owned(),
+        password: SecretString::from(PASSWORD),
+        tls,
+    };
+    let sessions = |login: &super::LoginRequest| match login.database() {
+        "" | DATABASE => Ok(Scripted::new(DATABASE)),
+        unknown => Err(ServerError {
+            number: 4060,
+            severity: 11,
+            state: 1,
+            line: 1,
+            message: format!(
+                "Cannot open database \"{unknown}\" requested by the login. The login failed."
+            ),
+        }),
+    };
+    Server::bind(options, Arc::new(sessions)).await.unwrap()
+}
+
+/// A client's configuration for the server's own login.
+fn config(server: &Server, encryption: tiberius::EncryptionLevel) -> tiberius::Config {
+    let mut config = tiberius::Config::new();
+    config.host("127.0.0.1");
+    config.port(server.address().port());
+    config.database(DATABASE);
+    config.authentication(tiberius::AuthMethod::sql_server(USER, PASSWORD));
+    config.encryption(encryption);
+    config.trust_cert();
+    config
+}
+
+async fn connect(config: tiberius::Config) -> tiberius::Result<Client> {
+    let socket = TcpStream::connect(config.get_addr()).await?;
+    socket.set_nodelay(true)?;
+    Client::connect(config, socket.compat_write()).await
+}
 
 /// A LOGIN7 message of TDS 7.4 by the application `test`, with the feature UTF-8.
 pub(super) fn login7(user: &str, password: &str, database: &str, packet_size: u32) -> Vec<u8> {
