@@ -1,1 +1,7 @@
-fn main() {}
+//! The `cdcql` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cdcql::cli::main()
+}

@@ -140,8 +140,8 @@ impl FromStr for Lsn {
 /// The window `(after, upto]` of commit LSNs.
 ///
 /// SQL Server's own functions take inclusive bounds; [`LsnRange::inclusive_bounds`] is the one place
-/// that knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// that knows. The default is the empty window at [`Lsn::ZERO`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct LsnRange {
     after: Lsn,
     upto: Lsn,

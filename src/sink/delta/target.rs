@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::DateTime;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::CommitBuilder;
@@ -127,6 +128,30 @@ impl DeltaTarget {
             Err(error) => match SinkError::from_delta(&self.location, "read", error) {
                 storage @ SinkError::Storage { .. } => Err(storage),
                 // The log before a checkpoint is cleaned up after its retention.
+                _ => Err(missing()),
+            },
+        }
+    }
+
+    /// The same table as it was at an instant, in microseconds since 1970 in UTC: its newest version that
+    /// is not younger.
+    pub async fn at_timestamp(&self, micros: i64) -> Result<Self, SinkError> {
+        let Some(newest) = self.version() else {
+            return Err(SinkError::NoSuchTable {
+                location: self.location.clone(),
+            });
+        };
+        let missing = || SinkError::NoSuchVersion {
+            location: self.location.clone(),
+            wanted: format!("version at {micros} µs since 1970"),
+            newest,
+        };
+        let instant = DateTime::from_timestamp_micros(micros).ok_or_else(missing)?;
+        let mut target = self.clone();
+        match target.table.load_with_datetime(instant).await {
+            Ok(()) => Ok(target),
+            Err(error) => match SinkError::from_delta(&self.location, "read", error) {
+                storage @ SinkError::Storage { .. } => Err(storage),
                 _ => Err(missing()),
             },
         }

@@ -1,0 +1,93 @@
+//! How a person drives it: arguments, output, exit codes.
+
+mod args;
+#[cfg(feature = "simulator")]
+mod demo;
+#[cfg(feature = "simulator")]
+mod embedded;
+mod output;
+mod progress;
+mod query;
+mod repl;
+mod run;
+mod session;
+#[cfg(feature = "simulator")]
+mod simulate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::error::Error;
+use args::{Arguments, Command};
+
+/// Runs the command that the process's arguments name, and answers with its exit code.
+///
+/// Data goes to stdout, everything for people to stderr.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the asynchronous runtime cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let result = runtime.block_on(Box::pin(interruptible(arguments)));
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::print_error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The command, ended early by Ctrl-C; what was not committed by then never is.
+async fn interruptible(arguments: Arguments) -> Result<(), Error> {
+    if arguments.command.is_none() {
+        return repl::run(arguments).await;
+    }
+    tokio::select! {
+        result = dispatch(arguments) => result,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    }
+}
+
+async fn dispatch(arguments: Arguments) -> Result<(), Error> {
+    match arguments.command {
+        Some(Command::Run(ref run)) => run::run(run, arguments.quiet).await,
+        Some(Command::Query(ref query)) => query::run(query).await,
+        #[cfg(feature = "simulator")]
+        Some(Command::Simulate(ref simulate)) => simulate::run(simulate).await,
+        #[cfg(feature = "simulator")]
+        Some(Command::Demo) => demo::run().await,
+        None => repl::run(arguments).await,
+    }
+}
+
+/// Logs go to stderr: warnings by default, more with `-v`, errors only with `-q`, `RUST_LOG` above all.
+fn start_log(arguments: &Arguments) {
+    let default = match (arguments.quiet, arguments.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "cdcql=info,warn",
+        (false, 2) => "cdcql=debug,info",
+        (false, _) => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .finish();
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
+        eprintln!("warning: another log subscriber is already in place");
+    }
+}

@@ -1,0 +1,85 @@
+//! Printing results and errors.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+
+use crate::error::Error;
+
+/// Rows that are laid out as one table; a longer result is printed as several, so that memory stays bounded.
+const ROWS_PER_TABLE: usize = 10_000;
+
+/// Prints a result as text tables on stdout; answers with the number of rows.
+pub(super) async fn print_rows(mut rows: SendableRecordBatchStream) -> Result<usize, Error> {
+    let schema = rows.schema();
+    let mut pending: Vec<RecordBatch> = Vec::new();
+    let (mut waiting, mut total) = (0, 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        waiting += batch.num_rows();
+        total += batch.num_rows();
+        pending.push(batch);
+        if waiting >= ROWS_PER_TABLE {
+            print_table(&schema, &std::mem::take(&mut pending))?;
+            waiting = 0;
+        }
+    }
+    if waiting > 0 || total == 0 {
+        print_table(&schema, &pending)?;
+    }
+    Ok(total)
+}
+
+fn print_table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<(), Error> {
+    if schema.fields().is_empty() {
+        return Ok(());
+    }
+    let table = if batches.is_empty() {
+        pretty_format_batches(&[RecordBatch::new_empty(SchemaRef::clone(schema))])
+    } else {
+        pretty_format_batches(batches)
+    };
+    let table = table.map_err(datafusion::error::DataFusionError::from)?;
+    write_out(&format!("{table}\n"))
+}
+
+/// Writes to stdout; a reader that went away ends the output without an error.
+pub(super) fn write_out(text: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.map_err(|source| Error::Output { source }),
+    }
+}
+
+/// Prints an error, its place if it has one, and what caused it, on stderr.
+pub(super) fn print_error(error: &Error) {
+    match error {
+        Error::Invalid { .. } => eprintln!("{error}"),
+        Error::At { cause, .. } => {
+            eprintln!("{error}");
+            print_causes(cause.source());
+        }
+        _ => {
+            eprintln!("error: {error}");
+            print_causes(error.source());
+        }
+    }
+}
+
+fn print_causes(mut cause: Option<&(dyn std::error::Error + 'static)>) {
+    let mut last = String::new();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text != last {
+            eprintln!("  caused by: {text}");
+        }
+        last = text;
+        cause = error.source();
+    }
+}

@@ -1,0 +1,99 @@
+//! A session as the commands share it: an engine, and statements executed one after the other.
+
+use std::path::{Path, PathBuf};
+
+use super::output::print_rows;
+use crate::engine::{ConnectionResolver, Engine, EngineOptions};
+use crate::error::Error;
+use crate::sql::{SourceText, Statement, parse};
+
+/// An engine, and what must live as long as it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) engine: Engine,
+}
+
+impl Session {
+    /// A session that knows `embedded:` URLs if the simulator is part of the binary.
+    pub(super) fn try_new() -> Result<Self, Error> {
+        Self::with_resolver(default_resolver())
+    }
+
+    /// A session whose connection URLs `resolver` resolves.
+    pub(super) fn with_resolver(resolver: ConnectionResolver) -> Result<Self, Error> {
+        let directory = std::env::current_dir().map_err(|source| Error::File {
+            path: PathBuf::from("."),
+            source,
+        })?;
+        let engine = Engine::try_new(EngineOptions {
+            memory_limit: EngineOptions::DEFAULT_MEMORY_LIMIT,
+            directory,
+            resolver,
+        })?;
+        Ok(Self { engine })
+    }
+
+    /// Puts the connections and tables of a pipeline file in scope; its flows are not executed.
+    pub(super) async fn load(&self, file: &Path) -> Result<(), Error> {
+        let statements = parse_file(file)?;
+        self.engine.define_all(&statements, Some(file)).await
+    }
+
+    /// Executes the statements of `text` and prints their results; stops at the first error.
+    pub(super) async fn execute(&self, name: &str, text: &str, file: Option<&Path>) -> Result<(), Error> {
+        for statement in parse_text(name, text)? {
+            self.execute_statement(&statement, file).await?;
+        }
+        Ok(())
+    }
+
+    async fn execute_statement(&self, statement: &Statement, file: Option<&Path>) -> Result<(), Error> {
+        if let Some(defined) = self.engine.define(statement, file).await? {
+            eprintln!("{defined}");
+            return Ok(());
+        }
+        let frame = self.engine.query(statement).await?;
+        let stream = frame
+            .execute_stream()
+            .await
+            .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        print_rows(stream)
+            .await
+            .map_err(|error| error.restored(statement))?;
+        Ok(())
+    }
+}
+
+/// Reads and parses a file of statements.
+pub(super) fn parse_file(file: &Path) -> Result<Vec<Statement>, Error> {
+    let text = std::fs::read_to_string(file).map_err(|source| Error::File {
+        path: file.to_path_buf(),
+        source,
+    })?;
+    parse_text(&file.display().to_string(), &text)
+}
+
+fn parse_text(name: &str, text: &str) -> Result<Vec<Statement>, Error> {
+    parse(&SourceText {
+        name: name.to_string(),
+        text: text.to_string(),
+    })
+    .map_err(|diagnostics| Error::Invalid { diagnostics })
+}
+
+#[cfg(feature = "simulator")]
+fn default_resolver() -> ConnectionResolver {
+    super::embedded::resolver()
+}
+
+#[cfg(not(feature = "simulator"))]
+fn default_resolver() -> ConnectionResolver {
+    ConnectionResolver::new(|url, _| {
+        Box::pin(async move {
+            if url.starts_with("embedded:") {
+                return Err("this build has no embedded server; build with the feature 'simulator'".into());
+            }
+            Ok(url)
+        })
+    })
+}

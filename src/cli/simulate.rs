@@ -1,0 +1,32 @@
+//! `cdcql simulate SCRIPT`.
+
+use super::args::SimulateArguments;
+use super::embedded::{database_from, database_name};
+use crate::error::Error;
+use crate::simulator::{Simulator, SimulatorOptions};
+
+/// Serves the script's database until the process is interrupted.
+pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
+    let database = database_from(&arguments.script).await?;
+    let options = SimulatorOptions {
+        listen: arguments.listen,
+        password: arguments.password.clone(),
+        ..SimulatorOptions::default()
+    };
+    let mut simulator = Simulator::start(database, options).await.map_err(|error| Error::Connection {
+        name: database_name(&arguments.script),
+        source: error.into(),
+    })?;
+    eprintln!(
+        "SQL Server stand-in on {}, database {}, login {}",
+        simulator.address(),
+        simulator.database(),
+        simulator.user()
+    );
+    if arguments.password.is_none() {
+        eprintln!("password {} (made for this run)", simulator.password());
+        eprintln!("APP_DB_URL='{}'", simulator.url());
+    }
+    simulator.closed().await;
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Connections: what `CREATE CONNECTION` says, made real.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::future::BoxFuture;
+
+use crate::error::Error;
+use crate::source::sqlserver::{ConnectionConfig, Database};
+use crate::sql::{Const, CreateConnection, SecretStore};
+
+/// Why a URL could not be turned into a server's.
+pub type ResolveError = Box<dyn std::error::Error + Send + Sync>;
+
+type Resolve =
+    dyn Fn(String, PathBuf) -> BoxFuture<'static, Result<String, ResolveError>> + Send + Sync;
+
+/// Turns the URL of a connection, and the folder of the file that names it, into a `sqlserver://` URL.
+///
+/// The command line passes one that starts the embedded server for `embedded:` URLs.
+#[derive(Clone)]
+pub struct ConnectionResolver(Arc<Resolve>);
+
+impl ConnectionResolver {
+    /// A resolver that asks `resolve`.
+    pub fn new(
+        resolve: impl Fn(String, PathBuf) -> BoxFuture<'static, Result<String, ResolveError>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self(Arc::new(resolve))
+    }
+
+    async fn resolve(&self, url: String, directory: PathBuf) -> Result<String, ResolveError> {
+        (self.0)(url, directory).await
+    }
+}
+
+impl fmt::Debug for ConnectionResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionResolver")
+    }
+}
+
+/// The connections of a session by name, in lower case.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    by_name: RwLock<BTreeMap<String, Database>>,
+}
+
+impl Connections {
+    pub(super) fn insert(&self, name: &str, database: Database) {
+        self.by_name
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_lowercase(), database);
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Database> {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_lowercase())
+            .cloned()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+}
+
+/// Connects as `statement` says; `directory` is the folder that relative paths in it start from.
+pub(super) async fn connect(
+    statement: &CreateConnection,
+    directory: &Path,
+    resolver: &ConnectionResolver,
+) -> Result<Database, Error> {
+    let mut options = Vec::with_capacity(statement.options.len());
+    for option in &statement.options {
+        let mut value = value_of(&option.value, directory)?;
+        match option.name.as_str() {
+            "url" => {
+                value = resolver
+                    .resolve(value, directory.to_path_buf())
+                    .await
+                    .map_err(|source| Error::Connection {
+                        name: statement.name.value.clone(),
+                        source,
+                    })?;
+            }
+            "ca_file" => value = directory.join(value).to_string_lossy().into_owned(),
+            _ => {}
+        }
+        options.push((option.name.clone(), value));
+    }
+    let config = ConnectionConfig::from_options(&options)?;
+    Ok(Database::connect(config).await?)
+}
+
+/// The value of a constant: environment variables and secret files are read here, and nowhere else.
+pub(super) fn value_of(constant: &Const, directory: &Path) -> Result<String, Error> {
+    let environment = |name: &str| {
+        std::env::var(name).map_err(|_| Error::MissingVariable {
+            name: name.to_string(),
+        })
+    };
+    match constant {
+        Const::Literal { value, .. } => Ok(value.text().to_string()),
+        Const::Env { name, default, .. } => match default {
+            Some(default) => Ok(environment(name).unwrap_or_else(|_| default.text().to_string())),
+            None => environment(name),
+        },
+        Const::Secret { store: SecretStore::Env, name, .. } => environment(name),
+        Const::Secret { store: SecretStore::File, name, .. } => {
+            let path = directory.join(name);
+            std::fs::read_to_string(&path)
+                .map(|text| text.trim_end_matches(['\r', '\n']).to_string())
+                .map_err(|source| Error::File { path, source })
+        }
+    }
+}

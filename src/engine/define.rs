@@ -1,0 +1,297 @@
+//! Definitions: connections, schemas, tables.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::CatalogProvider;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{self, ObjectName, helpers::stmt_create_table::CreateTableBuilder};
+
+use super::catalog::ConnectionCatalog;
+use super::connect::{connect, value_of};
+use super::lake::TableDeclaration;
+use super::{Engine, LAKE, MAIN};
+use crate::error::Error;
+use crate::sink::delta::TableOptions;
+use crate::sql::{
+    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, Span, Statement,
+    StatementKind,
+};
+
+/// What a definition made, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defined(String);
+
+impl fmt::Display for Defined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Engine {
+    /// Makes all definitions of a file real, in whatever order they stand; other statements are left alone,
+    /// but for views and SET, which are definitions too.
+    pub async fn define_all(&self, statements: &[Statement], file: Option<&Path>) -> Result<(), Error> {
+        for rank in 0..=VIEWS {
+            for statement in statements {
+                if rank_of(statement) != Some(rank) {
+                    continue;
+                }
+                let defined = self.define(statement, file).await?;
+                if defined.is_none() {
+                    let _ = self.query(statement).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// True for statements that [`Engine::define_all`] makes real.
+    pub fn is_definition(statement: &Statement) -> bool {
+        rank_of(statement).is_some()
+    }
+
+    /// Makes one connection, schema or table real; `None` for any other statement.
+    pub async fn define(&self, statement: &Statement, file: Option<&Path>) -> Result<Option<Defined>, Error> {
+        let base = self.base_of(file);
+        let (result, span) = match &statement.kind {
+            StatementKind::CreateConnection(definition) => (
+                Box::pin(self.define_connection(definition, &base)).await,
+                definition.name_span,
+            ),
+            StatementKind::CreateSchema(definition) => {
+                (self.define_schema(definition, &base), definition.name_span)
+            }
+            StatementKind::CreateTable(definition) => (
+                self.define_table(statement, definition, &base).await,
+                definition.name_span,
+            ),
+            StatementKind::Merge(_) | StatementKind::Other(_) => return Ok(None),
+        };
+        result
+            .map(|text| Some(Defined(text)))
+            .map_err(|error| error.at(statement, span))
+    }
+
+    async fn define_connection(&self, definition: &CreateConnection, base: &Path) -> Result<String, Error> {
+        let name = &definition.name.value;
+        if name.eq_ignore_ascii_case(LAKE) {
+            return Err(Error::NameTaken { name: name.clone() });
+        }
+        if self.connections.find(name).is_some() {
+            if definition.if_not_exists {
+                return Ok(format!("connection {name} exists"));
+            }
+            return Err(Error::NameTaken { name: name.clone() });
+        }
+        let database = connect(definition, base, &self.options.resolver).await?;
+        let text = format!("connection {name} to database {}", database.name());
+        let catalog: Arc<dyn CatalogProvider> = Arc::new(ConnectionCatalog::new(database.clone()));
+        self.context
+            .register_catalog(normalized(&definition.name), catalog);
+        self.connections.insert(name, database);
+        Ok(text)
+    }
+
+    fn define_schema(&self, definition: &CreateSchema, base: &Path) -> Result<String, Error> {
+        let name = self.lake_name(&definition.name, 1)?.1;
+        let location = definition
+            .location
+            .as_ref()
+            .map(|location| resolve_location(location, base))
+            .transpose()?;
+        if self.lake.create_schema(&name, location) {
+            Ok(format!("schema {name}"))
+        } else if definition.if_not_exists {
+            Ok(format!("schema {name} exists"))
+        } else {
+            Err(Error::NameTaken { name })
+        }
+    }
+
+    async fn define_table(
+        &self,
+        statement: &Statement,
+        definition: &CreateTable,
+        base: &Path,
+    ) -> Result<String, Error> {
+        let (schema_name, name) = self.lake_name(&definition.name, 2)?;
+        let schema = self
+            .lake
+            .find_schema(&schema_name)
+            .ok_or_else(|| Error::UnknownSchema {
+                name: schema_name.clone(),
+            })?;
+        let location = match &definition.location {
+            Some(location) => resolve_location(location, base)?,
+            None => schema
+                .default_location(&name)
+                .ok_or_else(|| Error::NoLocation { table: name.clone() })?,
+        };
+        let columns = match &definition.columns {
+            Some(columns) => Some(self.columns_of(statement, columns).await?),
+            None => None,
+        };
+        let declaration = TableDeclaration {
+            schema: schema_name,
+            name: name.clone(),
+            location,
+            columns,
+            options: options_of(statement, definition)?,
+        };
+        if schema.declare(declaration) {
+            Ok(format!("table {name}"))
+        } else if definition.if_not_exists {
+            Ok(format!("table {name} exists"))
+        } else {
+            Err(Error::NameTaken { name })
+        }
+    }
+
+    /// Schema and name of an object of the lake, written with at most `most` parts besides the catalog.
+    fn lake_name(&self, name: &ObjectName, most: usize) -> Result<(String, String), Error> {
+        let parts: Vec<String> = name.0.iter().map(part_text).collect();
+        let within = match parts.split_first() {
+            Some((first, rest)) if parts.len() > most && first.eq_ignore_ascii_case(LAKE) => rest,
+            _ => parts.as_slice(),
+        };
+        match within {
+            [name] => Ok((MAIN.to_string(), name.clone())),
+            [schema, name] if most == 2 => Ok((schema.clone(), name.clone())),
+            _ => Err(Error::NotInLake { name: name.to_string() }),
+        }
+    }
+
+    /// Arrow's types of declared columns, by DataFusion's own mapping.
+    async fn columns_of(
+        &self,
+        statement: &Statement,
+        columns: &[ColumnDefinition],
+    ) -> Result<SchemaRef, Error> {
+        let definitions = columns
+            .iter()
+            .map(|column| ast::ColumnDef {
+                name: column.name.clone(),
+                data_type: column.data_type.clone(),
+                options: Vec::new(),
+            })
+            .collect();
+        let table = CreateTableBuilder::new(ObjectName::from(vec![ast::Ident::new("columns")]))
+            .columns(definitions)
+            .build();
+        let ast = DfStatement::Statement(Box::new(ast::Statement::CreateTable(table)));
+        let plan = self
+            .context
+            .state()
+            .statement_to_plan(ast)
+            .await
+            .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) = plan else {
+            return Err(Error::NotInLake {
+                name: statement.file().to_string(),
+            });
+        };
+        let fields: Vec<Field> = table
+            .input
+            .schema()
+            .fields()
+            .iter()
+            .zip(columns)
+            .map(|(field, column)| Field::new(column.name.value.as_str(), field.data_type().clone(), column.nullable))
+            .collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+}
+
+/// Views are made after everything that they may read.
+const VIEWS: u8 = 4;
+
+/// In which round [`Engine::define_all`] makes a statement real.
+fn rank_of(statement: &Statement) -> Option<u8> {
+    match &statement.kind {
+        StatementKind::CreateConnection(_) => Some(1),
+        StatementKind::CreateSchema(_) => Some(2),
+        StatementKind::CreateTable(_) => Some(3),
+        StatementKind::Other(ast) => match ast.as_ref() {
+            DfStatement::Statement(inner) => match inner.as_ref() {
+                ast::Statement::Set(_) => Some(0),
+                ast::Statement::CreateView { .. } => Some(VIEWS),
+                _ => None,
+            },
+            _ => None,
+        },
+        StatementKind::Merge(_) => None,
+    }
+}
+
+fn part_text(part: &ast::ObjectNamePart) -> String {
+    part.as_ident()
+        .map_or_else(|| part.to_string(), |ident| ident.value.clone())
+}
+
+/// A catalog's name as the planner looks it up: unquoted names in lower case.
+fn normalized(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// A location as an absolute path or a URL.
+fn resolve_location(location: &Const, base: &Path) -> Result<String, Error> {
+    let text = value_of(location, base)?;
+    if text.contains("://") {
+        return Ok(text);
+    }
+    let path: PathBuf = base.join(&text);
+    Ok(std::path::absolute(&path)
+        .map_err(|source| Error::File { path, source })?
+        .to_string_lossy()
+        .into_owned())
+}
+
+/// What a new table gets; a property whose value asks for what cdcql does not do yet is refused.
+fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOptions, Error> {
+    let mut properties = Vec::new();
+    for property in &definition.properties {
+        let value = property.value.text();
+        let only = match property.name.to_lowercase().as_str() {
+            "cdcql.onschemachange" => Some("fail"),
+            "cdcql.readback" => Some("false"),
+            _ => None,
+        };
+        match only {
+            Some(only) if !value.eq_ignore_ascii_case(only) => {
+                return Err(Error::invalid(unsupported_value(
+                    statement,
+                    property.span,
+                    &property.name,
+                    value,
+                    only,
+                )));
+            }
+            Some(_) => {}
+            None => properties.push((property.name.clone(), value.to_string())),
+        }
+    }
+    Ok(TableOptions {
+        partition_columns: definition
+            .partitioned_by
+            .iter()
+            .map(|column| column.value.clone())
+            .collect(),
+        comment: definition.comment.clone(),
+        properties,
+    })
+}
+
+fn unsupported_value(statement: &Statement, span: Span, name: &str, value: &str, only: &str) -> Diagnostic {
+    statement.diagnostic(
+        span,
+        format!("{name} = '{value}' is not supported yet"),
+        Some(format!("'{only}' is the one value so far; leave the property out")),
+    )
+}

@@ -1,0 +1,257 @@
+//! The catalog of Delta tables: those declared by statements, and those found below a schema's location.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::TableType;
+
+use super::MAIN;
+use super::point::{micros_of, version_of};
+use crate::error::Error;
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, TableOptions};
+use crate::sql::{RelationKind, relation_from_marker};
+
+/// What a statement says of a Delta table.
+#[derive(Debug, Clone)]
+pub struct TableDeclaration {
+    /// Its schema in the lake.
+    pub schema: String,
+    /// Its name as written.
+    pub name: String,
+    /// An absolute path or a URL.
+    pub location: String,
+    /// The columns, if the statement lists them.
+    pub columns: Option<SchemaRef>,
+    /// What a new table gets: partition columns, comment, properties.
+    pub options: TableOptions,
+}
+
+impl TableDeclaration {
+    /// Opens the table, or the place where it will be.
+    pub async fn open(&self) -> Result<DeltaTarget, Error> {
+        Ok(DeltaTarget::open(&self.location, HashMap::new()).await?)
+    }
+}
+
+/// The catalog itself.
+#[derive(Debug)]
+pub(super) struct Lake {
+    schemas: RwLock<BTreeMap<String, Arc<LakeSchema>>>,
+}
+
+impl Lake {
+    pub(super) fn new() -> Self {
+        let main = Arc::new(LakeSchema::new(MAIN.to_string(), None));
+        Self {
+            schemas: RwLock::new(BTreeMap::from([(MAIN.to_string(), main)])),
+        }
+    }
+
+    /// Adds a schema unless it is there already; answers whether it was new.
+    pub(super) fn create_schema(&self, name: &str, location: Option<String>) -> bool {
+        let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
+        let key = name.to_lowercase();
+        if schemas.contains_key(&key) {
+            return false;
+        }
+        schemas.insert(key, Arc::new(LakeSchema::new(name.to_string(), location)));
+        true
+    }
+
+    pub(super) fn find_schema(&self, name: &str) -> Option<Arc<LakeSchema>> {
+        self.schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_lowercase())
+            .map(Arc::clone)
+    }
+
+    /// What is known of a table; one that was not declared is looked for below its schema's location.
+    pub(super) fn find_table(&self, schema: &str, table: &str) -> Option<TableDeclaration> {
+        self.find_schema(schema)?.declaration(table)
+    }
+}
+
+impl CatalogProvider for Lake {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.find_schema(name)
+            .map(|schema| schema as Arc<dyn SchemaProvider>)
+    }
+}
+
+/// One schema of Delta tables and views.
+#[derive(Debug)]
+pub(super) struct LakeSchema {
+    name: String,
+    location: Option<String>,
+    tables: RwLock<BTreeMap<String, TableDeclaration>>,
+    views: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl LakeSchema {
+    fn new(name: String, location: Option<String>) -> Self {
+        Self {
+            name,
+            location,
+            tables: RwLock::default(),
+            views: RwLock::default(),
+        }
+    }
+
+    /// Adds a table unless one of its name is there; answers whether it was new.
+    pub(super) fn declare(&self, declaration: TableDeclaration) -> bool {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let key = declaration.name.to_lowercase();
+        if tables.contains_key(&key) {
+            return false;
+        }
+        tables.insert(key, declaration);
+        true
+    }
+
+    /// Where a table of this schema lies when its statement does not say.
+    pub(super) fn default_location(&self, table: &str) -> Option<String> {
+        self.location
+            .as_ref()
+            .map(|location| format!("{}/{table}", location.trim_end_matches('/')))
+    }
+
+    fn declaration(&self, table: &str) -> Option<TableDeclaration> {
+        let declared = self
+            .tables
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&table.to_lowercase())
+            .cloned();
+        declared.or_else(|| {
+            Some(TableDeclaration {
+                schema: self.name.clone(),
+                name: table.to_string(),
+                location: self.default_location(table)?,
+                columns: None,
+                options: TableOptions::default(),
+            })
+        })
+    }
+
+    fn view(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        self.views
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&name.to_lowercase())
+            .map(Arc::clone)
+    }
+
+    async fn open(&self, name: &str, kind: RelationKind) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(declaration) = self.declaration(name) else {
+            return Ok(None);
+        };
+        let target = declaration.open().await.map_err(external)?;
+        let target = match kind {
+            RelationKind::Live => target,
+            RelationKind::VersionAsOf(version) => target.at_version(version_of(&version)?).await?,
+            RelationKind::TimestampAsOf(instant) => target.at_timestamp(micros_of(&instant)?).await?,
+            RelationKind::Stream | RelationKind::Changes(_) => {
+                return Err(DataFusionError::Plan(format!(
+                    "'{name}' is a Delta table: its own change feed cannot be read yet; \
+                     CHANGES and STREAM read SQL Server tables"
+                )));
+            }
+        };
+        if target.version().is_none() && declaration.columns.is_none() {
+            let declared = self
+                .tables
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(&name.to_lowercase());
+            if !declared {
+                return Ok(None);
+            }
+            return Err(external(Error::TableNotCreated {
+                table: name.to_string(),
+                location: declaration.location,
+            }));
+        }
+        let provider = DeltaTableProvider::try_new(target, declaration.columns)
+            .await?
+            .with_options(declaration.options)?;
+        Ok(Some(Arc::new(provider)))
+    }
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        tables
+            .values()
+            .map(|table| table.name.clone())
+            .chain(views.keys().cloned())
+            .collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if let Some(view) = self.view(name) {
+            return Ok(Some(view));
+        }
+        match relation_from_marker(name) {
+            Some((table, kind)) => self.open(&table, kind).await,
+            None => self.open(name, RelationKind::Live).await,
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        if self.view(name).is_some() {
+            return Ok(Some(TableType::View));
+        }
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    /// Only views are registered this way; Delta tables are declared.
+    fn register_table(
+        &self,
+        name: String,
+        table: Arc<dyn TableProvider>,
+    ) -> Result<Option<Arc<dyn TableProvider>>> {
+        if table.table_type() != TableType::View {
+            return Err(DataFusionError::Plan(format!(
+                "'{name}': a table in the lake is a Delta table; write CREATE TABLE {name} (…) USING DELTA LOCATION '…'"
+            )));
+        }
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(views.insert(name.to_lowercase(), table))
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(views.remove(&name.to_lowercase()))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        let key = name.to_lowercase();
+        self.view(&key).is_some()
+            || self
+                .tables
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(&key)
+    }
+}

@@ -1,0 +1,28 @@
+//! The DataFusion session in which SQL Server and Delta tables are seen together.
+//!
+//! A connection is mounted as a catalog: its schemas hold live tables, the `cdc` schema the raw change
+//! tables, and `CHANGES` its change feeds. Delta tables live in the catalog [`LAKE`], whose default
+//! schema is [`MAIN`]. The parser rewrites `x CHANGES …` and `x VERSION AS OF …` into a name that only
+//! the asynchronous `SchemaProvider::table` of these catalogs understands.
+
+mod catalog;
+mod connect;
+mod define;
+mod lake;
+mod overlay;
+mod plan;
+mod point;
+mod select;
+mod session;
+
+pub use connect::{ConnectionResolver, ResolveError};
+pub use define::Defined;
+pub use lake::TableDeclaration;
+pub use overlay::Overlay;
+pub use select::select_from;
+pub use session::{Engine, EngineOptions};
+
+/// The catalog of Delta tables: the default catalog of every statement.
+pub const LAKE: &str = "lake";
+/// The schema of Delta tables that were declared without one.
+pub const MAIN: &str = "main";

@@ -1,0 +1,159 @@
+//! From a parsed statement to a plan, with every error placed in the file.
+
+use std::collections::HashMap;
+
+use datafusion::common::{ResolvedTableReference, TableReference};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::ast::{ObjectName, TableFactor};
+
+use super::select::select_from;
+use super::{Engine, LAKE, MAIN, Overlay};
+use crate::error::Error;
+use crate::sql::{MergeStatement, Statement, StatementKind, expand_stars, resolve_names, table_references};
+
+impl Engine {
+    /// Plans `kind`, which is `statement` or was made from parts of it, with `overlay` in front of the
+    /// session's tables.
+    ///
+    /// Errors point into the statement's file. Nothing is executed.
+    pub async fn plan(
+        &self,
+        statement: &Statement,
+        kind: StatementKind,
+        overlay: Overlay,
+    ) -> Result<(SessionState, LogicalPlan), Error> {
+        let mut state = self.context.state();
+        let catalogs = overlay.over(state.catalog_list());
+        state.register_catalog_list(catalogs);
+        let mut spelled = statement.clone();
+        spelled.kind = kind;
+        let columns = columns_in(&state, &spelled).await?;
+        resolve_names(&mut spelled, &|name| columns.get(name).cloned()).map_err(Error::invalid)?;
+        let ast = match spelled.kind {
+            StatementKind::Merge(merge) => merge.to_statement(),
+            StatementKind::Other(ast) => *ast,
+            _ => return Err(Error::Internal("a definition was planned as a query")),
+        };
+        let plan = state
+            .statement_to_plan(ast)
+            .await
+            .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        Ok((state, plan))
+    }
+
+    /// Plans a query, a MERGE without a STREAM, or another of DataFusion's statements, ready to be executed.
+    ///
+    /// Views are created here; everything else runs when the frame is collected.
+    pub async fn query(&self, statement: &Statement) -> Result<DataFrame, Error> {
+        let kind = match &statement.kind {
+            StatementKind::Merge(merge) => {
+                StatementKind::Merge(Box::new(self.expanded(statement, merge).await?))
+            }
+            kind => kind.clone(),
+        };
+        let (_, plan) = self.plan(statement, kind, Overlay::default()).await?;
+        self.context
+            .execute_logical_plan(plan)
+            .await
+            .map_err(|error| Error::from_datafusion(error, Some(statement)))
+    }
+
+    /// A MERGE with its stars expanded against the tables of the session.
+    async fn expanded(&self, statement: &Statement, merge: &MergeStatement) -> Result<MergeStatement, Error> {
+        let mut merge = merge.clone();
+        if merge.has_stars() {
+            let target = self.columns_of_factor(statement, &merge.ast.table).await?;
+            let source = self.columns_of_factor(statement, &merge.ast.source).await?;
+            expand_stars(&mut merge, &target, &source).map_err(Error::invalid)?;
+        }
+        Ok(merge)
+    }
+
+    async fn columns_of_factor(&self, statement: &Statement, factor: &TableFactor) -> Result<Vec<String>, Error> {
+        let query = select_from(statement, None, factor.clone())?;
+        let (_, plan) = self.plan(statement, query, Overlay::default()).await?;
+        Ok(plan
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect())
+    }
+
+    /// Executes a planned write and drops the count it answers with.
+    pub async fn execute(
+        &self,
+        state: SessionState,
+        plan: LogicalPlan,
+        statement: &Statement,
+    ) -> Result<(), Error> {
+        let context = SessionContext::new_with_state(state);
+        let run = async {
+            let frame = context.execute_logical_plan(plan).await?;
+            frame.collect().await
+        };
+        run.await
+            .map(|_| ())
+            .map_err(|error| Error::from_datafusion(error, Some(statement)))
+    }
+
+    /// The full name of a table written with one to three parts, unquoted parts in lower case.
+    pub fn resolve(&self, name: &ObjectName) -> ResolvedTableReference {
+        reference_of(&normalized_parts(name))
+    }
+}
+
+/// The columns of every table that `statement` names and that exists.
+async fn columns_in(
+    state: &SessionState,
+    statement: &Statement,
+) -> Result<HashMap<ObjectName, Vec<String>>, Error> {
+    let mut columns = HashMap::new();
+    for reference in table_references(statement) {
+        let full = reference_of(&normalized_parts(&reference.name));
+        let Ok(schema) = state.schema_for_ref(full.clone()) else {
+            continue;
+        };
+        let table = schema
+            .table(&full.table)
+            .await
+            .map_err(|error| Error::from(error).at(statement, reference.span))?;
+        if let Some(table) = table {
+            let names = table
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect();
+            columns.insert(reference.name, names);
+        }
+    }
+    Ok(columns)
+}
+
+/// The parts of a name as the planner looks them up: unquoted ones in lower case.
+fn normalized_parts(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .map(|part| match part.as_ident() {
+            Some(ident) if ident.quote_style.is_none() => ident.value.to_lowercase(),
+            Some(ident) => ident.value.clone(),
+            None => part.to_string(),
+        })
+        .collect()
+}
+
+fn reference_of(parts: &[String]) -> ResolvedTableReference {
+    let reference = match parts {
+        [] => TableReference::bare(""),
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        [catalog, schema, table, ..] => {
+            TableReference::full(catalog.as_str(), schema.as_str(), table.as_str())
+        }
+    };
+    reference.resolve(LAKE, MAIN)
+}

@@ -1,0 +1,159 @@
+//! One session: catalogs, memory, functions.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::catalog::{CatalogProvider, SchemaProvider};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::common::ResolvedTableReference;
+
+use super::connect::{ConnectionResolver, Connections};
+use super::lake::{Lake, TableDeclaration};
+use super::{LAKE, MAIN};
+use crate::error::Error;
+use crate::sink::delta::HistoryEntry;
+use crate::source::sqlserver::Database;
+
+/// How many of a query's largest memory users an out-of-memory error names.
+const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+
+/// What a session needs to know of the world.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Bytes that queries and merges may hold; what exceeds it spills to disk or fails.
+    pub memory_limit: usize,
+    /// The folder that relative paths start from where no file names them.
+    pub directory: PathBuf,
+    /// Turns a connection URL such as `embedded:app_db.sql` into one of a server.
+    pub resolver: ConnectionResolver,
+}
+
+impl EngineOptions {
+    /// The default of [`EngineOptions::memory_limit`]: 2 GiB.
+    pub const DEFAULT_MEMORY_LIMIT: usize = 2 << 30;
+}
+
+/// A session over connections and Delta tables.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) context: SessionContext,
+    pub(super) connections: Arc<Connections>,
+    pub(super) lake: Arc<Lake>,
+    pub(super) options: EngineOptions,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A session without connections or tables.
+    pub fn try_new(options: EngineOptions) -> Result<Self, Error> {
+        let pool = TrackConsumersPool::new(
+            FairSpillPool::new(options.memory_limit),
+            NAMED_CONSUMERS,
+        );
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .build_arc()?;
+        let state = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(session_config())
+            .with_runtime_env(runtime)
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let lake = Arc::new(Lake::new());
+        context.register_catalog(LAKE, Arc::clone(&lake) as Arc<dyn CatalogProvider>);
+        Ok(Self {
+            context,
+            connections: Arc::new(Connections::default()),
+            lake,
+            options,
+        })
+    }
+
+    /// The folder that relative paths start from: that of `file`, or the session's own.
+    pub(super) fn base_of(&self, file: Option<&Path>) -> PathBuf {
+        match file.and_then(Path::parent) {
+            Some(parent) if parent.is_absolute() => parent.to_path_buf(),
+            Some(parent) => self.options.directory.join(parent),
+            None => self.options.directory.clone(),
+        }
+    }
+
+    /// The connected database that `connection` mounts.
+    pub fn database(&self, connection: &str) -> Result<Database, Error> {
+        self.connections
+            .find(connection)
+            .ok_or_else(|| Error::UnknownConnection {
+                name: connection.to_string(),
+                known: self.connections.names(),
+            })
+    }
+
+    /// What is known of a Delta table; `None` for a name outside the lake or of no table.
+    pub fn declaration(&self, reference: &ResolvedTableReference) -> Option<TableDeclaration> {
+        if !reference.catalog.eq_ignore_ascii_case(LAKE) {
+            return None;
+        }
+        self.lake.find_table(&reference.schema, &reference.table)
+    }
+
+    /// The newest `limit` versions of a Delta table, newest first.
+    pub async fn history(&self, schema: &str, table: &str, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+        let declaration = self
+            .lake
+            .find_table(schema, table)
+            .ok_or_else(|| Error::NotInLake {
+                name: table.to_string(),
+            })?;
+        Ok(declaration.open().await?.history(limit).await?)
+    }
+
+    /// The names of all schemas and tables, as `catalog.schema.table`, sorted.
+    pub fn table_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for catalog_name in self.context.catalog_names() {
+            let Some(catalog) = self.context.catalog(&catalog_name) else {
+                continue;
+            };
+            for schema_name in catalog.schema_names() {
+                let tables = catalog
+                    .schema(&schema_name)
+                    .map(|schema: Arc<dyn SchemaProvider>| schema.table_names())
+                    .unwrap_or_default();
+                names.extend(
+                    tables
+                        .into_iter()
+                        .map(|table| format!("{catalog_name}.{schema_name}.{table}")),
+                );
+            }
+        }
+        names.sort();
+        names
+    }
+}
+
+/// The planner's settings.
+///
+/// Join filters are not pushed down as IN lists: deltalake's scans answer them with an error on
+/// dictionary-encoded columns, which is why its own sessions turn them off too.
+fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(LAKE, MAIN)
+        .with_information_schema(true);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    options.optimizer.hash_join_inlist_pushdown_max_size = 0;
+    options.optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+    config
+}

@@ -1,0 +1,388 @@
+//! The union of the layers' errors: what a person sees, and what they do next.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use datafusion::error::DataFusionError;
+
+use crate::change::Lsn;
+use crate::sink::delta::{SinkError, SinkErrorKind};
+use crate::source::sqlserver::{ErrorKind as SourceErrorKind, SourceError};
+use crate::sql::{Diagnostic, Span, Statement};
+
+/// Everything that can end a command.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is invalid; each diagnostic has its place and its remedy.
+    #[error("{}", join(.diagnostics))]
+    Invalid {
+        /// What is wrong, in the order of the file.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A failure that concerns a place in a file.
+    #[error("{place}")]
+    At {
+        /// The place, with the failure as its message.
+        place: Box<Diagnostic>,
+        /// The failure.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// Reading from SQL Server failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// Writing to or reading from a Delta table failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Planning or executing a statement failed inside DataFusion.
+    #[error("{}", .0.strip_backtrace())]
+    DataFusion(Box<DataFusionError>),
+    /// A connection's URL could not be resolved.
+    #[error("connection '{name}' cannot be opened")]
+    Connection {
+        /// The connection.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No connection of that name.
+    #[error("there is no connection '{name}'{}; declare it with CREATE CONNECTION", among(.known))]
+    UnknownConnection {
+        /// The name as written.
+        name: String,
+        /// The connections that exist.
+        known: Vec<String>,
+    },
+    /// An environment variable that the file asks for is not set.
+    #[error("the environment variable {name} is not set; set it, or give env('{name}', default) a default")]
+    MissingVariable {
+        /// The variable.
+        name: String,
+    },
+    /// A connection, schema or table of that name exists already.
+    #[error("'{name}' exists already; choose another name, or write IF NOT EXISTS")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A table in a schema that was not created.
+    #[error("there is no schema '{name}'; write CREATE SCHEMA {name} first")]
+    UnknownSchema {
+        /// The schema.
+        name: String,
+    },
+    /// A Delta table that has no place.
+    #[error("table '{table}' has no place; add LOCATION '…', or give its schema one")]
+    NoLocation {
+        /// The table.
+        table: String,
+    },
+    /// A name that no object of the lake can have.
+    #[error("'{name}' cannot name a Delta table or schema; write name, or schema.name")]
+    NotInLake {
+        /// The name as written.
+        name: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Output could not be written.
+    #[error("cannot write the output")]
+    Output {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A declared Delta table that no flow has written yet.
+    #[error("the Delta table '{table}' does not exist yet at {location}; run its pipeline first: cdcql run FILE")]
+    TableNotCreated {
+        /// The table.
+        table: String,
+        /// Where it will be.
+        location: String,
+    },
+    /// A first copy into a table that holds rows of unknown origin.
+    #[error(
+        "flow '{flow}': the table at {location} holds rows but no checkpoint of this flow, so cdcql cannot tell \
+         whose they are; point LOCATION at an empty place, or move the old table away"
+    )]
+    TargetNotEmpty {
+        /// The flow.
+        flow: String,
+        /// The target's location.
+        location: String,
+    },
+    /// The source is not the one that the target was copied from.
+    #[error(
+        "flow '{flow}': the history of database '{database}' was replaced: the target at {location} was copied up to \
+         {lsn}, but {reason} (a restore, or an edited script); changes may be missing, so the table must be copied \
+         again: move {location} away and run once more"
+    )]
+    HistoryReplaced {
+        /// The flow.
+        flow: String,
+        /// The target's location.
+        location: String,
+        /// The source database.
+        database: String,
+        /// The checkpoint.
+        lsn: Lsn,
+        /// What differs.
+        reason: &'static str,
+    },
+    /// The capture job has written nothing that a flow could stop at.
+    #[error(
+        "flow '{flow}': the capture job of database '{database}' wrote no commit at or past {floor} within {} s; \
+         check that SQL Server Agent runs and that the job cdc.{database}_capture is started",
+        waited.as_secs()
+    )]
+    CaptureNotRunning {
+        /// The flow.
+        flow: String,
+        /// The source database.
+        database: String,
+        /// The LSN that was waited for.
+        floor: Lsn,
+        /// How long.
+        waited: Duration,
+    },
+    /// A write ended without a commit although one was due.
+    #[error("flow '{flow}': the write to {location} ended without a commit; nothing was changed, run again")]
+    NothingCommitted {
+        /// The flow.
+        flow: String,
+        /// The target's location.
+        location: String,
+    },
+    /// The command was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// What cannot be.
+    #[error("internal error: {0}; please report it")]
+    Internal(&'static str),
+}
+
+fn join(diagnostics: &[Diagnostic]) -> String {
+    let rendered: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    rendered.join("\n\n")
+}
+
+fn among(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!(" (there is {})", names.join(", ")),
+    }
+}
+
+impl Error {
+    /// The exit code of a command that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Invalid { .. }
+            | Self::MissingVariable { .. }
+            | Self::UnknownConnection { .. }
+            | Self::NameTaken { .. }
+            | Self::UnknownSchema { .. }
+            | Self::NoLocation { .. }
+            | Self::NotInLake { .. } => 3,
+            Self::At { cause, .. } => cause.exit_code(),
+            Self::Source(error) => exit_code_of_source(error.kind()),
+            Self::Sink(error) => exit_code_of_sink(error.kind()),
+            Self::HistoryReplaced { .. } => 5,
+            Self::Interrupted => 130,
+            Self::DataFusion(error) => match error.find_root() {
+                DataFusionError::Plan(_)
+                | DataFusionError::SchemaError(..)
+                | DataFusionError::SQL(..)
+                | DataFusionError::NotImplemented(_)
+                | DataFusionError::Diagnostic(..) => 3,
+                _ => 1,
+            },
+            Self::Connection { .. }
+            | Self::File { .. }
+            | Self::Output { .. }
+            | Self::TableNotCreated { .. }
+            | Self::TargetNotEmpty { .. }
+            | Self::CaptureNotRunning { .. }
+            | Self::NothingCommitted { .. }
+            | Self::Internal(_) => 1,
+        }
+    }
+
+    /// True when another writer committed first: read the checkpoint again, then plan again.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::At { cause, .. } => cause.is_conflict(),
+            Self::Sink(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// One invalid place.
+    pub fn invalid(diagnostic: Diagnostic) -> Self {
+        Self::Invalid {
+            diagnostics: vec![diagnostic],
+        }
+    }
+
+    /// This error at a place of `statement`, unless it has a place already.
+    #[must_use]
+    pub fn at(self, statement: &Statement, span: Span) -> Self {
+        match self {
+            Self::Invalid { .. } | Self::At { .. } | Self::Interrupted => self,
+            cause => Self::At {
+                place: Box::new(statement.diagnostic(span, cause.to_string(), None)),
+                cause: Box::new(cause),
+            },
+        }
+    }
+
+    /// DataFusion's error, with our own errors taken out of it again and its place in `statement`.
+    pub fn from_datafusion(error: DataFusionError, statement: Option<&Statement>) -> Self {
+        let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+        let restored = Self::from(error);
+        match (restored, statement) {
+            (Self::DataFusion(error), Some(statement)) if is_users(&error) => {
+                let place = span.map(|span| statement.planner_span(span));
+                let text = error.strip_backtrace();
+                let span = place
+                    .filter(|span| span.line > 0)
+                    .or_else(|| named_place(statement, &error))
+                    .unwrap_or(statement.span);
+                Self::invalid(statement.diagnostic(span, message_of(&text), None))
+            }
+            (restored, Some(statement)) => restored.at(statement, statement.span),
+            (restored, None) => restored,
+        }
+    }
+
+    /// This error with our own errors taken out of DataFusion's, and a place in `statement`.
+    #[must_use]
+    pub fn restored(self, statement: &Statement) -> Self {
+        match self {
+            Self::DataFusion(error) => Self::from_datafusion(*error, Some(statement)),
+            other => other,
+        }
+    }
+}
+
+/// Our own errors travel through DataFusion as `External`; here they come back.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => Self::from_external(inner),
+            DataFusionError::Context(context, inner) => match Self::from(*inner) {
+                Self::DataFusion(inner) => {
+                    Self::DataFusion(Box::new(DataFusionError::Context(context, inner)))
+                }
+                restored => restored,
+            },
+            DataFusionError::Diagnostic(diagnostic, inner) => match Self::from(*inner) {
+                Self::DataFusion(inner) => {
+                    Self::DataFusion(Box::new(DataFusionError::Diagnostic(diagnostic, inner)))
+                }
+                restored => restored,
+            },
+            other => Self::DataFusion(Box::new(other)),
+        }
+    }
+}
+
+impl Error {
+    fn from_external(inner: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let inner = match inner.downcast::<Error>() {
+            Ok(error) => return *error,
+            Err(inner) => inner,
+        };
+        let inner = match inner.downcast::<SourceError>() {
+            Ok(error) => return Self::Source(*error),
+            Err(inner) => inner,
+        };
+        let inner = match inner.downcast::<SinkError>() {
+            Ok(error) => return Self::Sink(*error),
+            Err(inner) => inner,
+        };
+        match inner.downcast::<DataFusionError>() {
+            Ok(error) => Self::from(*error),
+            Err(inner) => Self::DataFusion(Box::new(DataFusionError::External(inner))),
+        }
+    }
+}
+
+fn exit_code_of_source(kind: SourceErrorKind) -> u8 {
+    match kind {
+        SourceErrorKind::Configuration
+        | SourceErrorKind::InvalidName
+        | SourceErrorKind::NotCaptured
+        | SourceErrorKind::Unsupported => 3,
+        SourceErrorKind::ChangesLost | SourceErrorKind::HistoryReplaced => 5,
+        SourceErrorKind::Connection
+        | SourceErrorKind::Login
+        | SourceErrorKind::Permission
+        | SourceErrorKind::Query => 1,
+    }
+}
+
+fn exit_code_of_sink(kind: SinkErrorKind) -> u8 {
+    match kind {
+        SinkErrorKind::InvalidSchema | SinkErrorKind::Unsupported => 3,
+        SinkErrorKind::DamagedCheckpoint => 5,
+        SinkErrorKind::Storage
+        | SinkErrorKind::Conflict
+        | SinkErrorKind::CheckpointMoved
+        | SinkErrorKind::DuplicateMatch
+        | SinkErrorKind::NotADeltaTable
+        | SinkErrorKind::NotFound
+        | SinkErrorKind::InvalidRow
+        | SinkErrorKind::Other => 1,
+    }
+}
+
+/// True for errors that the statement's writer can mend.
+fn is_users(error: &DataFusionError) -> bool {
+    matches!(
+        error.find_root(),
+        DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::SQL(..)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Diagnostic(..)
+    )
+}
+
+/// The place of the column that a schema error names, where the planner gave no span.
+fn named_place(statement: &Statement, error: &DataFusionError) -> Option<Span> {
+    match error.find_root() {
+        DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
+            datafusion::common::SchemaError::FieldNotFound { field, .. } => {
+                statement.find(&field.flat_name()).or_else(|| statement.find(field.name()))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// DataFusion's text without its own prefixes, beginning in lower case where it is a sentence.
+fn message_of(text: &str) -> String {
+    const PREFIXES: [&str; 4] = [
+        "Error during planning: ",
+        "Schema error: ",
+        "This feature is not implemented: ",
+        "SQL error: ",
+    ];
+    let mut rest = text;
+    while let Some(shorter) = PREFIXES.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
+        rest = shorter;
+    }
+    rest.trim_end_matches('.').to_string()
+}

@@ -1,0 +1,257 @@
+//! Statements to flows: names, schemas and types are checked here, and nothing is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::common::ResolvedTableReference;
+use datafusion::sql::sqlparser::ast::ObjectName;
+
+use super::flow::Flow;
+use super::schema::{check_star, inserted_row, names, source_query, without_change_columns};
+use crate::change::FlowKey;
+use crate::engine::{Engine, Overlay, TableDeclaration};
+use crate::error::Error;
+use crate::sink::delta::DeltaTableProvider;
+use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, expand_stars};
+
+/// The flows of a file, bound to their sources and targets.
+#[derive(Debug)]
+pub struct Pipeline {
+    engine: Engine,
+    flows: Vec<Flow>,
+}
+
+impl Pipeline {
+    /// Makes the definitions of `statements` real in `engine` and binds every flow.
+    ///
+    /// `file` is the file they stand in; relative paths start from its folder. Every flow is planned once
+    /// over an empty window, so that errors of names and types come before anything is read or written;
+    /// those of all flows are reported together.
+    pub async fn bind(
+        engine: Engine,
+        statements: Vec<Statement>,
+        file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        refuse_others(&statements)?;
+        engine.define_all(&statements, file).await?;
+        let mut flows: Vec<Flow> = Vec::new();
+        let mut diagnostics = Vec::new();
+        for statement in statements {
+            let StatementKind::Merge(merge) = &statement.kind else {
+                continue;
+            };
+            let merge = (**merge).clone();
+            match Box::pin(bind_flow(&engine, &statement, merge, &flows)).await {
+                Ok(flow) => flows.push(flow),
+                Err(Error::Invalid { diagnostics: found }) => diagnostics.extend(found),
+                Err(error) => return Err(error),
+            }
+        }
+        if diagnostics.is_empty() {
+            Ok(Self { engine, flows })
+        } else {
+            Err(Error::Invalid { diagnostics })
+        }
+    }
+
+    /// The flows, in the order of the file.
+    pub fn flows(&self) -> &[Flow] {
+        &self.flows
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Refuses statements that a run would have to ignore.
+fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
+    let diagnostics: Vec<_> = statements
+        .iter()
+        .filter(|statement| {
+            matches!(statement.kind, StatementKind::Other(_)) && !Engine::is_definition(statement)
+        })
+        .map(|statement| {
+            statement.diagnostic(
+                statement.span,
+                "a run executes flows, and this statement is none",
+                Some("move it to `cdcql query`, or write MERGE INTO … USING STREAM …".to_string()),
+            )
+        })
+        .collect();
+    if diagnostics.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid { diagnostics })
+    }
+}
+
+async fn bind_flow(
+    engine: &Engine,
+    statement: &Statement,
+    mut merge: MergeStatement,
+    earlier: &[Flow],
+) -> Result<Flow, Error> {
+    let stream = stream_of(statement, &merge)?;
+    let (target, declaration) = target_of(engine, statement, &merge)?;
+    if earlier.iter().any(|flow| flow.target == target) {
+        let message = format!("a second flow writes '{}'", declaration.name);
+        return Err(refuse(
+            statement,
+            &merge,
+            message,
+            "one target has one flow; give this one a table of its own",
+        ));
+    }
+    let parts = parts_of(&stream.name);
+    let [connection, schema, table] = parts.as_slice() else {
+        return Err(Error::invalid(statement.diagnostic(
+            stream.span,
+            format!("'{}' does not name a connection", stream.name),
+            Some("write STREAM connection.schema.table CHANGES".to_string()),
+        )));
+    };
+    let database = engine
+        .database(connection)
+        .map_err(|error| error.at(statement, stream.span))?;
+    let table = database
+        .captured_table(schema, table)
+        .await
+        .map_err(|error| Error::from(error).at(statement, stream.span))?;
+    let feed = database
+        .net_changes(&table, crate::change::LsnRange::default())
+        .await
+        .map_err(|error| Error::from(error).at(statement, stream.span))?;
+    let marker = engine.resolve(&stream.marker);
+    let overlay = Overlay::default().with(&marker, empty(feed.schema()));
+    let target_schema = Box::pin(settle_schema(engine, statement, &mut merge, &declaration, &overlay)).await?;
+    let flow = Flow {
+        name: declaration.name.clone(),
+        key: FlowKey {
+            flow: declaration.name.clone(),
+            database: database.name().to_string(),
+            schema: table.schema_name().to_string(),
+            table: table.table_name().to_string(),
+        },
+        statement: statement.clone(),
+        merge,
+        connection: connection.to_lowercase(),
+        database,
+        table,
+        stream: marker,
+        target,
+        declaration,
+        target_schema,
+    };
+    Box::pin(rehearse(engine, &flow, overlay)).await?;
+    Ok(flow)
+}
+
+/// The flow's one STREAM.
+fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
+    if merge.schema_evolution {
+        return Err(refuse(
+            statement,
+            merge,
+            "MERGE WITH SCHEMA EVOLUTION is not supported yet".to_string(),
+            "leave WITH SCHEMA EVOLUTION out",
+        ));
+    }
+    merge.stream.clone().ok_or_else(|| {
+        refuse(
+            statement,
+            merge,
+            "this MERGE reads no STREAM, so it has no window to run over".to_string(),
+            "write USING STREAM connection.schema.table CHANGES, or execute it with `cdcql query`",
+        )
+    })
+}
+
+fn target_of(
+    engine: &Engine,
+    statement: &Statement,
+    merge: &MergeStatement,
+) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
+    let reference = engine.resolve(&merge.target);
+    let Some(declaration) = engine.declaration(&reference) else {
+        return Err(refuse(
+            statement,
+            merge,
+            format!("there is no Delta table '{}'", merge.target),
+            "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
+        ));
+    };
+    Ok((reference, declaration))
+}
+
+fn refuse(statement: &Statement, merge: &MergeStatement, message: String, help: &str) -> Error {
+    Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
+}
+
+/// Expands the stars of `merge` and answers with the target's schema: what it has, what was declared, or
+/// what the flow inserts.
+async fn settle_schema(
+    engine: &Engine,
+    statement: &Statement,
+    merge: &mut MergeStatement,
+    declaration: &TableDeclaration,
+    overlay: &Overlay,
+) -> Result<SchemaRef, Error> {
+    let located = |error: Error| error.at(statement, merge.target_span);
+    let existing = declaration.open().await.map_err(located)?.schema();
+    let known = existing.or_else(|| declaration.columns.clone());
+    let (_, plan) = engine
+        .plan(statement, source_query(statement, merge)?, overlay.clone())
+        .await?;
+    let source = Arc::new(plan.schema().as_arrow().clone());
+    let written = without_change_columns(&source);
+    if merge.has_stars() {
+        if let Some(target) = &known {
+            check_star(statement, merge, &written, target, declaration.columns.is_some())?;
+        }
+        let target = known.as_ref().unwrap_or(&written);
+        expand_stars(merge, &names(target), &names(&source)).map_err(Error::invalid)?;
+    }
+    match known {
+        Some(schema) => Ok(schema),
+        None => {
+            let (_, plan) = engine
+                .plan(statement, inserted_row(statement, merge)?, overlay.clone())
+                .await?;
+            Ok(without_change_columns(plan.schema().as_arrow()))
+        }
+    }
+}
+
+/// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
+async fn rehearse(engine: &Engine, flow: &Flow, overlay: Overlay) -> Result<(), Error> {
+    let target = flow.declaration.open().await?;
+    let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
+        .await
+        .and_then(|provider| provider.with_options(flow.declaration.options.clone()))
+        .map_err(|error| Error::from(error).at(&flow.statement, flow.merge.target_span))?;
+    let overlay = overlay.with(&flow.target, Arc::new(provider));
+    let (state, plan) = engine.plan(&flow.statement, flow.kind(), overlay).await?;
+    state
+        .create_physical_plan(&plan)
+        .await
+        .map(|_| ())
+        .map_err(|error| Error::from_datafusion(error, Some(&flow.statement)))
+}
+
+fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
+    Arc::new(EmptyTable::new(schema))
+}
+
+fn parts_of(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .map(|part| {
+            part.as_ident()
+                .map_or_else(|| part.to_string(), |ident| ident.value.clone())
+        })
+        .collect()
+}

@@ -1,0 +1,49 @@
+//! A flow: one MERGE over one stream, bound to its source and its target.
+
+use datafusion::common::ResolvedTableReference;
+
+use crate::change::FlowKey;
+use crate::engine::TableDeclaration;
+use crate::source::sqlserver::{CapturedTable, Database};
+use crate::sql::{MergeStatement, Statement, StatementKind};
+use datafusion::arrow::datatypes::SchemaRef;
+
+/// A flow, bound and checked; [`super::Pipeline::run`] executes it over a window.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its name: the target's, as written.
+    pub(super) name: String,
+    /// The statement it was written as.
+    pub(super) statement: Statement,
+    /// That statement's MERGE with every star expanded.
+    pub(super) merge: MergeStatement,
+    /// The connection's name.
+    pub(super) connection: String,
+    pub(super) database: Database,
+    pub(super) table: CapturedTable,
+    /// The name under which the statement's text finds the stream.
+    pub(super) stream: ResolvedTableReference,
+    /// The name under which it finds the target.
+    pub(super) target: ResolvedTableReference,
+    pub(super) declaration: TableDeclaration,
+    /// The schema that a target gets which does not exist yet.
+    pub(super) target_schema: SchemaRef,
+    pub(super) key: FlowKey,
+}
+
+impl Flow {
+    /// The flow's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The flow's identity in its target's log.
+    pub fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    /// The statement to plan.
+    pub(super) fn kind(&self) -> StatementKind {
+        StatementKind::Merge(Box::new(self.merge.clone()))
+    }
+}

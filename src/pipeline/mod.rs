@@ -1,0 +1,16 @@
+//! A file as flows, and the one loop that runs them.
+//!
+//! [`Pipeline::bind`] makes definitions real and checks every flow against the schemas it reads and
+//! writes; [`Pipeline::run`] executes each flow once over its window. One window is one execution of the
+//! flow's SQL and one Delta commit, which carries the window's end.
+
+mod bind;
+mod event;
+mod flow;
+mod run;
+mod schema;
+mod window;
+
+pub use bind::Pipeline;
+pub use event::{Event, FlowReport, FlowResult, Reporter};
+pub use flow::Flow;
