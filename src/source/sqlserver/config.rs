@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use url::Url;
 
+use super::connect_error::ConnectError;
 use super::error::SourceError;
 use super::ident::nearest;
 
@@ -102,7 +103,7 @@ impl ConnectionConfig {
     pub fn from_url(url: &str) -> Result<Self, SourceError> {
         let mut draft = Draft::default();
         draft.read_url(url)?;
-        draft.finish()
+        Ok(draft.finish()?)
     }
 
     /// Reads the options of `CREATE CONNECTION`; names match without regard to case.
@@ -118,7 +119,7 @@ impl ConnectionConfig {
                 name => draft.set(name, value)?,
             }
         }
-        draft.finish()
+        Ok(draft.finish()?)
     }
 
     /// The host name or address.
@@ -178,15 +179,15 @@ struct Draft {
 }
 
 impl Draft {
-    fn set(&mut self, name: &str, value: &str) -> Result<(), SourceError> {
+    fn set(&mut self, name: &str, value: &str) -> Result<(), ConnectError> {
         if name == "url" || !OPTIONS.contains(&name) {
-            return Err(SourceError::UnknownOption {
+            return Err(ConnectError::UnknownOption {
                 name: name.to_string(),
                 suggestion: nearest(name, OPTIONS),
             });
         }
         if self.values.iter().any(|(known, _)| known == name) {
-            return Err(SourceError::InvalidOption {
+            return Err(ConnectError::InvalidOption {
                 name: name.to_string(),
                 reason: "is given twice; keep one of them (the url counts too)".to_string(),
             });
@@ -196,8 +197,8 @@ impl Draft {
         Ok(())
     }
 
-    fn read_url(&mut self, text: &str) -> Result<(), SourceError> {
-        let invalid = |reason: String| SourceError::InvalidUrl { reason };
+    fn read_url(&mut self, text: &str) -> Result<(), ConnectError> {
+        let invalid = |reason: String| ConnectError::InvalidUrl { reason };
         let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
         if url.scheme() != "sqlserver" {
             return Err(invalid("it does not begin with sqlserver://".to_string()));
@@ -249,10 +250,10 @@ impl Draft {
             .map(|value| value.expose_secret().to_string())
     }
 
-    fn required(&mut self, name: &'static str) -> Result<String, SourceError> {
+    fn required(&mut self, name: &'static str) -> Result<String, ConnectError> {
         self.text(name)
             .filter(|value| !value.is_empty())
-            .ok_or(SourceError::MissingOption { name })
+            .ok_or(ConnectError::MissingOption { name })
     }
 
     fn parsed<T>(
@@ -260,20 +261,20 @@ impl Draft {
         name: &str,
         default: T,
         parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, SourceError> {
+    ) -> Result<T, ConnectError> {
         match self.text(name) {
             None => Ok(default),
-            Some(text) => parse(text.trim()).map_err(|reason| SourceError::InvalidOption {
+            Some(text) => parse(text.trim()).map_err(|reason| ConnectError::InvalidOption {
                 name: name.to_string(),
                 reason,
             }),
         }
     }
 
-    fn finish(mut self) -> Result<ConnectionConfig, SourceError> {
+    fn finish(mut self) -> Result<ConnectionConfig, ConnectError> {
         let host = self.required("host")?;
         if host.contains(['\\', ',', '/']) {
-            return Err(SourceError::InvalidOption {
+            return Err(ConnectError::InvalidOption {
                 name: "host".to_string(),
                 reason:
                     "is not a plain host name; write a named instance as its host and its TCP port"
@@ -287,7 +288,7 @@ impl Draft {
             user: self.required("user")?,
             password: self
                 .take("password")
-                .ok_or(SourceError::MissingOption { name: "password" })?,
+                .ok_or(ConnectError::MissingOption { name: "password" })?,
             encrypt: self.parsed("encrypt", Encrypt::Required, str::parse)?,
             trust_server_certificate: self.parsed("trust_server_certificate", false, boolean)?,
             ca_file: self.text("ca_file").map(PathBuf::from),
@@ -298,7 +299,7 @@ impl Draft {
             command_timeout: self.parsed("command_timeout", DEFAULT_COMMAND_TIMEOUT, seconds)?,
         };
         if config.trust_server_certificate && config.ca_file.is_some() {
-            return Err(SourceError::InvalidOption {
+            return Err(ConnectError::InvalidOption {
                 name: "ca_file".to_string(),
                 reason: "means nothing beside trust_server_certificate = true; keep one of them"
                     .to_string(),
@@ -333,105 +334,4 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn options(pairs: &[(&str, &str)]) -> Result<ConnectionConfig, SourceError> {
-        let pairs = pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect::<Vec<_>>();
-        ConnectionConfig::from_options(&pairs)
-    }
-
-    #[test]
-    fn a_url_says_everything() {
-        let config = ConnectionConfig::from_url(
-            "sqlserver://sa:p%40ss%2Fw%23@db.example:1444/app%20db?encrypt=off&trust_server_certificate=true&connect_timeout=3",
-        )
-        .unwrap();
-        assert_eq!(config.host(), "db.example");
-        assert_eq!(config.port(), 1444);
-        assert_eq!(config.database(), "app db");
-        assert_eq!(config.user(), "sa");
-        assert_eq!(config.password().expose_secret(), "p@ss/w#");
-        assert_eq!(config.encrypt(), Encrypt::LoginOnly);
-        assert!(config.trust_server_certificate());
-        assert_eq!(config.connect_timeout(), Duration::from_secs(3));
-    }
-
-    #[test]
-    fn defaults_are_safe() {
-        let config = ConnectionConfig::from_url("sqlserver://u:p@[::1]/db").unwrap();
-        assert_eq!(config.host(), "::1");
-        assert_eq!(config.port(), 1433);
-        assert_eq!(config.encrypt(), Encrypt::Required);
-        assert!(!config.trust_server_certificate());
-        assert!(config.application_name().starts_with("cdcql/"));
-    }
-
-    #[test]
-    fn options_complete_a_url_but_do_not_contradict_it() {
-        let config =
-            options(&[("url", "sqlserver://app@db/app_db"), ("Password", "s3cret")]).unwrap();
-        assert_eq!(config.password().expose_secret(), "s3cret");
-        let twice = options(&[("url", "sqlserver://app:x@db/a"), ("host", "other")]);
-        let message = twice.unwrap_err().to_string();
-        assert!(
-            message.contains("host") && message.contains("twice"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_option_gets_the_nearest_name() {
-        let message = options(&[("pasword", "hunter2")]).unwrap_err().to_string();
-        assert!(message.contains("'pasword'"), "{message}");
-        assert!(message.contains("did you mean 'password'?"), "{message}");
-        assert!(!message.contains("hunter2"), "{message}");
-    }
-
-    #[test]
-    fn each_mistake_is_named() {
-        let base = [("host", "h"), ("database", "d"), ("user", "u")];
-        let missing = options(&base).unwrap_err().to_string();
-        assert!(missing.contains("'password'"), "{missing}");
-        for (name, value, part) in [
-            ("port", "70000", "65535"),
-            ("encrypt", "strict", "required, off"),
-            ("trust_server_certificate", "maybe", "true nor false"),
-            ("command_timeout", "-1", "seconds"),
-        ] {
-            let mut pairs = base.to_vec();
-            pairs.extend([("password", "p"), (name, value)]);
-            let message = options(&pairs).unwrap_err().to_string();
-            assert!(
-                message.contains(name) && message.contains(part),
-                "{message}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_password_is_never_shown() {
-        let secret = "Tr0ub4dor";
-        let config = ConnectionConfig::from_url(&format!("sqlserver://u:{secret}@h/d")).unwrap();
-        assert!(!format!("{config:?}").contains(secret));
-        for url in [
-            format!("sqlserver://u:{secret}@h:99999/d"),
-            format!("sqlserver://u:{secret}@/d"),
-            format!("postgres://u:{secret}@h/d"),
-            format!("sqlserver://u:{secret}@h/d#x"),
-            format!("sqlserver://u:{secret}%ff@h/d"),
-            format!("sqlserver://u:{secret}@h/"),
-            format!("sqlserver://u:{secret}@h/d?password={secret}"),
-            format!("sqlserver://u:{secret}@h\\SQLEXPRESS/d"),
-        ] {
-            let error = ConnectionConfig::from_url(&url).unwrap_err();
-            assert!(!error.to_string().contains(secret), "{error}");
-            assert!(!format!("{error:?}").contains(secret), "{error:?}");
-        }
-    }
-}
+mod tests;

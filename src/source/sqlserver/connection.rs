@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use super::config::{ConnectionConfig, Encrypt};
+use super::connect_error::ConnectError;
 use super::error::SourceError;
 
 /// A logged-in connection; one request at a time.
@@ -24,7 +25,7 @@ const MAX_REDIRECTS: usize = 2;
 const PACKET_SIZE: u32 = 32_767;
 
 /// Connects and logs in, following redirections.
-pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, SourceError> {
+pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectError> {
     let (mut host, mut port) = (config.host().to_string(), config.port());
     for _ in 0..=MAX_REDIRECTS {
         let socket = connect_tcp(&host, port, config.connect_timeout()).await?;
@@ -38,15 +39,15 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, SourceErro
             Err(error) => return Err(handshake_error(config, &host, port, error)),
         }
     }
-    Err(SourceError::TooManyRedirects {
+    Err(ConnectError::TooManyRedirects {
         host: config.host().to_string(),
         port: config.port(),
         limit: MAX_REDIRECTS,
     })
 }
 
-async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, SourceError> {
-    let too_slow = |_| SourceError::Unreachable {
+async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let too_slow = |_| ConnectError::Unreachable {
         host: host.to_string(),
         port,
         source: io::Error::new(
@@ -57,14 +58,14 @@ async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream
     let attempt = async {
         let addresses = tokio::net::lookup_host((host, port))
             .await
-            .map_err(|source| SourceError::UnknownHost {
+            .map_err(|source| ConnectError::UnknownHost {
                 host: host.to_string(),
                 source,
             })?
             .collect::<Vec<_>>();
         connect_first(&addresses)
             .await
-            .map_err(|source| SourceError::Unreachable {
+            .map_err(|source| ConnectError::Unreachable {
                 host: host.to_string(),
                 port,
                 source,
@@ -91,7 +92,7 @@ async fn driver_config(
     config: &ConnectionConfig,
     host: &str,
     port: u16,
-) -> Result<tiberius::Config, SourceError> {
+) -> Result<tiberius::Config, ConnectError> {
     let mut driver = tiberius::Config::new();
     driver.host(host);
     driver.port(port);
@@ -116,7 +117,7 @@ async fn driver_config(
     } else if let Some(path) = config.ca_file() {
         let bytes = tokio::fs::read(path)
             .await
-            .map_err(|source| SourceError::CaFile {
+            .map_err(|source| ConnectError::CaFile {
                 path: path.clone(),
                 source,
             })?;
@@ -130,9 +131,9 @@ fn handshake_error(
     host: &str,
     port: u16,
     error: DriverError,
-) -> SourceError {
+) -> ConnectError {
     let host = host.to_string();
-    let handshake = |reason: String, remedy| SourceError::Handshake {
+    let handshake = |reason: String, remedy| ConnectError::Handshake {
         host: host.clone(),
         port,
         reason,
@@ -140,19 +141,19 @@ fn handshake_error(
     };
     match error {
         DriverError::Server(token) => login_error(config, &host, &token),
-        DriverError::Tls(reason) => SourceError::Tls {
+        DriverError::Tls(reason) => ConnectError::Tls {
             reason: short_reason(&reason),
             host,
             port,
         },
         DriverError::Io { kind, message } => match kind {
-            io::ErrorKind::TimedOut => SourceError::ConnectTimeout {
+            io::ErrorKind::TimedOut => ConnectError::ConnectTimeout {
                 host,
                 port,
                 seconds: config.connect_timeout().as_secs(),
             },
             // The TLS layer reports its own failures this way.
-            io::ErrorKind::InvalidData => SourceError::Tls {
+            io::ErrorKind::InvalidData => ConnectError::Tls {
                 reason: short_reason(&message),
                 host,
                 port,
@@ -180,27 +181,26 @@ fn login_error(
     config: &ConnectionConfig,
     host: &str,
     token: &tiberius::error::TokenError,
-) -> SourceError {
+) -> ConnectError {
     let (number, message) = (token.code(), token.message().to_string());
     let (host, user) = (host.to_string(), config.user().to_string());
     match number {
-        911 | 916 | 4060 | 4064 | 40_532 => SourceError::DatabaseUnavailable {
+        911 | 916 | 4060 | 4064 | 40_532 => ConnectError::DatabaseUnavailable {
             database: config.database().to_string(),
             host,
             user,
             number,
             message,
         },
-        18_400..=18_499 => SourceError::LoginFailed {
+        18_400..=18_499 => ConnectError::LoginFailed {
             host,
             user,
             number,
             message,
         },
-        _ => SourceError::Server {
-            action: format!("logging in to {host}"),
+        _ => ConnectError::Refused {
+            host,
             number,
-            state: token.state(),
             message,
         },
     }
@@ -258,7 +258,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let error = open(&config(port)).await.unwrap_err();
-        assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
         assert_eq!(error.kind(), ErrorKind::Connection);
     }
 
@@ -273,7 +273,7 @@ mod tests {
         });
         let error = open(&config(port)).await.unwrap_err();
         assert!(
-            matches!(error, SourceError::ConnectTimeout { .. }),
+            matches!(error, ConnectError::ConnectTimeout { .. }),
             "{error}"
         );
         silent.abort();

@@ -1,6 +1,5 @@
 //! What can go wrong between this process and a SQL Server.
 
-use std::io;
 use std::path::PathBuf;
 
 use datafusion::arrow::error::ArrowError;
@@ -8,7 +7,8 @@ use datafusion::error::DataFusionError;
 
 use crate::change::Lsn;
 
-use super::ident::TableName;
+use super::connect_error::ConnectError;
+use super::ident::{TableName, did_you_mean};
 
 /// What the person in front of the screen has to do next about a [`SourceError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,145 +41,9 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// The `url` option cannot be read.
-    #[error(
-        "the connection's url cannot be read: {reason}; write sqlserver://user:password@host:1433/database, with special characters of the password percent-encoded"
-    )]
-    InvalidUrl {
-        /// What is wrong with it; never the URL itself.
-        reason: String,
-    },
-    /// An option that no connection has.
-    #[error("a sqlserver connection has no option '{name}'{}", did_you_mean(.suggestion))]
-    UnknownOption {
-        /// The option as written.
-        name: String,
-        /// The nearest option that exists.
-        suggestion: Option<String>,
-    },
-    /// An option that a connection needs.
-    #[error("the sqlserver connection lacks the option '{name}'; add it to OPTIONS or to the url")]
-    MissingOption {
-        /// The option's name.
-        name: &'static str,
-    },
-    /// An option whose value cannot be used.
-    #[error("option '{name}' of the sqlserver connection: {reason}")]
-    InvalidOption {
-        /// The option's name.
-        name: String,
-        /// What is wrong and what to write; never a secret.
-        reason: String,
-    },
-    /// The file named by `ca_file` cannot be read.
-    #[error("ca_file '{}' cannot be read; name a PEM or DER file with the certificate authority's certificate", path.display())]
-    CaFile {
-        /// The path as given.
-        path: PathBuf,
-        /// Why it cannot be read.
-        #[source]
-        source: io::Error,
-    },
-    /// The host name has no address.
-    #[error("host '{host}' cannot be resolved; check the host name of the connection")]
-    UnknownHost {
-        /// The host as given.
-        host: String,
-        /// What the resolver said.
-        #[source]
-        source: io::Error,
-    },
-    /// No address of the host accepts a TCP connection.
-    #[error(
-        "no SQL Server answers at {host}:{port}; check host, port and firewall, and that the server listens on TCP"
-    )]
-    Unreachable {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The server did not finish the handshake in time.
-    #[error(
-        "{host}:{port} did not complete a SQL Server handshake within {seconds} s; check that a SQL Server listens on that port, or raise connect_timeout"
-    )]
-    ConnectTimeout {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// The limit that passed.
-        seconds: u64,
-    },
-    /// Encryption could not be established.
-    #[error(
-        "no encrypted connection to {host}:{port}: {reason}; name the server's authority in ca_file, or set trust_server_certificate = true on a network you trust"
-    )]
-    Tls {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// What the TLS layer said.
-        reason: String,
-    },
-    /// The server and this client disagree about the protocol.
-    #[error("the handshake with {host}:{port} failed: {reason}; {remedy}")]
-    Handshake {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// What happened.
-        reason: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The server keeps sending the client elsewhere.
-    #[error(
-        "{host}:{port} redirects in circles ({limit} redirections followed); connect to the final address instead"
-    )]
-    TooManyRedirects {
-        /// The host that was asked first.
-        host: String,
-        /// Its port.
-        port: u16,
-        /// How many were followed.
-        limit: usize,
-    },
-    /// User or password are wrong, or the login may not connect.
-    #[error(
-        "{host} refused the login '{user}' (error {number}: {message}); check user and password of the connection"
-    )]
-    LoginFailed {
-        /// The host.
-        host: String,
-        /// The user.
-        user: String,
-        /// The server's error number, such as 18456.
-        number: u32,
-        /// The server's text.
-        message: String,
-    },
-    /// The database does not exist, or the login may not open it.
-    #[error(
-        "database '{database}' on {host} cannot be opened by '{user}' (error {number}: {message}); check the database's name, and that the login has a user in it"
-    )]
-    DatabaseUnavailable {
-        /// The database.
-        database: String,
-        /// The host.
-        host: String,
-        /// The user.
-        user: String,
-        /// The server's error number, such as 4060.
-        number: u32,
-        /// The server's text.
-        message: String,
-    },
+    /// The connection cannot be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The login lacks a permission.
     #[error(
         "permission denied while {action} (error {number}: {message}); grant the login SELECT on the table and on schema cdc"
@@ -438,22 +302,10 @@ impl SourceError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidUrl { .. }
-            | Self::UnknownOption { .. }
-            | Self::MissingOption { .. }
-            | Self::InvalidOption { .. }
-            | Self::CaFile { .. } => ErrorKind::Configuration,
-            Self::UnknownHost { .. }
-            | Self::Unreachable { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::Tls { .. }
-            | Self::Handshake { .. }
-            | Self::TooManyRedirects { .. }
-            | Self::DatabaseUnavailable { .. }
-            | Self::Behind { .. }
-            | Self::Timeout { .. }
-            | Self::Broken { .. } => ErrorKind::Connection,
-            Self::LoginFailed { .. } => ErrorKind::Login,
+            Self::Connect(error) => error.kind(),
+            Self::Behind { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
+                ErrorKind::Connection
+            }
             Self::PermissionDenied { .. } | Self::ChangesHidden { .. } => ErrorKind::Permission,
             Self::NoSuchTable { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidName,
             Self::CdcDisabled { .. } | Self::NotCaptured { .. } => ErrorKind::NotCaptured,
@@ -479,10 +331,8 @@ impl SourceError {
     /// The server's error number, where the server sent one.
     pub fn number(&self) -> Option<u32> {
         match self {
-            Self::LoginFailed { number, .. }
-            | Self::DatabaseUnavailable { number, .. }
-            | Self::PermissionDenied { number, .. }
-            | Self::Server { number, .. } => Some(*number),
+            Self::Connect(error) => error.number(),
+            Self::PermissionDenied { number, .. } | Self::Server { number, .. } => Some(*number),
             _ => None,
         }
     }
@@ -491,12 +341,5 @@ impl SourceError {
 impl From<SourceError> for DataFusionError {
     fn from(error: SourceError) -> Self {
         DataFusionError::External(Box::new(error))
-    }
-}
-
-fn did_you_mean(suggestion: &Option<String>) -> String {
-    match suggestion {
-        Some(name) => format!("; did you mean '{name}'?"),
-        None => String::new(),
     }
 }

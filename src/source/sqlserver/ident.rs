@@ -90,6 +90,14 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate.to_string())
 }
 
+/// The end of an error message that offers the nearest name.
+pub(super) fn did_you_mean(suggestion: &Option<String>) -> String {
+    match suggestion {
+        Some(name) => format!("; did you mean '{name}'?"),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

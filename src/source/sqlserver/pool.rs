@@ -76,7 +76,7 @@ impl Pool {
     /// Lends two connections at once, so that two readers that each need two cannot starve each other.
     pub(super) async fn lend_two(&self) -> Result<(Lease, Lease), SourceError> {
         let mut first = self.permits(2).await?;
-        let second = first.split(1).ok_or_else(|| exhausted())?;
+        let second = first.split(1).ok_or_else(exhausted)?;
         Ok((self.lend_with(first).await?, self.lend_with(second).await?))
     }
 

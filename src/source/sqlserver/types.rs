@@ -225,7 +225,7 @@ impl fmt::Display for SqlType {
 mod tests {
     use super::*;
 
-    fn declared<'a>(base: &'a str, max_length: i32, precision: i32, scale: i32) -> SqlType {
+    fn declared(base: &str, max_length: i32, precision: i32, scale: i32) -> SqlType {
         SqlType::from_catalogue(&DeclaredType {
             base: Some(base),
             declared: base,
