@@ -18,6 +18,9 @@ pub(super) const BATCH_ROWS: usize = 8192;
 /// … or about this many bytes of text and binary values.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
+/// A column of a batch holds 2 GiB: what a batch may have, and one value of this size, always fit.
+const MAX_VALUE_BYTES: usize = 1 << 30;
+
 /// Days from 0001-01-01 to 1970-01-01.
 const DAYS_YEAR_1_TO_1970: i64 = 719_162;
 /// Days from 1900-01-01 to 1970-01-01.
@@ -82,8 +85,11 @@ impl ColumnBuilder {
     }
 
     /// Appends a value of the wire and returns the bytes that it added beyond a fixed width, or `None` if
-    /// the value is of another type than the column.
+    /// the value is of another type than the column, or too large for a batch.
     pub(super) fn append(&mut self, value: &ColumnData<'_>) -> Option<usize> {
+        if variable_width(value).is_some_and(|bytes| bytes > MAX_VALUE_BYTES) {
+            return None;
+        }
         match (self, value) {
             (Self::Boolean(b), ColumnData::Bit(v)) => b.append_option(*v),
             (Self::Int16(b), ColumnData::U8(v)) => b.append_option(v.map(i16::from)),
@@ -172,12 +178,26 @@ fn append_text(builder: &mut StringBuilder, value: &ColumnData<'_>) -> Option<us
 
 /// The error for a value that [`ColumnBuilder::append`] did not take.
 pub(super) fn unexpected(column: &str, sql_type: &SqlType, found: &ColumnData<'_>) -> SourceError {
+    if let Some(bytes) = variable_width(found).filter(|bytes| *bytes > MAX_VALUE_BYTES) {
+        return SourceError::ValueTooLarge {
+            column: column.to_string(),
+            bytes,
+        };
+    }
     let found = format!("{found:?}");
     SourceError::UnexpectedValue {
         column: column.to_string(),
         expected: sql_type.to_string(),
         // The variant's name alone: the value is the user's data.
         found: found.split('(').next().unwrap_or_default().to_string(),
+    }
+}
+
+fn variable_width(value: &ColumnData<'_>) -> Option<usize> {
+    match value {
+        ColumnData::String(text) => text.as_ref().map(|text| text.len()),
+        ColumnData::Binary(bytes) => bytes.as_ref().map(|bytes| bytes.len()),
+        _ => None,
     }
 }
 

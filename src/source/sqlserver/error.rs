@@ -218,6 +218,16 @@ pub enum SourceError {
         /// What the server sent.
         found: String,
     },
+    /// A value that no batch can hold.
+    #[error(
+        "a value of column {column} has {bytes} bytes, more than can be read (1 GiB); leave the column out"
+    )]
+    ValueTooLarge {
+        /// The column.
+        column: String,
+        /// The value's size.
+        bytes: usize,
+    },
     /// The server answered with an error.
     #[error("the server failed while {action}: error {number}, state {state}: {message}")]
     Server {
@@ -314,6 +324,7 @@ impl SourceError {
             }
             Self::NoUniqueKey { .. }
             | Self::UnsupportedColumn { .. }
+            | Self::ValueTooLarge { .. }
             | Self::ReservedColumn { .. }
             | Self::LargeColumn { .. } => ErrorKind::Unsupported,
             Self::Server { .. }

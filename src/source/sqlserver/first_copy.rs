@@ -29,6 +29,9 @@ use super::snapshot::Snapshot;
 /// Batches that wait between the disk and the query.
 const BUFFERED_BATCHES: usize = 2;
 
+/// The snapshot's name within the plan.
+const SNAPSHOT: &str = "snapshot";
+
 /// A table of the snapshot's unchanged rows, as inserts of the commit at the window's end, and the window's
 /// net changes. `end_micros` is that commit's time in UTC.
 pub(super) fn first_copy(
@@ -61,7 +64,7 @@ fn snapshot_plan(
     let spilled = Arc::new(Spilled {
         snapshot: Arc::new(snapshot),
     });
-    let scan = LogicalPlanBuilder::scan("snapshot", provider_as_source(spilled), None)?;
+    let scan = LogicalPlanBuilder::scan(SNAPSHOT, provider_as_source(spilled), None)?;
     let utc = ScalarValue::TimestampMicrosecond(Some(end_micros), Some("UTC".into()));
     let mut feed = Vec::with_capacity(table.schema.fields().len());
     for field in table.schema.fields() {
@@ -70,13 +73,13 @@ fn snapshot_plan(
             CHANGE_TYPE => lit(ChangeType::Insert.as_str()),
             COMMIT_VERSION => lit(end.to_hex()),
             COMMIT_TIMESTAMP => lit(utc.clone()),
-            _ if stored.index_of(name).is_ok() => Expr::Column(Column::new(Some("snapshot"), name)),
+            _ if stored.index_of(name).is_ok() => Expr::Column(Column::new(Some(SNAPSHOT), name)),
             // Dropped from the live table, or refused by the net changes beside it.
             _ => lit(ScalarValue::try_from(field.data_type())?),
         };
         feed.push(value.alias(name));
     }
-    scan.project(feed)?.build()
+    scan.project(feed)?.alias(SNAPSHOT)?.build()
 }
 
 /// The files of a snapshot as a table.
@@ -167,4 +170,37 @@ fn read_files(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sqlserver::captured::tests::customers;
+    use crate::source::sqlserver::net::tests::{plan_of, unreached, window};
+
+    #[tokio::test]
+    async fn the_changed_keys_are_built_and_the_snapshot_streams_past() {
+        let table = Arc::new(customers());
+        let snapshot = Snapshot::empty(&table);
+        let copy = first_copy(&unreached(), &table, snapshot, window(), 0).unwrap();
+        assert_eq!(copy.schema(), table.schema_ref());
+        let plan = plan_of(Arc::new(copy), "SELECT id, name, _commit_version FROM net")
+            .await
+            .unwrap();
+        let lines = plan.lines().collect::<Vec<_>>();
+        let join = lines
+            .iter()
+            .position(|line| line.contains("RightAnti"))
+            .unwrap();
+        let keys = lines
+            .iter()
+            .position(|line| line.contains("columns=[id]"))
+            .unwrap();
+        let rows = lines
+            .iter()
+            .position(|line| line.contains("StreamingTableExec"))
+            .unwrap();
+        assert!(join < keys && keys < rows, "{plan}");
+        assert!(plan.contains("NullsEqual: true"), "{plan}");
+    }
 }

@@ -131,3 +131,82 @@ fn plan_column(plan: &LogicalPlan, name: &str) -> Column {
         .map(|(qualifier, _)| qualifier.cloned());
     Column::new(found.flatten(), name)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use datafusion::catalog::TableProvider;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+    use crate::source::sqlserver::ConnectionConfig;
+    use crate::source::sqlserver::captured::tests::customers;
+
+    /// A pool of a server that no test reaches.
+    pub(in crate::source::sqlserver) fn unreached() -> Pool {
+        Pool::new(ConnectionConfig::from_url("sqlserver://u:p@127.0.0.1:1/d").unwrap())
+    }
+
+    pub(in crate::source::sqlserver) fn window() -> LsnRange {
+        LsnRange::new("0:30:0".parse().unwrap(), "0:40:0".parse().unwrap()).unwrap()
+    }
+
+    /// The physical plan of `sql` over a table `net`.
+    pub(in crate::source::sqlserver) async fn plan_of(
+        table: Arc<dyn TableProvider>,
+        sql: &str,
+    ) -> Result<String, DataFusionError> {
+        let context = SessionContext::new();
+        context.register_table("net", table)?;
+        let plan = context.sql(sql).await?.create_physical_plan().await?;
+        Ok(displayable(plan.as_ref()).indent(false).to_string())
+    }
+
+    async fn plan(sql: &str) -> Result<String, DataFusionError> {
+        let net = net_changes(&unreached(), &Arc::new(customers()), window()).unwrap();
+        plan_of(Arc::new(net), sql).await
+    }
+
+    #[tokio::test]
+    async fn only_what_is_used_is_read() {
+        let plan = plan("SELECT id, _change_type FROM net").await.unwrap();
+        assert!(
+            plan.contains("columns=[id, _change_type, __$position]"),
+            "{plan}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_filter_below_the_ranking_is_on_the_key() {
+        let plan = plan("SELECT id FROM net WHERE name = 'x' AND id > 3")
+            .await
+            .unwrap();
+        let lines = plan.lines().collect::<Vec<_>>();
+        let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+        let ranking = at("BoundedWindowAggExec");
+        assert!(at("name@1 = x") < ranking, "{plan}");
+        assert!(at("FilterExec: id@0 > 3") > ranking, "{plan}");
+    }
+
+    #[tokio::test]
+    async fn a_large_column_is_refused_only_when_used() {
+        assert!(plan("SELECT id, name FROM net").await.is_ok());
+        let error = plan("SELECT * FROM net").await.unwrap_err();
+        let DataFusionError::External(source) = error.find_root() else {
+            panic!("{error}");
+        };
+        let source = source.downcast_ref::<SourceError>().unwrap();
+        assert!(
+            matches!(source, SourceError::LargeColumn { .. }),
+            "{source}"
+        );
+    }
+
+    #[test]
+    fn a_table_without_key_has_no_net_changes() {
+        let mut table = customers();
+        table.key.clear();
+        let error = net_changes(&unreached(), &Arc::new(table), window()).unwrap_err();
+        assert!(matches!(error, SourceError::NoUniqueKey { .. }));
+    }
+}

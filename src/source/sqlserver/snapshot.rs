@@ -69,6 +69,19 @@ impl Snapshot {
     }
 }
 
+#[cfg(test)]
+impl Snapshot {
+    /// A snapshot of an empty table.
+    pub(super) fn empty(table: &CapturedTable) -> Self {
+        Self {
+            files: Vec::new(),
+            schema: stored(table).1,
+            directory: tempfile::tempdir().unwrap(),
+            progress: SnapshotProgress::default(),
+        }
+    }
+}
+
 /// Reads `table` over one connection. Memory does not grow with the table.
 pub(super) async fn take(
     pool: &Pool,
