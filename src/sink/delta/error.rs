@@ -353,14 +353,30 @@ fn classify_chain(error: &DeltaTableError) -> Class {
         }
         cause = error.source();
     }
-    // The kernel prints the storage's error instead of keeping it as its source.
-    if error
-        .to_string()
-        .contains("Error interacting with object store")
-    {
-        return Class::Storage(CHECK_STORE);
+    classify_text(error)
+}
+
+/// Causes that reach us as text only: the kernel prints the storage's error instead of keeping it, and
+/// deltalake does so with DataFusion's.
+fn classify_text(error: &DeltaTableError) -> Class {
+    match error {
+        DeltaTableError::KernelError(kernel) => {
+            let text = kernel.to_string();
+            if text.starts_with("Error interacting with object store") {
+                Class::Storage(CHECK_STORE)
+            } else if text.starts_with("Unsupported") {
+                Class::Unsupported
+            } else {
+                Class::NotATable
+            }
+        }
+        DeltaTableError::Generic(text)
+            if text.starts_with("Arrow error") || text.contains("Invalid data found") =>
+        {
+            Class::Row
+        }
+        _ => Class::Other,
     }
-    Class::Other
 }
 
 fn storage_hint(error: &ObjectStoreError) -> &'static str {
