@@ -99,11 +99,11 @@ pub enum SinkError {
         /// The table's location.
         location: String,
         /// The flow.
-        key: FlowKey,
+        key: Box<FlowKey>,
         /// Where the window starts.
-        expected: Option<Checkpoint>,
+        expected: Option<Box<Checkpoint>>,
         /// What the log says.
-        found: Option<Checkpoint>,
+        found: Option<Box<Checkpoint>>,
     },
     /// Some, but not all, of a checkpoint's entries are in the log, or they are no LSN.
     #[error(
@@ -113,7 +113,7 @@ pub enum SinkError {
         /// The table's location.
         location: String,
         /// The flow.
-        key: FlowKey,
+        key: Box<FlowKey>,
         /// What is wrong.
         reason: String,
     },
@@ -296,7 +296,7 @@ impl From<SinkError> for DataFusionError {
     }
 }
 
-fn position(checkpoint: &Option<Checkpoint>) -> String {
+fn position(checkpoint: &Option<Box<Checkpoint>>) -> String {
     checkpoint
         .as_ref()
         .map_or_else(|| "absent".to_string(), |at| at.lsn.to_string())
