@@ -1,5 +1,6 @@
 //! The server over real sockets, with a database that does as it is told.
 
+mod calls;
 mod hostile;
 mod logins;
 mod queries;
