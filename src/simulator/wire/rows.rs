@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_row_is_that_of_the_specification() {
-        // MS-TDS 4.5.
+        // The "SQL Batch Server Response" example of MS-TDS.
         let bar = SqlType::VarChar(Length::Limited(3));
         assert_eq!(one(bar, text(&["foo"])).unwrap(), b"\xd1\x03\x00foo");
     }

@@ -231,7 +231,7 @@ mod tests {
         out
     }
 
-    /// The tokens of the "Login Response" example in MS-TDS 4.3.
+    /// The tokens of the "Login Response" example of MS-TDS.
     #[test]
     fn environment_changes_are_those_of_the_specification() {
         let (old, new) = ("master", "master");
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(token.len(), 3 + 4 + 2 + 2 + 4094 + 11 + 1 + 4);
     }
 
-    /// The "SQL Batch Server Response" example in MS-TDS 4.5, `SELECT 'foo' AS 'bar'`, but for the
+    /// The "SQL Batch Server Response" example of MS-TDS, `SELECT 'foo' AS 'bar'`, but for the
     /// column's flags.
     #[test]
     fn columns_are_those_of_the_specification() {

@@ -59,7 +59,7 @@ fn micros(array: &ArrayRef) -> i64 {
     array.as_primitive::<TimestampMicrosecondType>().value(0)
 }
 
-/// The "RPC Client Request" example of MS-TDS 4.7: `foo3` with a SMALLINT that has its default.
+/// The "RPC Client Request" example of MS-TDS: `foo3` with a SMALLINT that has its default.
 #[test]
 fn the_example_of_the_specification_is_read() {
     let call = decode(b"\x04\x00f\0o\0o\x003\0\x00\x00\x00\x02\x26\x02\x00").unwrap();
