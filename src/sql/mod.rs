@@ -1,1 +1,58 @@
-//! The language: text to statements.
+//! The language of a pipeline file: text to statements, without I/O.
+//!
+//! [`parse`] gives a file's [`Statement`]s, or every error in it as a [`Diagnostic`] with its place. A statement
+//! is parsed, not bound: no table is looked up, no constant resolved. What needs the columns of tables is a
+//! step of its own, to be called with them: [`resolve_names`] spells column names, [`expand_stars`] writes out
+//! `UPDATE SET *` and `INSERT *`.
+//!
+//! # How it is read
+//!
+//! DataFusion's own parser does the work, with its `GenericDialect`. What that cannot read is turned on tokens
+//! into something it can, every token keeping its place in the file:
+//!
+//! - `[name]` becomes a quoted name,
+//! - `app_db.dbo.customers CHANGES …`, `STREAM … CHANGES`, `t VERSION AS OF n` become a quoted marker name in
+//!   the same schema, which [`relation_from_marker`] takes apart again,
+//! - `UPDATE SET *`, `INSERT *` and `DO NOTHING` become actions on columns that nobody can name.
+//!
+//! CREATE CONNECTION, CREATE SCHEMA and CREATE TABLE … USING DELTA are read by hand. Whatever parses but would
+//! be ignored when planned is refused.
+
+mod actions;
+mod brackets;
+mod constant;
+mod create;
+mod cursor;
+mod diagnostic;
+mod factors;
+mod ignored;
+mod lexer;
+mod limits;
+mod merge;
+mod names;
+mod nearest;
+mod parse;
+mod references;
+mod relation;
+mod scope;
+mod source;
+mod stars;
+mod statement;
+mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use constant::{Const, Literal, SecretStore};
+pub use create::{ColumnDefinition, ConnectionOption, CreateConnection, CreateSchema, CreateTable, Property};
+pub use diagnostic::Diagnostic;
+pub use lexer::is_complete;
+pub use merge::MergeStatement;
+pub use names::resolve_names;
+pub use parse::parse;
+pub use references::{TableReference, table_references};
+pub use relation::{Bound, BoundUnit, Bounds, RelationKind, relation_from_marker};
+pub use source::{SourceText, Span};
+pub use stars::expand_stars;
+pub use statement::{Statement, StatementKind};
+pub use stream::StreamRef;

@@ -148,7 +148,7 @@ pub(super) async fn turn_away(
         stream.shutdown().await?;
         // Closing a socket with unread bytes in it would take the errors back.
         let mut rest = [0; 512];
-        while stream.read(&mut rest).await? > 0 {}
+        while matches!(stream.read(&mut rest).await, Ok(1..)) {}
         Ok::<_, WireError>(())
     };
     timeout(LIMIT, goodbye)

@@ -24,7 +24,7 @@ pub(super) fn skip(request: &mut Reader<'_>) -> Result<(), WireError> {
 mod tests {
     use super::*;
 
-    /// Of the "SQL Batch Client Request" example in MS-TDS 4.6: a transaction descriptor header.
+    /// Of the "SQL Batch Client Request" example of MS-TDS: a transaction descriptor header.
     const EXAMPLE: &[u8] = b"\x16\x00\x00\x00\x12\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\
         \x00\x01\x00\x00\x00\x00";
 

@@ -183,6 +183,23 @@ mod tests {
     use super::*;
     use crate::simulator::wire::tests::login7;
 
+    /// The "Login Request" example of MS-TDS, by a client of TDS 7.2 without a password.
+    #[test]
+    fn the_example_of_the_specification_is_read() {
+        let example = b"\x88\0\0\0\x02\0\x09\x72\0\x10\0\0\0\0\0\x07\0\x01\0\0\0\0\0\0\
+            \xe0\x03\0\0\0\0\0\0\x09\x04\0\0\x5e\0\x08\0\x6e\0\x02\0\x72\0\0\0\x72\0\x07\0\
+            \x80\0\0\0\x80\0\0\0\x80\0\x04\0\x88\0\0\0\x88\0\0\0\0\x50\x8b\xe2\xb7\x8f\x88\0\0\0\
+            \x88\0\0\0\x88\0\0\0\0\0\0\0s\0k\0o\0s\0t\0o\0v\x001\0s\0a\0O\0S\0Q\0L\0-\x003\x002\0\
+            O\0D\0B\0C\0";
+        let login = LoginRequest::decode(example).unwrap();
+        assert_eq!((login.user(), login.application()), ("sa", "OSQL-32"));
+        assert_eq!(login.database(), "");
+        assert_eq!(login.tds_version, 0x7209_0002);
+        assert_eq!((login.packet_size, login.integrated), (4096, false));
+        assert_eq!(login.features, None);
+        assert!(login.is_by("sa", &SecretString::from("")));
+    }
+
     #[test]
     fn user_password_and_database_are_read() {
         let login = LoginRequest::decode(&login7("sa", "S3cret!ü", "app_db", 0)).unwrap();

@@ -1,5 +1,7 @@
 //! Packets in, messages out: the client's side of the conversation.
 
+use std::io::ErrorKind;
+
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -146,11 +148,15 @@ impl Incoming {
                 }
             }
             self.buffer.reserve(PACKET_MAX);
-            if input.read_buf(&mut self.buffer).await? == 0 {
-                if self.is_drained() {
+            match input.read_buf(&mut self.buffer).await {
+                Ok(0) if self.is_drained() => return Ok(None),
+                Ok(0) => return Err(WireError::malformed(WHAT, "it ends too early")),
+                Ok(_) => {}
+                // Clients close an encrypted connection without saying so inside of it.
+                Err(error) if self.is_drained() && error.kind() == ErrorKind::UnexpectedEof => {
                     return Ok(None);
                 }
-                return Err(WireError::malformed(WHAT, "it ends too early"));
+                Err(error) => return Err(error.into()),
             }
         }
     }

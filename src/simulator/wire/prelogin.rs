@@ -116,7 +116,7 @@ impl PreLogin {
 mod tests {
     use super::*;
 
-    /// The example of MS-TDS 4.1, "Pre-Login Request", without its thread id's value.
+    /// The "Pre-Login Request" example of MS-TDS.
     const EXAMPLE: &[u8] =
         b"\x00\x00\x1a\x00\x06\x01\x00\x20\x00\x01\x02\x00\x21\x00\x01\x03\x00\x22\x00\x04\
         \x04\x00\x26\x00\x01\xff\x09\x00\x00\x00\x00\x00\x01\x00\xb8\x0d\x00\x00\x01";

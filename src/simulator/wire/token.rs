@@ -219,3 +219,123 @@ fn sized(out: &mut Vec<u8>, token: u8, put: impl FnOnce(&mut Vec<u8>)) {
     let bytes = u16::try_from(out.len() - length - 2).unwrap_or(u16::MAX);
     out[length..length + 2].copy_from_slice(&bytes.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::protocol::{Length, SqlType};
+
+    fn put(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out);
+        out
+    }
+
+    /// The tokens of the "Login Response" example of MS-TDS.
+    #[test]
+    fn environment_changes_are_those_of_the_specification() {
+        let (old, new) = ("master", "master");
+        assert_eq!(
+            put(|out| change(out, Change::Database { old, new })),
+            b"\xe3\x1b\x00\x01\x06m\0a\0s\0t\0e\0r\0\x06m\0a\0s\0t\0e\0r\0"
+        );
+        assert_eq!(
+            put(|out| change(out, Change::Collation)),
+            b"\xe3\x08\x00\x07\x05\x09\x04\xd0\x00\x34\x00"
+        );
+        assert_eq!(
+            put(|out| change(out, Change::Language)),
+            b"\xe3\x17\x00\x02\x0au\0s\0_\0e\0n\0g\0l\0i\0s\0h\0\x00"
+        );
+        assert_eq!(
+            put(|out| change(out, Change::PacketSize { size: 4096 })),
+            b"\xe3\x13\x00\x04\x044\x000\x009\x006\x00\x044\x000\x009\x006\x00"
+        );
+    }
+
+    #[test]
+    fn errors_carry_number_state_class_and_line() {
+        let error = ServerError {
+            number: 208,
+            severity: 16,
+            state: 2,
+            line: 5,
+            message: "no".to_owned(),
+        };
+        assert_eq!(
+            put(|out| message(out, &error)),
+            b"\xaa\x1c\x00\xd0\x00\x00\x00\x02\x10\x02\x00n\0o\0\x05C\0D\0C\0Q\0L\0\x00\x05\0\0\0"
+        );
+        let told = ServerError {
+            severity: 0,
+            ..error
+        };
+        assert_eq!(put(|out| message(out, &told))[0], 0xab);
+    }
+
+    #[test]
+    fn a_message_is_cut_at_the_limit_of_sql_server() {
+        let error = ServerError {
+            number: 1,
+            severity: 16,
+            state: 1,
+            line: 1,
+            message: "x".repeat(100_000),
+        };
+        let token = put(|out| message(out, &error));
+        assert_eq!(token[9..11], 2047_u16.to_le_bytes());
+        assert_eq!(token.len(), 3 + 4 + 2 + 2 + 4094 + 11 + 1 + 4);
+    }
+
+    /// The "SQL Batch Server Response" example of MS-TDS, `SELECT 'foo' AS 'bar'`, but for the
+    /// column's flags.
+    #[test]
+    fn columns_are_those_of_the_specification() {
+        let column = Column {
+            name: "bar".to_owned(),
+            sql_type: SqlType::VarChar(Length::Limited(3)),
+            nullable: false,
+            identity: false,
+        };
+        assert_eq!(
+            put(|out| columns(out, &[column]).unwrap()),
+            b"\x81\x01\x00\x00\x00\x00\x00\x08\x00\xa7\x03\x00\x09\x04\xd0\x00\x34\x03b\0a\0r\0"
+        );
+        let end = Done {
+            token: DoneToken::Batch,
+            status: DONE_COUNT,
+            command: 0xc1,
+            rows: 1,
+        };
+        assert_eq!(
+            put(|out| done(out, end)),
+            b"\xfd\x10\x00\xc1\x00\x01\x00\x00\x00\x00\x00\x00\x00"
+        );
+    }
+
+    #[test]
+    fn nullable_and_identity_columns_say_so() {
+        let column = |nullable, identity| Column {
+            name: String::new(),
+            sql_type: SqlType::Int,
+            nullable,
+            identity,
+        };
+        let both = [column(true, false), column(false, true)];
+        assert_eq!(
+            put(|out| columns(out, &both).unwrap()),
+            b"\x81\x02\x00\0\0\0\0\x09\x00\x26\x04\x00\0\0\0\0\x10\x00\x38\x00"
+        );
+        let many = vec![column(true, false); 65_535];
+        assert_eq!(columns(&mut Vec::new(), &many).unwrap_err().number, 1056);
+    }
+
+    #[test]
+    fn a_procedure_returns_a_status_and_values() {
+        assert_eq!(put(|out| return_status(out, 0)), b"\x79\0\0\0\0");
+        assert_eq!(
+            put(|out| return_int(out, 0, "@h", 7)),
+            b"\xac\x00\x00\x02@\0h\0\x01\0\0\0\0\x01\x00\x26\x04\x04\x07\0\0\0"
+        );
+    }
+}

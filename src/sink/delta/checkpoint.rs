@@ -46,9 +46,9 @@ impl FlowCommit {
         }
         Err(SinkError::CheckpointMoved {
             location: location.to_string(),
-            key: self.key.clone(),
-            expected: self.expected.clone(),
-            found,
+            key: Box::new(self.key.clone()),
+            expected: self.expected.clone().map(Box::new),
+            found: found.map(Box::new),
         })
     }
 }
@@ -104,7 +104,7 @@ async fn read_position(
     };
     let damaged = |reason: &str| SinkError::DamagedCheckpoint {
         location: location.to_string(),
-        key: key.clone(),
+        key: Box::new(key.clone()),
         reason: reason.to_string(),
     };
     let log_store = table.log_store();

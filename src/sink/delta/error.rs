@@ -99,11 +99,11 @@ pub enum SinkError {
         /// The table's location.
         location: String,
         /// The flow.
-        key: FlowKey,
+        key: Box<FlowKey>,
         /// Where the window starts.
-        expected: Option<Checkpoint>,
+        expected: Option<Box<Checkpoint>>,
         /// What the log says.
-        found: Option<Checkpoint>,
+        found: Option<Box<Checkpoint>>,
     },
     /// Some, but not all, of a checkpoint's entries are in the log, or they are no LSN.
     #[error(
@@ -113,7 +113,7 @@ pub enum SinkError {
         /// The table's location.
         location: String,
         /// The flow.
-        key: FlowKey,
+        key: Box<FlowKey>,
         /// What is wrong.
         reason: String,
     },
@@ -296,7 +296,7 @@ impl From<SinkError> for DataFusionError {
     }
 }
 
-fn position(checkpoint: &Option<Checkpoint>) -> String {
+fn position(checkpoint: &Option<Box<Checkpoint>>) -> String {
     checkpoint
         .as_ref()
         .map_or_else(|| "absent".to_string(), |at| at.lsn.to_string())
@@ -353,14 +353,30 @@ fn classify_chain(error: &DeltaTableError) -> Class {
         }
         cause = error.source();
     }
-    // The kernel prints the storage's error instead of keeping it as its source.
-    if error
-        .to_string()
-        .contains("Error interacting with object store")
-    {
-        return Class::Storage(CHECK_STORE);
+    classify_text(error)
+}
+
+/// Causes that reach us as text only: the kernel prints the storage's error instead of keeping it, and
+/// deltalake does so with DataFusion's.
+fn classify_text(error: &DeltaTableError) -> Class {
+    match error {
+        DeltaTableError::KernelError(kernel) => {
+            let text = kernel.to_string();
+            if text.starts_with("Error interacting with object store") {
+                Class::Storage(CHECK_STORE)
+            } else if text.starts_with("Unsupported") {
+                Class::Unsupported
+            } else {
+                Class::NotATable
+            }
+        }
+        DeltaTableError::Generic(text)
+            if text.starts_with("Arrow error") || text.contains("Invalid data found") =>
+        {
+            Class::Row
+        }
+        _ => Class::Other,
     }
-    Class::Other
 }
 
 fn storage_hint(error: &ObjectStoreError) -> &'static str {

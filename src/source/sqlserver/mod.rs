@@ -1,1 +1,48 @@
-//! SQL Server.
+//! SQL Server as a source: tables as they are, and their changes from change data capture.
+//!
+//! A [`Database`] is connected by a [`ConnectionConfig`] and gives DataFusion tables:
+//! - live tables, raw change tables and the tables that describe capture;
+//! - the change feed of a [`CapturedTable`]: every image in commit order;
+//! - its net changes in a window: at most one row per key;
+//! - a first copy: a [`Snapshot`] of the whole table corrected by the net changes since it began.
+//!
+//! Columns are chosen by the server; filters are not sent to it, since its collations and rounding decide
+//! comparisons in other ways than this engine. Rows stream: memory grows neither with a table nor with a
+//! window. A read of changes carries its own proof: the same batch checks before and after the rows that
+//! nothing of the window was cleaned up, and that the answering server has captured up to its end. Any error
+//! voids what was read before it; inside a query it arrives as `DataFusionError::External` around a
+//! [`SourceError`].
+//!
+//! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority. Commit
+//! times become UTC by the offset that the server's clock has at the time of reading, so a commit on the other
+//! side of a change of the clocks is an hour off.
+
+mod captured;
+mod catalogue;
+mod cell;
+mod change_rows;
+mod changes;
+mod commits;
+mod config;
+mod connect_error;
+mod connection;
+mod database;
+mod decode;
+mod error;
+mod first_copy;
+mod ident;
+mod live;
+mod net;
+mod pool;
+mod scan;
+mod snapshot;
+mod types;
+
+pub use captured::{CapturedColumn, CapturedTable};
+pub use commits::{FeedBound, FeedBounds};
+pub use config::{ConnectionConfig, Encrypt};
+pub use connect_error::ConnectError;
+pub use database::Database;
+pub use error::{ErrorKind, SourceError};
+pub use ident::TableName;
+pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};

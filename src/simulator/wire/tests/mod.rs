@@ -1,5 +1,6 @@
 //! The server over real sockets, with a database that does as it is told.
 
+mod calls;
 mod hostile;
 mod logins;
 mod queries;
@@ -60,7 +61,7 @@ fn config(server: &Server, encryption: tiberius::EncryptionLevel) -> tiberius::C
 async fn connect(config: tiberius::Config) -> tiberius::Result<Client> {
     let socket = TcpStream::connect(config.get_addr()).await?;
     socket.set_nodelay(true)?;
-    Client::connect(config, socket.compat_write()).await
+    Box::pin(Client::connect(config, socket.compat_write())).await
 }
 
 /// A LOGIN7 message of TDS 7.4 by the application `test`, with the feature UTF-8.

@@ -11,7 +11,7 @@ use crate::simulator::wire::Backend;
 
 /// A session whose statements are commands:
 ///
-/// - `echo` answers with its parameters, as one row; `echo not null` with columns that are NOT NULL;
+/// - `echo …` answers with its parameters, as one row; `echo not null` with columns that are NOT NULL;
 /// - `text …` answers with the statement itself;
 /// - `endless` sends rows until it is cancelled, `silent` nothing;
 /// - `fail` sends an error after a row, `fatal` one that ends the connection;
@@ -36,9 +36,9 @@ impl Backend for Scripted {
     }
 
     async fn run(&mut self, sql: &str, parameters: &[Parameter], replies: &mpsc::Sender<Reply>) {
-        let answers = match sql {
-            "echo" => echo(parameters, true),
+        let answers = match sql.trim_end() {
             "echo not null" => echo(parameters, false),
+            sql if sql.starts_with("echo") => echo(parameters, true),
             "fail" => [numbers(&[1])[..2].to_vec(), vec![error(208, 16)]].concat(),
             "fatal" => vec![error(9002, 20)],
             "two" => [numbers(&[1, 2]), numbers(&[3]), vec![count(7)]].concat(),

@@ -1,4 +1,3 @@
-use datafusion::catalog::Session;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 

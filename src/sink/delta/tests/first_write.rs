@@ -1,3 +1,5 @@
+use datafusion::prelude::SessionConfig;
+
 use super::super::{RowCounts, TableOptions};
 use super::*;
 
@@ -174,4 +176,25 @@ async fn insert_into_creates_and_appends() {
         lake.target().await.checkpoint(&key()).await.unwrap(),
         Some(at(3))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_copy_keeps_the_order_of_its_source() {
+    let lake = Lake::new();
+    let changes: Vec<Change> = (0..50_000)
+        .map(|id| (id, Some("name"), None, "insert"))
+        .collect();
+    let mut source = Source::of(&changes);
+    let whole = source.batches.remove(0);
+    source.batches = (0..50).map(|part| whole.slice(part * 1000, 1000)).collect();
+    let outcome = lake.write(MIRROR, source.table(), Some(first(1))).await;
+    assert_eq!(outcome.unwrap().rows().inserted, 50_000);
+    assert_eq!(lake.data_files(), 1);
+    let config = SessionConfig::new().with_target_partitions(1);
+    let ctx = SessionContext::new_with_config(config);
+    ctx.register_table("t", Arc::new(lake.provider().await))
+        .unwrap();
+    let ids = query(&ctx, "SELECT customer_id FROM t").await;
+    let ids: Vec<u32> = ids.lines().map(|id| id.parse().unwrap()).collect();
+    assert!(ids.is_sorted());
 }

@@ -238,11 +238,13 @@ async fn a_merge_that_does_not_fit_the_memory_pool_says_so_and_commits_nothing()
     let many: Vec<Change> = (0..20_000)
         .map(|id| (id, Some("name"), Some("city"), "insert"))
         .collect();
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(50_000, 1.0)
-        .build_arc()
-        .unwrap();
-    let ctx = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(50_000, 1.0);
+    let mut config = SessionConfig::new();
+    // Otherwise this small target is what the join holds in memory.
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.hash_join_single_partition_threshold = 0;
+    optimizer.hash_join_single_partition_threshold_rows = 0;
+    let ctx = SessionContext::new_with_config_rt(config, runtime.build_arc().unwrap());
     ctx.register_table("customers", Arc::new(lake.provider().await))
         .unwrap();
     ctx.register_table("src", Source::of(&many).table())

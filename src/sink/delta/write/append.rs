@@ -8,6 +8,7 @@ use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, cast, col, conditional_expressions::CaseBuilder, lit,
     when,
@@ -71,7 +72,7 @@ async fn append(
     source: &SourceWatch,
 ) -> Result<CommitOutcome> {
     let written = Arc::new(SourceWatch::default());
-    let state = task.delta_state();
+    let state = in_order(task.delta_state());
     let rows = stored_rows(&state, rows, &task.schema, &written).await?;
     let created = !target.exists();
     let mut builder = WriteBuilder::new(target.table().log_store(), target.snapshot().cloned())
@@ -92,6 +93,18 @@ async fn append(
             ..RowCounts::default()
         },
     })
+}
+
+/// A session that keeps the order of the source's rows, so that files get narrow ranges of its keys.
+fn in_order(state: SessionState) -> SessionState {
+    let mut config = state.config().clone();
+    config
+        .options_mut()
+        .optimizer
+        .enable_round_robin_repartition = false;
+    SessionStateBuilder::new_from_existing(state)
+        .with_config(config)
+        .build()
 }
 
 fn with_options(builder: WriteBuilder, task: &WriteTask) -> WriteBuilder {

@@ -273,15 +273,16 @@ fn target_column(expr: &Expr) -> Option<String> {
 
 /// A query may have two columns of one name, under different qualifiers.
 fn unique_names(schema: &Schema) -> SchemaRef {
-    let taken: HashSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
+    let given: HashSet<&String> = schema.fields().iter().map(|field| field.name()).collect();
     let mut used = HashSet::new();
     let fields = schema.fields().iter().map(|field| {
         let mut name = field.name().clone();
         let mut number = 1;
-        while !used.insert(name.clone()) || (number > 1 && taken.contains(&name)) {
+        while used.contains(&name) || (number > 1 && given.contains(&name)) {
             number += 1;
             name = format!("{}_{number}", field.name());
         }
+        used.insert(name.clone());
         Field::new(name, field.data_type().clone(), field.is_nullable())
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -297,8 +298,7 @@ mod tests {
         let field = |name: &str| Field::new(name, DataType::Int32, true);
         let schema = Schema::new(vec![field("id"), field("id"), field("id_2"), field("id")]);
         let names = unique_names(&schema);
-        let names: HashSet<_> = names.fields().iter().map(|field| field.name()).collect();
-        assert_eq!(names.len(), 4);
-        assert!(names.contains(&"id".to_string()) && names.contains(&"id_2".to_string()));
+        let names: Vec<_> = names.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(names, ["id", "id_3", "id_2", "id_4"]);
     }
 }

@@ -143,7 +143,7 @@ async fn explain(
     match DuplicateRow::in_error(&error) {
         Some(row) => {
             let state = task.delta_state();
-            duplicate_match(state, target.location(), &row, &merge.key_columns())
+            duplicate_match(state, target, &row, &merge.key_columns())
                 .await
                 .into()
         }

@@ -22,7 +22,9 @@ use deltalake::DeltaTableError;
 use deltalake::delta_datafusion::planner::DeltaPlanner;
 use futures::{FutureExt, stream};
 
-use super::super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
+use super::super::{
+    CommitOutcome, DeltaTarget, FlowCommit, SinkError, SinkErrorKind, TableOptions,
+};
 use super::append::{append_rows, append_unmatched};
 use super::clauses::MergeClauses;
 use super::merge::merge;
@@ -52,17 +54,51 @@ impl WriteTask {
     /// Writes `source`; the number of rows that changed.
     async fn run(&self, source: Arc<dyn ExecutionPlan>) -> Result<u64> {
         let target = self.current_target().await?;
-        let outcome = match &self.operation {
-            Operation::Append => append_rows(self, &target, source).boxed().await?,
+        let written = match &self.operation {
+            Operation::Append => append_rows(self, &target, source).boxed().await,
             Operation::Merge(clauses) if target.is_empty() => {
                 append_unmatched(self, &target, clauses, source)
                     .boxed()
-                    .await?
+                    .await
             }
-            Operation::Merge(clauses) => merge(self, &target, clauses, source).boxed().await?,
+            Operation::Merge(clauses) => merge(self, &target, clauses, source).boxed().await,
+        };
+        let outcome = match written {
+            Ok(outcome) => outcome,
+            Err(error) if is_conflict(&error) => return Err(error),
+            Err(error) => self.recorded_outcome(target).await.ok_or(error)?,
         };
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         Ok(outcome.rows().total())
+    }
+
+    /// The commit of this write, if the log has it although the write reported an error: the answer of
+    /// the storage may be lost, or what follows a commit, such as a Delta checkpoint, may fail.
+    async fn recorded_outcome(&self, mut target: DeltaTarget) -> Option<CommitOutcome> {
+        let commit = self.commit.as_ref().filter(|commit| commit.advances())?;
+        let version = target.version().map_or(0, |version| version + 1);
+        target.refresh().await.ok()?;
+        let history = target
+            .at_version(version)
+            .await
+            .ok()?
+            .history(1)
+            .await
+            .ok()?;
+        let flow = commit.key.to_string();
+        let entry = history.into_iter().find(|entry| {
+            entry.flow.as_ref() == Some(&flow) && entry.lsn == Some(commit.upto.lsn)
+        })?;
+        tracing::warn!(
+            location = target.location(),
+            version,
+            "an error followed the commit"
+        );
+        Some(CommitOutcome::Committed {
+            version,
+            created: version == 0,
+            rows: entry.rows,
+        })
     }
 
     /// The target's newest version, if this write can still be applied to it.
@@ -112,6 +148,15 @@ impl WriteTask {
             error => SinkError::from_delta(self.target.location(), "write", error).into(),
         }
     }
+}
+
+fn is_conflict(error: &DataFusionError) -> bool {
+    let DataFusionError::External(error) = error else {
+        return false;
+    };
+    error
+        .downcast_ref::<SinkError>()
+        .is_some_and(|error| error.kind() == SinkErrorKind::Conflict)
 }
 
 /// Runs a [`WriteTask`] over its input and yields the number of rows that changed, as `count`.

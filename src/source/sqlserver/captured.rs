@@ -1,0 +1,399 @@
+//! Captured tables: which capture instance, which columns, which key.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, Lsn, is_change_column};
+
+use super::catalogue::{TableEntry, declared_type};
+use super::cell::{Cells, Parameter};
+use super::error::SourceError;
+use super::ident::TableName;
+use super::pool::Pool;
+use super::types::{SqlType, utc_timestamp};
+
+/// The capture instances of one source table (`@P1`: its object_id), newest first. The change table's name
+/// is looked up, never derived: it is NULL where the login may not see it.
+const INSTANCES: &str = "\
+SELECT ct.capture_instance, ct.object_id, x.name AS change_table, ct.start_lsn \
+FROM cdc.change_tables AS ct \
+LEFT JOIN sys.tables AS x ON x.object_id = ct.object_id \
+WHERE ct.source_object_id = @P1 \
+ORDER BY ct.start_lsn DESC, ct.create_date DESC OPTION (MAXDOP 1)";
+
+/// The captured columns of an instance (`@P1`: the change table's object_id, `@P2`: the source table's).
+/// Joined to the source by column_id, which a rename keeps; types are those of the change table.
+const CAPTURED_COLUMNS: &str = "\
+SELECT cc.column_name, cc.column_ordinal, CAST(cc.is_computed AS int) AS is_computed, \
+ic.index_ordinal, src.name AS source_name, \
+base.name AS base_type, typ.name AS declared_type, CAST(chg.max_length AS int) AS max_length, \
+CAST(chg.precision AS int) AS num_precision, CAST(chg.scale AS int) AS num_scale, \
+CAST(src.is_nullable AS int) AS is_nullable \
+FROM cdc.captured_columns AS cc \
+LEFT JOIN cdc.index_columns AS ic ON ic.object_id = cc.object_id AND ic.column_id = cc.column_id \
+LEFT JOIN sys.columns AS chg ON chg.object_id = cc.object_id AND chg.name = cc.column_name \
+LEFT JOIN sys.types AS base ON base.user_type_id = chg.system_type_id \
+LEFT JOIN sys.types AS typ ON typ.user_type_id = chg.user_type_id \
+LEFT JOIN sys.columns AS src ON src.object_id = @P2 AND src.column_id = cc.column_id \
+WHERE cc.object_id = @P1 ORDER BY cc.column_ordinal OPTION (MAXDOP 1)";
+
+/// Whether the change table (`@P1`) has `__$command_id`; instances of old servers have none.
+const COMMAND_ID: &str = "\
+SELECT c.name FROM sys.columns AS c \
+WHERE c.object_id = @P1 AND c.name = N'__$command_id' OPTION (MAXDOP 1)";
+
+/// A column that a capture instance records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedColumn {
+    pub(super) name: String,
+    pub(super) source_name: Option<String>,
+    pub(super) sql_type: SqlType,
+    pub(super) ordinal: u32,
+    pub(super) nullable: bool,
+}
+
+impl CapturedColumn {
+    /// Its name in the change table.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name in the live table today; `None` once it has been dropped there.
+    pub fn source_name(&self) -> Option<&str> {
+        self.source_name.as_deref()
+    }
+
+    /// Its type as SQL Server writes it, such as `nvarchar(128)`.
+    pub fn type_name(&self) -> String {
+        self.sql_type.to_string()
+    }
+
+    /// Whether the live table allows NULL. A change feed may have NULL in any column: deletes of some
+    /// servers lose values.
+    pub fn is_nullable(&self) -> bool {
+        self.nullable
+    }
+
+    /// Whether SQL Server may leave its value out of an update, so that no STREAM can carry it.
+    pub fn is_large(&self) -> bool {
+        self.sql_type.is_large()
+    }
+}
+
+/// A table whose changes are captured, seen through one capture instance.
+///
+/// Computed columns are left out: a change table has only NULL for them.
+#[derive(Debug, Clone)]
+pub struct CapturedTable {
+    pub(super) name: TableName,
+    pub(super) instance: String,
+    pub(super) change_table: TableName,
+    pub(super) change_object_id: i32,
+    pub(super) source_object_id: i32,
+    pub(super) columns: Vec<CapturedColumn>,
+    pub(super) key: Vec<usize>,
+    pub(super) start_lsn: Lsn,
+    pub(super) has_command_id: bool,
+    pub(super) schema: SchemaRef,
+}
+
+impl CapturedTable {
+    /// The source schema, as the server spells it.
+    pub fn schema_name(&self) -> &str {
+        &self.name.schema
+    }
+
+    /// The source table, as the server spells it.
+    pub fn table_name(&self) -> &str {
+        &self.name.name
+    }
+
+    /// The capture instance's name.
+    pub fn capture_instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The change table's name in schema `cdc`.
+    pub fn change_table(&self) -> &str {
+        &self.change_table.name
+    }
+
+    /// The captured columns in the order of the change table.
+    pub fn columns(&self) -> &[CapturedColumn] {
+        &self.columns
+    }
+
+    /// The unique key's columns, as indices into [`CapturedTable::columns`]; empty if there is none.
+    pub fn key(&self) -> &[usize] {
+        &self.key
+    }
+
+    /// The unique key's column names, in key order.
+    pub fn key_names(&self) -> Vec<&str> {
+        self.key
+            .iter()
+            .map(|index| self.columns[*index].name.as_str())
+            .collect()
+    }
+
+    /// The first LSN that the instance had when it was looked up; cleanup moves it.
+    pub fn start_lsn(&self) -> Lsn {
+        self.start_lsn
+    }
+
+    /// The earliest exclusive start of a window: everything that the instance has lies behind it.
+    ///
+    /// A first copy begins at the greater of this and the newest commit, since a new instance may start
+    /// above that.
+    pub fn earliest_after(&self) -> Lsn {
+        self.start_lsn.decrement().unwrap_or(Lsn::ZERO)
+    }
+
+    /// The schema of the feed, of net changes and of a first copy: the captured columns, all nullable,
+    /// then `_change_type`, `_commit_version` and `_commit_timestamp`.
+    pub fn schema_ref(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// The capture instances of a table, newest first.
+#[derive(Debug)]
+struct Instance {
+    name: String,
+    change_object_id: i32,
+    change_table: Option<String>,
+    start_lsn: Option<Lsn>,
+}
+
+/// Looks up the instance that a window after `after` needs (the newest that reaches back that far, else
+/// the newest of all), or the newest; `Ok(None)` if the table has no instance.
+pub(super) async fn captured_table(
+    pool: &Pool,
+    table: &TableEntry,
+    after: Option<Lsn>,
+) -> Result<Option<CapturedTable>, SourceError> {
+    let instances = instances(pool, table).await?;
+    let Some(instance) = choose(instances, after) else {
+        return Ok(None);
+    };
+    let name = table.name.clone();
+    let Some(change_table) = instance.change_table else {
+        return Err(SourceError::ChangesHidden { table: name });
+    };
+    let Some(start_lsn) = instance.start_lsn else {
+        return Err(SourceError::CaptureNotStarted {
+            table: name,
+            instance: instance.name,
+        });
+    };
+    let (columns, key) = columns(pool, table, instance.change_object_id).await?;
+    let action = format!("reading the columns of {change_table}");
+    let change_id = Parameter::Int(instance.change_object_id);
+    let command_id = pool.rows(&action, COMMAND_ID, &[&change_id]).await?;
+    Ok(Some(CapturedTable {
+        schema: feed_schema(&name, &columns)?,
+        name,
+        instance: instance.name,
+        change_table: TableName::new("cdc", &change_table),
+        change_object_id: instance.change_object_id,
+        source_object_id: table.object_id,
+        columns,
+        key,
+        start_lsn,
+        has_command_id: !command_id.is_empty(),
+    }))
+}
+
+async fn instances(pool: &Pool, table: &TableEntry) -> Result<Vec<Instance>, SourceError> {
+    let action = format!("reading the capture instances of {}", table.name);
+    let source_id = Parameter::Int(table.object_id);
+    let rows = pool.rows(&action, INSTANCES, &[&source_id]).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = Cells::new(row, &action);
+            Ok(Instance {
+                name: cells.required_text(0)?.to_string(),
+                change_object_id: cells.required_int(1)?,
+                change_table: cells.text(2)?.map(str::to_string),
+                start_lsn: cells.lsn(3)?,
+            })
+        })
+        .collect()
+}
+
+fn choose(mut instances: Vec<Instance>, after: Option<Lsn>) -> Option<Instance> {
+    let reaches = |instance: &Instance| match (after, instance.start_lsn) {
+        (Some(after), Some(start)) => after.increment().is_some_and(|first| start <= first),
+        (Some(_), None) => false,
+        // An instance that has not started yet is of no use while another has.
+        (None, start) => start.is_some(),
+    };
+    let index = instances.iter().position(reaches).unwrap_or(0);
+    (index < instances.len()).then(|| instances.swap_remove(index))
+}
+
+async fn columns(
+    pool: &Pool,
+    table: &TableEntry,
+    change_object_id: i32,
+) -> Result<(Vec<CapturedColumn>, Vec<usize>), SourceError> {
+    let action = format!("reading the captured columns of {}", table.name);
+    let change_id = Parameter::Int(change_object_id);
+    let source_id = Parameter::Int(table.object_id);
+    let rows = pool
+        .rows(&action, CAPTURED_COLUMNS, &[&change_id, &source_id])
+        .await?;
+    let mut columns = Vec::with_capacity(rows.len());
+    let mut key = Vec::new();
+    for row in &rows {
+        let cells = Cells::new(row, &action);
+        if cells.flag(2)? {
+            tracing::warn!(
+                table = %table.name, column = cells.required_text(0)?,
+                "computed column left out: a change table does not record it"
+            );
+            continue;
+        }
+        if let Some(position) = cells.integer(3)? {
+            key.push((position, columns.len()));
+        }
+        columns.push(CapturedColumn {
+            name: cells.required_text(0)?.to_string(),
+            source_name: cells.text(4)?.map(str::to_string),
+            sql_type: declared_type(&cells, 5)?,
+            ordinal: cells.required_int(1)?.unsigned_abs(),
+            nullable: cells.integer(10)? != Some(0),
+        });
+    }
+    key.sort_unstable();
+    Ok((columns, key.into_iter().map(|(_, index)| index).collect()))
+}
+
+fn feed_schema(table: &TableName, columns: &[CapturedColumn]) -> Result<SchemaRef, SourceError> {
+    if let Some(column) = columns.iter().find(|column| is_change_column(&column.name)) {
+        return Err(SourceError::ReservedColumn {
+            table: table.clone(),
+            column: column.name.clone(),
+        });
+    }
+    let mut fields = columns
+        .iter()
+        .map(|column| Field::new(&column.name, column.sql_type.arrow(), true))
+        .collect::<Vec<_>>();
+    fields.push(Field::new(CHANGE_TYPE, DataType::Utf8, false));
+    fields.push(Field::new(COMMIT_VERSION, DataType::Utf8, false));
+    fields.push(Field::new(COMMIT_TIMESTAMP, utc_timestamp(), false));
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// `dbo.customers(id int, name nvarchar(64), notes nvarchar(max))`, keyed by `id`.
+    pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
+        let column = |name: &str, ordinal, sql_type| CapturedColumn {
+            name: name.to_string(),
+            source_name: Some(name.to_string()),
+            sql_type,
+            ordinal,
+            nullable: true,
+        };
+        let text = |name: &str, large| SqlType::Text {
+            name: name.to_string(),
+            large,
+        };
+        let columns = vec![
+            column("id", 1, SqlType::Int),
+            column("name", 2, text("nvarchar(64)", false)),
+            column("notes", 3, text("nvarchar(max)", true)),
+        ];
+        let name = TableName::new("dbo", "customers");
+        CapturedTable {
+            schema: feed_schema(&name, &columns).unwrap(),
+            name,
+            instance: "dbo_customers".to_string(),
+            change_table: TableName::new("cdc", "dbo_customers_CT"),
+            change_object_id: 7,
+            source_object_id: 3,
+            columns,
+            key: vec![0],
+            start_lsn: "0:20:1".parse().unwrap(),
+            has_command_id: true,
+        }
+    }
+
+    fn instance(name: &str, start: Option<&str>) -> Instance {
+        Instance {
+            name: name.to_string(),
+            change_object_id: 1,
+            change_table: Some(name.to_string()),
+            start_lsn: start.map(|lsn| lsn.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn the_newest_instance_that_reaches_back_is_chosen() {
+        let both = || {
+            vec![
+                instance("new", Some("0:50:1")),
+                instance("old", Some("0:20:1")),
+            ]
+        };
+        let chosen = |after: Option<&str>| {
+            choose(both(), after.map(|lsn| lsn.parse().unwrap()))
+                .unwrap()
+                .name
+        };
+        assert_eq!(chosen(None), "new");
+        assert_eq!(chosen(Some("0:60:0")), "new");
+        assert_eq!(
+            chosen(Some("0:50:0")),
+            "new",
+            "the first LSN it has comes next"
+        );
+        assert_eq!(chosen(Some("0:30:0")), "old");
+        assert_eq!(
+            chosen(Some("0:10:0")),
+            "new",
+            "nothing reaches back: the check will say so"
+        );
+    }
+
+    #[test]
+    fn an_instance_that_has_not_started_waits_its_turn() {
+        let fresh = || instance("fresh", None);
+        let chosen = choose(vec![fresh(), instance("old", Some("0:20:1"))], None).unwrap();
+        assert_eq!(chosen.name, "old");
+        assert_eq!(choose(vec![fresh()], None).unwrap().name, "fresh");
+        assert!(choose(vec![], None).is_none());
+    }
+
+    #[test]
+    fn the_feed_has_nullable_columns_and_three_of_its_own() {
+        let schema = customers().schema_ref();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                "id",
+                "name",
+                "notes",
+                "_change_type",
+                "_commit_version",
+                "_commit_timestamp"
+            ]
+        );
+        assert!(schema.field(0).is_nullable());
+        assert!(!schema.field(3).is_nullable());
+    }
+
+    #[test]
+    fn a_reserved_name_is_refused() {
+        let mut columns = customers().columns;
+        columns[1].name = "_commit_version".to_string();
+        let error = feed_schema(&TableName::new("dbo", "t"), &columns).unwrap_err();
+        assert!(matches!(error, SourceError::ReservedColumn { .. }));
+    }
+}

@@ -1,0 +1,277 @@
+//! What the server says it has: databases, tables, columns.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::cell::{Cells, Parameter};
+use super::error::SourceError;
+use super::ident::{Match, TableName, find_table, nearest, quote};
+use super::pool::Pool;
+use super::types::{DeclaredType, SqlType};
+
+/// The database as the server knows it, found by name: in Azure its numbers differ from `DB_ID()`.
+const DATABASE: &str = "\
+SELECT d.name, CAST(d.is_cdc_enabled AS int) AS is_cdc_enabled \
+FROM sys.databases AS d WHERE d.name = DB_NAME() OPTION (MAXDOP 1)";
+
+/// Every table the login may see; those of schema `cdc` are among them.
+const TABLES: &str = "\
+SELECT s.name AS schema_name, t.name AS table_name, t.object_id \
+FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id \
+ORDER BY s.name, t.name OPTION (MAXDOP 1)";
+
+/// A table's columns (`@P1`: its object_id), with the type as declared and the system type below it.
+const COLUMNS: &str = "\
+SELECT c.name, base.name AS base_type, typ.name AS declared_type, \
+CAST(c.max_length AS int) AS max_length, CAST(c.precision AS int) AS num_precision, \
+CAST(c.scale AS int) AS num_scale, CAST(c.is_nullable AS int) AS is_nullable \
+FROM sys.columns AS c \
+LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id \
+LEFT JOIN sys.types AS typ ON typ.user_type_id = c.user_type_id \
+WHERE c.object_id = @P1 ORDER BY c.column_id OPTION (MAXDOP 1)";
+
+/// The database, as the server spells it.
+#[derive(Debug, Clone)]
+pub(super) struct DatabaseInfo {
+    pub(super) name: String,
+    pub(super) cdc_enabled: bool,
+}
+
+/// A table and its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableEntry {
+    pub(super) name: TableName,
+    pub(super) object_id: i32,
+}
+
+/// A column of a live table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SourceColumn {
+    pub(super) name: String,
+    pub(super) sql_type: SqlType,
+    pub(super) nullable: bool,
+}
+
+/// A live table with its columns.
+#[derive(Debug)]
+pub(super) struct SourceTable {
+    pub(super) name: TableName,
+    pub(super) columns: Vec<SourceColumn>,
+    pub(super) schema: SchemaRef,
+}
+
+impl SourceTable {
+    pub(super) fn new(name: TableName, columns: Vec<SourceColumn>) -> Self {
+        let fields = columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.sql_type.arrow(), column.nullable))
+            .collect::<Vec<_>>();
+        Self {
+            name,
+            columns,
+            schema: Arc::new(Schema::new(fields)),
+        }
+    }
+
+    /// The statement that reads the projected columns; `top` limits its rows.
+    pub(super) fn select(&self, projection: &[usize], top: Option<usize>) -> String {
+        format!(
+            "SELECT {}{} FROM {} AS t OPTION (MAXDOP 1)",
+            top_clause(top),
+            select_list(projection.iter().map(|index| {
+                let column = &self.columns[*index];
+                column.sql_type.select("t", &column.name)
+            })),
+            self.name.quoted()
+        )
+    }
+
+    /// Refuses a projection with a column whose type cannot be read.
+    pub(super) fn check(&self, projection: &[usize]) -> Result<(), SourceError> {
+        let unsupported = projection
+            .iter()
+            .map(|index| &self.columns[*index])
+            .find(|column| !column.sql_type.is_supported());
+        match unsupported {
+            None => Ok(()),
+            Some(column) => Err(SourceError::UnsupportedColumn {
+                table: self.name.clone(),
+                column: column.name.clone(),
+                type_name: column.sql_type.to_string(),
+            }),
+        }
+    }
+}
+
+/// `TOP (n) `, or nothing.
+pub(super) fn top_clause(top: Option<usize>) -> String {
+    top.map(|rows| format!("TOP ({rows}) ")).unwrap_or_default()
+}
+
+/// A select list that is never empty: rows are counted over a constant.
+pub(super) fn select_list(columns: impl Iterator<Item = String>) -> String {
+    let list = columns.collect::<Vec<_>>().join(", ");
+    if list.is_empty() {
+        format!("1 AS {}", quote("one"))
+    } else {
+        list
+    }
+}
+
+pub(super) async fn database_info(pool: &Pool) -> Result<DatabaseInfo, SourceError> {
+    let action = "reading the database's properties";
+    let rows = pool.rows(action, DATABASE, &[]).await?;
+    let row = rows.first().ok_or_else(|| SourceError::UnexpectedAnswer {
+        action: action.to_string(),
+        reason: "sys.databases does not show the current database".to_string(),
+    })?;
+    let cells = Cells::new(row, action);
+    Ok(DatabaseInfo {
+        name: cells.required_text(0)?.to_string(),
+        cdc_enabled: cells.flag(1)?,
+    })
+}
+
+pub(super) async fn tables(pool: &Pool) -> Result<Vec<TableEntry>, SourceError> {
+    let action = "reading the names of the tables";
+    let rows = pool.rows(action, TABLES, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let cells = Cells::new(row, action);
+            Ok(TableEntry {
+                name: TableName::new(cells.required_text(0)?, cells.required_text(1)?),
+                object_id: cells.required_int(2)?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn source_table(
+    pool: &Pool,
+    table: &TableEntry,
+) -> Result<SourceTable, SourceError> {
+    let action = format!("reading the columns of {}", table.name);
+    let object_id = Parameter::Int(table.object_id);
+    let rows = pool.rows(&action, COLUMNS, &[&object_id]).await?;
+    let columns = rows
+        .iter()
+        .map(|row| {
+            let cells = Cells::new(row, &action);
+            Ok(SourceColumn {
+                name: cells.required_text(0)?.to_string(),
+                sql_type: declared_type(&cells, 1)?,
+                nullable: cells.flag(6)?,
+            })
+        })
+        .collect::<Result<Vec<_>, SourceError>>()?;
+    Ok(SourceTable::new(table.name.clone(), columns))
+}
+
+/// Reads base type, declared type, max_length, precision and scale from five cells beginning at `first`.
+pub(super) fn declared_type(cells: &Cells<'_>, first: usize) -> Result<SqlType, SourceError> {
+    let small = |index| Ok::<_, SourceError>(cells.integer(index)?.unwrap_or(0) as i32);
+    let base = cells.text(first)?;
+    Ok(SqlType::from_catalogue(&DeclaredType {
+        base,
+        declared: cells
+            .text(first + 1)?
+            .or(base)
+            .unwrap_or("of the server's own"),
+        max_length: small(first + 2)?,
+        precision: small(first + 3)?,
+        scale: small(first + 4)?,
+    }))
+}
+
+/// The table that `wanted` means, without regard to case; `None` if there is none.
+pub(super) fn resolve(
+    wanted: &TableName,
+    tables: &[TableEntry],
+) -> Result<Option<TableEntry>, SourceError> {
+    match find_table(wanted, tables, |table| &table.name) {
+        Match::One(table) => Ok(Some(table.clone())),
+        Match::None => Ok(None),
+        Match::Many(found) => Err(SourceError::Ambiguous {
+            name: wanted.clone(),
+            candidates: found
+                .iter()
+                .map(|table| table.name.to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+/// The error for a table that is not there, with the nearest one that is.
+pub(super) fn no_such_table(
+    database: &str,
+    wanted: &TableName,
+    tables: &[TableEntry],
+) -> SourceError {
+    let names = tables
+        .iter()
+        .map(|table| table.name.to_string())
+        .collect::<Vec<_>>();
+    SourceError::NoSuchTable {
+        database: database.to_string(),
+        table: wanted.clone(),
+        suggestion: nearest(&wanted.to_string(), names.iter().map(String::as_str)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> SourceTable {
+        let column = |name: &str, sql_type| SourceColumn {
+            name: name.to_string(),
+            sql_type,
+            nullable: true,
+        };
+        SourceTable::new(
+            TableName::new("dbo", "odd]name"),
+            vec![
+                column("id", SqlType::Int),
+                column("credit", SqlType::Money),
+                column("place", SqlType::Unsupported("geography".to_string())),
+            ],
+        )
+    }
+
+    #[test]
+    fn the_projection_is_the_select_list() {
+        assert_eq!(
+            table().select(&[1, 0], None),
+            "SELECT CAST(t.[credit] AS decimal(19, 4)) AS [credit], t.[id] FROM [dbo].[odd]]name] AS t OPTION (MAXDOP 1)"
+        );
+        assert_eq!(
+            table().select(&[], Some(7)),
+            "SELECT TOP (7) 1 AS [one] FROM [dbo].[odd]]name] AS t OPTION (MAXDOP 1)"
+        );
+    }
+
+    #[test]
+    fn an_unreadable_column_hurts_only_when_selected() {
+        assert!(table().check(&[0, 1]).is_ok());
+        let message = table().check(&[2]).unwrap_err().to_string();
+        assert!(
+            message.contains("column place of dbo.odd]name has type geography"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_missing_table_is_compared_with_the_others() {
+        let tables = [TableEntry {
+            name: TableName::new("dbo", "customers"),
+            object_id: 1,
+        }];
+        let message = no_such_table("app", &TableName::new("dbo", "custmers"), &tables).to_string();
+        assert!(
+            message.contains("did you mean 'dbo.customers'?"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! Parameters, and the cells of small answers such as the catalogue's.
+
+use std::borrow::Cow;
+
+use tiberius::{ColumnData, Row, ToSql};
+
+use crate::change::Lsn;
+
+use super::decode::datetime_micros;
+use super::error::SourceError;
+
+/// A value bound to `@P1`, `@P2`, ….
+#[derive(Debug)]
+pub(super) enum Parameter {
+    /// Ten bytes; the SQL casts it to `binary(10)`.
+    Lsn(Lsn),
+    /// An `int`.
+    Int(i32),
+    /// An `nvarchar`.
+    Text(String),
+}
+
+impl ToSql for Parameter {
+    fn to_sql(&self) -> ColumnData<'_> {
+        match self {
+            Self::Lsn(lsn) => ColumnData::Binary(Some(Cow::Borrowed(lsn.as_bytes().as_slice()))),
+            Self::Int(value) => ColumnData::I32(Some(*value)),
+            Self::Text(text) => ColumnData::String(Some(Cow::Borrowed(text))),
+        }
+    }
+}
+
+/// The cells of one row, by position. `None` is NULL; another type is an error that names the cell.
+#[derive(Debug)]
+pub(super) struct Cells<'a> {
+    row: &'a Row,
+    action: &'a str,
+}
+
+impl<'a> Cells<'a> {
+    pub(super) fn new(row: &'a Row, action: &'a str) -> Self {
+        Self { row, action }
+    }
+
+    fn cell(&self, index: usize) -> Result<&'a ColumnData<'static>, SourceError> {
+        let cell = self.row.cells().nth(index).map(|(_, value)| value);
+        cell.ok_or_else(|| self.unexpected(format!("column {} is missing", index + 1)))
+    }
+
+    fn unexpected(&self, reason: String) -> SourceError {
+        SourceError::UnexpectedAnswer {
+            action: self.action.to_string(),
+            reason,
+        }
+    }
+
+    fn mismatch(&self, index: usize, wanted: &str) -> SourceError {
+        self.unexpected(format!("column {} is not {wanted}", index + 1))
+    }
+
+    pub(super) fn integer(&self, index: usize) -> Result<Option<i64>, SourceError> {
+        match self.cell(index)? {
+            ColumnData::U8(value) => Ok(value.map(i64::from)),
+            ColumnData::I16(value) => Ok(value.map(i64::from)),
+            ColumnData::I32(value) => Ok(value.map(i64::from)),
+            ColumnData::I64(value) => Ok(*value),
+            ColumnData::Bit(value) => Ok(value.map(i64::from)),
+            _ => Err(self.mismatch(index, "an integer")),
+        }
+    }
+
+    pub(super) fn required_int(&self, index: usize) -> Result<i32, SourceError> {
+        self.integer(index)?
+            .and_then(|value| i32::try_from(value).ok())
+            .ok_or_else(|| self.mismatch(index, "an int"))
+    }
+
+    pub(super) fn flag(&self, index: usize) -> Result<bool, SourceError> {
+        Ok(self.integer(index)? == Some(1))
+    }
+
+    pub(super) fn text(&self, index: usize) -> Result<Option<&'a str>, SourceError> {
+        match self.cell(index)? {
+            ColumnData::String(value) => Ok(value.as_deref()),
+            _ => Err(self.mismatch(index, "text")),
+        }
+    }
+
+    pub(super) fn required_text(&self, index: usize) -> Result<&'a str, SourceError> {
+        self.text(index)?
+            .ok_or_else(|| self.mismatch(index, "NOT NULL"))
+    }
+
+    pub(super) fn bytes(&self, index: usize) -> Result<Option<&'a [u8]>, SourceError> {
+        match self.cell(index)? {
+            ColumnData::Binary(value) => Ok(value.as_deref()),
+            _ => Err(self.mismatch(index, "binary")),
+        }
+    }
+
+    /// An LSN; the all-zero one, which stands for "none", reads as `None` too.
+    pub(super) fn lsn(&self, index: usize) -> Result<Option<Lsn>, SourceError> {
+        match self.bytes(index)? {
+            None => Ok(None),
+            Some(bytes) => Lsn::from_slice(bytes)
+                .map(|lsn| (lsn != Lsn::ZERO).then_some(lsn))
+                .ok_or_else(|| self.mismatch(index, "a binary(10)")),
+        }
+    }
+
+    /// A `datetime` or `datetime2` in milliseconds since 1970, in the server's own zone.
+    pub(super) fn millis(&self, index: usize) -> Result<Option<i64>, SourceError> {
+        match datetime_micros(self.cell(index)?) {
+            Some(micros) => Ok(micros.map(|micros| micros.div_euclid(1000))),
+            None => Err(self.mismatch(index, "a datetime")),
+        }
+    }
+
+    pub(super) fn required_millis(&self, index: usize) -> Result<i64, SourceError> {
+        self.millis(index)?
+            .ok_or_else(|| self.mismatch(index, "NOT NULL"))
+    }
+}

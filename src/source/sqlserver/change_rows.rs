@@ -1,0 +1,375 @@
+//! Reading a window of a change table: guards checked, commits dated, rows decoded.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use tiberius::{ColumnData, Row};
+
+use crate::change::{ChangeType, Lsn, LsnRange};
+
+use super::captured::CapturedTable;
+use super::cell::{Cells, Parameter};
+use super::changes::{Images, Value};
+use super::commits::offset_ms;
+use super::decode::unexpected;
+use super::error::SourceError;
+use super::pool::{Lease, Pool};
+use super::scan::{Batcher, Output, RowSource};
+
+/// The ends of commits from `@P1` up to `@P2`, one page at a time.
+const COMMIT_TIMES: &str = "\
+SELECT TOP (2000) m.start_lsn, m.tran_end_time FROM cdc.lsn_time_mapping AS m \
+WHERE m.start_lsn >= CAST(@P1 AS binary(10)) AND m.start_lsn <= CAST(@P2 AS binary(10)) \
+ORDER BY m.start_lsn OPTION (MAXDOP 1)";
+
+/// The rows of a window.
+#[derive(Debug)]
+pub(super) struct ChangeRows {
+    pub(super) sql: String,
+    pub(super) pool: Pool,
+    pub(super) table: Arc<CapturedTable>,
+    pub(super) window: Option<LsnRange>,
+    pub(super) images: Images,
+    pub(super) values: Vec<Value>,
+    pub(super) schema: SchemaRef,
+    pub(super) ascending: Option<usize>,
+}
+
+impl RowSource for ChangeRows {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn ascending(&self) -> Option<usize> {
+        self.ascending
+    }
+
+    fn describe(&self) -> String {
+        let window = self.window.map(|window| window.to_string());
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str());
+        format!(
+            "changes of {} in {}, columns=[{}]",
+            self.table.name,
+            window.as_deref().unwrap_or("no window"),
+            columns.collect::<Vec<_>>().join(", ")
+        )
+    }
+
+    fn read(self: Arc<Self>, output: Output) -> BoxFuture<'static, Result<(), SourceError>> {
+        async move {
+            match self.window {
+                Some(window) if !window.is_empty() => self.stream(window, &output).await,
+                _ => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl ChangeRows {
+    async fn stream(&self, window: LsnRange, output: &Output) -> Result<(), SourceError> {
+        let action = format!("reading the changes of {}", self.table.name);
+        let failed = |error| self.pool.error(&action, error);
+        let (mut lease, times) = if self.values.contains(&Value::CommitTimestamp) {
+            let (rows, times) = self.pool.lend_two().await?;
+            (rows, Some(times))
+        } else {
+            (self.pool.lend().await?, None)
+        };
+        let mut decoder = Decoder::new(self, window, times, &action);
+        let (after, upto) = (
+            Parameter::Lsn(window.after()),
+            Parameter::Lsn(window.upto()),
+        );
+        let change_id = Parameter::Int(self.table.change_object_id);
+        let stream = lease
+            .client()
+            .query(self.sql.as_str(), &[&after, &upto, &change_id])
+            .await
+            .map_err(failed)?;
+        let mut rows = stream.into_row_stream();
+        while let Some(row) = rows.next().await {
+            decoder.row(&row.map_err(failed)?).await?;
+            if let Some(batch) = decoder.full()?
+                && !output.send(batch).await
+            {
+                return Ok(());
+            }
+        }
+        drop(rows);
+        lease.give_back();
+        if let Some(batch) = decoder.finish()?
+            && !output.send(batch).await
+        {
+            return Ok(());
+        }
+        Ok(())
+    }
+}
+
+/// Takes the three result sets of one read apart.
+struct Decoder<'a> {
+    source: &'a ChangeRows,
+    window: LsnRange,
+    action: &'a str,
+    batcher: Batcher,
+    times: Option<CommitTimes>,
+    guards: usize,
+    position: u64,
+    pending: bool,
+}
+
+impl<'a> Decoder<'a> {
+    fn new(
+        source: &'a ChangeRows,
+        window: LsnRange,
+        times: Option<Lease>,
+        action: &'a str,
+    ) -> Self {
+        let builders = source
+            .values
+            .iter()
+            .map(|value| value.builder(&source.table))
+            .collect();
+        Self {
+            batcher: Batcher::new(Arc::clone(&source.schema), builders),
+            times: times.map(|lease| CommitTimes::new(lease, window.upto())),
+            source,
+            window,
+            action,
+            guards: 0,
+            position: 0,
+            pending: false,
+        }
+    }
+
+    async fn row(&mut self, row: &Row) -> Result<(), SourceError> {
+        match row.result_index() {
+            0 => self.guard_before(row),
+            1 => self.change(row).await,
+            _ => self.guard(&Cells::new(row, self.action)),
+        }
+    }
+
+    fn guard_before(&mut self, row: &Row) -> Result<(), SourceError> {
+        let cells = Cells::new(row, self.action);
+        self.guard(&cells)?;
+        let visible = cells.lsn(1)?.unwrap_or(Lsn::ZERO);
+        if visible < self.window.upto() {
+            return Err(SourceError::Behind {
+                upto: self.window.upto(),
+                visible,
+            });
+        }
+        if let Some(times) = &mut self.times {
+            times.offset_ms = offset_ms(cells.required_millis(2)?, cells.required_millis(3)?);
+        }
+        Ok(())
+    }
+
+    fn guard(&mut self, cells: &Cells<'_>) -> Result<(), SourceError> {
+        self.guards += 1;
+        let minimum = cells.lsn(0)?;
+        check_minimum(&self.source.table, self.window, minimum)
+    }
+
+    async fn change(&mut self, row: &Row) -> Result<(), SourceError> {
+        let cells = Cells::new(row, self.action);
+        let table = &self.source.table;
+        let lsn = cells.lsn(0)?.ok_or_else(|| SourceError::ChangesHidden {
+            table: table.name.clone(),
+        })?;
+        let kind = change_type(table, cells.required_int(1)?, self.source.images)?;
+        // Lsn and operation come first, then the captured columns in the order of the values.
+        let mut data = row.cells().skip(2).map(|(_, value)| value);
+        for (index, value) in self.source.values.iter().enumerate() {
+            match value {
+                Value::Captured(column) => self.captured(index, *column, data.next())?,
+                Value::ChangeType => self.batcher.builder(index).append_str(kind.as_str()),
+                Value::CommitVersion => self.batcher.builder(index).append_str(&lsn.to_hex()),
+                Value::Position => self.batcher.builder(index).append_position(self.position),
+                Value::CommitTimestamp => {
+                    if let Some(times) = &mut self.times {
+                        let micros = times.micros(table, lsn).await?;
+                        self.batcher.builder(index).append_micros(micros);
+                    }
+                }
+            }
+        }
+        self.position += 1;
+        self.pending = true;
+        Ok(())
+    }
+
+    fn captured(
+        &mut self,
+        index: usize,
+        column: usize,
+        value: Option<&ColumnData<'static>>,
+    ) -> Result<(), SourceError> {
+        let column = &self.source.table.columns[column];
+        let value = value.unwrap_or(&ColumnData::I32(None));
+        if self.batcher.append(index, value) {
+            Ok(())
+        } else {
+            Err(unexpected(&column.name, &column.sql_type, value))
+        }
+    }
+
+    /// A batch, if the row that was just read filled one.
+    fn full(&mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+        if std::mem::take(&mut self.pending) {
+            self.batcher.end_row()
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The last batch. A guard without a row means that the instance has gone.
+    fn finish(mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+        if self.guards != 2 {
+            return Err(SourceError::InstanceDropped {
+                table: self.source.table.name.clone(),
+                instance: self.source.table.instance.clone(),
+            });
+        }
+        if let Some(times) = self.times.take() {
+            times.lease.give_back();
+        }
+        self.batcher.flush()
+    }
+}
+
+/// Everything after `window.after()` must still be there: cleanup moves the minimum before it deletes.
+pub(super) fn check_minimum(
+    table: &CapturedTable,
+    window: LsnRange,
+    minimum: Option<Lsn>,
+) -> Result<(), SourceError> {
+    let Some(min) = minimum else {
+        return Err(SourceError::ChangesHidden {
+            table: table.name.clone(),
+        });
+    };
+    if window.after().increment().is_none_or(|first| min <= first) {
+        return Ok(());
+    }
+    Err(SourceError::Purged {
+        table: table.name.clone(),
+        instance: table.instance.clone(),
+        after: window.after(),
+        min,
+    })
+}
+
+fn change_type(
+    table: &CapturedTable,
+    operation: i32,
+    images: Images,
+) -> Result<ChangeType, SourceError> {
+    match (ChangeType::from_operation(operation), images) {
+        (Some(ChangeType::UpdatePreimage), Images::Net) => Ok(ChangeType::Delete),
+        (Some(kind), _) => Ok(kind),
+        (None, _) => Err(SourceError::UnknownOperation {
+            table: table.name.clone(),
+            operation,
+        }),
+    }
+}
+
+/// The times of commits, asked for in ascending order and held one page at a time.
+struct CommitTimes {
+    lease: Lease,
+    upto: Lsn,
+    offset_ms: i64,
+    page: VecDeque<(Lsn, i64)>,
+}
+
+impl CommitTimes {
+    fn new(lease: Lease, upto: Lsn) -> Self {
+        Self {
+            lease,
+            upto,
+            offset_ms: 0,
+            page: VecDeque::new(),
+        }
+    }
+
+    /// When commit `lsn` ended, in microseconds of UTC.
+    async fn micros(&mut self, table: &CapturedTable, lsn: Lsn) -> Result<i64, SourceError> {
+        self.drop_before(lsn);
+        if self.page.is_empty() {
+            self.fetch(lsn).await?;
+        }
+        match self.page.front() {
+            Some((known, local_ms)) if *known == lsn => Ok((local_ms - self.offset_ms) * 1000),
+            _ => Err(SourceError::CommitUnknown {
+                table: table.name.clone(),
+                lsn,
+            }),
+        }
+    }
+
+    fn drop_before(&mut self, lsn: Lsn) {
+        while self.page.front().is_some_and(|(known, _)| *known < lsn) {
+            self.page.pop_front();
+        }
+    }
+
+    async fn fetch(&mut self, from: Lsn) -> Result<(), SourceError> {
+        let action = "reading the times of commits";
+        let (from, upto) = (Parameter::Lsn(from), Parameter::Lsn(self.upto));
+        let results = self
+            .lease
+            .results(action, COMMIT_TIMES, &[&from, &upto])
+            .await?;
+        for row in results.first().into_iter().flatten() {
+            let cells = Cells::new(row, action);
+            let lsn = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
+            self.page.push_back((lsn, cells.required_millis(1)?));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sqlserver::ErrorKind;
+    use crate::source::sqlserver::captured::tests::customers;
+
+    fn lsn(text: &str) -> Lsn {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_window_that_cleanup_has_reached_is_lost() {
+        let table = customers();
+        let window = LsnRange::new(lsn("0:30:4"), lsn("0:50:0")).unwrap();
+        assert!(check_minimum(&table, window, Some(lsn("0:20:1"))).is_ok());
+        assert!(check_minimum(&table, window, Some(lsn("0:30:5"))).is_ok());
+        let error = check_minimum(&table, window, Some(lsn("0:30:6"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ChangesLost);
+        let hidden = check_minimum(&table, window, None).unwrap_err();
+        assert_eq!(hidden.kind(), ErrorKind::Permission);
+    }
+
+    #[test]
+    fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
+        let table = customers();
+        let kind = |operation, images| change_type(&table, operation, images).unwrap();
+        assert_eq!(kind(3, Images::All), ChangeType::UpdatePreimage);
+        assert_eq!(kind(3, Images::Net), ChangeType::Delete);
+        assert_eq!(kind(1, Images::Net), ChangeType::Delete);
+        assert_eq!(kind(2, Images::Net), ChangeType::Insert);
+        assert_eq!(kind(4, Images::Net), ChangeType::UpdatePostimage);
+        assert!(change_type(&table, 5, Images::All).is_err());
+    }
+}

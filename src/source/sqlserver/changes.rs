@@ -1,0 +1,303 @@
+//! The change feed: rows of a change table in commit order, guarded in the same batch.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::change::{COMMIT_VERSION, LsnRange};
+
+use super::captured::CapturedTable;
+use super::catalogue::{select_list, top_clause};
+use super::change_rows::ChangeRows;
+use super::decode::ColumnBuilder;
+use super::error::SourceError;
+use super::ident::quote;
+use super::pool::Pool;
+use super::scan::SqlServerScanExec;
+
+/// The column that numbers the rows of a window; it exists only below the net changes.
+pub(super) const POSITION: &str = "__$position";
+
+/// Before the rows (`@P3`: the change table's object_id): is the window's start still there, has this server
+/// captured its end, and how far is local time from UTC?
+const GUARD_BEFORE: &str = "\
+SELECT ct.start_lsn, \
+(SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC) AS visible_max, \
+GETDATE() AS server_local, SYSUTCDATETIME() AS server_utc \
+FROM cdc.change_tables AS ct WHERE ct.object_id = @P3 OPTION (MAXDOP 1)";
+
+/// After the rows: was the window's start there all the while?
+const GUARD_AFTER: &str = "\
+SELECT ct.start_lsn FROM cdc.change_tables AS ct WHERE ct.object_id = @P3 OPTION (MAXDOP 1)";
+
+/// Which rows of the window, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Images {
+    /// Every image, each as what it is.
+    All,
+    /// What the net changes are made from: the images before an update only where its key may have moved,
+    /// and those as deletes of the old key.
+    Net,
+}
+
+/// What a column of the output is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// The n-th captured column.
+    Captured(usize),
+    ChangeType,
+    CommitVersion,
+    CommitTimestamp,
+    Position,
+}
+
+impl Value {
+    pub(super) fn builder(self, table: &CapturedTable) -> ColumnBuilder {
+        match self {
+            Self::Captured(index) => ColumnBuilder::new(&table.columns[index].sql_type),
+            Self::ChangeType | Self::CommitVersion => ColumnBuilder::text(),
+            Self::CommitTimestamp => ColumnBuilder::utc_timestamp(),
+            Self::Position => ColumnBuilder::UInt64(Default::default()),
+        }
+    }
+}
+
+/// The changes of one table in a window, as a table.
+#[derive(Debug)]
+pub(super) struct Changes {
+    pool: Pool,
+    table: Arc<CapturedTable>,
+    /// `None`: nothing can lie in it.
+    window: Option<LsnRange>,
+    images: Images,
+    schema: SchemaRef,
+}
+
+impl Changes {
+    /// Every image of the window, in the feed's schema.
+    pub(super) fn feed(pool: Pool, table: Arc<CapturedTable>, window: Option<LsnRange>) -> Self {
+        Self {
+            schema: table.schema_ref(),
+            pool,
+            table,
+            window,
+            images: Images::All,
+        }
+    }
+
+    /// The images that net changes are made from, with [`POSITION`] as last column.
+    pub(super) fn net(pool: Pool, table: Arc<CapturedTable>, window: LsnRange) -> Self {
+        let mut fields = table.schema.fields().to_vec();
+        fields.push(Arc::new(Field::new(POSITION, DataType::UInt64, false)));
+        Self {
+            schema: Arc::new(Schema::new(fields)),
+            pool,
+            table,
+            window: Some(window),
+            images: Images::Net,
+        }
+    }
+
+    fn value(&self, index: usize) -> Value {
+        match index.checked_sub(self.table.columns.len()) {
+            None => Value::Captured(index),
+            Some(0) => Value::ChangeType,
+            Some(1) => Value::CommitVersion,
+            Some(2) => Value::CommitTimestamp,
+            Some(_) => Value::Position,
+        }
+    }
+
+    fn check(&self, values: &[Value]) -> std::result::Result<(), SourceError> {
+        for value in values {
+            if let Value::Captured(index) = value {
+                check_column(&self.table, *index, self.images)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a column that cannot be read, or that net changes cannot carry.
+pub(super) fn check_column(
+    table: &CapturedTable,
+    index: usize,
+    images: Images,
+) -> std::result::Result<(), SourceError> {
+    let column = &table.columns[index];
+    let (name, type_name) = (column.name.clone(), column.type_name());
+    if !column.sql_type.is_supported() {
+        return Err(SourceError::UnsupportedColumn {
+            table: table.name.clone(),
+            column: name,
+            type_name,
+        });
+    }
+    if images == Images::Net && column.is_large() {
+        return Err(SourceError::LargeColumn {
+            table: table.name.clone(),
+            column: name,
+            type_name,
+        });
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl TableProvider for Changes {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let projection: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        let values = projection
+            .iter()
+            .map(|index| self.value(*index))
+            .collect::<Vec<_>>();
+        self.check(&values)?;
+        let schema = Arc::new(self.schema.project(&projection)?);
+        let ascending = schema.index_of(COMMIT_VERSION).ok();
+        Ok(Arc::new(SqlServerScanExec::new(Arc::new(ChangeRows {
+            sql: batch(&self.table, self.images, &values, limit),
+            pool: self.pool.clone(),
+            table: Arc::clone(&self.table),
+            window: self.window,
+            images: self.images,
+            values,
+            schema,
+            ascending,
+        }))))
+    }
+}
+
+/// Guard, rows, guard: one batch in one session, so that all three see one server.
+pub(super) fn batch(
+    table: &CapturedTable,
+    images: Images,
+    values: &[Value],
+    top: Option<usize>,
+) -> String {
+    let rows = rows_query(table, images, values, top);
+    format!("{GUARD_BEFORE};\n{rows};\n{GUARD_AFTER};")
+}
+
+/// The rows after `@P1` up to `@P2` in the order of the change table's clustered index, so that the server
+/// sorts nothing.
+fn rows_query(
+    table: &CapturedTable,
+    images: Images,
+    values: &[Value],
+    top: Option<usize>,
+) -> String {
+    let captured = values.iter().filter_map(|value| match value {
+        Value::Captured(index) => {
+            let column = &table.columns[*index];
+            Some(column.sql_type.select("c", &column.name))
+        }
+        _ => None,
+    });
+    let fixed = ["c.[__$start_lsn]", "c.[__$operation]"].map(str::to_string);
+    let command = if table.has_command_id {
+        "c.[__$command_id], "
+    } else {
+        ""
+    };
+    format!(
+        "SELECT {top}{list} FROM cdc.{change_table} AS c \
+         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)){filter} \
+         ORDER BY c.[__$start_lsn], {command}c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)",
+        top = top_clause(top),
+        list = select_list(fixed.into_iter().chain(captured)),
+        change_table = quote(&table.change_table.name),
+        filter = match images {
+            Images::All => String::new(),
+            Images::Net => key_may_have_moved(table),
+        },
+    )
+}
+
+/// Leaves out the images before an update that touched no column of the key.
+///
+/// Bytes of the update mask run backwards: ordinal 1 is the lowest bit of the last byte.
+fn key_may_have_moved(table: &CapturedTable) -> String {
+    let bits = table.key.iter().map(|index| {
+        let bit = table.columns[*index].ordinal.saturating_sub(1);
+        format!(
+            " OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - {}, 1) AS tinyint) & {} <> 0",
+            bit / 8,
+            1_u32 << (bit % 8)
+        )
+    });
+    format!(" AND (c.[__$operation] <> 3{})", bits.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sqlserver::captured::tests::customers;
+
+    #[test]
+    fn a_feed_selects_what_is_asked_for_in_commit_order() {
+        let values = [Value::CommitVersion, Value::Captured(1)];
+        assert_eq!(
+            rows_query(&customers(), Images::All, &values, Some(5)),
+            "SELECT TOP (5) c.[__$start_lsn], c.[__$operation], c.[name] FROM cdc.[dbo_customers_CT] AS c \
+             WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
+             ORDER BY c.[__$start_lsn], c.[__$command_id], c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)"
+        );
+    }
+
+    #[test]
+    fn an_old_change_table_is_ordered_without_command_id() {
+        let mut table = customers();
+        table.has_command_id = false;
+        let sql = rows_query(&table, Images::All, &[], None);
+        assert!(
+            sql.contains("ORDER BY c.[__$start_lsn], c.[__$seqval], c.[__$operation]"),
+            "{sql}"
+        );
+    }
+
+    #[test]
+    fn net_changes_test_the_bits_of_the_key() {
+        let mut table = customers();
+        table.columns[2].ordinal = 10;
+        table.key = vec![0, 2];
+        assert_eq!(
+            key_may_have_moved(&table),
+            " AND (c.[__$operation] <> 3 \
+             OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - 0, 1) AS tinyint) & 1 <> 0 \
+             OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - 1, 1) AS tinyint) & 2 <> 0)"
+        );
+    }
+
+    #[test]
+    fn large_columns_pass_a_feed_but_not_net_changes() {
+        let table = customers();
+        assert!(check_column(&table, 2, Images::All).is_ok());
+        let message = check_column(&table, 2, Images::Net)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("column notes of dbo.customers has type nvarchar(max)"),
+            "{message}"
+        );
+    }
+}

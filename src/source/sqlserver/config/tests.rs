@@ -1,0 +1,99 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn options(pairs: &[(&str, &str)]) -> Result<ConnectionConfig, SourceError> {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect::<Vec<_>>();
+    ConnectionConfig::from_options(&pairs)
+}
+
+#[test]
+fn a_url_says_everything() {
+    let config = ConnectionConfig::from_url(
+        "sqlserver://sa:p%40ss%2Fw%23@db.example:1444/app%20db?encrypt=off&trust_server_certificate=true&connect_timeout=3",
+    )
+    .unwrap();
+    assert_eq!(config.host(), "db.example");
+    assert_eq!(config.port(), 1444);
+    assert_eq!(config.database(), "app db");
+    assert_eq!(config.user(), "sa");
+    assert_eq!(config.password().expose_secret(), "p@ss/w#");
+    assert_eq!(config.encrypt(), Encrypt::LoginOnly);
+    assert!(config.trust_server_certificate());
+    assert_eq!(config.connect_timeout(), Duration::from_secs(3));
+}
+
+#[test]
+fn defaults_are_safe() {
+    let config = ConnectionConfig::from_url("sqlserver://u:p@[::1]/db").unwrap();
+    assert_eq!(config.host(), "::1");
+    assert_eq!(config.port(), 1433);
+    assert_eq!(config.encrypt(), Encrypt::Required);
+    assert!(!config.trust_server_certificate());
+    assert!(config.application_name().starts_with("cdcql/"));
+}
+
+#[test]
+fn options_complete_a_url_but_do_not_contradict_it() {
+    let config = options(&[("url", "sqlserver://app@db/app_db"), ("Password", "s3cret")]).unwrap();
+    assert_eq!(config.password().expose_secret(), "s3cret");
+    let twice = options(&[("url", "sqlserver://app:x@db/a"), ("host", "other")]);
+    let message = twice.unwrap_err().to_string();
+    assert!(
+        message.contains("host") && message.contains("twice"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_unknown_option_gets_the_nearest_name() {
+    let message = options(&[("pasword", "hunter2")]).unwrap_err().to_string();
+    assert!(message.contains("'pasword'"), "{message}");
+    assert!(message.contains("did you mean 'password'?"), "{message}");
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn each_mistake_is_named() {
+    let base = [("host", "h"), ("database", "d"), ("user", "u")];
+    let missing = options(&base).unwrap_err().to_string();
+    assert!(missing.contains("'password'"), "{missing}");
+    for (name, value, part) in [
+        ("port", "70000", "65535"),
+        ("encrypt", "strict", "required, off"),
+        ("trust_server_certificate", "maybe", "true nor false"),
+        ("command_timeout", "-1", "seconds"),
+    ] {
+        let mut pairs = base.to_vec();
+        pairs.extend([("password", "p"), (name, value)]);
+        let message = options(&pairs).unwrap_err().to_string();
+        assert!(
+            message.contains(name) && message.contains(part),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_password_is_never_shown() {
+    let secret = "Tr0ub4dor";
+    let config = ConnectionConfig::from_url(&format!("sqlserver://u:{secret}@h/d")).unwrap();
+    assert!(!format!("{config:?}").contains(secret));
+    for url in [
+        format!("sqlserver://u:{secret}@h:99999/d"),
+        format!("sqlserver://u:{secret}@/d"),
+        format!("postgres://u:{secret}@h/d"),
+        format!("sqlserver://u:{secret}@h/d#x"),
+        format!("sqlserver://u:{secret}%ff@h/d"),
+        format!("sqlserver://u:{secret}@h/"),
+        format!("sqlserver://u:{secret}@h/d?password={secret}"),
+        format!("sqlserver://u:{secret}@h\\SQLEXPRESS/d"),
+    ] {
+        let error = ConnectionConfig::from_url(&url).unwrap_err();
+        assert!(!error.to_string().contains(secret), "{error}");
+        assert!(!format!("{error:?}").contains(secret), "{error:?}");
+    }
+}

@@ -1,0 +1,198 @@
+//! What can go wrong before a connection stands: its options, the network, the login.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::error::ErrorKind;
+use super::ident::did_you_mean;
+
+/// Why a connection cannot be made.
+///
+/// `Display` names the object, the cause and what to do next; it never holds a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The `url` option cannot be read.
+    #[error(
+        "the connection's url cannot be read: {reason}; write sqlserver://user:password@host:1433/database, with special characters of the password percent-encoded"
+    )]
+    InvalidUrl {
+        /// What is wrong with it; never the URL itself.
+        reason: String,
+    },
+    /// An option that no connection has.
+    #[error("a sqlserver connection has no option '{name}'{}", did_you_mean(.suggestion))]
+    UnknownOption {
+        /// The option as written.
+        name: String,
+        /// The nearest option that exists.
+        suggestion: Option<String>,
+    },
+    /// An option that a connection needs.
+    #[error("the sqlserver connection lacks the option '{name}'; add it to OPTIONS or to the url")]
+    MissingOption {
+        /// The option's name.
+        name: &'static str,
+    },
+    /// An option whose value cannot be used.
+    #[error("option '{name}' of the sqlserver connection: {reason}")]
+    InvalidOption {
+        /// The option's name.
+        name: String,
+        /// What is wrong and what to write; never a secret.
+        reason: String,
+    },
+    /// The file named by `ca_file` cannot be read.
+    #[error("ca_file '{}' cannot be read; name a PEM or DER file with the certificate authority's certificate", path.display())]
+    CaFile {
+        /// The path as given.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: io::Error,
+    },
+    /// The host name has no address.
+    #[error("host '{host}' cannot be resolved; check the host name of the connection")]
+    UnknownHost {
+        /// The host as given.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No address of the host accepts a TCP connection.
+    #[error(
+        "no SQL Server answers at {host}:{port}; check host, port and firewall, and that the server listens on TCP"
+    )]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The server did not finish the handshake in time.
+    #[error(
+        "{host}:{port} did not complete a SQL Server handshake within {seconds} s; check that a SQL Server listens on that port, or raise connect_timeout"
+    )]
+    ConnectTimeout {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The limit that passed.
+        seconds: u64,
+    },
+    /// Encryption could not be established.
+    #[error(
+        "no encrypted connection to {host}:{port}: {reason}; name the server's authority in ca_file, or set trust_server_certificate = true on a network you trust"
+    )]
+    Tls {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the TLS layer said.
+        reason: String,
+    },
+    /// The server and this client disagree about the protocol.
+    #[error("the handshake with {host}:{port} failed: {reason}; {remedy}")]
+    Handshake {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What happened.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The server keeps sending the client elsewhere.
+    #[error(
+        "{host}:{port} redirects in circles ({limit} redirections followed); connect to the final address instead"
+    )]
+    TooManyRedirects {
+        /// The host that was asked first.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// How many were followed.
+        limit: usize,
+    },
+    /// User or password are wrong, or the login may not connect.
+    #[error(
+        "{host} refused the login '{user}' (error {number}: {message}); check user and password of the connection"
+    )]
+    LoginFailed {
+        /// The host.
+        host: String,
+        /// The user.
+        user: String,
+        /// The server's error number, such as 18456.
+        number: u32,
+        /// The server's text.
+        message: String,
+    },
+    /// The server does not let this client in, for a reason of its own.
+    #[error(
+        "{host} refused the connection (error {number}: {message}); see the error's number in SQL Server's documentation"
+    )]
+    Refused {
+        /// The host.
+        host: String,
+        /// The server's error number.
+        number: u32,
+        /// The server's text.
+        message: String,
+    },
+    /// The database does not exist, or the login may not open it.
+    #[error(
+        "database '{database}' on {host} cannot be opened by '{user}' (error {number}: {message}); check the database's name, and that the login has a user in it"
+    )]
+    DatabaseUnavailable {
+        /// The database.
+        database: String,
+        /// The host.
+        host: String,
+        /// The user.
+        user: String,
+        /// The server's error number, such as 4060.
+        number: u32,
+        /// The server's text.
+        message: String,
+    },
+}
+
+impl ConnectError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidUrl { .. }
+            | Self::UnknownOption { .. }
+            | Self::MissingOption { .. }
+            | Self::InvalidOption { .. }
+            | Self::CaFile { .. } => ErrorKind::Configuration,
+            Self::UnknownHost { .. }
+            | Self::Unreachable { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Tls { .. }
+            | Self::Handshake { .. }
+            | Self::TooManyRedirects { .. }
+            | Self::Refused { .. }
+            | Self::DatabaseUnavailable { .. } => ErrorKind::Connection,
+            Self::LoginFailed { .. } => ErrorKind::Login,
+        }
+    }
+
+    /// The server's error number, where the server sent one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::LoginFailed { number, .. }
+            | Self::Refused { number, .. }
+            | Self::DatabaseUnavailable { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Opening one connection, and what the driver's errors mean.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tiberius::error::Error as DriverError;
+use tiberius::{AuthMethod, EncryptionLevel};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use super::config::{ConnectionConfig, Encrypt};
+use super::connect_error::ConnectError;
+use super::error::SourceError;
+
+/// A logged-in connection; one request at a time.
+pub(super) type Client = tiberius::Client<Compat<TcpStream>>;
+
+/// Azure's gateway redirects once; a second hop is followed, a third is a circle.
+const MAX_REDIRECTS: usize = 2;
+
+/// Larger than the default 4096: fewer packets for the same rows.
+const PACKET_SIZE: u32 = 32_767;
+
+/// Connects and logs in, following redirections.
+pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectError> {
+    let (mut host, mut port) = (config.host().to_string(), config.port());
+    for _ in 0..=MAX_REDIRECTS {
+        let socket = connect_tcp(&host, port, config.connect_timeout()).await?;
+        let driver = driver_config(config, &host, port).await?;
+        match Box::pin(Client::connect(driver, socket.compat_write())).await {
+            Ok(client) => return Ok(client),
+            Err(DriverError::Routing {
+                host: next_host,
+                port: next_port,
+            }) => (host, port) = (next_host, next_port),
+            Err(error) => return Err(handshake_error(config, &host, port, error)),
+        }
+    }
+    Err(ConnectError::TooManyRedirects {
+        host: config.host().to_string(),
+        port: config.port(),
+        limit: MAX_REDIRECTS,
+    })
+}
+
+async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let too_slow = |_| ConnectError::Unreachable {
+        host: host.to_string(),
+        port,
+        source: io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no answer within {} s", limit.as_secs()),
+        ),
+    };
+    let attempt = async {
+        let addresses = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|source| ConnectError::UnknownHost {
+                host: host.to_string(),
+                source,
+            })?
+            .collect::<Vec<_>>();
+        connect_first(&addresses)
+            .await
+            .map_err(|source| ConnectError::Unreachable {
+                host: host.to_string(),
+                port,
+                source,
+            })
+    };
+    timeout(limit, attempt).await.map_err(too_slow)?
+}
+
+async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn driver_config(
+    config: &ConnectionConfig,
+    host: &str,
+    port: u16,
+) -> Result<tiberius::Config, ConnectError> {
+    let mut driver = tiberius::Config::new();
+    driver.host(host);
+    driver.port(port);
+    driver.database(config.database());
+    driver.application_name(config.application_name());
+    driver.authentication(AuthMethod::sql_server(
+        config.user(),
+        config.password().expose_secret(),
+    ));
+    driver.encryption(match config.encrypt() {
+        Encrypt::Required => EncryptionLevel::Required,
+        Encrypt::LoginOnly => EncryptionLevel::Off,
+        Encrypt::Disabled => EncryptionLevel::NotSupported,
+    });
+    driver.packet_size(PACKET_SIZE);
+    driver.handshake_timeout(Some(config.connect_timeout()));
+    driver.command_timeout(Some(config.command_timeout()));
+    // One lone surrogate in an nvarchar would otherwise end every read of its table for good.
+    driver.lossy_utf16_decoding(true);
+    if config.trust_server_certificate() {
+        driver.trust_cert();
+    } else if let Some(path) = config.ca_file() {
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|source| ConnectError::CaFile {
+                path: path.clone(),
+                source,
+            })?;
+        driver.trust_cert_ca_bundle(bytes);
+    }
+    Ok(driver)
+}
+
+fn handshake_error(
+    config: &ConnectionConfig,
+    host: &str,
+    port: u16,
+    error: DriverError,
+) -> ConnectError {
+    let host = host.to_string();
+    let handshake = |reason: String, remedy| ConnectError::Handshake {
+        host: host.clone(),
+        port,
+        reason,
+        remedy,
+    };
+    match error {
+        DriverError::Server(token) => login_error(config, &host, &token),
+        DriverError::Tls(reason) => ConnectError::Tls {
+            reason: short_reason(&reason),
+            host,
+            port,
+        },
+        DriverError::Io { kind, message } => match kind {
+            io::ErrorKind::TimedOut => ConnectError::ConnectTimeout {
+                host,
+                port,
+                seconds: config.connect_timeout().as_secs(),
+            },
+            // The TLS layer reports its own failures this way.
+            io::ErrorKind::InvalidData => ConnectError::Tls {
+                reason: short_reason(&message),
+                host,
+                port,
+            },
+            _ => handshake(message, "check that a SQL Server listens on that port"),
+        },
+        DriverError::Protocol(reason) if reason.contains("encryption level") => handshake(
+            "the server offers no encryption".to_string(),
+            "install a certificate there, or set encrypt = disabled on a network you trust",
+        ),
+        other => handshake(
+            other.to_string(),
+            "check that a SQL Server listens on that port",
+        ),
+    }
+}
+
+/// The driver appends advice about its own API to what TLS said.
+fn short_reason(reason: &str) -> String {
+    let end = reason.find(" To connect anyway").unwrap_or(reason.len());
+    reason[..end].trim_end_matches('.').to_string()
+}
+
+fn login_error(
+    config: &ConnectionConfig,
+    host: &str,
+    token: &tiberius::error::TokenError,
+) -> ConnectError {
+    let (number, message) = (token.code(), token.message().to_string());
+    let (host, user) = (host.to_string(), config.user().to_string());
+    match number {
+        911 | 916 | 4060 | 4064 | 40_532 => ConnectError::DatabaseUnavailable {
+            database: config.database().to_string(),
+            host,
+            user,
+            number,
+            message,
+        },
+        18_400..=18_499 => ConnectError::LoginFailed {
+            host,
+            user,
+            number,
+            message,
+        },
+        _ => ConnectError::Refused {
+            host,
+            number,
+            message,
+        },
+    }
+}
+
+/// What a failed request means; `action` completes "while …".
+pub(super) fn request_error(action: &str, limit: Duration, error: DriverError) -> SourceError {
+    let action = action.to_string();
+    match error {
+        DriverError::Server(token) => {
+            let (number, message) = (token.code(), token.message().to_string());
+            match number {
+                229 | 230 | 262 | 297 | 300 | 916 => SourceError::PermissionDenied {
+                    action,
+                    number,
+                    message,
+                },
+                _ => SourceError::Server {
+                    action,
+                    number,
+                    state: token.state(),
+                    message,
+                },
+            }
+        }
+        DriverError::Io {
+            kind: io::ErrorKind::TimedOut,
+            ..
+        } => SourceError::Timeout {
+            action,
+            seconds: limit.as_secs(),
+        },
+        other => SourceError::Broken {
+            action,
+            source: Box::new(other),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sqlserver::ErrorKind;
+
+    fn config(port: u16) -> ConnectionConfig {
+        ConnectionConfig::from_url(&format!(
+            "sqlserver://u:hidden@127.0.0.1:{port}/d?connect_timeout=1"
+        ))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_unreachable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let error = open(&config(port)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Connection);
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_times_out() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let silent = tokio::spawn(async move {
+            let accepted = listener.accept().await;
+            std::future::pending::<()>().await;
+            drop(accepted);
+        });
+        let error = open(&config(port)).await.unwrap_err();
+        assert!(
+            matches!(error, ConnectError::ConnectTimeout { .. }),
+            "{error}"
+        );
+        silent.abort();
+    }
+
+    #[tokio::test]
+    async fn another_protocol_is_a_handshake_error() {
+        use tokio::io::AsyncWriteExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let http = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await
+                .unwrap();
+        });
+        let error = open(&config(port)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+        assert!(!error.to_string().contains("hidden"));
+        http.await.unwrap();
+    }
+
+    #[test]
+    fn advice_about_the_driver_is_cut() {
+        let reason = short_reason("rejected: UnknownIssuer. To connect anyway you can: (1) …");
+        assert_eq!(reason, "rejected: UnknownIssuer");
+    }
+}

@@ -1,0 +1,330 @@
+//! A database of a SQL Server: the door through which everything above reads it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::catalog::TableProvider;
+
+use crate::change::{Commit, Lsn, LsnRange};
+
+use super::captured::{self, CapturedTable};
+use super::catalogue::{self, TableEntry};
+use super::cell::{Cells, Parameter};
+use super::change_rows::check_minimum;
+use super::changes::Changes;
+use super::commits::{self, FeedBounds};
+use super::config::ConnectionConfig;
+use super::error::SourceError;
+use super::first_copy::first_copy;
+use super::ident::{TableName, quote};
+use super::live::LiveTable;
+use super::net::net_changes;
+use super::pool::Pool;
+use super::snapshot::{self, ProgressFn, Snapshot};
+
+/// A connected database; clones share its connections.
+///
+/// Every method asks the server when it is called. The names of tables are kept from the last time they
+/// were asked for, since a catalogue has to list them without waiting.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    name: String,
+    tables: RwLock<Arc<Vec<TableEntry>>>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("name", &self.inner.name)
+            .field("pool", &self.inner.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Connects, and fetches the names of the tables.
+    ///
+    /// # Errors
+    /// Whatever keeps the database from being opened, of kind `Configuration`, `Connection`, `Login` or
+    /// `Permission`.
+    pub async fn connect(config: ConnectionConfig) -> Result<Self, SourceError> {
+        let pool = Pool::new(config);
+        let info = catalogue::database_info(&pool).await?;
+        let tables = catalogue::tables(&pool).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                pool,
+                name: info.name,
+                tables: RwLock::new(Arc::new(tables)),
+            }),
+        })
+    }
+
+    /// The database's name, as the server spells it.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The schemas that have tables the login may see.
+    pub fn schema_names(&self) -> Vec<String> {
+        let tables = self.known_tables();
+        let names = tables.iter().map(|table| table.name.schema.clone());
+        names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The tables of a schema, whose name matches without regard to case. Schema `cdc` has the change
+    /// tables and the tables that describe capture.
+    pub fn table_names(&self, schema: &str) -> Vec<String> {
+        let wanted = schema.to_lowercase();
+        self.known_tables()
+            .iter()
+            .filter(|table| table.name.schema.to_lowercase() == wanted)
+            .map(|table| table.name.name.clone())
+            .collect()
+    }
+
+    /// A live table, raw change table or capture metadata table, as it is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// `InvalidName` if the name matches several tables that differ in case.
+    pub async fn table(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<Arc<dyn TableProvider>>, SourceError> {
+        let Some(entry) = self.find(&TableName::new(schema, table)).await? else {
+            return Ok(None);
+        };
+        let source = catalogue::source_table(&self.inner.pool, &entry).await?;
+        let live = LiveTable::new(self.inner.pool.clone(), source);
+        Ok(Some(Arc::new(live)))
+    }
+
+    /// A captured table through its newest capture instance.
+    ///
+    /// # Errors
+    /// `InvalidName` if there is no such table, `NotCaptured` if it or its database is not captured.
+    pub async fn captured_table(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<CapturedTable, SourceError> {
+        self.captured(schema, table, None).await
+    }
+
+    /// A captured table through the newest capture instance that reaches back to a window after `after`.
+    ///
+    /// # Errors
+    /// As [`Database::captured_table`].
+    pub async fn captured_table_after(
+        &self,
+        schema: &str,
+        table: &str,
+        after: Lsn,
+    ) -> Result<CapturedTable, SourceError> {
+        self.captured(schema, table, Some(after)).await
+    }
+
+    async fn captured(
+        &self,
+        schema: &str,
+        table: &str,
+        after: Option<Lsn>,
+    ) -> Result<CapturedTable, SourceError> {
+        let wanted = TableName::new(schema, table);
+        let database = self.inner.name.clone();
+        let Some(entry) = self.find(&wanted).await? else {
+            let tables = self.known_tables();
+            return Err(catalogue::no_such_table(&database, &wanted, &tables));
+        };
+        if !catalogue::database_info(&self.inner.pool)
+            .await?
+            .cdc_enabled
+        {
+            return Err(SourceError::CdcDisabled {
+                database,
+                table: entry.name,
+            });
+        }
+        captured::captured_table(&self.inner.pool, &entry, after)
+            .await?
+            .ok_or(SourceError::NotCaptured {
+                database,
+                table: entry.name,
+            })
+    }
+
+    /// Every image of `table` within `bounds`, in commit order: its captured columns, then `_change_type`,
+    /// `_commit_version` (20 hex digits) and `_commit_timestamp` (UTC by the server's present offset).
+    ///
+    /// # Errors
+    /// `ChangesLost` if the instance has been dropped; while reading, also if the window's start has been
+    /// cleaned up.
+    pub async fn change_feed(
+        &self,
+        table: &CapturedTable,
+        bounds: FeedBounds,
+    ) -> Result<Arc<dyn TableProvider>, SourceError> {
+        let window = commits::window(&self.inner.pool, table, bounds).await?;
+        let table = Arc::new(table.clone());
+        Ok(Arc::new(Changes::feed(
+            self.inner.pool.clone(),
+            table,
+            window,
+        )))
+    }
+
+    /// The net changes of `table` in `window`: at most one row per key, its last image, in the schema of
+    /// the change feed. A key that moved gives a `delete` of the old key as well.
+    ///
+    /// # Errors
+    /// `Unsupported` if the table has no unique key; when planned with a large column, that too.
+    pub async fn net_changes(
+        &self,
+        table: &CapturedTable,
+        window: LsnRange,
+    ) -> Result<Arc<dyn TableProvider>, SourceError> {
+        let table = Arc::new(table.clone());
+        Ok(Arc::new(net_changes(&self.inner.pool, &table, window)?))
+    }
+
+    /// Reads the whole table into temporary files, reporting after each batch.
+    ///
+    /// # Errors
+    /// `Query` if the files cannot be written, and whatever reading a table may give.
+    pub async fn snapshot(
+        &self,
+        table: &CapturedTable,
+        progress: ProgressFn,
+    ) -> Result<Snapshot, SourceError> {
+        snapshot::take(&self.inner.pool, table, progress).await
+    }
+
+    /// A first copy as of the end of `window`: the snapshot's rows whose key has no change in the window,
+    /// as `insert` rows dated with the window's last commit, and the window's net changes.
+    ///
+    /// The window must begin at or before the moment the snapshot began, and end after it ended.
+    ///
+    /// # Errors
+    /// `Unsupported` if the table has no unique key; `ChangesLost` if the window's last commit is unknown.
+    pub async fn first_copy(
+        &self,
+        table: &CapturedTable,
+        snapshot: Snapshot,
+        window: LsnRange,
+    ) -> Result<Arc<dyn TableProvider>, SourceError> {
+        let pool = &self.inner.pool;
+        let Some(end) = commits::at(pool, window.upto()).await? else {
+            return Err(SourceError::CommitUnknown {
+                table: table.name.clone(),
+                lsn: window.upto(),
+            });
+        };
+        let end_micros = (end.end_time_ms - commits::utc_offset_ms(pool).await?) * 1000;
+        let table = Arc::new(table.clone());
+        let copy = first_copy(pool, &table, snapshot, window, end_micros)?;
+        Ok(Arc::new(copy))
+    }
+
+    /// The newest commit that capture has reached; `None` while capture is warming up.
+    ///
+    /// # Errors
+    /// `Permission` without SELECT on `cdc.lsn_time_mapping`.
+    pub async fn ceiling(&self) -> Result<Option<Commit>, SourceError> {
+        commits::newest(&self.inner.pool).await
+    }
+
+    /// The oldest commit that the server still maps.
+    ///
+    /// # Errors
+    /// As [`Database::ceiling`].
+    pub async fn oldest_commit(&self) -> Result<Option<Commit>, SourceError> {
+        commits::oldest(&self.inner.pool).await
+    }
+
+    /// The commit of exactly this LSN.
+    ///
+    /// # Errors
+    /// As [`Database::ceiling`].
+    pub async fn commit_at(&self, lsn: Lsn) -> Result<Option<Commit>, SourceError> {
+        commits::at(&self.inner.pool, lsn).await
+    }
+
+    /// Whether `table` has any change in `window`.
+    ///
+    /// # Errors
+    /// `ChangesLost` if the window's start has been cleaned up or the instance dropped.
+    pub async fn has_changes(
+        &self,
+        table: &CapturedTable,
+        window: LsnRange,
+    ) -> Result<bool, SourceError> {
+        let action = format!("looking for changes of {}", table.name);
+        let (after, upto) = (
+            Parameter::Lsn(window.after()),
+            Parameter::Lsn(window.upto()),
+        );
+        let change_id = Parameter::Int(table.change_object_id);
+        let sql = first_change(table);
+        let pool = &self.inner.pool;
+        let rows = pool
+            .rows(&action, &sql, &[&after, &upto, &change_id])
+            .await?;
+        let Some(row) = rows.first() else {
+            return Err(SourceError::InstanceDropped {
+                table: table.name.clone(),
+                instance: table.instance.clone(),
+            });
+        };
+        let cells = Cells::new(row, &action);
+        check_minimum(table, window, cells.lsn(0)?)?;
+        Ok(cells.lsn(1)?.is_some())
+    }
+
+    /// Runs one plain batch on a connection of its own and discards its rows.
+    ///
+    /// # Errors
+    /// The first error that the server reports.
+    pub async fn execute_batch(&self, sql: &str) -> Result<(), SourceError> {
+        self.inner.pool.batch("running a batch", sql).await
+    }
+
+    fn known_tables(&self) -> Arc<Vec<TableEntry>> {
+        let tables = self.inner.tables.read();
+        Arc::clone(&tables.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Finds a table by name, asking the server again before saying that there is none.
+    async fn find(&self, wanted: &TableName) -> Result<Option<TableEntry>, SourceError> {
+        if let Some(entry) = catalogue::resolve(wanted, &self.known_tables())? {
+            return Ok(Some(entry));
+        }
+        let fresh = Arc::new(catalogue::tables(&self.inner.pool).await?);
+        let mut tables = self
+            .inner
+            .tables
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *tables = Arc::clone(&fresh);
+        drop(tables);
+        catalogue::resolve(wanted, &fresh)
+    }
+}
+
+/// The instance's minimum and the first change after `@P1` up to `@P2` (`@P3`: the change table's
+/// object_id): a seek forward from the window's start, never for the newest row, which capture may hold.
+fn first_change(table: &CapturedTable) -> String {
+    format!(
+        "SELECT ct.start_lsn, (SELECT TOP (1) c.[__$start_lsn] FROM cdc.{} AS c \
+         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
+         ORDER BY c.[__$start_lsn]) AS first_change \
+         FROM cdc.change_tables AS ct WHERE ct.object_id = @P3 OPTION (MAXDOP 1)",
+        quote(&table.change_table.name)
+    )
+}

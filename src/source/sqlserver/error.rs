@@ -1,0 +1,356 @@
+//! What can go wrong between this process and a SQL Server.
+
+use std::path::PathBuf;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use crate::change::Lsn;
+
+use super::connect_error::ConnectError;
+use super::ident::{TableName, did_you_mean};
+
+/// What the person in front of the screen has to do next about a [`SourceError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// An option of the connection is wrong: correct it in the file.
+    Configuration,
+    /// The server cannot be reached, or the connection broke: it may pass by itself.
+    Connection,
+    /// The server refused the login.
+    Login,
+    /// The login lacks a permission.
+    Permission,
+    /// A name in the file stands for nothing, or for several things.
+    InvalidName,
+    /// The table, or its whole database, is not captured.
+    NotCaptured,
+    /// Changes that were asked for are no longer on the server.
+    ChangesLost,
+    /// The server tells another history than the one that was copied.
+    HistoryReplaced,
+    /// A column or table is of a kind that cannot be read.
+    Unsupported,
+    /// The server or this process failed while reading.
+    Query,
+}
+
+/// A failure of the SQL Server source.
+///
+/// `Display` names the object, the cause and what to do next; it never holds a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The connection cannot be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The login lacks a permission.
+    #[error(
+        "permission denied while {action} (error {number}: {message}); grant the login SELECT on the table and on schema cdc"
+    )]
+    PermissionDenied {
+        /// What was being done.
+        action: String,
+        /// The server's error number, such as 229.
+        number: u32,
+        /// The server's text.
+        message: String,
+    },
+    /// The table is captured, but the login may not see its change table.
+    #[error(
+        "the changes of {table} are hidden from this login; grant it SELECT on the table's captured columns and on schema cdc, and membership of the gating role if there is one"
+    )]
+    ChangesHidden {
+        /// The captured table.
+        table: TableName,
+    },
+    /// Change data capture is off for the whole database.
+    #[error(
+        "change data capture is not enabled on database '{database}'; run EXEC sys.sp_cdc_enable_db in it as a member of sysadmin, then sys.sp_cdc_enable_table for {table}"
+    )]
+    CdcDisabled {
+        /// The database.
+        database: String,
+        /// The table that was asked for.
+        table: TableName,
+    },
+    /// There is no such table, or the login may not see it.
+    #[error("database '{database}' has no table {table} that this login can see{}", did_you_mean(.suggestion))]
+    NoSuchTable {
+        /// The database.
+        database: String,
+        /// The table that was asked for.
+        table: TableName,
+        /// The nearest table that exists.
+        suggestion: Option<String>,
+    },
+    /// Several tables differ from the name only in case.
+    #[error("{name} is ambiguous: {candidates}; write one of them exactly as the server spells it")]
+    Ambiguous {
+        /// The name as asked for.
+        name: TableName,
+        /// What it may mean.
+        candidates: String,
+    },
+    /// The table exists and nothing captures its changes.
+    #[error(
+        "{table} in database '{database}' is not captured; run EXEC sys.sp_cdc_enable_table @source_schema = N'{}', @source_name = N'{}', @role_name = NULL", table.schema.replace('\'', "''"), table.name.replace('\'', "''")
+    )]
+    NotCaptured {
+        /// The database.
+        database: String,
+        /// The table.
+        table: TableName,
+    },
+    /// The capture job has not yet reached the instance's start.
+    #[error(
+        "capture of {table} (instance '{instance}') has not started yet; wait for the capture job, or check that SQL Server Agent is running"
+    )]
+    CaptureNotStarted {
+        /// The table.
+        table: TableName,
+        /// The capture instance.
+        instance: String,
+    },
+    /// The capture instance knows no unique key.
+    #[error(
+        "{table} has no unique key that its capture instance knows, so its changes cannot be netted; give it a primary key, or enable capture with @index_name of a unique index"
+    )]
+    NoUniqueKey {
+        /// The table.
+        table: TableName,
+    },
+    /// A column's type cannot be read.
+    #[error(
+        "column {column} of {table} has type {type_name}, which cannot be read; leave it out of the select list"
+    )]
+    UnsupportedColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type.
+        type_name: String,
+    },
+    /// A large column in a stream of net changes.
+    #[error(
+        "column {column} of {table} has type {type_name}, which SQL Server may leave out of an update, so a STREAM cannot carry it; name the other columns instead of *"
+    )]
+    LargeColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type.
+        type_name: String,
+    },
+    /// A column that has the name of one of the change feed's own.
+    #[error(
+        "column {column} of {table} has a name that its change feed uses itself; capture the table without it (@captured_column_list)"
+    )]
+    ReservedColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
+    /// The server has deleted changes that were asked for.
+    #[error(
+        "changes of {table} after {after} are no longer on the server: capture instance '{instance}' now begins at {min}; copy the table again, and raise the cleanup job's retention if this recurs"
+    )]
+    Purged {
+        /// The table.
+        table: TableName,
+        /// The capture instance.
+        instance: String,
+        /// The exclusive start of the window.
+        after: Lsn,
+        /// The first LSN the instance still has.
+        min: Lsn,
+    },
+    /// The capture instance has gone since it was looked up.
+    #[error(
+        "capture instance '{instance}' of {table} was dropped or replaced; if it was enabled anew, copy the table again"
+    )]
+    InstanceDropped {
+        /// The table.
+        table: TableName,
+        /// The capture instance.
+        instance: String,
+    },
+    /// A change's commit has no row in the time mapping.
+    #[error(
+        "commit {lsn} of {table} has no row in cdc.lsn_time_mapping: it was cleaned up while being read; copy the table again"
+    )]
+    CommitUnknown {
+        /// The table.
+        table: TableName,
+        /// The commit.
+        lsn: Lsn,
+    },
+    /// This replica has not seen the window's end yet.
+    #[error(
+        "the server that answered has captured up to {visible}, not yet {upto}: a secondary that is behind, or a restored database; try again, or read from the primary"
+    )]
+    Behind {
+        /// The end of the window.
+        upto: Lsn,
+        /// The newest commit that this connection can see.
+        visible: Lsn,
+    },
+    /// A row of a change table with an operation that is none of 1 to 4.
+    #[error("a change of {table} has operation {operation}, which is not known; report this")]
+    UnknownOperation {
+        /// The table.
+        table: TableName,
+        /// `__$operation`.
+        operation: i32,
+    },
+    /// A value of another type than the catalogue says.
+    #[error(
+        "column {column} came as {found} where {expected} was expected; its type was probably changed while it was being read: run again"
+    )]
+    UnexpectedValue {
+        /// The column.
+        column: String,
+        /// The type that the catalogue says.
+        expected: String,
+        /// What the server sent.
+        found: String,
+    },
+    /// A value that no batch can hold.
+    #[error(
+        "a value of column {column} has {bytes} bytes, more than can be read (1 GiB); leave the column out"
+    )]
+    ValueTooLarge {
+        /// The column.
+        column: String,
+        /// The value's size.
+        bytes: usize,
+    },
+    /// The server answered with an error.
+    #[error("the server failed while {action}: error {number}, state {state}: {message}")]
+    Server {
+        /// What was being done.
+        action: String,
+        /// The number in `sys.messages`.
+        number: u32,
+        /// The error's state.
+        state: u8,
+        /// The server's text.
+        message: String,
+    },
+    /// The server stopped answering.
+    #[error(
+        "the server sent nothing for {seconds} s while {action}; check for blocking on the server, or raise command_timeout"
+    )]
+    Timeout {
+        /// What was being done.
+        action: String,
+        /// The limit that passed.
+        seconds: u64,
+    },
+    /// The connection broke, or the server's answer cannot be read.
+    #[error("the connection to the server broke while {action}; run again")]
+    Broken {
+        /// What was being done.
+        action: String,
+        /// What the driver said.
+        #[source]
+        source: Box<tiberius::error::Error>,
+    },
+    /// An answer has fewer rows or other values than every server gives.
+    #[error("the server's answer while {action} is not understood: {reason}; report this")]
+    UnexpectedAnswer {
+        /// What was being done.
+        action: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// All connections are in use and none came free.
+    #[error(
+        "all {limit} connections to the server stayed busy for {seconds} s; read fewer of its tables in one query"
+    )]
+    PoolExhausted {
+        /// How many there are.
+        limit: usize,
+        /// The limit that passed.
+        seconds: u64,
+    },
+    /// A temporary file of the snapshot cannot be written or read.
+    #[error(
+        "the snapshot of {table} cannot use the temporary directory '{}'; free space there, or set TMPDIR to another directory", path.display()
+    )]
+    Spill {
+        /// The table.
+        table: TableName,
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: ArrowError,
+    },
+    /// The rows cannot be put into a batch.
+    #[error("rows from the server cannot be put into a batch; report this")]
+    Batch {
+        /// What failed.
+        #[source]
+        source: ArrowError,
+    },
+    /// The query engine refused a plan over the changes.
+    #[error("the changes of {table} cannot be planned")]
+    Plan {
+        /// The table.
+        table: TableName,
+        /// What failed.
+        #[source]
+        source: Box<DataFusionError>,
+    },
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Connect(error) => error.kind(),
+            Self::Behind { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
+                ErrorKind::Connection
+            }
+            Self::PermissionDenied { .. } | Self::ChangesHidden { .. } => ErrorKind::Permission,
+            Self::NoSuchTable { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidName,
+            Self::CdcDisabled { .. } | Self::NotCaptured { .. } => ErrorKind::NotCaptured,
+            Self::Purged { .. } | Self::InstanceDropped { .. } | Self::CommitUnknown { .. } => {
+                ErrorKind::ChangesLost
+            }
+            Self::NoUniqueKey { .. }
+            | Self::UnsupportedColumn { .. }
+            | Self::ValueTooLarge { .. }
+            | Self::ReservedColumn { .. }
+            | Self::LargeColumn { .. } => ErrorKind::Unsupported,
+            Self::Server { .. }
+            | Self::CaptureNotStarted { .. }
+            | Self::UnknownOperation { .. }
+            | Self::UnexpectedValue { .. }
+            | Self::UnexpectedAnswer { .. }
+            | Self::PoolExhausted { .. }
+            | Self::Spill { .. }
+            | Self::Batch { .. }
+            | Self::Plan { .. } => ErrorKind::Query,
+        }
+    }
+
+    /// The server's error number, where the server sent one.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::Connect(error) => error.number(),
+            Self::PermissionDenied { number, .. } | Self::Server { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+impl From<SourceError> for DataFusionError {
+    fn from(error: SourceError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}

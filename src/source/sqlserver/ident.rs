@@ -1,0 +1,138 @@
+//! Names of the server: quoting, matching, and the nearest one to a typing mistake.
+
+use std::fmt;
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+
+/// A table's schema and name, as the server spells them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TableName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl TableName {
+    pub(super) fn new(schema: &str, name: &str) -> Self {
+        Self {
+            schema: schema.to_string(),
+            name: name.to_string(),
+        }
+    }
+
+    /// `[schema].[table]`, safe to splice into SQL text.
+    pub(super) fn quoted(&self) -> String {
+        format!("{}.{}", quote(&self.schema), quote(&self.name))
+    }
+
+    fn folded(&self) -> (String, String) {
+        (self.schema.to_lowercase(), self.name.to_lowercase())
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// A delimited identifier: in brackets, with `]` doubled
+/// ([documentation](https://learn.microsoft.com/sql/t-sql/functions/quotename-transact-sql)).
+pub(super) fn quote(identifier: &str) -> String {
+    format!("[{}]", identifier.replace(']', "]]"))
+}
+
+/// What a name matches among several.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Match<'a, T> {
+    /// Exactly one, or the one that is spelled alike.
+    One(&'a T),
+    /// Nothing.
+    None,
+    /// Several that differ from it only in case.
+    Many(Vec<&'a T>),
+}
+
+/// Finds `wanted` without regard to case; an exact spelling wins over others.
+pub(super) fn find_table<'a, T>(
+    wanted: &TableName,
+    tables: &'a [T],
+    name_of: impl Fn(&T) -> &TableName,
+) -> Match<'a, T> {
+    if let Some(exact) = tables.iter().find(|table| name_of(table) == wanted) {
+        return Match::One(exact);
+    }
+    let folded = wanted.folded();
+    let mut found = tables
+        .iter()
+        .filter(|table| name_of(table).folded() == folded)
+        .collect::<Vec<_>>();
+    match found.len() {
+        0 => Match::None,
+        1 => Match::One(found.remove(0)),
+        _ => Match::Many(found),
+    }
+}
+
+/// The candidate that a mistyped name most likely means, if one is near.
+pub(super) fn nearest<'a>(
+    wanted: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    let wanted = wanted.to_lowercase();
+    let limit = (wanted.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (levenshtein(&wanted, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate.to_string())
+}
+
+/// The end of an error message that offers the nearest name.
+pub(super) fn did_you_mean(suggestion: &Option<String>) -> String {
+    match suggestion {
+        Some(name) => format!("; did you mean '{name}'?"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_brackets_are_doubled() {
+        assert_eq!(quote("a"), "[a]");
+        assert_eq!(quote("a]b"), "[a]]b]");
+        assert_eq!(quote("x]; DROP TABLE t --"), "[x]]; DROP TABLE t --]");
+        assert_eq!(TableName::new("d]o", "t.[x]").quoted(), "[d]]o].[t.[x]]]");
+    }
+
+    #[test]
+    fn names_match_without_case_and_exact_spelling_wins() {
+        let tables = [
+            TableName::new("dbo", "Orders"),
+            TableName::new("dbo", "ORDERS"),
+            TableName::new("dbo", "Items"),
+        ];
+        let find = |name: &str| find_table(&TableName::new("DBO", name), &tables, |t| t);
+        assert_eq!(find("items"), Match::One(&tables[2]));
+        assert_eq!(find("orders"), Match::Many(vec![&tables[0], &tables[1]]));
+        assert_eq!(find("none"), Match::None);
+        let exact = find_table(&TableName::new("dbo", "ORDERS"), &tables, |t| t);
+        assert_eq!(exact, Match::One(&tables[1]));
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        assert_eq!(
+            nearest("pasword", ["user", "password"]),
+            Some("password".into())
+        );
+        assert_eq!(nearest("Hots", ["host", "port"]), None);
+        assert_eq!(nearest("hosts", ["host", "port"]), Some("host".into()));
+        assert_eq!(nearest("zzz", ["host", "port"]), None);
+    }
+}

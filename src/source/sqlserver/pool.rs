@@ -1,0 +1,207 @@
+//! A small bounded pool of connections.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tiberius::{Row, ToSql};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::config::ConnectionConfig;
+use super::connection::{Client, open, request_error};
+use super::error::SourceError;
+
+/// How many connections are open at once; a query over many tables needs one for each.
+const LIMIT: usize = 8;
+/// How many are kept open while nothing uses them.
+const KEPT_IDLE: usize = 4;
+/// How long a read waits for a connection while all are busy.
+const WAIT: Duration = Duration::from_secs(60);
+
+/// What every borrower may rely on: sent after each connect, and whenever a connection is lent again.
+///
+/// A plain batch: `SET` inside `sp_executesql` ends with it.
+const PREAMBLE: &str = "\
+SET NOCOUNT ON; SET XACT_ABORT ON; SET IMPLICIT_TRANSACTIONS OFF; SET ROWCOUNT 0; \
+SET ANSI_NULLS ON; SET ANSI_PADDING ON; SET ANSI_WARNINGS ON; SET ARITHABORT ON; \
+SET CONCAT_NULL_YIELDS_NULL ON; SET QUOTED_IDENTIFIER ON; SET NUMERIC_ROUNDABORT OFF; \
+SET LANGUAGE us_english; SET DATEFORMAT ymd; SET DATEFIRST 7; \
+SET TEXTSIZE 2147483647; SET LOCK_TIMEOUT 15000; SET DEADLOCK_PRIORITY LOW; \
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;";
+
+/// The connections to one database; clones share them.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ConnectionConfig,
+    permits: Arc<Semaphore>,
+    idle: Mutex<VecDeque<Client>>,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("config", &self.inner.config)
+            .field("free", &self.inner.permits.available_permits())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(super) fn new(config: ConnectionConfig) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                permits: Arc::new(Semaphore::new(LIMIT)),
+                idle: Mutex::default(),
+            }),
+        }
+    }
+
+    pub(super) fn config(&self) -> &ConnectionConfig {
+        &self.inner.config
+    }
+
+    /// Lends a connection, waiting a bounded time for one.
+    pub(super) async fn lend(&self) -> Result<Lease, SourceError> {
+        let permit = self.permits(1).await?;
+        self.lend_with(permit).await
+    }
+
+    /// Lends two connections at once, so that two readers that each need two cannot starve each other.
+    pub(super) async fn lend_two(&self) -> Result<(Lease, Lease), SourceError> {
+        let mut first = self.permits(2).await?;
+        let second = first.split(1).ok_or_else(exhausted)?;
+        Ok((self.lend_with(first).await?, self.lend_with(second).await?))
+    }
+
+    async fn permits(&self, count: u32) -> Result<OwnedSemaphorePermit, SourceError> {
+        let permits = Arc::clone(&self.inner.permits);
+        match timeout(WAIT, permits.acquire_many_owned(count)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(exhausted()),
+        }
+    }
+
+    async fn lend_with(&self, permit: OwnedSemaphorePermit) -> Result<Lease, SourceError> {
+        // An idle connection may have died since; each is tried once, and there are few.
+        while let Some(mut client) = self.take_idle() {
+            if prepare(&mut client).await.is_ok() {
+                return Ok(self.lease(client, permit));
+            }
+        }
+        let mut client = open(self.config()).await?;
+        prepare(&mut client)
+            .await
+            .map_err(|error| self.error("setting up the session", error))?;
+        Ok(self.lease(client, permit))
+    }
+
+    fn lease(&self, client: Client, permit: OwnedSemaphorePermit) -> Lease {
+        Lease {
+            client: Box::new(client),
+            pool: self.clone(),
+            _permit: permit,
+        }
+    }
+
+    fn take_idle(&self) -> Option<Client> {
+        let mut idle = self
+            .inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        idle.pop_front()
+    }
+}
+
+async fn prepare(client: &mut Client) -> Result<(), tiberius::error::Error> {
+    client.simple_query(PREAMBLE).await?.into_results().await?;
+    Ok(())
+}
+
+fn exhausted() -> SourceError {
+    SourceError::PoolExhausted {
+        limit: LIMIT,
+        seconds: WAIT.as_secs(),
+    }
+}
+
+/// A lent connection. Dropping it closes the connection, which also cancels what it was reading;
+/// [`Lease::give_back`] keeps it for the next borrower.
+pub(super) struct Lease {
+    client: Box<Client>,
+    pool: Pool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    /// The connection itself, for streaming.
+    pub(super) fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Runs a query with a small answer and returns its result sets.
+    pub(super) async fn results(
+        &mut self,
+        action: &str,
+        sql: &str,
+        parameters: &[&dyn ToSql],
+    ) -> Result<Vec<Vec<Row>>, SourceError> {
+        let pool = self.pool.clone();
+        let failed = |error| pool.error(action, error);
+        let stream = self.client.query(sql, parameters).await.map_err(failed)?;
+        stream.into_results().await.map_err(failed)
+    }
+
+    /// Returns the connection for reuse. Its last answer must have been read to the end.
+    pub(super) fn give_back(self) {
+        let Self { client, pool, .. } = self;
+        let mut idle = pool
+            .inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT_IDLE {
+            idle.push_back(*client);
+        }
+    }
+}
+
+impl Pool {
+    /// What a failed request on one of these connections means; `action` completes "while …".
+    pub(super) fn error(&self, action: &str, error: tiberius::error::Error) -> SourceError {
+        request_error(action, self.config().command_timeout(), error)
+    }
+
+    /// Runs one query with a small answer on a connection of its own: its first result set.
+    pub(super) async fn rows(
+        &self,
+        action: &str,
+        sql: &str,
+        parameters: &[&dyn ToSql],
+    ) -> Result<Vec<Row>, SourceError> {
+        let mut lease = self.lend().await?;
+        let results = lease.results(action, sql, parameters).await?;
+        lease.give_back();
+        Ok(results.into_iter().next().unwrap_or_default())
+    }
+
+    /// Runs one plain batch and discards its rows. The connection is closed afterwards: the batch may
+    /// have changed the session's database or left a transaction open.
+    pub(super) async fn batch(&self, action: &str, sql: &str) -> Result<(), SourceError> {
+        let mut lease = self.lend().await?;
+        let failed = |error| self.error(action, error);
+        let stream = lease.client().simple_query(sql).await.map_err(failed)?;
+        let mut rows = stream.into_row_stream();
+        while let Some(row) = futures::StreamExt::next(&mut rows).await {
+            row.map_err(failed)?;
+        }
+        Ok(())
+    }
+}

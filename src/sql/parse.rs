@@ -1,0 +1,224 @@
+//! A file -> its statements, or everything that is wrong with it.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::{DFParserBuilder, Statement as QueryStatement};
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, TokenWithSpan};
+
+use super::create;
+use super::cursor::Cursor;
+use super::diagnostic::Diagnostic;
+use super::factors;
+use super::ignored;
+use super::lexer::{Lexeme, MARK, StatementTokens, lex};
+use super::limits;
+use super::merge;
+use super::nearest::nearest;
+use super::source::{SharedSource, Source, SourceText, Span};
+use super::statement::{Statement, StatementKind};
+
+/// Nesting that the parser accepts; DataFusion's own default.
+const RECURSION_LIMIT: usize = 50;
+
+/// Reads a file.
+///
+/// # Errors
+/// All errors of the file, in its order: a statement that cannot be read does not hide those after it.
+pub fn parse(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let mut source = Source::new(text);
+    let lexed = lex(&mut source);
+    let source = Arc::new(source);
+    let mut statements = Vec::new();
+    let mut errors = Vec::new();
+    for tokens in lexed.statements {
+        match statement(&source, tokens) {
+            Ok(statement) => statements.push(statement),
+            Err(found) => errors.extend(found),
+        }
+    }
+    errors.extend(lexed.error);
+    if errors.is_empty() { Ok(statements) } else { Err(errors) }
+}
+
+fn statement(source: &SharedSource, tokens: StatementTokens) -> Result<Statement, Vec<Diagnostic>> {
+    let StatementTokens { lexemes, end } = tokens;
+    let span = lexemes.first().map_or(end, |l| l.span).to(lexemes.last().map_or(end, |l| l.span));
+    let text = source.text.get(span.start..span.end).unwrap_or_default().to_owned();
+    reserved_names(source, &lexemes)?;
+    limits::check(source, &lexemes).map_err(|error| vec![error])?;
+    let kind = kind(source, lexemes, end)?;
+    Ok(Statement { kind, span, text, source: Arc::clone(source) })
+}
+
+fn kind(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> Result<StatementKind, Vec<Diagnostic>> {
+    let mut cursor = Cursor::new(source, &lexemes, 0, end);
+    let one = |error| vec![error];
+    if let Some(refused) = unsupported(&cursor) {
+        return Err(vec![refused]);
+    }
+    if cursor.eat(&["CREATE", "CONNECTION"]) {
+        return create::connection(&mut cursor).map(StatementKind::CreateConnection).map_err(one);
+    }
+    if cursor.eat(&["CREATE", "SCHEMA"]) {
+        return create::schema(&mut cursor).map(StatementKind::CreateSchema).map_err(one);
+    }
+    if create::is_delta_table(&lexemes) {
+        return create::table(&mut cursor).map(|table| StatementKind::CreateTable(Box::new(table))).map_err(one);
+    }
+    if cursor.at(&["MERGE"]) {
+        return merge::merge(source, lexemes, end).map(|merge| StatementKind::Merge(Box::new(merge)));
+    }
+    query(source, lexemes, end)
+}
+
+/// Statements of the language that this version cannot run.
+fn unsupported(cursor: &Cursor<'_>) -> Option<Diagnostic> {
+    let streaming = [&["CREATE", "STREAMING"][..], &["CREATE", "OR", "REFRESH"], &["CREATE", "OR", "REPLACE", "STREAMING"]];
+    if streaming.iter().any(|words| cursor.at(words)) {
+        return Some(
+            cursor.error("CREATE STREAMING TABLE is not supported yet")
+                .with_help("write it as CREATE TABLE … USING DELTA and MERGE INTO … USING STREAM … CHANGES"),
+        );
+    }
+    if cursor.at(&["CREATE", "FLOW"]) || cursor.at(&["AUTO", "CDC"]) {
+        return Some(
+            cursor.error("CREATE FLOW is not supported yet")
+                .with_help("write it as MERGE INTO … USING STREAM … CHANGES: the flow has its target's name"),
+        );
+    }
+    None
+}
+
+/// No name may look like a marker.
+fn reserved_names(source: &Source, lexemes: &[Lexeme]) -> Result<(), Vec<Diagnostic>> {
+    let errors: Vec<_> = lexemes
+        .iter()
+        .filter(|l| matches!(&l.token, Token::Word(w) if w.value.contains(MARK)))
+        .map(|l| Diagnostic::new(source, l.span, "a name cannot hold the control character U+001F"))
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Any statement of DataFusion's.
+fn query(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> Result<StatementKind, Vec<Diagnostic>> {
+    let factors = factors::rewrite(source, lexemes, end);
+    if !factors.errors.is_empty() {
+        return Err(factors.errors);
+    }
+    let statement = datafusion_statement(source, &factors.lexemes, end).map_err(|error| vec![error])?;
+    ignored::check(source, &statement)?;
+    Ok(StatementKind::Other(Box::new(statement)))
+}
+
+/// Reads exactly one statement with DataFusion's parser.
+pub(super) fn datafusion_statement(
+    source: &Source,
+    lexemes: &[Lexeme],
+    end: Span,
+) -> Result<QueryStatement, Diagnostic> {
+    let mut tokens: Vec<TokenWithSpan> = lexemes.iter().map(Lexeme::to_parser).collect();
+    let place = Location::new(end.line as u64, end.column as u64);
+    tokens.push(TokenWithSpan::at(Token::EOF, place, place));
+    let syntax = |error| syntax_error(source, lexemes, end, error);
+    let mut parser = DFParserBuilder::new(tokens)
+        .with_recursion_limit(RECURSION_LIMIT)
+        .build()
+        .map_err(syntax)?;
+    let statement = parser.parse_statement().map_err(syntax)?;
+    let next = parser.parser.peek_token_ref();
+    if next.token == Token::EOF {
+        return Ok(statement);
+    }
+    let span = source.locate(next.span);
+    Err(Diagnostic::new(source, span, format!("expected the end of the statement, found `{}`", source.shown(span)))
+        .with_help("statements are separated by `;`"))
+}
+
+/// The parser puts the place of an error into its text, as ` at Line: 3, Column: 5`.
+fn syntax_error(source: &Source, lexemes: &[Lexeme], end: Span, error: DataFusionError) -> Diagnostic {
+    match error {
+        DataFusionError::SQL(error, _) => parser_error(source, lexemes, end, *error),
+        DataFusionError::Diagnostic(_, error) | DataFusionError::Context(_, error) => {
+            syntax_error(source, lexemes, end, *error)
+        }
+        other => message_error(source, lexemes, end, &other.to_string()),
+    }
+}
+
+/// An error of the parser with the place that its text names.
+pub(super) fn parser_error(source: &Source, lexemes: &[Lexeme], end: Span, error: ParserError) -> Diagnostic {
+    match error {
+        ParserError::RecursionLimitExceeded => {
+            let span = lexemes.first().map_or(end, |l| l.span);
+            Diagnostic::new(source, span, "this statement is nested too deeply")
+                .with_help("name a part of it with WITH or CREATE VIEW")
+        }
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
+            message_error(source, lexemes, end, &message)
+        }
+    }
+}
+
+fn message_error(source: &Source, lexemes: &[Lexeme], end: Span, message: &str) -> Diagnostic {
+    let (message, place) = split_place(message);
+    let found = place
+        .and_then(|place| lexemes.iter().find(|l| l.at.start == place))
+        .or(if place.is_none() { lexemes.first() } else { None });
+    let span = match (found, place) {
+        (Some(lexeme), _) => lexeme.span,
+        (None, Some(place)) => source.locate(TokenSpan::new(place, place)),
+        (None, None) => end,
+    };
+    let text = source.shown(span);
+    let diagnostic = Diagnostic::new(source, span, reworded(message, &text));
+    match suggestion(lexemes, span, &text) {
+        Some(word) => diagnostic.with_help(format!("did you mean {word}?")),
+        None => diagnostic,
+    }
+}
+
+fn split_place(message: &str) -> (&str, Option<Location>) {
+    let Some((text, place)) = message.rsplit_once(" at Line: ") else { return (message, None) };
+    let location = place.split_once(", Column: ").and_then(|(line, column)| {
+        Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
+    });
+    (text, location)
+}
+
+/// The parser's "Expected: X, found: Y" in our words; what was found is shown as the file has it, since Y may
+/// be a marker.
+fn reworded(message: &str, found: &str) -> String {
+    let message = message.trim().trim_start_matches("sql parser error: ");
+    if let Some((expected, _)) = message.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
+        if found.is_empty() {
+            return format!("expected {expected}, found the end of the statement");
+        }
+        return format!("expected {expected}, found `{found}`");
+    }
+    let visible: String = message.chars().filter(|c| !c.is_control()).collect();
+    let mut chars = visible.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "this statement cannot be read".to_owned(),
+    }
+}
+
+const LEADING: &[&str] = &[
+    "SELECT", "CREATE", "MERGE", "INSERT", "UPDATE", "DELETE", "EXPLAIN", "SET", "SHOW", "DESCRIBE", "WITH",
+    "DROP", "VALUES", "COPY", "RESET",
+];
+const CREATED: &[&str] =
+    &["CONNECTION", "SCHEMA", "TABLE", "VIEW", "TEMPORARY", "EXTERNAL", "STREAMING", "FLOW", "FUNCTION", "DATABASE"];
+
+/// The keyword that a misspelt first or second word was meant to be.
+fn suggestion(lexemes: &[Lexeme], span: Span, found: &str) -> Option<&'static str> {
+    let at = lexemes.iter().position(|l| l.span == span)?;
+    let words = match at {
+        0 => LEADING,
+        1 if lexemes.first().is_some_and(|l| l.is("CREATE")) => CREATED,
+        _ => return None,
+    };
+    nearest(found, words.iter().copied()).filter(|word| !word.eq_ignore_ascii_case(found))
+}

@@ -1,0 +1,139 @@
+//! Columns by name: matching without regard to case, and what `*` in a MERGE stands for.
+
+use datafusion::sql::sqlparser::ast::{
+    Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeInsertKind, ObjectName, Parens, Values,
+};
+
+use super::actions::star;
+use super::diagnostic::Diagnostic;
+use super::merge::MergeStatement;
+use super::nearest::nearest;
+use super::source::Source;
+
+/// What a name means among columns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// One column, as it is spelled.
+    One(String),
+    /// Columns that differ in case alone, none of them exactly the name.
+    Many(Vec<String>),
+    /// No column.
+    Nothing,
+}
+
+/// Finds a column: a quoted name exactly; an unquoted one exactly, or else without regard to case.
+pub(super) fn find_column(name: &Ident, columns: &[String]) -> Found {
+    if columns.contains(&name.value) {
+        return Found::One(name.value.clone());
+    }
+    if name.quote_style.is_some() {
+        return Found::Nothing;
+    }
+    find_any_case(&name.value, columns)
+}
+
+fn find_any_case(name: &str, columns: &[String]) -> Found {
+    if columns.iter().any(|column| column == name) {
+        return Found::One(name.to_owned());
+    }
+    let lower = name.to_lowercase();
+    let mut like: Vec<&String> = columns.iter().filter(|column| column.to_lowercase() == lower).collect();
+    like.sort();
+    like.dedup();
+    match like.as_slice() {
+        [] => Found::Nothing,
+        [one] => Found::One((*one).clone()),
+        many => Found::Many(many.iter().map(|column| (*column).clone()).collect()),
+    }
+}
+
+/// Replaces `UPDATE SET *` and `INSERT *` by the target's columns, each with the source's column of that name.
+///
+/// `target_columns` are the columns to write; leave out those that a flow never writes. Names match without
+/// regard to case.
+///
+/// # Errors
+/// A column that the source lacks or has twice; an EXCEPT of a column that the target lacks, or of all.
+pub fn expand_stars(
+    merge: &mut MergeStatement,
+    target_columns: &[String],
+    source_columns: &[String],
+) -> Result<(), Diagnostic> {
+    let source = &merge.source;
+    let value = |column: String| Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]);
+    for clause in &mut merge.ast.clauses {
+        let Some((at, except)) = star(&clause.action) else { continue };
+        let columns = starred(source, &at, &except, target_columns, source_columns)?;
+        match &mut clause.action {
+            MergeAction::Update(update) => {
+                let assign = |(target, column)| Assignment {
+                    target: AssignmentTarget::ColumnName(ObjectName::from(vec![quoted(target)])),
+                    value: value(column),
+                };
+                update.assignments = columns.into_iter().map(assign).collect();
+            }
+            MergeAction::Insert(insert) => {
+                let (targets, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+                insert.columns = targets.into_iter().map(|target| ObjectName::from(vec![quoted(target)])).collect();
+                let row = Parens::with_empty_span(values.into_iter().map(value).collect());
+                insert.kind = MergeInsertKind::Values(Values { explicit_row: false, value_keyword: false, rows: vec![row] });
+            }
+            MergeAction::Delete { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn quoted(name: String) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+/// The target's columns that a star means, each with the source's column.
+fn starred(
+    source: &Source,
+    star: &Ident,
+    except: &[Ident],
+    target_columns: &[String],
+    source_columns: &[String],
+) -> Result<Vec<(String, String)>, Diagnostic> {
+    let refuse = |at: &Ident, message: String| Diagnostic::new(source, source.locate(at.span), message);
+    let mut left_out = Vec::new();
+    for name in except {
+        match find_column(name, target_columns) {
+            Found::One(column) => left_out.push(column),
+            Found::Many(columns) => return Err(refuse(name, ambiguous(&name.value, &columns))),
+            Found::Nothing => {
+                let error = refuse(name, format!("the target has no column `{}`", name.value));
+                return Err(near(error, &name.value, target_columns));
+            }
+        }
+    }
+    let mut columns = Vec::new();
+    for target in target_columns.iter().filter(|column| !left_out.contains(column)) {
+        match find_any_case(target, source_columns) {
+            Found::One(column) => columns.push((target.clone(), column)),
+            Found::Many(columns) => return Err(refuse(star, ambiguous(target, &columns))),
+            Found::Nothing => {
+                return Err(refuse(star, format!("the source has no column `{target}`, which `*` sets in the target"))
+                    .with_help(format!("leave it out with `* EXCEPT ({target})`, or give the source a column of that name")));
+            }
+        }
+    }
+    if columns.is_empty() {
+        return Err(refuse(star, "`*` stands for no column here".to_owned()));
+    }
+    Ok(columns)
+}
+
+/// Why an unquoted name cannot be one of several columns.
+pub(super) fn ambiguous(name: &str, columns: &[String]) -> String {
+    format!("`{name}` could be any of the columns {}: quote the one that is meant", columns.join(", "))
+}
+
+/// Offers the column nearest to a name.
+pub(super) fn near(error: Diagnostic, name: &str, columns: &[String]) -> Diagnostic {
+    match nearest(name, columns.iter().map(String::as_str)) {
+        Some(column) => error.with_help(format!("did you mean `{column}`?")),
+        None => error,
+    }
+}
