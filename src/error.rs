@@ -57,7 +57,9 @@ pub enum Error {
         known: Vec<String>,
     },
     /// An environment variable that the file asks for is not set.
-    #[error("the environment variable {name} is not set; set it, or give env('{name}', default) a default")]
+    #[error(
+        "the environment variable {name} is not set; set it, or give env('{name}', default) a default"
+    )]
     MissingVariable {
         /// The variable.
         name: String,
@@ -103,7 +105,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A declared Delta table that no flow has written yet.
-    #[error("the Delta table '{table}' does not exist yet at {location}; run its pipeline first: cdcql run FILE")]
+    #[error(
+        "the Delta table '{table}' does not exist yet at {location}; run its pipeline first: cdcql run FILE"
+    )]
     TableNotCreated {
         /// The table.
         table: String,
@@ -156,7 +160,9 @@ pub enum Error {
         waited: Duration,
     },
     /// A write ended without a commit although one was due.
-    #[error("flow '{flow}': the write to {location} ended without a commit; nothing was changed, run again")]
+    #[error(
+        "flow '{flow}': the write to {location} ended without a commit; nothing was changed, run again"
+    )]
     NothingCommitted {
         /// The flow.
         flow: String,
@@ -363,9 +369,9 @@ fn is_users(error: &DataFusionError) -> bool {
 fn named_place(statement: &Statement, error: &DataFusionError) -> Option<Span> {
     match error.find_root() {
         DataFusionError::SchemaError(inner, _) => match inner.as_ref() {
-            datafusion::common::SchemaError::FieldNotFound { field, .. } => {
-                statement.find(&field.flat_name()).or_else(|| statement.find(field.name()))
-            }
+            datafusion::common::SchemaError::FieldNotFound { field, .. } => statement
+                .find(&field.flat_name())
+                .or_else(|| statement.find(field.name())),
             _ => None,
         },
         _ => None,

@@ -71,6 +71,11 @@ pub(super) struct SimulateArguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:14330")]
     pub(super) listen: std::net::SocketAddr,
     /// Password of the login sa; a random one is made and printed unless given
-    #[arg(long, value_name = "PASSWORD", env = "CDCQL_SIMULATOR_PASSWORD", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "CDCQL_SIMULATOR_PASSWORD",
+        hide_env_values = true
+    )]
     pub(super) password: Option<String>,
 }

@@ -79,9 +79,13 @@ async fn start() -> Result<Simulator, Error> {
         name: "app_db".to_string(),
         source: source.into(),
     };
-    let database = Database::from_script(&database_name(Path::new("app_db.sql")), "app_db.sql", SCRIPT)
-        .await
-        .map_err(failed)?;
+    let database = Database::from_script(
+        &database_name(Path::new("app_db.sql")),
+        "app_db.sql",
+        SCRIPT,
+    )
+    .await
+    .map_err(failed)?;
     Simulator::start(database, SimulatorOptions::default())
         .await
         .map_err(failed)
@@ -117,7 +121,8 @@ impl Story {
     async fn run_pipeline(&self) -> Result<(), Error> {
         let session = self.session()?;
         let statements = parse_file(&self.pipeline)?;
-        let pipeline = Pipeline::bind(session.engine.clone(), statements, Some(&self.pipeline)).await?;
+        let pipeline =
+            Pipeline::bind(session.engine.clone(), statements, Some(&self.pipeline)).await?;
         for report in pipeline.run(&progress::reporter(true)).await {
             if let Some(line) = progress::summary(&report) {
                 write_out(&format!("{line}\n"))?;
@@ -137,7 +142,13 @@ impl Story {
         say("All is well. The Delta table's history:")?;
         let session = self.session()?;
         session.load(&self.pipeline).await?;
-        for entry in session.engine.history(MAIN, "customers", HISTORY).await?.iter().rev() {
+        for entry in session
+            .engine
+            .history(MAIN, "customers", HISTORY)
+            .await?
+            .iter()
+            .rev()
+        {
             let lsn = entry.lsn.map(|lsn| lsn.to_string()).unwrap_or_default();
             let operation = entry.operation.as_deref().unwrap_or_default();
             write_out(&format!(

@@ -55,7 +55,8 @@ pub(super) async fn database_from(script: &Path) -> Result<Database, Error> {
 
 /// The name of a script's database: the file's name without its extension.
 pub(super) fn database_name(script: &Path) -> String {
-    script
-        .file_stem()
-        .map_or_else(|| "app_db".to_string(), |stem| stem.to_string_lossy().into_owned())
+    script.file_stem().map_or_else(
+        || "app_db".to_string(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }

@@ -19,10 +19,20 @@ pub(super) fn reporter(quiet: bool) -> Reporter {
     }
     if stderr().is_terminal() {
         let bar = Mutex::new(None);
-        return Reporter::new(move |event| draw(&mut bar.lock().unwrap_or_else(PoisonError::into_inner), &event));
+        return Reporter::new(move |event| {
+            draw(
+                &mut bar.lock().unwrap_or_else(PoisonError::into_inner),
+                &event,
+            )
+        });
     }
     let printed = Mutex::new(0);
-    Reporter::new(move |event| print(&mut printed.lock().unwrap_or_else(PoisonError::into_inner), &event))
+    Reporter::new(move |event| {
+        print(
+            &mut printed.lock().unwrap_or_else(PoisonError::into_inner),
+            &event,
+        )
+    })
 }
 
 fn print(printed: &mut u64, event: &Event) {
@@ -43,8 +53,15 @@ fn print(printed: &mut u64, event: &Event) {
 
 fn draw(bar: &mut Option<ProgressBar>, event: &Event) {
     match event {
-        Event::SnapshotProgress { rows, estimated_rows, .. } => {
-            if bar.as_ref().is_none_or(|bar| bar.length() != *estimated_rows) {
+        Event::SnapshotProgress {
+            rows,
+            estimated_rows,
+            ..
+        } => {
+            if bar
+                .as_ref()
+                .is_none_or(|bar| bar.length() != *estimated_rows)
+            {
                 clear(bar);
                 *bar = Some(new_bar(*estimated_rows, sentence(event)));
             }
@@ -52,7 +69,9 @@ fn draw(bar: &mut Option<ProgressBar>, event: &Event) {
                 bar.set_position(*rows);
             }
         }
-        Event::SnapshotStarted { .. } | Event::WindowStarted { .. } | Event::WaitingForCapture { .. } => {
+        Event::SnapshotStarted { .. }
+        | Event::WindowStarted { .. }
+        | Event::WaitingForCapture { .. } => {
             clear(bar);
             *bar = Some(new_bar(None, sentence(event)));
         }
@@ -88,7 +107,9 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
 fn sentence(event: &Event) -> String {
     match event {
         Event::SnapshotStarted { flow, table } => format!("{flow}: first copy of {table}"),
-        Event::SnapshotProgress { flow, rows, .. } => format!("{flow}: {} rows read", HumanCount(*rows)),
+        Event::SnapshotProgress { flow, rows, .. } => {
+            format!("{flow}: {} rows read", HumanCount(*rows))
+        }
         Event::WindowStarted { flow, window } => format!("{flow}: reading changes {window}"),
         Event::WaitingForCapture { flow } => format!("{flow}: waiting for the capture job"),
         Event::Conflict { flow, attempt } => {

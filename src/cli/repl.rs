@@ -27,7 +27,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
         session.load(pipeline).await?;
     }
     if stdin().is_terminal() {
-        eprintln!("cdcql {}; statements end with ';', Ctrl-D leaves", env!("CARGO_PKG_VERSION"));
+        eprintln!(
+            "cdcql {}; statements end with ';', Ctrl-D leaves",
+            env!("CARGO_PKG_VERSION")
+        );
     }
     let mut editor = open_editor()?;
     while let Some(text) = read_statement(&mut editor)? {
@@ -40,10 +43,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
             print_error(&error);
         }
     }
-    if let Some(path) = history_path() {
-        if let Err(error) = editor.save_history(&path) {
-            tracing::warn!(path = %path.display(), %error, "the history was not saved");
-        }
+    if let Some(path) = history_path()
+        && let Err(error) = editor.save_history(&path)
+    {
+        tracing::warn!(path = %path.display(), %error, "the history was not saved");
     }
     Ok(())
 }
@@ -66,7 +69,11 @@ fn open_editor() -> Result<Line, Error> {
 fn read_statement(editor: &mut Line) -> Result<Option<String>, Error> {
     let mut text = String::new();
     loop {
-        let prompt = if text.is_empty() { "cdcql> " } else { "    -> " };
+        let prompt = if text.is_empty() {
+            "cdcql> "
+        } else {
+            "    -> "
+        };
         match editor.readline(prompt) {
             Ok(line) => {
                 if text.is_empty() && line.trim().is_empty() {
@@ -98,7 +105,9 @@ fn remember(editor: &mut Line, text: &str) {
 
 /// The history file in the user's state directory, whose folder is made when it is missing.
 fn history_path() -> Option<PathBuf> {
-    let folder = dirs::state_dir().or_else(dirs::data_local_dir)?.join("cdcql");
+    let folder = dirs::state_dir()
+        .or_else(dirs::data_local_dir)?
+        .join("cdcql");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder.join("history"))
 }

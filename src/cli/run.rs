@@ -11,7 +11,8 @@ use crate::pipeline::Pipeline;
 pub(super) async fn run(arguments: &RunArguments, quiet: bool) -> Result<(), Error> {
     let statements = parse_file(&arguments.file)?;
     let session = Session::try_new()?;
-    let pipeline = Pipeline::bind(session.engine.clone(), statements, Some(&arguments.file)).await?;
+    let pipeline =
+        Pipeline::bind(session.engine.clone(), statements, Some(&arguments.file)).await?;
     let reports = pipeline.run(&progress::reporter(quiet)).await;
     let mut failure = None;
     for report in reports {
@@ -19,10 +20,10 @@ pub(super) async fn run(arguments: &RunArguments, quiet: bool) -> Result<(), Err
             Some(line) if !quiet => eprintln!("{line}"),
             _ => {}
         }
-        if let Err(error) = report.result {
-            if let Some(earlier) = failure.replace(error) {
-                print_error(&earlier);
-            }
+        if let Err(error) = report.result
+            && let Some(earlier) = failure.replace(error)
+        {
+            print_error(&earlier);
         }
     }
     failure.map_or(Ok(()), Err)

@@ -40,14 +40,23 @@ impl Session {
     }
 
     /// Executes the statements of `text` and prints their results; stops at the first error.
-    pub(super) async fn execute(&self, name: &str, text: &str, file: Option<&Path>) -> Result<(), Error> {
+    pub(super) async fn execute(
+        &self,
+        name: &str,
+        text: &str,
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
         for statement in parse_text(name, text)? {
             self.execute_statement(&statement, file).await?;
         }
         Ok(())
     }
 
-    async fn execute_statement(&self, statement: &Statement, file: Option<&Path>) -> Result<(), Error> {
+    async fn execute_statement(
+        &self,
+        statement: &Statement,
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
         if let Some(defined) = self.engine.define(statement, file).await? {
             eprintln!("{defined}");
             return Ok(());
@@ -91,7 +100,9 @@ fn default_resolver() -> ConnectionResolver {
     ConnectionResolver::new(|url, _| {
         Box::pin(async move {
             if url.starts_with("embedded:") {
-                return Err("this build has no embedded server; build with the feature 'simulator'".into());
+                return Err(
+                    "this build has no embedded server; build with the feature 'simulator'".into(),
+                );
             }
             Ok(url)
         })

@@ -13,10 +13,13 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
         password: arguments.password.clone(),
         ..SimulatorOptions::default()
     };
-    let mut simulator = Simulator::start(database, options).await.map_err(|error| Error::Connection {
-        name: database_name(&arguments.script),
-        source: error.into(),
-    })?;
+    let mut simulator =
+        Simulator::start(database, options)
+            .await
+            .map_err(|error| Error::Connection {
+                name: database_name(&arguments.script),
+                source: error.into(),
+            })?;
     eprintln!(
         "SQL Server stand-in on {}, database {}, login {}",
         simulator.address(),

@@ -30,10 +30,11 @@ impl CatalogProvider for ConnectionCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let known = self.database.schema_names();
-        let spelled = known
-            .iter()
-            .find(|schema| *schema == name)
-            .or_else(|| known.iter().find(|schema| schema.eq_ignore_ascii_case(name)))?;
+        let spelled = known.iter().find(|schema| *schema == name).or_else(|| {
+            known
+                .iter()
+                .find(|schema| schema.eq_ignore_ascii_case(name))
+        })?;
         Some(Arc::new(ConnectionSchema {
             database: self.database.clone(),
             name: spelled.clone(),

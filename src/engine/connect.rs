@@ -118,8 +118,16 @@ pub(super) fn value_of(constant: &Const, directory: &Path) -> Result<String, Err
             Some(default) => Ok(environment(name).unwrap_or_else(|_| default.text().to_string())),
             None => environment(name),
         },
-        Const::Secret { store: SecretStore::Env, name, .. } => environment(name),
-        Const::Secret { store: SecretStore::File, name, .. } => {
+        Const::Secret {
+            store: SecretStore::Env,
+            name,
+            ..
+        } => environment(name),
+        Const::Secret {
+            store: SecretStore::File,
+            name,
+            ..
+        } => {
             let path = directory.join(name);
             std::fs::read_to_string(&path)
                 .map(|text| text.trim_end_matches(['\r', '\n']).to_string())

@@ -8,7 +8,9 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::CatalogProvider;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{self, ObjectName, helpers::stmt_create_table::CreateTableBuilder};
+use datafusion::sql::sqlparser::ast::{
+    self, ObjectName, helpers::stmt_create_table::CreateTableBuilder,
+};
 
 use super::catalog::ConnectionCatalog;
 use super::connect::{connect, value_of};
@@ -17,8 +19,8 @@ use super::{Engine, LAKE, MAIN};
 use crate::error::Error;
 use crate::sink::delta::TableOptions;
 use crate::sql::{
-    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, Span, Statement,
-    StatementKind,
+    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, Span,
+    Statement, StatementKind,
 };
 
 /// What a definition made, in words.
@@ -34,7 +36,11 @@ impl fmt::Display for Defined {
 impl Engine {
     /// Makes all definitions of a file real, in whatever order they stand; other statements are left alone,
     /// but for views and SET, which are definitions too.
-    pub async fn define_all(&self, statements: &[Statement], file: Option<&Path>) -> Result<(), Error> {
+    pub async fn define_all(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
         for rank in 0..=VIEWS {
             for statement in statements {
                 if rank_of(statement) != Some(rank) {
@@ -55,7 +61,11 @@ impl Engine {
     }
 
     /// Makes one connection, schema or table real; `None` for any other statement.
-    pub async fn define(&self, statement: &Statement, file: Option<&Path>) -> Result<Option<Defined>, Error> {
+    pub async fn define(
+        &self,
+        statement: &Statement,
+        file: Option<&Path>,
+    ) -> Result<Option<Defined>, Error> {
         let base = self.base_of(file);
         let (result, span) = match &statement.kind {
             StatementKind::CreateConnection(definition) => (
@@ -76,7 +86,11 @@ impl Engine {
             .map_err(|error| error.at(statement, span))
     }
 
-    async fn define_connection(&self, definition: &CreateConnection, base: &Path) -> Result<String, Error> {
+    async fn define_connection(
+        &self,
+        definition: &CreateConnection,
+        base: &Path,
+    ) -> Result<String, Error> {
         let name = &definition.name.value;
         if name.eq_ignore_ascii_case(LAKE) {
             return Err(Error::NameTaken { name: name.clone() });
@@ -129,7 +143,9 @@ impl Engine {
             Some(location) => resolve_location(location, base)?,
             None => schema
                 .default_location(&name)
-                .ok_or_else(|| Error::NoLocation { table: name.clone() })?,
+                .ok_or_else(|| Error::NoLocation {
+                    table: name.clone(),
+                })?,
         };
         let columns = match &definition.columns {
             Some(columns) => Some(self.columns_of(statement, columns).await?),
@@ -161,7 +177,9 @@ impl Engine {
         match within {
             [name] => Ok((MAIN.to_string(), name.clone())),
             [schema, name] if most == 2 => Ok((schema.clone(), name.clone())),
-            _ => Err(Error::NotInLake { name: name.to_string() }),
+            _ => Err(Error::NotInLake {
+                name: name.to_string(),
+            }),
         }
     }
 
@@ -200,7 +218,13 @@ impl Engine {
             .fields()
             .iter()
             .zip(columns)
-            .map(|(field, column)| Field::new(column.name.value.as_str(), field.data_type().clone(), column.nullable))
+            .map(|(field, column)| {
+                Field::new(
+                    column.name.value.as_str(),
+                    field.data_type().clone(),
+                    column.nullable,
+                )
+            })
             .collect();
         Ok(Arc::new(Schema::new(fields)))
     }
@@ -288,10 +312,18 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
     })
 }
 
-fn unsupported_value(statement: &Statement, span: Span, name: &str, value: &str, only: &str) -> Diagnostic {
+fn unsupported_value(
+    statement: &Statement,
+    span: Span,
+    name: &str,
+    value: &str,
+    only: &str,
+) -> Diagnostic {
     statement.diagnostic(
         span,
         format!("{name} = '{value}' is not supported yet"),
-        Some(format!("'{only}' is the one value so far; leave the property out")),
+        Some(format!(
+            "'{only}' is the one value so far; leave the property out"
+        )),
     )
 }

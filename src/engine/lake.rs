@@ -163,7 +163,9 @@ impl LakeSchema {
         let target = match kind {
             RelationKind::Live => target,
             RelationKind::VersionAsOf(version) => target.at_version(version_of(&version)?).await?,
-            RelationKind::TimestampAsOf(instant) => target.at_timestamp(micros_of(&instant)?).await?,
+            RelationKind::TimestampAsOf(instant) => {
+                target.at_timestamp(micros_of(&instant)?).await?
+            }
             RelationKind::Stream | RelationKind::Changes(_) => {
                 return Err(DataFusionError::Plan(format!(
                     "'{name}' is a Delta table: its own change feed cannot be read yet; \

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::error::{DataFusionError, Result};
 use datafusion::common::ResolvedTableReference;
+use datafusion::error::{DataFusionError, Result};
 
 /// Providers by their full names, such as the window's change stream and the target of the flow.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +17,15 @@ pub struct Overlay {
 impl Overlay {
     /// Puts `provider` in front of whatever `reference` names.
     #[must_use]
-    pub fn with(mut self, reference: &ResolvedTableReference, provider: Arc<dyn TableProvider>) -> Self {
-        self.tables.insert(key(&reference.catalog, &reference.schema, &reference.table), provider);
+    pub fn with(
+        mut self,
+        reference: &ResolvedTableReference,
+        provider: Arc<dyn TableProvider>,
+    ) -> Self {
+        self.tables.insert(
+            key(&reference.catalog, &reference.schema, &reference.table),
+            provider,
+        );
         self
     }
 
@@ -115,6 +122,8 @@ impl SchemaProvider for OverlaySchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.tables.contains_key(&key(&self.catalog, &self.name, name)) || self.base.table_exist(name)
+        self.tables
+            .contains_key(&key(&self.catalog, &self.name, name))
+            || self.base.table_exist(name)
     }
 }

@@ -12,7 +12,9 @@ use datafusion::sql::sqlparser::ast::{ObjectName, TableFactor};
 use super::select::select_from;
 use super::{Engine, LAKE, MAIN, Overlay};
 use crate::error::Error;
-use crate::sql::{MergeStatement, Statement, StatementKind, expand_stars, resolve_names, table_references};
+use crate::sql::{
+    MergeStatement, Statement, StatementKind, expand_stars, resolve_names, table_references,
+};
 
 impl Engine {
     /// Plans `kind`, which is `statement` or was made from parts of it, with `overlay` in front of the
@@ -62,7 +64,11 @@ impl Engine {
     }
 
     /// A MERGE with its stars expanded against the tables of the session.
-    async fn expanded(&self, statement: &Statement, merge: &MergeStatement) -> Result<MergeStatement, Error> {
+    async fn expanded(
+        &self,
+        statement: &Statement,
+        merge: &MergeStatement,
+    ) -> Result<MergeStatement, Error> {
         let mut merge = merge.clone();
         if merge.has_stars() {
             let target = self.columns_of_factor(statement, &merge.ast.table).await?;
@@ -72,7 +78,11 @@ impl Engine {
         Ok(merge)
     }
 
-    async fn columns_of_factor(&self, statement: &Statement, factor: &TableFactor) -> Result<Vec<String>, Error> {
+    async fn columns_of_factor(
+        &self,
+        statement: &Statement,
+        factor: &TableFactor,
+    ) -> Result<Vec<String>, Error> {
         let query = select_from(statement, None, factor.clone())?;
         let (_, plan) = self.plan(statement, query, Overlay::default()).await?;
         Ok(plan

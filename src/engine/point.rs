@@ -80,9 +80,15 @@ mod tests {
 
     #[test]
     fn instants_without_an_offset_are_utc() {
-        assert_eq!(micros_of(&literal("1970-01-01 00:00:01")).unwrap(), 1_000_000);
+        assert_eq!(
+            micros_of(&literal("1970-01-01 00:00:01")).unwrap(),
+            1_000_000
+        );
         assert_eq!(micros_of(&literal("1970-01-01T02:00:00+02:00")).unwrap(), 0);
-        assert_eq!(micros_of(&literal("1969-12-31 23:59:59.9999995")).unwrap(), -1);
+        assert_eq!(
+            micros_of(&literal("1969-12-31 23:59:59.9999995")).unwrap(),
+            -1
+        );
         assert!(micros_of(&literal("yesterday")).is_err());
     }
 

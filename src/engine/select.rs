@@ -30,4 +30,3 @@ pub fn select_from(
         .map(|query| StatementKind::Other(Box::new(query)))
         .ok_or(Error::Internal("a query was parsed into no statement"))
 }
-

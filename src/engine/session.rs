@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
+use datafusion::common::ResolvedTableReference;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::common::ResolvedTableReference;
 
 use super::connect::{ConnectionResolver, Connections};
 use super::lake::{Lake, TableDeclaration};
@@ -57,10 +57,8 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// A session without connections or tables.
     pub fn try_new(options: EngineOptions) -> Result<Self, Error> {
-        let pool = TrackConsumersPool::new(
-            FairSpillPool::new(options.memory_limit),
-            NAMED_CONSUMERS,
-        );
+        let pool =
+            TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), NAMED_CONSUMERS);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
             .build_arc()?;
@@ -108,7 +106,12 @@ impl Engine {
     }
 
     /// The newest `limit` versions of a Delta table, newest first.
-    pub async fn history(&self, schema: &str, table: &str, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
+    pub async fn history(
+        &self,
+        schema: &str,
+        table: &str,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
         let declaration = self
             .lake
             .find_table(schema, table)
@@ -154,6 +157,8 @@ fn session_config() -> SessionConfig {
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.optimizer.hash_join_inlist_pushdown_max_size = 0;
-    options.optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+    options
+        .optimizer
+        .hash_join_inlist_pushdown_max_distinct_values = 0;
     config
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::empty::EmptyTable;
 use datafusion::common::ResolvedTableReference;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
@@ -127,7 +127,14 @@ async fn bind_flow(
         .map_err(|error| Error::from(error).at(statement, stream.span))?;
     let marker = engine.resolve(&stream.marker);
     let overlay = Overlay::default().with(&marker, empty(feed.schema()));
-    let target_schema = Box::pin(settle_schema(engine, statement, &mut merge, &declaration, &overlay)).await?;
+    let target_schema = Box::pin(settle_schema(
+        engine,
+        statement,
+        &mut merge,
+        &declaration,
+        &overlay,
+    ))
+    .await?;
     let flow = Flow {
         name: declaration.name.clone(),
         key: FlowKey {
@@ -210,7 +217,13 @@ async fn settle_schema(
     let written = without_change_columns(&source);
     if merge.has_stars() {
         if let Some(target) = &known {
-            check_star(statement, merge, &written, target, declaration.columns.is_some())?;
+            check_star(
+                statement,
+                merge,
+                &written,
+                target,
+                declaration.columns.is_some(),
+            )?;
         }
         let target = known.as_ref().unwrap_or(&written);
         expand_stars(merge, &names(target), &names(&source)).map_err(Error::invalid)?;

@@ -13,8 +13,8 @@ use super::window::{Next, commit_past, next_window};
 use crate::change::{Checkpoint, Commit, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
-use crate::source::sqlserver::ProgressFn;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
+use crate::source::sqlserver::ProgressFn;
 
 /// How often a flow begins again after another writer committed first.
 const MAX_ATTEMPTS: u32 = 5;
@@ -133,7 +133,10 @@ impl Pipeline {
             floor: start,
             waited: std::time::Duration::ZERO,
         })?;
-        let rows = flow.database.first_copy(&flow.table, snapshot, window).await?;
+        let rows = flow
+            .database
+            .first_copy(&flow.table, snapshot, window)
+            .await?;
         let commit = self.commit(flow, target, rows, None, &fence).await?;
         Ok(FlowResult::Copied {
             commit,
@@ -154,14 +157,15 @@ impl Pipeline {
             .await?
             .with_options(flow.declaration.options.clone())?
             .with_commit(FlowCommit {
-            key: flow.key.clone(),
-            expected,
-            upto: Checkpoint::from(upto),
-        });
+                key: flow.key.clone(),
+                expected,
+                upto: Checkpoint::from(upto),
+            });
         let provider = Arc::new(provider);
-        let overlay = Overlay::default()
-            .with(&flow.stream, changes)
-            .with(&flow.target, Arc::clone(&provider) as Arc<dyn TableProvider>);
+        let overlay = Overlay::default().with(&flow.stream, changes).with(
+            &flow.target,
+            Arc::clone(&provider) as Arc<dyn TableProvider>,
+        );
         let (state, plan) = self
             .engine()
             .plan(&flow.statement, flow.kind(), overlay)

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, MergeAction, MergeInsertKind, SelectItem};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, MergeAction, MergeInsertKind, SelectItem,
+};
 
 use crate::change::is_change_column;
 use crate::engine::select_from;
@@ -57,7 +59,10 @@ pub(super) fn check_star(
                 return Err(refuse(
                     statement,
                     merge,
-                    format!("the source has a column '{}' that the target lacks", field.name()),
+                    format!(
+                        "the source has a column '{}' that the target lacks",
+                        field.name()
+                    ),
                 ));
             }
             _ => {}
@@ -73,22 +78,32 @@ fn refuse(statement: &Statement, merge: &MergeStatement, message: String) -> Err
 }
 
 /// `SELECT * FROM <the source of the MERGE>`.
-pub(super) fn source_query(statement: &Statement, merge: &MergeStatement) -> Result<StatementKind, Error> {
+pub(super) fn source_query(
+    statement: &Statement,
+    merge: &MergeStatement,
+) -> Result<StatementKind, Error> {
     select_from(statement, None, merge.ast.source.clone())
 }
 
 /// `SELECT <the row of the first INSERT> FROM <the source of the MERGE>`; stars must be expanded.
-pub(super) fn inserted_row(statement: &Statement, merge: &MergeStatement) -> Result<StatementKind, Error> {
-    let row = merge.ast.clauses.iter().find_map(|clause| match &clause.action {
-        MergeAction::Insert(insert) => match &insert.kind {
-            MergeInsertKind::Values(values) => {
-                let row: &[Expr] = values.rows.first()?;
-                Some(items(&insert.columns, row))
-            }
-            MergeInsertKind::Row => None,
-        },
-        _ => None,
-    });
+pub(super) fn inserted_row(
+    statement: &Statement,
+    merge: &MergeStatement,
+) -> Result<StatementKind, Error> {
+    let row = merge
+        .ast
+        .clauses
+        .iter()
+        .find_map(|clause| match &clause.action {
+            MergeAction::Insert(insert) => match &insert.kind {
+                MergeInsertKind::Values(values) => {
+                    let row: &[Expr] = values.rows.first()?;
+                    Some(items(&insert.columns, row))
+                }
+                MergeInsertKind::Row => None,
+            },
+            _ => None,
+        });
     match row {
         Some(row) => select_from(statement, Some(row), merge.ast.source.clone()),
         None => Err(Error::invalid(statement.diagnostic(

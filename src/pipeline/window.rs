@@ -18,10 +18,7 @@ const CAPTURE_POLL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) enum Next {
     /// The window's changes are to be applied.
-    Window {
-        window: LsnRange,
-        upto: Commit,
-    },
+    Window { window: LsnRange, upto: Commit },
     /// The target already holds everything.
     Nothing { at: Lsn },
 }
@@ -34,7 +31,11 @@ pub(super) async fn next_window(
 ) -> Result<Next, Error> {
     let ceiling = same_history(flow, checkpoint, ceiling).await?;
     let Some(window) = LsnRange::new(checkpoint.lsn, ceiling.lsn) else {
-        return Err(history_replaced(flow, checkpoint, "the newest commit of the source is older"));
+        return Err(history_replaced(
+            flow,
+            checkpoint,
+            "the newest commit of the source is older",
+        ));
     };
     if window.is_empty() || !flow.database.has_changes(&flow.table, window).await? {
         return Ok(Next::Nothing { at: checkpoint.lsn });
@@ -55,7 +56,11 @@ async fn same_history<'a>(
     ceiling: Option<&'a Commit>,
 ) -> Result<&'a Commit, Error> {
     let Some(ceiling) = ceiling else {
-        return Err(history_replaced(flow, checkpoint, "the source has no commits at all"));
+        return Err(history_replaced(
+            flow,
+            checkpoint,
+            "the source has no commits at all",
+        ));
     };
     match flow.database.commit_at(checkpoint.lsn).await? {
         Some(commit) if commit.end_time_ms != checkpoint.end_time_ms => Err(history_replaced(
@@ -101,7 +106,11 @@ fn history_replaced(flow: &Flow, checkpoint: &Checkpoint, reason: &'static str) 
 }
 
 /// The newest commit at or past `floor`, waiting for the capture job within a bound.
-pub(super) async fn commit_past(flow: &Flow, floor: Lsn, reporter: &Reporter) -> Result<Commit, Error> {
+pub(super) async fn commit_past(
+    flow: &Flow,
+    floor: Lsn,
+    reporter: &Reporter,
+) -> Result<Commit, Error> {
     let deadline = tokio::time::Instant::now() + CAPTURE_WAIT;
     let mut told = false;
     loop {

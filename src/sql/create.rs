@@ -43,7 +43,11 @@ pub struct ConnectionOption {
 impl fmt::Debug for ConnectionOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = matches!(self.name.as_str(), "password" | "url");
-        let value = if secret { self.value.redacted() } else { self.value.clone() };
+        let value = if secret {
+            self.value.redacted()
+        } else {
+            self.value.clone()
+        };
         write!(f, "{} {value}", self.name)
     }
 }
@@ -106,8 +110,17 @@ pub struct Property {
     pub span: Span,
 }
 
-const OPTIONS: &[&str] =
-    &["url", "host", "port", "database", "user", "password", "encrypt", "trust_server_certificate", "ca_file"];
+const OPTIONS: &[&str] = &[
+    "url",
+    "host",
+    "port",
+    "database",
+    "user",
+    "password",
+    "encrypt",
+    "trust_server_certificate",
+    "ca_file",
+];
 const PROPERTIES: &[&str] = &["cdcql.onSchemaChange", "cdcql.readBack"];
 const TABLE_CLAUSES: &[&str] = &["PARTITIONED BY", "LOCATION", "COMMENT", "TBLPROPERTIES"];
 
@@ -118,7 +131,9 @@ pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Di
     let name = cursor.ident("the name of the connection")?;
     cursor.expect(&["TYPE"])?;
     if !cursor.eat(&["SQLSERVER"]) {
-        return Err(cursor.expected("the type sqlserver").with_help("sqlserver is the one type of connection"));
+        return Err(cursor
+            .expected("the type sqlserver")
+            .with_help("sqlserver is the one type of connection"));
     }
     cursor.expect(&["OPTIONS"])?;
     let mut options: Vec<ConnectionOption> = Vec::new();
@@ -128,10 +143,18 @@ pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Di
         Ok(())
     })?;
     end(cursor, &[])?;
-    Ok(CreateConnection { if_not_exists, name, name_span, options })
+    Ok(CreateConnection {
+        if_not_exists,
+        name,
+        name_span,
+        options,
+    })
 }
 
-fn connection_option(cursor: &mut Cursor<'_>, before: &[ConnectionOption]) -> Result<ConnectionOption, Diagnostic> {
+fn connection_option(
+    cursor: &mut Cursor<'_>,
+    before: &[ConnectionOption],
+) -> Result<ConnectionOption, Diagnostic> {
     let span = cursor.span();
     let name = match cursor.peek().map(|l| &l.token) {
         Some(Token::SingleQuotedString(_)) => cursor.string("an option")?,
@@ -139,14 +162,24 @@ fn connection_option(cursor: &mut Cursor<'_>, before: &[ConnectionOption]) -> Re
     }
     .to_lowercase();
     if !OPTIONS.contains(&name.as_str()) {
-        let diagnostic = Diagnostic::new(cursor.source, span, format!("unknown option `{name}` of a connection"));
-        return Err(diagnostic.with_help(match nearest(&name, OPTIONS.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the options are {}", OPTIONS.join(", ")),
-        }));
+        let diagnostic = Diagnostic::new(
+            cursor.source,
+            span,
+            format!("unknown option `{name}` of a connection"),
+        );
+        return Err(
+            diagnostic.with_help(match nearest(&name, OPTIONS.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the options are {}", OPTIONS.join(", ")),
+            }),
+        );
     }
     if before.iter().any(|option| option.name == name) {
-        return Err(Diagnostic::new(cursor.source, span, format!("option `{name}` is given twice")));
+        return Err(Diagnostic::new(
+            cursor.source,
+            span,
+            format!("option `{name}` is given twice"),
+        ));
     }
     cursor.eat_token(&Token::Eq);
     let value = constant(cursor)?;
@@ -159,16 +192,36 @@ pub(super) fn schema(cursor: &mut Cursor<'_>) -> Result<CreateSchema, Diagnostic
     let first = cursor.position();
     let name = cursor.name("the name of the schema")?;
     let name_span = cursor.span_from(first);
-    let location = if cursor.eat(&["LOCATION"]) { Some(location(cursor)?) } else { None };
-    end(cursor, if location.is_none() { &["LOCATION"] } else { &[] })?;
-    Ok(CreateSchema { if_not_exists, name, name_span, location })
+    let location = if cursor.eat(&["LOCATION"]) {
+        Some(location(cursor)?)
+    } else {
+        None
+    };
+    end(
+        cursor,
+        if location.is_none() {
+            &["LOCATION"]
+        } else {
+            &[]
+        },
+    )?;
+    Ok(CreateSchema {
+        if_not_exists,
+        name,
+        name_span,
+        location,
+    })
 }
 
 /// A place to store tables; a secret is none, since locations are printed.
 fn location(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     let refused = cursor.expected("a path or URL in quotes, or env('NAME')");
     match constant(cursor)? {
-        Const::Literal { value: Literal::Number(_) | Literal::Boolean(_), .. } | Const::Secret { .. } => Err(refused),
+        Const::Literal {
+            value: Literal::Number(_) | Literal::Boolean(_),
+            ..
+        }
+        | Const::Secret { .. } => Err(refused),
         location => Ok(location),
     }
 }
@@ -188,7 +241,12 @@ pub(super) fn is_delta_table(lexemes: &[Lexeme]) -> bool {
             _ if depth > 0 || i <= 3 && !lexeme.is("USING") => {}
             // CREATE TABLE t AS SELECT …: what follows is a query.
             _ if lexeme.is("AS") => return false,
-            _ if ["USING", "TBLPROPERTIES", "LOCATION", "PARTITIONED"].iter().any(|word| lexeme.is(word)) => return true,
+            _ if ["USING", "TBLPROPERTIES", "LOCATION", "PARTITIONED"]
+                .iter()
+                .any(|word| lexeme.is(word)) =>
+            {
+                return true;
+            }
             _ => {}
         }
     }
@@ -199,7 +257,8 @@ pub(super) fn is_delta_table(lexemes: &[Lexeme]) -> bool {
 pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> {
     cursor.expect(&["CREATE"])?;
     if cursor.at(&["OR", "REPLACE"]) {
-        return Err(cursor.error("a Delta table is not replaced by its definition")
+        return Err(cursor
+            .error("a Delta table is not replaced by its definition")
             .with_help("write CREATE TABLE IF NOT EXISTS"));
     }
     cursor.expect(&["TABLE"])?;
@@ -207,12 +266,18 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
     let first = cursor.position();
     let name = cursor.name("the name of the table")?;
     let name_span = cursor.span_from(first);
-    let columns = if cursor.at_token(&Token::LParen) { Some(columns(cursor)?) } else { None };
+    let columns = if cursor.at_token(&Token::LParen) {
+        Some(columns(cursor)?)
+    } else {
+        None
+    };
     if !cursor.eat(&["USING"]) {
         return Err(cursor.expected("USING DELTA"));
     }
     if !cursor.eat(&["DELTA"]) {
-        return Err(cursor.expected("DELTA").with_help("DELTA is the one format of a target"));
+        return Err(cursor
+            .expected("DELTA")
+            .with_help("DELTA is the one format of a target"));
     }
     let mut table = CreateTable {
         if_not_exists,
@@ -231,7 +296,9 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
 fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Diagnostic> {
     let mut seen: Vec<&str> = Vec::new();
     while !cursor.is_done() {
-        let clause = TABLE_CLAUSES.iter().find(|clause| cursor.at(&clause.split(' ').collect::<Vec<_>>()));
+        let clause = TABLE_CLAUSES
+            .iter()
+            .find(|clause| cursor.at(&clause.split(' ').collect::<Vec<_>>()));
         let Some(&clause) = clause else { break };
         if seen.contains(&clause) {
             return Err(cursor.error(format!("{clause} is given twice")));
@@ -246,7 +313,8 @@ fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
         }
     }
     if cursor.at(&["AS"]) {
-        return Err(cursor.error("a target is not filled by its definition")
+        return Err(cursor
+            .error("a target is not filled by its definition")
             .with_help("leave out AS …, and write MERGE INTO … or INSERT INTO … after it"));
     }
     end(cursor, TABLE_CLAUSES)
@@ -256,7 +324,9 @@ fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
 fn end(cursor: &Cursor<'_>, clauses: &[&str]) -> Result<(), Diagnostic> {
     match (cursor.is_done(), clauses) {
         (true, _) => Ok(()),
-        (false, []) => Err(cursor.expected("the end of the statement").with_help("statements are separated by `;`")),
+        (false, []) => Err(cursor
+            .expected("the end of the statement")
+            .with_help("statements are separated by `;`")),
         (false, clauses) => Err(cursor.expected_one_of(clauses)),
     }
 }
@@ -266,7 +336,11 @@ fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<Property>, Diagnostic> {
     cursor.parenthesised(|cursor| {
         let property = property(cursor)?;
         if properties.iter().any(|other| other.name == property.name) {
-            return Err(Diagnostic::new(cursor.source, property.span, format!("property `{}` is given twice", property.name)));
+            return Err(Diagnostic::new(
+                cursor.source,
+                property.span,
+                format!("property `{}` is given twice", property.name),
+            ));
         }
         properties.push(property);
         Ok(())
@@ -280,7 +354,12 @@ fn property(cursor: &mut Cursor<'_>) -> Result<Property, Diagnostic> {
         Some(Token::SingleQuotedString(_)) => cursor.string("a property")?,
         _ => {
             let parts = cursor.name("a property such as 'cdcql.onSchemaChange'")?.0;
-            parts.iter().filter_map(|p| p.as_ident()).map(|p| p.value.as_str()).collect::<Vec<_>>().join(".")
+            parts
+                .iter()
+                .filter_map(|p| p.as_ident())
+                .map(|p| p.value.as_str())
+                .collect::<Vec<_>>()
+                .join(".")
         }
     };
     let span = cursor.span_from(first);
@@ -290,7 +369,10 @@ fn property(cursor: &mut Cursor<'_>) -> Result<Property, Diagnostic> {
         let diagnostic = Diagnostic::new(cursor.source, span, format!("unknown property `{name}`"));
         return Err(diagnostic.with_help(match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the properties are {}, and Delta's own", PROPERTIES.join(", ")),
+            None => format!(
+                "the properties are {}, and Delta's own",
+                PROPERTIES.join(", ")
+            ),
         }));
     }
     cursor.expect_token(&Token::Eq)?;
@@ -306,37 +388,68 @@ fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnDefinition>, Diagnostic>
     let failed = |error| parser_error(cursor.source, lexemes, cursor.last_span(), error);
     let (columns, constraints) = parser.parse_columns().map_err(failed)?;
     if let Some(constraint) = constraints.first() {
-        return Err(Diagnostic::new(cursor.source, open, format!("a Delta table has no such constraint: {constraint}"))
-            .with_help("leave it out"));
+        return Err(Diagnostic::new(
+            cursor.source,
+            open,
+            format!("a Delta table has no such constraint: {constraint}"),
+        )
+        .with_help("leave it out"));
     }
     if columns.is_empty() {
-        return Err(Diagnostic::new(cursor.source, open, "a table has at least one column")
-            .with_help("leave out `()`: the table takes its columns from the flow that writes it"));
+        return Err(
+            Diagnostic::new(cursor.source, open, "a table has at least one column").with_help(
+                "leave out `()`: the table takes its columns from the flow that writes it",
+            ),
+        );
     }
     let mut defined: Vec<ColumnDefinition> = Vec::new();
     for column in columns {
         let span = cursor.source.locate(column.name.span);
-        if defined.iter().any(|other| other.name.value.to_lowercase() == column.name.value.to_lowercase()) {
-            return Err(Diagnostic::new(cursor.source, span, format!("column `{}` is given twice", column.name.value)));
+        if defined
+            .iter()
+            .any(|other| other.name.value.to_lowercase() == column.name.value.to_lowercase())
+        {
+            return Err(Diagnostic::new(
+                cursor.source,
+                span,
+                format!("column `{}` is given twice", column.name.value),
+            ));
         }
         defined.push(column_definition(cursor, span, column)?);
     }
     Ok(defined)
 }
 
-fn column_definition(cursor: &Cursor<'_>, span: Span, column: ColumnDef) -> Result<ColumnDefinition, Diagnostic> {
-    let ColumnDef { name, data_type, options } = column;
+fn column_definition(
+    cursor: &Cursor<'_>,
+    span: Span,
+    column: ColumnDef,
+) -> Result<ColumnDefinition, Diagnostic> {
+    let ColumnDef {
+        name,
+        data_type,
+        options,
+    } = column;
     let refuse = |what: String| Err(Diagnostic::new(cursor.source, span, what));
     if data_type == DataType::Unspecified {
         return refuse(format!("column `{}` has no type", name.value));
     }
-    let mut definition = ColumnDefinition { name, data_type, nullable: true, comment: None };
+    let mut definition = ColumnDefinition {
+        name,
+        data_type,
+        nullable: true,
+        comment: None,
+    };
     for option in options {
         match option.option {
             ColumnOption::Null => definition.nullable = true,
             ColumnOption::NotNull => definition.nullable = false,
             ColumnOption::Comment(text) => definition.comment = Some(text),
-            other => return refuse(format!("`{other}` is not supported on the column of a target")),
+            other => {
+                return refuse(format!(
+                    "`{other}` is not supported on the column of a target"
+                ));
+            }
         }
     }
     Ok(definition)

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as QueryStatement};
 use datafusion::sql::sqlparser::ast::{
-    LimitClause, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    LimitClause, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
@@ -13,14 +14,20 @@ use super::source::Source;
 
 /// Everything in `statement` that would be ignored.
 pub(super) fn check(source: &Source, statement: &QueryStatement) -> Result<(), Vec<Diagnostic>> {
-    let mut check = Check { source, errors: Vec::new() };
+    let mut check = Check {
+        source,
+        errors: Vec::new(),
+    };
     visit(statement, &mut check);
     check.finish()
 }
 
 /// Everything in a part of a statement that would be ignored.
 pub(super) fn check_node(source: &Source, node: &impl Visit) -> Result<(), Vec<Diagnostic>> {
-    let mut check = Check { source, errors: Vec::new() };
+    let mut check = Check {
+        source,
+        errors: Vec::new(),
+    };
     _ = node.visit(&mut check);
     check.finish()
 }
@@ -39,7 +46,10 @@ pub(super) fn visit<V: Visitor>(statement: &QueryStatement, visitor: &mut V) {
 }
 
 /// Lets a visitor change every syntax tree inside a statement.
-pub(super) fn visit_mut<V: VisitorMut>(statement: &mut QueryStatement, visitor: &mut V) -> ControlFlow<V::Break> {
+pub(super) fn visit_mut<V: VisitorMut>(
+    statement: &mut QueryStatement,
+    visitor: &mut V,
+) -> ControlFlow<V::Break> {
     match statement {
         QueryStatement::Statement(statement) => statement.visit(visitor),
         QueryStatement::Explain(explain) => visit_mut(&mut explain.statement, visitor),
@@ -47,7 +57,9 @@ pub(super) fn visit_mut<V: VisitorMut>(statement: &mut QueryStatement, visitor: 
             CopyToSource::Query(query) => query.visit(visitor),
             CopyToSource::Relation(_) => ControlFlow::Continue(()),
         },
-        QueryStatement::CreateExternalTable(_) | QueryStatement::Reset(_) => ControlFlow::Continue(()),
+        QueryStatement::CreateExternalTable(_) | QueryStatement::Reset(_) => {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -58,12 +70,20 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn refuse(&mut self, at: TokenSpan, what: &str, help: &str) {
-        let diagnostic = Diagnostic::new(self.source, self.source.locate(at), format!("{what} is not supported"));
+        let diagnostic = Diagnostic::new(
+            self.source,
+            self.source.locate(at),
+            format!("{what} is not supported"),
+        );
         self.errors.push(diagnostic.with_help(help));
     }
 
     fn finish(self) -> Result<(), Vec<Diagnostic>> {
-        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+        if self.errors.is_empty() {
+            Ok(())
+        } else {
+            Err(self.errors)
+        }
     }
 }
 
@@ -76,16 +96,31 @@ impl Visitor for Check<'_> {
             TableFactor::Table { with_hints, .. } if !with_hints.is_empty() => {
                 self.refuse(at, "a table hint such as WITH (NOLOCK)", "leave it out");
             }
-            TableFactor::Table { partitions, json_path, with_ordinality, index_hints, version, .. }
-                if !partitions.is_empty()
-                    || json_path.is_some()
-                    || *with_ordinality
-                    || version.is_some()
-                    || !index_hints.is_empty() =>
+            TableFactor::Table {
+                partitions,
+                json_path,
+                with_ordinality,
+                index_hints,
+                version,
+                ..
+            } if !partitions.is_empty()
+                || json_path.is_some()
+                || *with_ordinality
+                || version.is_some()
+                || !index_hints.is_empty() =>
             {
-                self.refuse(at, "this clause after a table's name", "name the table alone");
+                self.refuse(
+                    at,
+                    "this clause after a table's name",
+                    "name the table alone",
+                );
             }
-            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+            TableFactor::Table {
+                sample: Some(_), ..
+            }
+            | TableFactor::Derived {
+                sample: Some(_), ..
+            } => {
                 self.refuse(at, "TABLESAMPLE", "write WHERE random() < 0.1");
             }
             _ => {}
@@ -99,10 +134,19 @@ impl Visitor for Check<'_> {
             self.refuse(at, "a FOR clause at the end of a query", "leave it out");
         }
         if query.settings.is_some() || query.format_clause.is_some() {
-            self.refuse(at, "SETTINGS or FORMAT in a query", "leave it out; options are given with SET");
+            self.refuse(
+                at,
+                "SETTINGS or FORMAT in a query",
+                "leave it out; options are given with SET",
+            );
         }
-        if matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty()) {
-            self.refuse(at, "LIMIT … BY", "number the rows with row_number() OVER (PARTITION BY …)");
+        if matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty())
+        {
+            self.refuse(
+                at,
+                "LIMIT … BY",
+                "number the rows with row_number() OVER (PARTITION BY …)",
+            );
         }
         ControlFlow::Continue(())
     }
@@ -115,11 +159,18 @@ impl Visitor for Check<'_> {
         if !select.connect_by.is_empty() {
             self.refuse(at, "CONNECT BY", "write WITH RECURSIVE");
         }
-        if !select.distribute_by.is_empty() || select.value_table_mode.is_some() || select.select_modifiers.is_some() {
+        if !select.distribute_by.is_empty()
+            || select.value_table_mode.is_some()
+            || select.select_modifiers.is_some()
+        {
             self.refuse(at, "this form of SELECT", "write a plain SELECT");
         }
         if select.exclude.is_some() {
-            self.refuse(at, "EXCLUDE at the end of a select list", "write it directly after the star: * EXCLUDE (…)");
+            self.refuse(
+                at,
+                "EXCLUDE at the end of a select list",
+                "write it directly after the star: * EXCLUDE (…)",
+            );
         }
         ControlFlow::Continue(())
     }
@@ -129,7 +180,11 @@ impl Visitor for Check<'_> {
             && name.starts_with([':', '@', '?'])
         {
             let what = format!("the parameter `{name}`");
-            self.refuse(value.span, &what, "write the value: parameters come in a later version");
+            self.refuse(
+                value.span,
+                &what,
+                "write the value: parameters come in a later version",
+            );
         }
         ControlFlow::Continue(())
     }

@@ -44,7 +44,9 @@ mod stream;
 mod tests;
 
 pub use constant::{Const, Literal, SecretStore};
-pub use create::{ColumnDefinition, ConnectionOption, CreateConnection, CreateSchema, CreateTable, Property};
+pub use create::{
+    ColumnDefinition, ConnectionOption, CreateConnection, CreateSchema, CreateTable, Property,
+};
 pub use diagnostic::Diagnostic;
 pub use lexer::is_complete;
 pub use merge::MergeStatement;

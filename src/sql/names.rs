@@ -8,9 +8,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, ExcludeSelectItem, Expr, FromTable, Ident, JoinConstraint, JoinOperator, MergeAction,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Statement as SqlStatement, TableObject, VisitMut,
-    VisitorMut, WildcardAdditionalOptions,
+    AssignmentTarget, ExcludeSelectItem, Expr, FromTable, Ident, JoinConstraint, JoinOperator,
+    MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, Statement as SqlStatement,
+    TableObject, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::actions::is_stand_in;
@@ -58,7 +58,10 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
     let target = tables.first().and_then(|table| table.columns.clone());
     names.scopes.add_tables(&merge.ast.source, &mut tables);
     names.strict = tables.iter().all(|table| table.columns.is_some());
-    names.scopes.push(Frame { tables, ..Frame::default() });
+    names.scopes.push(Frame {
+        tables,
+        ..Frame::default()
+    });
     if let Some(target) = &target {
         for clause in &mut merge.ast.clauses {
             for name in action_columns(&mut clause.action) {
@@ -71,9 +74,11 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
 
 fn action_columns(action: &mut MergeAction) -> Vec<&mut ObjectName> {
     match action {
-        MergeAction::Update(update) => {
-            update.assignments.iter_mut().filter_map(|assignment| assigned(&mut assignment.target)).collect()
-        }
+        MergeAction::Update(update) => update
+            .assignments
+            .iter_mut()
+            .filter_map(|assignment| assigned(&mut assignment.target))
+            .collect(),
         MergeAction::Insert(insert) => insert.columns.iter_mut().collect(),
         MergeAction::Delete { .. } => Vec::new(),
     }
@@ -97,7 +102,12 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn new(source: &'a Source, columns: Lookup<'a>) -> Self {
-        Names { source, scopes: Scopes::new(columns), strict: false, depth: 0 }
+        Names {
+            source,
+            scopes: Scopes::new(columns),
+            strict: false,
+            depth: 0,
+        }
     }
 
     fn error(&self, name: &Ident, message: String) -> Diagnostic {
@@ -106,15 +116,22 @@ impl<'a> Names<'a> {
 
     /// Spells a column that is written to.
     fn written(&self, name: &mut ObjectName, target: &[String]) -> Result<(), Diagnostic> {
-        let Some(ObjectNamePart::Identifier(column)) = name.0.last_mut() else { return Ok(()) };
+        let Some(ObjectNamePart::Identifier(column)) = name.0.last_mut() else {
+            return Ok(());
+        };
         if is_stand_in(column) {
             return Ok(());
         }
         match find_column(column, target) {
             Found::One(exact) => spell(column, exact),
-            Found::Many(columns) => return Err(self.error(column, ambiguous(&column.value, &columns))),
+            Found::Many(columns) => {
+                return Err(self.error(column, ambiguous(&column.value, &columns)));
+            }
             Found::Nothing => {
-                let error = self.error(column, format!("the target has no column `{}`", column.value));
+                let error = self.error(
+                    column,
+                    format!("the target has no column `{}`", column.value),
+                );
                 return Err(near(error, &column.value, target));
             }
         }
@@ -131,15 +148,26 @@ impl<'a> Names<'a> {
             if frame.parameters.contains(&lower) {
                 return Ok(());
             }
-            let known: Vec<String> = frame.tables.iter().filter_map(|table| table.columns.clone()).flatten().collect();
-            let order = if frame.outputs_first { [&frame.outputs, &known] } else { [&known, &frame.outputs] };
+            let known: Vec<String> = frame
+                .tables
+                .iter()
+                .filter_map(|table| table.columns.clone())
+                .flatten()
+                .collect();
+            let order = if frame.outputs_first {
+                [&frame.outputs, &known]
+            } else {
+                [&known, &frame.outputs]
+            };
             for columns in order {
                 match find_column(name, columns) {
                     Found::One(exact) => {
                         spell(name, exact);
                         return Ok(());
                     }
-                    Found::Many(columns) => return Err(self.error(name, ambiguous(&name.value, &columns))),
+                    Found::Many(columns) => {
+                        return Err(self.error(name, ambiguous(&name.value, &columns)));
+                    }
                     Found::Nothing => {}
                 }
             }
@@ -147,21 +175,41 @@ impl<'a> Names<'a> {
                 return Ok(());
             }
         }
-        self.unknown(name, || self.scopes.inward_out().flat_map(|f| &f.tables).filter_map(|t| t.columns.clone()).flatten().collect())
+        self.unknown(name, || {
+            self.scopes
+                .inward_out()
+                .flat_map(|f| &f.tables)
+                .filter_map(|t| t.columns.clone())
+                .flatten()
+                .collect()
+        })
     }
 
     /// Spells `table.column`; a name that no table answers to may be a column with fields.
     fn qualified(&self, parts: &mut [Ident]) -> Result<(), Diagnostic> {
-        let Some(qualifier_end) = parts.len().checked_sub(1) else { return Ok(()) };
-        let found = self.scopes.inward_out().flat_map(|frame| &frame.tables).find_map(|table| {
-            table.answers_to(parts.get(..qualifier_end)?).map(|length| (table, length))
-        });
+        let Some(qualifier_end) = parts.len().checked_sub(1) else {
+            return Ok(());
+        };
+        let found = self
+            .scopes
+            .inward_out()
+            .flat_map(|frame| &frame.tables)
+            .find_map(|table| {
+                table
+                    .answers_to(parts.get(..qualifier_end)?)
+                    .map(|length| (table, length))
+            });
         let Some((table, length)) = found else {
-            return parts.first_mut().map_or(Ok(()), |first| self.column_with_fields(first));
+            return parts
+                .first_mut()
+                .map_or(Ok(()), |first| self.column_with_fields(first));
         };
         for (part, spelling) in parts.iter_mut().zip(table.spelling(length)) {
             if let (None, Some(quoted)) = (part.quote_style, spelling) {
-                *part = Ident { span: part.span, ..quoted };
+                *part = Ident {
+                    span: part.span,
+                    ..quoted
+                };
             }
         }
         match parts.get_mut(length) {
@@ -182,13 +230,18 @@ impl<'a> Names<'a> {
             if tables.is_empty() || error.message().contains("could be any") {
                 return error;
             }
-            let error = self.error(first, format!("there is no table or column `{}`", first.value));
+            let error = self.error(
+                first,
+                format!("there is no table or column `{}`", first.value),
+            );
             near(error, &first.value, &tables)
         })
     }
 
     fn column_of(&self, table: &Table, name: &mut Ident) -> Result<(), Diagnostic> {
-        let (Some(columns), None) = (&table.columns, name.quote_style) else { return Ok(()) };
+        let (Some(columns), None) = (&table.columns, name.quote_style) else {
+            return Ok(());
+        };
         match find_column(name, columns) {
             Found::One(exact) => {
                 spell(name, exact);
@@ -203,11 +256,19 @@ impl<'a> Names<'a> {
         self.strict && self.depth == 0
     }
 
-    fn unknown(&self, name: &Ident, columns: impl FnOnce() -> Vec<String>) -> Result<(), Diagnostic> {
+    fn unknown(
+        &self,
+        name: &Ident,
+        columns: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Diagnostic> {
         if !self.is_strict() {
             return Ok(());
         }
-        Err(near(self.error(name, format!("there is no column `{}`", name.value)), &name.value, &columns()))
+        Err(near(
+            self.error(name, format!("there is no column `{}`", name.value)),
+            &name.value,
+            &columns(),
+        ))
     }
 
     /// The parts of a SELECT that name columns without being expressions.
@@ -220,7 +281,8 @@ impl<'a> Names<'a> {
             }
         }
         for item in &mut select.projection {
-            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
+            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item
+            {
                 for column in excluded_columns(options) {
                     self.alone(column)?;
                 }
@@ -237,7 +299,9 @@ impl<'a> Names<'a> {
                 if let TableObject::TableName(name) = &insert.table {
                     let target = self.scopes.columns_of_table(name);
                     for column in &mut insert.columns {
-                        target.as_deref().map_or(Ok(()), |target| self.written(column, target))?;
+                        target
+                            .as_deref()
+                            .map_or(Ok(()), |target| self.written(column, target))?;
                     }
                 }
             }
@@ -245,18 +309,23 @@ impl<'a> Names<'a> {
                 tables = self.scopes.tables_of(std::slice::from_ref(&update.table));
                 let target = tables.first().and_then(|table| table.columns.clone());
                 for assignment in &mut update.assignments {
-                    if let (Some(name), Some(target)) = (assigned(&mut assignment.target), &target) {
+                    if let (Some(name), Some(target)) = (assigned(&mut assignment.target), &target)
+                    {
                         self.written(name, target)?;
                     }
                 }
             }
             SqlStatement::Delete(delete) => {
-                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) =
+                    &delete.from;
                 tables = self.scopes.tables_of(from);
             }
             _ => {}
         }
-        self.scopes.push(Frame { tables, ..Frame::default() });
+        self.scopes.push(Frame {
+            tables,
+            ..Frame::default()
+        });
         Ok(())
     }
 }
@@ -346,8 +415,15 @@ impl VisitorMut for Names<'_> {
             Expr::Identifier(name) => flow(self.alone(name)),
             Expr::CompoundIdentifier(parts) => flow(self.qualified(parts)),
             Expr::Lambda(lambda) => {
-                let parameters = lambda.params.iter().map(|parameter| parameter.name.value.to_lowercase()).collect();
-                self.scopes.push(Frame { parameters, ..Frame::default() });
+                let parameters = lambda
+                    .params
+                    .iter()
+                    .map(|parameter| parameter.name.value.to_lowercase())
+                    .collect();
+                self.scopes.push(Frame {
+                    parameters,
+                    ..Frame::default()
+                });
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),

@@ -64,7 +64,10 @@ pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
     if clause == STREAM {
         return Some((table.to_owned(), RelationKind::Stream));
     }
-    let mut source = Source::new(&SourceText { name: String::new(), text: clause.to_owned() });
+    let mut source = Source::new(&SourceText {
+        name: String::new(),
+        text: clause.to_owned(),
+    });
     let lexed = lex(&mut source);
     let statement = lexed.statements.first()?;
     let mut cursor = Cursor::new(&source, &statement.lexemes, 0, statement.end);
@@ -111,7 +114,11 @@ fn bounds(cursor: &mut Cursor<'_>) -> Result<Bounds, Diagnostic> {
         return Err(cursor.expected_one_of(&["VERSION", "TIMESTAMP"]));
     };
     let from = Some(bound(cursor, unit)?);
-    let to = if cursor.eat(&["TO"]) { Some(bound(cursor, unit)?) } else { None };
+    let to = if cursor.eat(&["TO"]) {
+        Some(bound(cursor, unit)?)
+    } else {
+        None
+    };
     Ok(Bounds { from, to })
 }
 
@@ -121,7 +128,11 @@ fn bound(cursor: &mut Cursor<'_>, unit: BoundUnit) -> Result<Bound, Diagnostic> 
     if inclusive {
         cursor.eat(&["INCLUSIVE"]);
     }
-    Ok(Bound { unit, value, inclusive })
+    Ok(Bound {
+        unit,
+        value,
+        inclusive,
+    })
 }
 
 /// A version or point in time: a number, a string or env('NAME').
@@ -129,17 +140,27 @@ fn point(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     let refused = cursor.expected("a number, a string or env('NAME')");
     let value = constant(cursor)?;
     match &value {
-        Const::Literal { value: Literal::Boolean(_), .. } | Const::Secret { .. } => Err(refused),
-        Const::Literal { value: Literal::Number(n), .. } if n.starts_with('-') => Err(refused),
+        Const::Literal {
+            value: Literal::Boolean(_),
+            ..
+        }
+        | Const::Secret { .. } => Err(refused),
+        Const::Literal {
+            value: Literal::Number(n),
+            ..
+        } if n.starts_with('-') => Err(refused),
         _ => Ok(value),
     }
 }
 
 /// `WITH (…)`: no option exists yet, and one that does nothing must not be accepted.
 fn options(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
-    let opens = cursor.at(&["WITH"]) && cursor.peek_nth(1).is_some_and(|l| l.token == Token::LParen);
+    let opens =
+        cursor.at(&["WITH"]) && cursor.peek_nth(1).is_some_and(|l| l.token == Token::LParen);
     if opens {
-        return Err(cursor.error("CHANGES takes no options yet").with_help("leave out WITH (…)"));
+        return Err(cursor
+            .error("CHANGES takes no options yet")
+            .with_help("leave out WITH (…)"));
     }
     Ok(())
 }
@@ -159,7 +180,13 @@ impl fmt::Display for RelationKind {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inclusive = |bound: &Bound| if bound.inclusive { "INCLUSIVE" } else { "EXCLUSIVE" };
+        let inclusive = |bound: &Bound| {
+            if bound.inclusive {
+                "INCLUSIVE"
+            } else {
+                "EXCLUSIVE"
+            }
+        };
         if let Some(from) = &self.from {
             let unit = match from.unit {
                 BoundUnit::Version => "VERSION",
@@ -199,7 +226,14 @@ mod tests {
 
     #[test]
     fn other_names_are_no_markers() {
-        for name in ["customers", "", "\u{1f}", "t\u{1f}CHANGES FROM", "t\u{1f}CHANGES x", "t\u{1f}VERSION AS OF TRUE"] {
+        for name in [
+            "customers",
+            "",
+            "\u{1f}",
+            "t\u{1f}CHANGES FROM",
+            "t\u{1f}CHANGES x",
+            "t\u{1f}VERSION AS OF TRUE",
+        ] {
             assert_eq!(relation_from_marker(name), None, "{name:?}");
         }
     }

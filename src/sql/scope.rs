@@ -1,8 +1,8 @@
 //! The columns that a place in a query can name.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
-    TableFactor, TableWithJoins,
+    Expr, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::stars::{Found, find_column};
@@ -42,12 +42,19 @@ pub(super) struct Scopes<'a> {
 
 /// The name of an output or alias as the planner spells it: unquoted names are in lower case.
 fn spelled(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+    if ident.quote_style.is_some() {
+        ident.value.clone()
+    } else {
+        ident.value.to_lowercase()
+    }
 }
 
 impl<'a> Scopes<'a> {
     pub(super) fn new(lookup: Lookup<'a>) -> Self {
-        Scopes { lookup, frames: Vec::new() }
+        Scopes {
+            lookup,
+            frames: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, frame: Frame) {
@@ -65,7 +72,10 @@ impl<'a> Scopes<'a> {
 
     /// Enters a query: its WITH queries, and for its ORDER BY its outputs and tables. Gives its columns.
     pub(super) fn enter_query(&mut self, query: &Query) -> Option<Vec<String>> {
-        self.push(Frame { outputs_first: true, ..Frame::default() });
+        self.push(Frame {
+            outputs_first: true,
+            ..Frame::default()
+        });
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let name = cte.alias.name.value.to_lowercase();
             // A recursive query may name itself.
@@ -88,7 +98,11 @@ impl<'a> Scopes<'a> {
     pub(super) fn enter_select(&mut self, select: &Select) {
         let tables = self.tables_of(&select.from);
         let outputs = self.outputs_of(select).unwrap_or_default();
-        self.push(Frame { tables, outputs, ..Frame::default() });
+        self.push(Frame {
+            tables,
+            outputs,
+            ..Frame::default()
+        });
     }
 
     fn add_cte(&mut self, name: String, columns: Option<Vec<String>>) {
@@ -120,8 +134,12 @@ impl<'a> Scopes<'a> {
         for item in &select.projection {
             match item {
                 SelectItem::ExprWithAlias { alias, .. } => columns.push(spelled(alias)),
-                SelectItem::ExprWithAliases { aliases, .. } => columns.extend(aliases.iter().map(spelled)),
-                SelectItem::UnnamedExpr(Expr::Identifier(name)) => columns.push(output_name(name, &tables)),
+                SelectItem::ExprWithAliases { aliases, .. } => {
+                    columns.extend(aliases.iter().map(spelled))
+                }
+                SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
+                    columns.push(output_name(name, &tables))
+                }
                 SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
                     columns.extend(parts.last().map(|name| output_name(name, &tables)));
                 }
@@ -132,9 +150,18 @@ impl<'a> Scopes<'a> {
                         columns.extend(table.columns.clone()?);
                     }
                 }
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
-                    let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
-                    let table = tables.iter().find(|table| table.answers_to(&parts).is_some())?;
+                SelectItem::QualifiedWildcard(
+                    SelectItemQualifiedWildcardKind::ObjectName(name),
+                    _,
+                ) => {
+                    let parts: Vec<Ident> = name
+                        .0
+                        .iter()
+                        .filter_map(|part| part.as_ident().cloned())
+                        .collect();
+                    let table = tables
+                        .iter()
+                        .find(|table| table.answers_to(&parts).is_some())?;
                     columns.extend(table.columns.clone()?);
                 }
                 SelectItem::QualifiedWildcard(..) => return None,
@@ -158,24 +185,51 @@ impl<'a> Scopes<'a> {
     /// The tables that one table factor brings into scope.
     pub(super) fn add_tables(&mut self, factor: &TableFactor, tables: &mut Vec<Table>) {
         let (name, columns, alias) = match factor {
-            TableFactor::Table { name, alias, args, .. } => {
-                (Some(name), if args.is_none() { self.columns_of_table(name) } else { None }, alias)
-            }
-            TableFactor::Derived { subquery, alias, .. } => (None, self.columns_of(subquery), alias),
-            TableFactor::NestedJoin { table_with_joins, alias } => {
+            TableFactor::Table {
+                name, alias, args, ..
+            } => (
+                Some(name),
+                if args.is_none() {
+                    self.columns_of_table(name)
+                } else {
+                    None
+                },
+                alias,
+            ),
+            TableFactor::Derived {
+                subquery, alias, ..
+            } => (None, self.columns_of(subquery), alias),
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias,
+            } => {
                 let inner = self.tables_of(std::slice::from_ref(table_with_joins));
                 if alias.is_none() {
                     tables.extend(inner);
                     return;
                 }
-                (None, inner.into_iter().map(|t| t.columns).collect::<Option<Vec<_>>>().map(|c| c.concat()), alias)
+                (
+                    None,
+                    inner
+                        .into_iter()
+                        .map(|t| t.columns)
+                        .collect::<Option<Vec<_>>>()
+                        .map(|c| c.concat()),
+                    alias,
+                )
             }
-            TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => (None, None, alias),
+            TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => {
+                (None, None, alias)
+            }
             _ => (None, None, &None),
         };
         let qualifier = match (alias, name) {
             (Some(alias), _) => vec![alias.name.clone()],
-            (None, Some(name)) => name.0.iter().filter_map(|part| part.as_ident().cloned()).collect(),
+            (None, Some(name)) => name
+                .0
+                .iter()
+                .filter_map(|part| part.as_ident().cloned())
+                .collect(),
             (None, None) => Vec::new(),
         };
         let columns = match alias {
@@ -188,7 +242,10 @@ impl<'a> Scopes<'a> {
     pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<String>> {
         if let [one] = name.0.as_slice() {
             let one = one.as_ident()?.value.to_lowercase();
-            let cte = self.inward_out().flat_map(|frame| &frame.ctes).find(|(name, _)| *name == one);
+            let cte = self
+                .inward_out()
+                .flat_map(|frame| &frame.ctes)
+                .find(|(name, _)| *name == one);
             if let Some((_, columns)) = cte {
                 return columns.clone();
             }
@@ -199,7 +256,10 @@ impl<'a> Scopes<'a> {
 
 /// The name of a bare column in a select list.
 fn output_name(name: &Ident, tables: &[Table]) -> String {
-    let known: Vec<String> = tables.iter().flat_map(|table| table.columns.clone().unwrap_or_default()).collect();
+    let known: Vec<String> = tables
+        .iter()
+        .flat_map(|table| table.columns.clone().unwrap_or_default())
+        .collect();
     match find_column(name, &known) {
         Found::One(column) => column,
         _ => spelled(name),
@@ -210,7 +270,11 @@ fn output_name(name: &Ident, tables: &[Table]) -> String {
 fn renamed(columns: Option<Vec<String>>, alias: &TableAlias) -> Option<Vec<String>> {
     let names = alias.columns.iter().map(|column| spelled(&column.name));
     match columns {
-        Some(columns) => Some(names.chain(columns.into_iter().skip(alias.columns.len())).collect()),
+        Some(columns) => Some(
+            names
+                .chain(columns.into_iter().skip(alias.columns.len()))
+                .collect(),
+        ),
         None => (!alias.columns.is_empty()).then(|| names.collect()),
     }
 }
@@ -218,10 +282,12 @@ fn renamed(columns: Option<Vec<String>>, alias: &TableAlias) -> Option<Vec<Strin
 impl Table {
     /// Whether `parts` begin with this table's name or the end of it, and how many of them that takes.
     pub(super) fn answers_to(&self, parts: &[Ident]) -> Option<usize> {
-        (1..=self.qualifier.len().min(parts.len())).rev().find(|&length| {
-            let own = self.qualifier.iter().skip(self.qualifier.len() - length);
-            own.zip(parts).all(|(own, part)| matches(own, part))
-        })
+        (1..=self.qualifier.len().min(parts.len()))
+            .rev()
+            .find(|&length| {
+                let own = self.qualifier.iter().skip(self.qualifier.len() - length);
+                own.zip(parts).all(|(own, part)| matches(own, part))
+            })
     }
 
     /// The spelling of the qualifier `length` parts long, where the table's name is quoted.

@@ -18,7 +18,10 @@ pub struct SourceText {
 /// Leaves the text out: it may hold passwords.
 impl fmt::Debug for SourceText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceText").field("name", &self.name).field("bytes", &self.text.len()).finish()
+        f.debug_struct("SourceText")
+            .field("name", &self.name)
+            .field("bytes", &self.text.len())
+            .finish()
     }
 }
 
@@ -46,8 +49,17 @@ impl Span {
         if other.line == 0 {
             return self;
         }
-        let first = if self.start <= other.start { self } else { other };
-        Span { start: first.start, end: self.end.max(other.end), line: first.line, column: first.column }
+        let first = if self.start <= other.start {
+            self
+        } else {
+            other
+        };
+        Span {
+            start: first.start,
+            end: self.end.max(other.end),
+            line: first.line,
+            column: first.column,
+        }
     }
 }
 
@@ -61,10 +73,20 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(source: &SourceText) -> Self {
-        let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).to_owned();
-        let line_starts =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { name: source.name.clone(), text, line_starts, masked: Vec::new() }
+        let text = source
+            .text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(&source.text)
+            .to_owned();
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Source {
+            name: source.name.clone(),
+            text,
+            line_starts,
+            masked: Vec::new(),
+        }
     }
 
     /// Hides these ranges wherever the text is shown.
@@ -76,9 +98,22 @@ impl Source {
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
         let start = start.min(self.text.len());
         let line = self.line_starts.partition_point(|&first| first <= start);
-        let first = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self.text.get(first..start).map_or(0, |before| before.chars().count()) + 1;
-        Span { start, end: end.clamp(start, self.text.len()), line, column }
+        let first = self
+            .line_starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let column = self
+            .text
+            .get(first..start)
+            .map_or(0, |before| before.chars().count())
+            + 1;
+        Span {
+            start,
+            end: end.clamp(start, self.text.len()),
+            line,
+            column,
+        }
     }
 
     /// The place that the tokenizer or a syntax tree means.
@@ -87,7 +122,11 @@ impl Source {
             return Span::default();
         }
         let start = self.offset(at.start);
-        let end = if at.end.line == 0 { start } else { self.offset(at.end) };
+        let end = if at.end.line == 0 {
+            start
+        } else {
+            self.offset(at.end)
+        };
         self.span(start, end)
     }
 
@@ -96,9 +135,13 @@ impl Source {
         let Some(&first) = self.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
         };
-        let column = usize::try_from(location.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let column = usize::try_from(location.column)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         let rest = self.text.get(first..).unwrap_or_default();
-        rest.char_indices().nth(column).map_or(self.text.len(), |(at, _)| first + at)
+        rest.char_indices()
+            .nth(column)
+            .map_or(self.text.len(), |(at, _)| first + at)
     }
 
     /// The text of `span` as it may be shown.
@@ -116,12 +159,27 @@ impl Source {
 
     /// The line on which `span` begins as it may be shown, and the part of it that the span covers, in bytes.
     pub(super) fn line(&self, span: Span) -> (String, Range<usize>) {
-        let first = self.line_starts.get(span.line.saturating_sub(1)).copied().unwrap_or(0);
-        let last = self.text.get(first..).and_then(|rest| rest.find('\n')).map_or(self.text.len(), |n| first + n);
+        let first = self
+            .line_starts
+            .get(span.line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let last = self
+            .text
+            .get(first..)
+            .and_then(|rest| rest.find('\n'))
+            .map_or(self.text.len(), |n| first + n);
         let line = self.shown_range(first..last);
         let line = line.trim_end_matches('\r');
-        let covered = self.text.get(span.start..span.end.min(last)).map_or(0, |text| text.chars().count());
-        let at = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+        let covered = self
+            .text
+            .get(span.start..span.end.min(last))
+            .map_or(0, |text| text.chars().count());
+        let at = |column: usize| {
+            line.char_indices()
+                .nth(column)
+                .map_or(line.len(), |(at, _)| at)
+        };
         let start = span.column.saturating_sub(1);
         let range = at(start)..at(start + covered);
         (line.to_owned(), range)
@@ -130,7 +188,10 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).field("bytes", &self.text.len()).finish()
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("bytes", &self.text.len())
+            .finish()
     }
 }
 
@@ -142,7 +203,10 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source::new(&SourceText { name: "f.sql".to_owned(), text: text.to_owned() })
+        Source::new(&SourceText {
+            name: "f.sql".to_owned(),
+            text: text.to_owned(),
+        })
     }
 
     #[test]
@@ -169,7 +233,10 @@ mod tests {
         let span = source.span(9, 19);
         source.mask(vec![9..19]);
         assert_eq!(source.shown(span), "*********");
-        assert_eq!(source.line(span), ("password *********, x".to_owned(), 9..18));
+        assert_eq!(
+            source.line(span),
+            ("password *********, x".to_owned(), 9..18)
+        );
     }
 
     #[test]

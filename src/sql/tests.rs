@@ -8,7 +8,10 @@ mod table_factors;
 use super::{Diagnostic, SourceText, Statement, StatementKind, parse};
 
 fn text(text: &str) -> SourceText {
-    SourceText { name: "f.sql".to_owned(), text: text.to_owned() }
+    SourceText {
+        name: "f.sql".to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 /// The statements of a text that is right.
