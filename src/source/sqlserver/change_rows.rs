@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
@@ -65,7 +66,10 @@ impl RowSource for ChangeRows {
     fn read(self: Arc<Self>, output: Output) -> BoxFuture<'static, Result<(), SourceError>> {
         async move {
             match self.window {
-                Some(window) if !window.is_empty() => self.stream(window, &output).await,
+                Some(window) if !window.is_empty() => self
+                    .stream(window, &output)
+                    .await
+                    .map_err(|error| vanished(&self.table, error)),
                 _ => Ok(()),
             }
         }
@@ -105,12 +109,21 @@ impl ChangeRows {
         }
         drop(rows);
         lease.give_back();
-        if let Some(batch) = decoder.finish()?
-            && !output.send(batch).await
-        {
-            return Ok(());
+        if let Some(batch) = decoder.finish()? {
+            let _ = output.send(batch).await;
         }
         Ok(())
+    }
+}
+
+/// Error 208, no such object, about a change table that was there: its instance has gone since.
+pub(super) fn vanished(table: &CapturedTable, error: SourceError) -> SourceError {
+    match error.number() {
+        Some(208) => SourceError::InstanceDropped {
+            table: table.name.clone(),
+            instance: table.instance.clone(),
+        },
+        _ => error,
     }
 }
 
@@ -224,7 +237,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A batch, if the row that was just read filled one.
-    fn full(&mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+    fn full(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         if std::mem::take(&mut self.pending) {
             self.batcher.end_row()
         } else {
@@ -233,7 +246,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The last batch. A guard without a row means that the instance has gone.
-    fn finish(mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+    fn finish(mut self) -> Result<Option<RecordBatch>, SourceError> {
         if self.guards != 2 {
             return Err(SourceError::InstanceDropped {
                 table: self.source.table.name.clone(),

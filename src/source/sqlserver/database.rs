@@ -11,7 +11,7 @@ use crate::change::{Commit, Lsn, LsnRange};
 use super::captured::{self, CapturedTable};
 use super::catalogue::{self, TableEntry};
 use super::cell::{Cells, Parameter};
-use super::change_rows::check_minimum;
+use super::change_rows::{check_minimum, vanished};
 use super::changes::Changes;
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
@@ -275,7 +275,8 @@ impl Database {
         let pool = &self.inner.pool;
         let rows = pool
             .rows(&action, &sql, &[&after, &upto, &change_id])
-            .await?;
+            .await
+            .map_err(|error| vanished(table, error))?;
         let Some(row) = rows.first() else {
             return Err(SourceError::InstanceDropped {
                 table: table.name.clone(),
