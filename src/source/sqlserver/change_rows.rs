@@ -137,6 +137,8 @@ struct Decoder<'a> {
     guards: usize,
     position: u64,
     pending: bool,
+    /// The last LSN and its hex digits: rows of a transaction share them.
+    version: (Lsn, String),
 }
 
 impl<'a> Decoder<'a> {
@@ -160,6 +162,7 @@ impl<'a> Decoder<'a> {
             guards: 0,
             position: 0,
             pending: false,
+            version: (Lsn::ZERO, Lsn::ZERO.to_hex()),
         }
     }
 
@@ -206,7 +209,7 @@ impl<'a> Decoder<'a> {
             match value {
                 Value::Captured(column) => self.captured(index, *column, data.next())?,
                 Value::ChangeType => self.batcher.builder(index).append_str(kind.as_str()),
-                Value::CommitVersion => self.batcher.builder(index).append_str(&lsn.to_hex()),
+                Value::CommitVersion => self.version(index, lsn),
                 Value::Position => self.batcher.builder(index).append_position(self.position),
                 Value::CommitTimestamp => {
                     if let Some(times) = &mut self.times {
@@ -219,6 +222,13 @@ impl<'a> Decoder<'a> {
         self.position += 1;
         self.pending = true;
         Ok(())
+    }
+
+    fn version(&mut self, index: usize, lsn: Lsn) {
+        if self.version.0 != lsn {
+            self.version = (lsn, lsn.to_hex());
+        }
+        self.batcher.builder(index).append_str(&self.version.1);
     }
 
     fn captured(
@@ -353,36 +363,4 @@ impl CommitTimes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::sqlserver::ErrorKind;
-    use crate::source::sqlserver::captured::tests::customers;
-
-    fn lsn(text: &str) -> Lsn {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_window_that_cleanup_has_reached_is_lost() {
-        let table = customers();
-        let window = LsnRange::new(lsn("0:30:4"), lsn("0:50:0")).unwrap();
-        assert!(check_minimum(&table, window, Some(lsn("0:20:1"))).is_ok());
-        assert!(check_minimum(&table, window, Some(lsn("0:30:5"))).is_ok());
-        let error = check_minimum(&table, window, Some(lsn("0:30:6"))).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ChangesLost);
-        let hidden = check_minimum(&table, window, None).unwrap_err();
-        assert_eq!(hidden.kind(), ErrorKind::Permission);
-    }
-
-    #[test]
-    fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
-        let table = customers();
-        let kind = |operation, images| change_type(&table, operation, images).unwrap();
-        assert_eq!(kind(3, Images::All), ChangeType::UpdatePreimage);
-        assert_eq!(kind(3, Images::Net), ChangeType::Delete);
-        assert_eq!(kind(1, Images::Net), ChangeType::Delete);
-        assert_eq!(kind(2, Images::Net), ChangeType::Insert);
-        assert_eq!(kind(4, Images::Net), ChangeType::UpdatePostimage);
-        assert!(change_type(&table, 5, Images::All).is_err());
-    }
-}
+mod tests;
