@@ -177,13 +177,7 @@ impl<'a> Decoder<'a> {
     fn guard_before(&mut self, row: &Row) -> Result<(), SourceError> {
         let cells = Cells::new(row, self.action);
         self.guard(&cells)?;
-        let visible = cells.lsn(1)?.unwrap_or(Lsn::ZERO);
-        if visible < self.window.upto() {
-            return Err(SourceError::Behind {
-                upto: self.window.upto(),
-                visible,
-            });
-        }
+        check_visible(self.window, cells.lsn(1)?)?;
         if let Some(times) = &mut self.times {
             times.offset_ms = offset_ms(cells.required_millis(2)?, cells.required_millis(3)?);
         }
@@ -290,6 +284,18 @@ pub(super) fn check_minimum(
         after: window.after(),
         min,
     })
+}
+
+/// The server that answers, which may be a secondary, must have captured up to the window's end.
+pub(super) fn check_visible(window: LsnRange, visible: Option<Lsn>) -> Result<(), SourceError> {
+    let visible = visible.unwrap_or(Lsn::ZERO);
+    if visible < window.upto() {
+        return Err(SourceError::Behind {
+            upto: window.upto(),
+            visible,
+        });
+    }
+    Ok(())
 }
 
 fn change_type(
