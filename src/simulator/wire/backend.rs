@@ -1,0 +1,38 @@
+//! What a connection needs of the database behind it.
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::simulator::protocol::{Parameter, Reply};
+use crate::simulator::session::Session;
+
+/// One client's session. Dropping it rolls back what it has not committed.
+pub(crate) trait Backend: Send + 'static {
+    /// The name of the current database.
+    fn database(&self) -> &str;
+
+    /// Runs one batch and sends its replies in order; the channel is bounded, and full until the client
+    /// has read. Dropping the future cancels the batch and leaves the session usable.
+    fn run(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+impl Backend for Session {
+    fn database(&self) -> &str {
+        Self::database(self)
+    }
+
+    fn run(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+    ) -> impl Future<Output = ()> + Send {
+        Self::run(self, sql, parameters, replies)
+    }
+}

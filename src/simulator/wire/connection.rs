@@ -1,0 +1,344 @@
+//! One connection, from its socket to its end.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::simulator::protocol::ServerError;
+use crate::simulator::server::{SessionFactory, Tls};
+
+use super::answer::Answer;
+use super::backend::Backend;
+use super::error::WireError;
+use super::execution::{Ending, Line, execute};
+use super::handshake::{self, Introduced};
+use super::login::{DEFAULT_PACKET_SIZE, LoginRequest};
+use super::outgoing::Outgoing;
+use super::packet::{Message, REQUEST_LIMIT, Reset};
+use super::parameter::CallError;
+use super::prepared::{Prepared, split_handle};
+use super::reader::Reader;
+use super::request::Request;
+use super::rpc::{self, Call, Procedure, Statement};
+use super::tls::Identity;
+use super::token::{self, Change, DONE_ATTENTION, DONE_ERROR, Done, DoneToken};
+use super::transaction::TransactionRequest;
+
+/// The first version with NBCROW.
+const TDS_7_3_B: u32 = 0x730b_0003;
+/// How long a client that is being turned out may take to hear why.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What a server asks of its clients, and gives them.
+pub(crate) struct Terms<S> {
+    pub(crate) user: String,
+    pub(crate) password: SecretString,
+    pub(crate) tls: Tls,
+    pub(crate) identity: Identity,
+    pub(crate) sessions: SessionFactory<S>,
+}
+
+impl<S> fmt::Debug for Terms<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves one client until it leaves; `session` is the id that its packets carry.
+///
+/// # Errors
+///
+/// The socket failed, or the client did not speak TDS.
+pub(crate) async fn serve<S: Backend>(
+    socket: TcpStream,
+    terms: &Terms<S>,
+    session: u16,
+) -> Result<(), WireError> {
+    let introduced = handshake::introduce(socket, terms.tls, &terms.identity, session).await?;
+    let backend = match handshake::admit(terms, &introduced.login) {
+        Ok(backend) => backend,
+        Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
+    };
+    let login = &introduced.login;
+    tracing::debug!(
+        session,
+        user = login.user(),
+        application = login.application(),
+        "logged in"
+    );
+    let mut connection = Connection::new(introduced, terms, backend, session);
+    connection.welcome().await?;
+    let result = connection.serve().await;
+    if let Err(WireError::Malformed { .. } | WireError::TooLong { .. }) = &result {
+        connection.refuse().await?;
+    }
+    result
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The client may send another.
+    Request,
+    /// The connection is to be closed.
+    Close,
+}
+
+/// What a procedure call comes to.
+#[derive(Debug)]
+struct Plan {
+    statement: Option<Statement>,
+    /// A handle for the client.
+    handle: Option<i32>,
+}
+
+/// A client that is logged in.
+struct Connection<'t, S> {
+    terms: &'t Terms<S>,
+    login: LoginRequest,
+    session: S,
+    line: Line,
+    prepared: Prepared,
+    /// The number of the transaction that a driver began last.
+    transaction: u64,
+}
+
+impl<'t, S: Backend> Connection<'t, S> {
+    fn new(introduced: Introduced, terms: &'t Terms<S>, session: S, id: u16) -> Self {
+        let mut incoming = introduced.incoming;
+        incoming.set_limit(REQUEST_LIMIT);
+        let outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, id);
+        Self {
+            terms,
+            login: introduced.login,
+            session,
+            line: Line::new(introduced.stream, incoming, outgoing),
+            prepared: Prepared::default(),
+            transaction: 0,
+        }
+    }
+
+    async fn welcome(&mut self) -> Result<(), WireError> {
+        handshake::welcome(self.line.tokens(), &self.login, self.session.database());
+        self.line.end_response().await?;
+        self.line.set_packet_size(self.login.packet_size);
+        Ok(())
+    }
+
+    async fn serve(&mut self) -> Result<(), WireError> {
+        while let Some(message) = self.line.next().await? {
+            if self.reset(message.reset).await? == Next::Close
+                || self.request(&message).await? == Next::Close
+            {
+                break;
+            }
+        }
+        self.line.shutdown().await
+    }
+
+    /// Gives a pooled connection's next user a new session.
+    async fn reset(&mut self, reset: Reset) -> Result<Next, WireError> {
+        if reset == Reset::Nothing {
+            return Ok(Next::Request);
+        }
+        if reset == Reset::Everything {
+            match (self.terms.sessions)(&self.login) {
+                Ok(session) => self.session = session,
+                Err(error) => {
+                    self.fail_batch(&error).await?;
+                    return Ok(Next::Close);
+                }
+            }
+            self.prepared = Prepared::default();
+        }
+        token::change(self.line.tokens(), Change::Reset);
+        Ok(Next::Request)
+    }
+
+    async fn request(&mut self, message: &Message) -> Result<Next, WireError> {
+        match Request::decode(message)? {
+            Request::Batch(sql) => {
+                let parameters = Vec::new();
+                self.batch(&Statement { sql, parameters }, |_| ()).await
+            }
+            Request::Calls(calls) => self.calls(calls).await,
+            Request::Transaction(request) => self.transaction(request).await,
+            Request::Attention => self.acknowledge().await,
+            Request::BulkLoad => self.fail_batch(&no_bulk_load()).await,
+        }
+    }
+
+    fn answer(&self, token: DoneToken) -> Answer {
+        Answer::new(token, self.login.tds_version >= TDS_7_3_B)
+    }
+
+    /// Runs a batch; `tail` comes before its end if it went well.
+    async fn batch(
+        &mut self,
+        statement: &Statement,
+        tail: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Next, WireError> {
+        let answer = self.answer(DoneToken::Batch);
+        let answer = match execute(&mut self.line, &mut self.session, statement, answer).await? {
+            Ending::Complete(answer) => answer,
+            Ending::Attention => return self.acknowledge().await,
+            Ending::Gone => return Ok(Next::Close),
+        };
+        let next = after(&answer);
+        if answer.error().is_none() {
+            tail(self.line.tokens());
+        }
+        answer.finish(self.line.tokens());
+        self.line.end_response().await?;
+        Ok(next)
+    }
+
+    async fn fail_batch(&mut self, error: &ServerError) -> Result<Next, WireError> {
+        let mut answer = self.answer(DoneToken::Batch);
+        answer.fail(self.line.tokens(), error);
+        answer.finish(self.line.tokens());
+        self.line.end_response().await?;
+        Ok(Next::Request)
+    }
+
+    async fn calls(&mut self, mut calls: Reader<'_>) -> Result<Next, WireError> {
+        let mut next = Next::Request;
+        while next == Next::Request && !calls.is_empty() {
+            let call = match rpc::next_call(&mut calls) {
+                Ok(call) => call,
+                Err(CallError::Wire(error)) => return Err(error),
+                Err(CallError::Refused(error)) => {
+                    // Where the next call would begin is not known.
+                    self.refuse_call(&error, false);
+                    break;
+                }
+            };
+            match self.call(call, !calls.is_empty()).await? {
+                Ending::Complete(answer) => next = after(&answer),
+                Ending::Attention => return self.acknowledge().await,
+                Ending::Gone => return Ok(Next::Close),
+            }
+        }
+        self.line.end_response().await?;
+        Ok(next)
+    }
+
+    async fn call(&mut self, call: Call, more: bool) -> Result<Ending, WireError> {
+        let plan = match self.plan(call) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Ending::Complete(self.refuse_call(&error, more))),
+        };
+        let mut answer = self.answer(DoneToken::InProcedure);
+        if let Some(statement) = &plan.statement {
+            match execute(&mut self.line, &mut self.session, statement, answer).await? {
+                Ending::Complete(complete) => answer = complete,
+                interrupted => return Ok(interrupted),
+            }
+        }
+        answer.finish_call(self.line.tokens(), more, |tokens| {
+            if let Some(handle) = plan.handle {
+                token::return_int(tokens, 0, "", handle);
+            }
+        });
+        Ok(Ending::Complete(answer))
+    }
+
+    fn refuse_call(&mut self, error: &ServerError, more: bool) -> Answer {
+        let mut answer = self.answer(DoneToken::InProcedure);
+        answer.fail(self.line.tokens(), error);
+        answer.finish_call(self.line.tokens(), more, |_| ());
+        answer
+    }
+
+    fn plan(&mut self, call: Call) -> Result<Plan, ServerError> {
+        let parameters = call.parameters;
+        let (statement, handle) = match call.procedure {
+            Procedure::ExecuteSql => (Some(rpc::executed_statement(parameters)?), None),
+            Procedure::Named(name) => (Some(rpc::exec_statement(&name, parameters)?), None),
+            Procedure::Prepare => (None, Some(self.prepared.prepare(parameters)?.0)),
+            Procedure::Execute => {
+                let (handle, values) = split_handle(parameters)?;
+                (Some(self.prepared.bind(handle, values)?), None)
+            }
+            Procedure::PrepareAndExecute => {
+                let (handle, values) = self.prepared.prepare(parameters)?;
+                (Some(self.prepared.bind(handle, values)?), Some(handle))
+            }
+            Procedure::Unprepare => {
+                self.prepared.forget(split_handle(parameters)?.0)?;
+                (None, None)
+            }
+        };
+        Ok(Plan { statement, handle })
+    }
+
+    async fn transaction(&mut self, request: TransactionRequest) -> Result<Next, WireError> {
+        let sql = match request.sql() {
+            Ok(sql) => sql,
+            Err(error) => return self.fail_batch(&error).await,
+        };
+        let ended = self.transaction;
+        if request.begins() {
+            self.transaction += 1;
+        }
+        let began = self.transaction;
+        let parameters = Vec::new();
+        let statement = Statement { sql, parameters };
+        self.batch(&statement, |tokens| request.changes(ended, began, tokens))
+            .await
+    }
+
+    /// Answers an attention.
+    async fn acknowledge(&mut self) -> Result<Next, WireError> {
+        let done = Done::plain(DoneToken::Batch, DONE_ATTENTION);
+        token::done(self.line.tokens(), done);
+        self.line.end_response().await?;
+        Ok(Next::Request)
+    }
+
+    /// Tells a client that what it sent is not TDS, as far as it still listens.
+    async fn refuse(&mut self) -> Result<(), WireError> {
+        token::message(self.line.tokens(), &not_tds());
+        let done = Done::plain(DoneToken::Batch, DONE_ERROR);
+        token::done(self.line.tokens(), done);
+        let goodbye = async {
+            self.line.end_response().await?;
+            self.line.shutdown().await
+        };
+        timeout(GOODBYE, goodbye).await.unwrap_or(Ok(()))
+    }
+}
+
+fn after(answer: &Answer) -> Next {
+    if answer.is_fatal() {
+        Next::Close
+    } else {
+        Next::Request
+    }
+}
+
+fn not_tds() -> ServerError {
+    ServerError {
+        number: 4002,
+        severity: 20,
+        state: 1,
+        line: 1,
+        message: "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.".to_owned(),
+    }
+}
+
+fn no_bulk_load() -> ServerError {
+    ServerError {
+        number: 40519,
+        severity: 16,
+        state: 1,
+        line: 1,
+        message: "Bulk load is not supported by the simulator; use INSERT.".to_owned(),
+    }
+}

@@ -1,0 +1,192 @@
+//! From an accepted socket to a session: PRELOGIN, TLS, LOGIN7.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::simulator::protocol::ServerError;
+use crate::simulator::server::Tls;
+
+use super::backend::Backend;
+use super::connection::Terms;
+use super::error::WireError;
+use super::login::{DEFAULT_PACKET_SIZE, LoginRequest};
+use super::outgoing::Outgoing;
+use super::packet::{Incoming, LOGIN_LIMIT, Message, PacketType};
+use super::prelogin::{Encryption, PreLogin};
+use super::stream::Stream;
+use super::tls::Identity;
+use super::token::{self, Change, DONE_ERROR, Done, DoneToken};
+
+/// How long a client may take to log in.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The oldest version spoken, 7.3: the first with DATE and its kin.
+const TDS_7_3: u32 = 0x730a_0003;
+
+/// A client that has said who it is.
+#[derive(Debug)]
+pub(super) struct Introduced {
+    pub(super) stream: Stream,
+    pub(super) incoming: Incoming,
+    pub(super) login: LoginRequest,
+}
+
+/// Hears the client out, up to its login.
+pub(super) async fn introduce(
+    socket: TcpStream,
+    tls: Tls,
+    identity: &Identity,
+    session: u16,
+) -> Result<Introduced, WireError> {
+    let steps = Box::pin(steps(socket, tls, identity, session));
+    timeout(LIMIT, steps)
+        .await
+        .map_err(|_| WireError::TimedOut { limit: LIMIT })?
+}
+
+async fn steps(
+    mut socket: TcpStream,
+    tls: Tls,
+    identity: &Identity,
+    session: u16,
+) -> Result<Introduced, WireError> {
+    socket.set_nodelay(true)?;
+    let mut incoming = Incoming::new(LOGIN_LIMIT);
+    let prelogin = expect(&mut incoming, &mut socket, PacketType::PreLogin).await?;
+    let (answer, agreed) = PreLogin::decode(&prelogin.body)?.negotiate(tls);
+    let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
+    outgoing.tokens().extend_from_slice(&answer);
+    outgoing.end(&mut socket).await?;
+    let encryption = agreed.ok_or(WireError::NoEncryption)?;
+    let mut stream = match encryption {
+        Encryption::Nothing => Stream::Plain(socket),
+        Encryption::LoginOnly | Encryption::Everything => {
+            Stream::Tls(Box::new(identity.accept(socket).await?))
+        }
+    };
+    let login = expect(&mut incoming, &mut stream, PacketType::Login7).await?;
+    if encryption == Encryption::LoginOnly {
+        stream = stream.into_plain();
+    }
+    Ok(Introduced {
+        stream,
+        incoming,
+        login: LoginRequest::decode(&login.body)?,
+    })
+}
+
+/// The next message, which must be of this type and must not be followed before it is answered: what was
+/// sent in plain text is not to be taken for what comes under TLS.
+async fn expect<R: tokio::io::AsyncRead + Unpin>(
+    incoming: &mut Incoming,
+    input: &mut R,
+    kind: PacketType,
+) -> Result<Message, WireError> {
+    let message = incoming.next(input).await?;
+    let message = message.ok_or(WireError::malformed("handshake", "it ends too early"))?;
+    if message.kind != kind {
+        return Err(WireError::malformed("handshake", "its order is wrong"));
+    }
+    if !incoming.is_drained() {
+        return Err(WireError::malformed("handshake", "it runs ahead"));
+    }
+    Ok(message)
+}
+
+/// Opens the session, or says why not.
+pub(super) fn admit<S: Backend>(
+    terms: &Terms<S>,
+    login: &LoginRequest,
+) -> Result<S, Vec<ServerError>> {
+    if login.tds_version < TDS_7_3 {
+        return Err(vec![too_old(login.tds_version)]);
+    }
+    if login.integrated {
+        return Err(vec![untrusted()]);
+    }
+    if !login.is_by(&terms.user, &terms.password) {
+        return Err(vec![failed(login.user())]);
+    }
+    let opened = (terms.sessions)(login);
+    opened.map_err(|cause| vec![cause, failed(login.user())])
+}
+
+/// The tokens that welcome a client, in SQL Server's order.
+pub(super) fn welcome(out: &mut Vec<u8>, login: &LoginRequest, database: &str) {
+    let (old, new) = ("master", database);
+    token::change(out, Change::Database { old, new });
+    let context = format!("Changed database context to '{database}'.");
+    token::message(out, &info(5701, 2, context));
+    token::change(out, Change::Collation);
+    token::change(out, Change::Language);
+    let language = "Changed language setting to us_english.".to_owned();
+    token::message(out, &info(5703, 1, language));
+    token::login_ack(out, login);
+    let size = login.packet_size;
+    token::change(out, Change::PacketSize { size });
+    if let Some(features) = &login.features {
+        token::feature_ext_ack(out, features);
+    }
+    token::done(out, Done::plain(DoneToken::Batch, 0));
+}
+
+/// Sends errors, and closes the connection once the client has had them.
+pub(super) async fn turn_away(
+    mut stream: Stream,
+    session: u16,
+    errors: &[ServerError],
+) -> Result<(), WireError> {
+    let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
+    for error in errors {
+        token::message(outgoing.tokens(), error);
+    }
+    token::done(outgoing.tokens(), Done::plain(DoneToken::Batch, DONE_ERROR));
+    let goodbye = async {
+        outgoing.end(&mut stream).await?;
+        stream.shutdown().await?;
+        // Closing a socket with unread bytes in it would take the errors back.
+        let mut rest = [0; 512];
+        while matches!(stream.read(&mut rest).await, Ok(1..)) {}
+        Ok::<_, WireError>(())
+    };
+    timeout(LIMIT, goodbye)
+        .await
+        .map_err(|_| WireError::TimedOut { limit: LIMIT })?
+}
+
+/// 18456. The state is always 1: the true cause is not for the client.
+fn failed(user: &str) -> ServerError {
+    error(18456, 14, format!("Login failed for user '{user}'."))
+}
+
+fn untrusted() -> ServerError {
+    let cause = "Login failed. The login is from an untrusted domain and cannot be used with Integrated authentication.";
+    error(18452, 14, cause.to_owned())
+}
+
+fn too_old(version: u32) -> ServerError {
+    let cause = format!("TDS version {version:#010x} is older than 7.3, the oldest spoken here.");
+    error(17832, 20, cause)
+}
+
+fn error(number: u32, severity: u8, message: String) -> ServerError {
+    ServerError {
+        number,
+        severity,
+        state: 1,
+        line: 1,
+        message,
+    }
+}
+
+fn info(number: u32, state: u8, message: String) -> ServerError {
+    ServerError {
+        number,
+        severity: 0,
+        state,
+        line: 1,
+        message,
+    }
+}
