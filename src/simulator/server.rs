@@ -115,7 +115,12 @@ async fn accept<S: Backend>(listener: TcpListener, terms: Arc<Terms<S>>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection to the simulator broke");
+                }
+                continue;
+            }
         };
         match accepted {
             Ok((socket, _)) if connections.len() < CONNECTION_LIMIT => {

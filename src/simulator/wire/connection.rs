@@ -65,6 +65,13 @@ pub(crate) async fn serve<S: Backend>(
         Ok(backend) => backend,
         Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
     };
+    let login = &introduced.login;
+    tracing::debug!(
+        session,
+        user = login.user(),
+        application = login.application(),
+        "logged in"
+    );
     let mut connection = Connection::new(introduced, terms, backend, session);
     connection.welcome().await?;
     let result = connection.serve().await;

@@ -59,8 +59,9 @@ impl Outgoing {
         self.pack(&last, STATUS_END);
         self.sequence = 1;
         self.drain(output).await?;
-        output.flush().await?;
-        Ok(())
+        // One long value does not hold its room for ever.
+        self.packets = BytesMut::new();
+        Ok(output.flush().await?)
     }
 
     /// At least one byte stays behind for the packet that ends the message.
@@ -81,7 +82,6 @@ impl Outgoing {
         self.packets.put_u8(TABULAR_RESULT);
         self.packets.put_u8(status);
         // A packet is at most 32767 bytes long.
-        #[allow(clippy::cast_possible_truncation)]
         self.packets.put_u16((HEADER + body.len()) as u16);
         self.packets.put_u16(self.session);
         self.packets.put_u8(self.sequence);

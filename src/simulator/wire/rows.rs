@@ -1,6 +1,6 @@
 //! ROW and NBCROW: rows of a record batch, a piece at a time.
 
-use datafusion::arrow::array::Array;
+use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -30,6 +30,26 @@ struct ColumnValues {
 }
 
 impl ColumnValues {
+    fn new(column: &Column, array: &ArrayRef) -> Result<Self, ServerError> {
+        let values = Values::new(column.sql_type, array).map_err(|cause| {
+            internal_error(format!(
+                "column '{}' has a wrong form: {cause}",
+                column.name
+            ))
+        })?;
+        let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+        let sized = column.nullable || !has_bare_form(column.sql_type);
+        if nulls.is_some() && !sized {
+            return Err(null_error(column));
+        }
+        Ok(Self {
+            column: column.clone(),
+            values,
+            nulls,
+            sized,
+        })
+    }
+
     fn is_null(&self, row: usize) -> bool {
         self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
@@ -60,25 +80,7 @@ impl Rows {
         let columns = columns
             .iter()
             .zip(batch.columns())
-            .map(|(column, array)| {
-                let values = Values::new(column.sql_type, array).map_err(|cause| {
-                    internal_error(format!(
-                        "column '{}' has a wrong form: {cause}",
-                        column.name
-                    ))
-                })?;
-                let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-                let sized = column.nullable || !has_bare_form(column.sql_type);
-                if nulls.is_some() && !sized {
-                    return Err(null_error(column));
-                }
-                Ok(ColumnValues {
-                    column: column.clone(),
-                    values,
-                    nulls,
-                    sized,
-                })
-            })
+            .map(|(column, array)| ColumnValues::new(column, array))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             may_use_bitmap: knows_bitmap && columns.iter().any(|column| column.nulls.is_some()),
@@ -195,7 +197,7 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        ArrayRef, BinaryArray, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray,
+        BinaryArray, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray,
     };
     use datafusion::arrow::datatypes::{Field, Schema};
 

@@ -22,7 +22,9 @@ pub(super) fn decode(sql_type: SqlType, collation: u32, value: Option<&[u8]>) ->
     };
     Some(match sql_type {
         SqlType::Bit => Arc::new(BooleanArray::from(vec![integer(bytes)? != 0])),
-        SqlType::TinyInt => Arc::new(Int16Array::from(vec![integer(bytes)? as u8 as i16])),
+        SqlType::TinyInt => Arc::new(Int16Array::from(vec![i16::from(
+            u8::try_from(integer(bytes)?).ok()?,
+        )])),
         SqlType::SmallInt => Arc::new(Int16Array::from(vec![i16::try_from(integer(bytes)?).ok()?])),
         SqlType::Int => Arc::new(Int32Array::from(vec![i32::try_from(integer(bytes)?).ok()?])),
         SqlType::BigInt => Arc::new(Int64Array::from(vec![integer(bytes)?])),

@@ -117,7 +117,6 @@ impl<S> InPackets<S> {
             self.packets.put_u8(PRELOGIN);
             self.packets.put_u8(if is_last { STATUS_END } else { 0 });
             // At most HANDSHAKE_PACKET.
-            #[allow(clippy::cast_possible_truncation)]
             self.packets.put_u16((HEADER + length) as u16);
             self.packets.put_u32(0);
             self.packets.put_slice(&self.records[..length]);

@@ -8,7 +8,7 @@ use url::Url;
 use super::SinkError;
 
 /// Schemes of object stores that cdcql can be built for, and the cargo feature of each.
-const STORE_FEATURES: [(&str, &str); 9] = [
+const STORE_FEATURES: [(&str, &str); 8] = [
     ("s3", "s3"),
     ("s3a", "s3"),
     ("az", "azure"),
@@ -17,7 +17,6 @@ const STORE_FEATURES: [(&str, &str); 9] = [
     ("abfss", "azure"),
     ("azure", "azure"),
     ("gs", "gcs"),
-    ("https", "azure"),
 ];
 
 /// The URL of `location`, without touching the storage.

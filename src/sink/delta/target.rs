@@ -240,6 +240,23 @@ impl DeltaTarget {
         })
     }
 
+    /// Creates a local table's folder and checks that files can be written there, so that a folder
+    /// that cannot be written is found out before rows are read. Object stores are not tried.
+    pub(super) async fn prepare_folder(&self) -> Result<(), SinkError> {
+        let Ok(folder) = self.table.table_url().to_file_path() else {
+            return Ok(());
+        };
+        let prepared = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            tempfile::tempfile_in(&folder).map(drop)
+        });
+        let prepared = prepared.await.map_err(std::io::Error::other);
+        prepared.and_then(|prepared| prepared).map_err(|source| {
+            let error = DeltaTableError::Io { source };
+            SinkError::from_delta(&self.location, "write", error)
+        })
+    }
+
     /// The table, loaded or not.
     pub(super) fn table(&self) -> &DeltaTable {
         &self.table

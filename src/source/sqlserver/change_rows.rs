@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
@@ -65,7 +66,10 @@ impl RowSource for ChangeRows {
     fn read(self: Arc<Self>, output: Output) -> BoxFuture<'static, Result<(), SourceError>> {
         async move {
             match self.window {
-                Some(window) if !window.is_empty() => self.stream(window, &output).await,
+                Some(window) if !window.is_empty() => self
+                    .stream(window, &output)
+                    .await
+                    .map_err(|error| vanished(&self.table, error)),
                 _ => Ok(()),
             }
         }
@@ -105,12 +109,21 @@ impl ChangeRows {
         }
         drop(rows);
         lease.give_back();
-        if let Some(batch) = decoder.finish()?
-            && !output.send(batch).await
-        {
-            return Ok(());
+        if let Some(batch) = decoder.finish()? {
+            let _ = output.send(batch).await;
         }
         Ok(())
+    }
+}
+
+/// Error 208, no such object, about a change table that was there: its instance has gone since.
+pub(super) fn vanished(table: &CapturedTable, error: SourceError) -> SourceError {
+    match error.number() {
+        Some(208) => SourceError::InstanceDropped {
+            table: table.name.clone(),
+            instance: table.instance.clone(),
+        },
+        _ => error,
     }
 }
 
@@ -124,6 +137,8 @@ struct Decoder<'a> {
     guards: usize,
     position: u64,
     pending: bool,
+    /// The last LSN and its hex digits: rows of a transaction share them.
+    version: (Lsn, String),
 }
 
 impl<'a> Decoder<'a> {
@@ -147,6 +162,7 @@ impl<'a> Decoder<'a> {
             guards: 0,
             position: 0,
             pending: false,
+            version: (Lsn::ZERO, Lsn::ZERO.to_hex()),
         }
     }
 
@@ -161,13 +177,7 @@ impl<'a> Decoder<'a> {
     fn guard_before(&mut self, row: &Row) -> Result<(), SourceError> {
         let cells = Cells::new(row, self.action);
         self.guard(&cells)?;
-        let visible = cells.lsn(1)?.unwrap_or(Lsn::ZERO);
-        if visible < self.window.upto() {
-            return Err(SourceError::Behind {
-                upto: self.window.upto(),
-                visible,
-            });
-        }
+        check_visible(self.window, cells.lsn(1)?)?;
         if let Some(times) = &mut self.times {
             times.offset_ms = offset_ms(cells.required_millis(2)?, cells.required_millis(3)?);
         }
@@ -193,7 +203,7 @@ impl<'a> Decoder<'a> {
             match value {
                 Value::Captured(column) => self.captured(index, *column, data.next())?,
                 Value::ChangeType => self.batcher.builder(index).append_str(kind.as_str()),
-                Value::CommitVersion => self.batcher.builder(index).append_str(&lsn.to_hex()),
+                Value::CommitVersion => self.version(index, lsn),
                 Value::Position => self.batcher.builder(index).append_position(self.position),
                 Value::CommitTimestamp => {
                     if let Some(times) = &mut self.times {
@@ -206,6 +216,13 @@ impl<'a> Decoder<'a> {
         self.position += 1;
         self.pending = true;
         Ok(())
+    }
+
+    fn version(&mut self, index: usize, lsn: Lsn) {
+        if self.version.0 != lsn {
+            self.version = (lsn, lsn.to_hex());
+        }
+        self.batcher.builder(index).append_str(&self.version.1);
     }
 
     fn captured(
@@ -224,7 +241,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// A batch, if the row that was just read filled one.
-    fn full(&mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+    fn full(&mut self) -> Result<Option<RecordBatch>, SourceError> {
         if std::mem::take(&mut self.pending) {
             self.batcher.end_row()
         } else {
@@ -233,7 +250,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The last batch. A guard without a row means that the instance has gone.
-    fn finish(mut self) -> Result<Option<datafusion::arrow::array::RecordBatch>, SourceError> {
+    fn finish(mut self) -> Result<Option<RecordBatch>, SourceError> {
         if self.guards != 2 {
             return Err(SourceError::InstanceDropped {
                 table: self.source.table.name.clone(),
@@ -267,6 +284,18 @@ pub(super) fn check_minimum(
         after: window.after(),
         min,
     })
+}
+
+/// The server that answers, which may be a secondary, must have captured up to the window's end.
+pub(super) fn check_visible(window: LsnRange, visible: Option<Lsn>) -> Result<(), SourceError> {
+    let visible = visible.unwrap_or(Lsn::ZERO);
+    if visible < window.upto() {
+        return Err(SourceError::Behind {
+            upto: window.upto(),
+            visible,
+        });
+    }
+    Ok(())
 }
 
 fn change_type(
@@ -340,36 +369,4 @@ impl CommitTimes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::sqlserver::ErrorKind;
-    use crate::source::sqlserver::captured::tests::customers;
-
-    fn lsn(text: &str) -> Lsn {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_window_that_cleanup_has_reached_is_lost() {
-        let table = customers();
-        let window = LsnRange::new(lsn("0:30:4"), lsn("0:50:0")).unwrap();
-        assert!(check_minimum(&table, window, Some(lsn("0:20:1"))).is_ok());
-        assert!(check_minimum(&table, window, Some(lsn("0:30:5"))).is_ok());
-        let error = check_minimum(&table, window, Some(lsn("0:30:6"))).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ChangesLost);
-        let hidden = check_minimum(&table, window, None).unwrap_err();
-        assert_eq!(hidden.kind(), ErrorKind::Permission);
-    }
-
-    #[test]
-    fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
-        let table = customers();
-        let kind = |operation, images| change_type(&table, operation, images).unwrap();
-        assert_eq!(kind(3, Images::All), ChangeType::UpdatePreimage);
-        assert_eq!(kind(3, Images::Net), ChangeType::Delete);
-        assert_eq!(kind(1, Images::Net), ChangeType::Delete);
-        assert_eq!(kind(2, Images::Net), ChangeType::Insert);
-        assert_eq!(kind(4, Images::Net), ChangeType::UpdatePostimage);
-        assert!(change_type(&table, 5, Images::All).is_err());
-    }
-}
+mod tests;

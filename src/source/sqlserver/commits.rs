@@ -32,6 +32,11 @@ const CLOCKS: &str =
 const MINIMUM: &str = "\
 SELECT ct.start_lsn FROM cdc.change_tables AS ct WHERE ct.object_id = @P1 OPTION (MAXDOP 1)";
 
+/// 1753-01-01T00:00:00, the first `datetime`.
+const FIRST_DATETIME_MS: i64 = -6_847_804_800_000;
+/// 9999-12-31T23:59:59.997, the last one.
+const LAST_DATETIME_MS: i64 = 253_402_300_799_997;
+
 /// One end of a change feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedBound {
@@ -42,7 +47,7 @@ pub enum FeedBound {
         /// Whether its own changes belong to the feed.
         inclusive: bool,
     },
-    /// An instant, compared with each commit's end.
+    /// An instant, compared with each commit's end as exactly as `datetime` has it (3 ms).
     Timestamp {
         /// Microseconds since 1970-01-01T00:00:00 UTC.
         micros: i64,
@@ -177,7 +182,10 @@ fn before(lsn: Lsn, belongs: bool) -> Lsn {
 /// The commit nearest to an instant on the side that `operator` (`>=`, `>`, `<=`, `<`) names.
 async fn mapped(pool: &Pool, operator: &str, micros: i64) -> Result<Option<Lsn>, SourceError> {
     let action = "looking up a commit by time";
-    let local_ms = micros.div_euclid(1000) + utc_offset_ms(pool).await?;
+    let local_ms = micros
+        .div_euclid(1000)
+        .saturating_add(utc_offset_ms(pool).await?);
+    let local_ms = local_ms.clamp(FIRST_DATETIME_MS, LAST_DATETIME_MS);
     let local = DateTime::from_timestamp_millis(local_ms).unwrap_or_default();
     let text = Parameter::Text(local.format("%Y-%m-%dT%H:%M:%S%.3f").to_string());
     let rows = pool

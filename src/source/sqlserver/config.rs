@@ -198,23 +198,19 @@ impl Draft {
     }
 
     fn read_url(&mut self, text: &str) -> Result<(), ConnectError> {
-        let invalid = |reason: String| ConnectError::InvalidUrl { reason };
-        let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
+        let url = Url::parse(text).map_err(|error| invalid_url(&error.to_string()))?;
         if url.scheme() != "sqlserver" {
-            return Err(invalid("it does not begin with sqlserver://".to_string()));
+            return Err(invalid_url("it does not begin with sqlserver://"));
         }
-        let decoded = |name: &str, value: &str| {
-            percent_decode_str(value)
-                .decode_utf8()
-                .map(|text| text.into_owned())
-                .map_err(|_| invalid(format!("its {name} is not UTF-8 after percent-decoding")))
-        };
+        if url.fragment().is_some() {
+            return Err(invalid_url("it contains a bare '#'; write %23 for it"));
+        }
         let host = url.host_str().unwrap_or_default();
         if host.is_empty() {
-            return Err(invalid("it names no host".to_string()));
+            return Err(invalid_url("it names no host"));
         }
-        let host = decoded("host", host.trim_start_matches('[').trim_end_matches(']'))?;
-        self.set("host", &host)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.set("host", &decoded("host", host)?)?;
         if let Some(port) = url.port() {
             self.set("port", &port.to_string())?;
         }
@@ -231,12 +227,7 @@ impl Draft {
         for (name, value) in url.query_pairs() {
             self.set(&name.to_ascii_lowercase(), &value)?;
         }
-        match url.fragment() {
-            Some(_) => Err(invalid(
-                "it contains a bare '#'; write %23 for it".to_string(),
-            )),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn take(&mut self, name: &str) -> Option<SecretString> {
@@ -306,6 +297,22 @@ impl Draft {
             });
         }
         Ok(config)
+    }
+}
+
+fn invalid_url(reason: &str) -> ConnectError {
+    ConnectError::InvalidUrl {
+        reason: reason.to_string(),
+    }
+}
+
+/// A part of the url with its percent-encoding undone.
+fn decoded(part: &str, value: &str) -> Result<String, ConnectError> {
+    match percent_decode_str(value).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(invalid_url(&format!(
+            "its {part} is not UTF-8 after percent-decoding"
+        ))),
     }
 }
 

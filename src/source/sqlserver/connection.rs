@@ -24,6 +24,8 @@ const MAX_REDIRECTS: usize = 2;
 /// Larger than the default 4096: fewer packets for the same rows.
 const PACKET_SIZE: u32 = 32_767;
 
+const NOT_A_SQL_SERVER: &str = "check that a SQL Server listens on that port";
+
 /// Connects and logs in, following redirections.
 pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectError> {
     let (mut host, mut port) = (config.host().to_string(), config.port());
@@ -141,33 +143,30 @@ fn handshake_error(
     };
     match error {
         DriverError::Server(token) => login_error(config, &host, &token),
-        DriverError::Tls(reason) => ConnectError::Tls {
+        // The TLS layer reports most of its failures as invalid data.
+        DriverError::Tls(reason)
+        | DriverError::Io {
+            kind: io::ErrorKind::InvalidData,
+            message: reason,
+        } => ConnectError::Tls {
             reason: short_reason(&reason),
             host,
             port,
         },
-        DriverError::Io { kind, message } => match kind {
-            io::ErrorKind::TimedOut => ConnectError::ConnectTimeout {
-                host,
-                port,
-                seconds: config.connect_timeout().as_secs(),
-            },
-            // The TLS layer reports its own failures this way.
-            io::ErrorKind::InvalidData => ConnectError::Tls {
-                reason: short_reason(&message),
-                host,
-                port,
-            },
-            _ => handshake(message, "check that a SQL Server listens on that port"),
+        DriverError::Io {
+            kind: io::ErrorKind::TimedOut,
+            ..
+        } => ConnectError::ConnectTimeout {
+            host,
+            port,
+            seconds: config.connect_timeout().as_secs(),
         },
         DriverError::Protocol(reason) if reason.contains("encryption level") => handshake(
             "the server offers no encryption".to_string(),
             "install a certificate there, or set encrypt = disabled on a network you trust",
         ),
-        other => handshake(
-            other.to_string(),
-            "check that a SQL Server listens on that port",
-        ),
+        DriverError::Io { message, .. } => handshake(message, NOT_A_SQL_SERVER),
+        other => handshake(other.to_string(), NOT_A_SQL_SERVER),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::change::{Commit, Lsn, LsnRange};
 use super::captured::{self, CapturedTable};
 use super::catalogue::{self, TableEntry};
 use super::cell::{Cells, Parameter};
-use super::change_rows::check_minimum;
+use super::change_rows::{check_minimum, check_visible, vanished};
 use super::changes::Changes;
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
@@ -259,7 +259,8 @@ impl Database {
     /// Whether `table` has any change in `window`.
     ///
     /// # Errors
-    /// `ChangesLost` if the window's start has been cleaned up or the instance dropped.
+    /// `ChangesLost` if the window's start has been cleaned up or the instance dropped; `Connection` if the
+    /// server that answers has not captured up to the window's end.
     pub async fn has_changes(
         &self,
         table: &CapturedTable,
@@ -275,7 +276,8 @@ impl Database {
         let pool = &self.inner.pool;
         let rows = pool
             .rows(&action, &sql, &[&after, &upto, &change_id])
-            .await?;
+            .await
+            .map_err(|error| vanished(table, error))?;
         let Some(row) = rows.first() else {
             return Err(SourceError::InstanceDropped {
                 table: table.name.clone(),
@@ -284,7 +286,8 @@ impl Database {
         };
         let cells = Cells::new(row, &action);
         check_minimum(table, window, cells.lsn(0)?)?;
-        Ok(cells.lsn(1)?.is_some())
+        check_visible(window, cells.lsn(1)?)?;
+        Ok(cells.lsn(2)?.is_some())
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.
@@ -317,11 +320,13 @@ impl Database {
     }
 }
 
-/// The instance's minimum and the first change after `@P1` up to `@P2` (`@P3`: the change table's
+/// The instance's minimum, the newest commit that this server has captured, and the first change after `@P1` up to `@P2` (`@P3`: the change table's
 /// object_id): a seek forward from the window's start, never for the newest row, which capture may hold.
 fn first_change(table: &CapturedTable) -> String {
     format!(
-        "SELECT ct.start_lsn, (SELECT TOP (1) c.[__$start_lsn] FROM cdc.{} AS c \
+        "SELECT ct.start_lsn, \
+         (SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC) AS visible_max, \
+         (SELECT TOP (1) c.[__$start_lsn] FROM cdc.{} AS c \
          WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
          ORDER BY c.[__$start_lsn]) AS first_change \
          FROM cdc.change_tables AS ct WHERE ct.object_id = @P3 OPTION (MAXDOP 1)",

@@ -78,7 +78,8 @@ impl SqlType {
         let Some(base) = declared.base else {
             return unsupported();
         };
-        let large = declared.max_length == -1;
+        let name = length_name(base, declared.max_length);
+        let large = declared.max_length == -1 || matches!(base, "text" | "ntext" | "image");
         let scale = u8::try_from(declared.scale).unwrap_or(7).min(7);
         match base {
             "bit" => Self::Bit,
@@ -97,23 +98,13 @@ impl SqlType {
             "datetime" => Self::DateTime,
             "datetime2" => Self::DateTime2,
             "datetimeoffset" => Self::DateTimeOffset,
-            "char" | "varchar" | "nchar" | "nvarchar" => Self::Text {
-                name: length_name(base, declared.max_length),
-                large,
-            },
-            "text" | "ntext" => Self::Text {
-                name: base.to_string(),
-                large: true,
-            },
+            "char" | "varchar" | "nchar" | "nvarchar" | "text" | "ntext" => {
+                Self::Text { name, large }
+            }
             "xml" => Self::Xml,
-            "binary" | "varbinary" | "timestamp" | "rowversion" => Self::Binary {
-                name: length_name(base, declared.max_length),
-                large,
-            },
-            "image" => Self::Binary {
-                name: base.to_string(),
-                large: true,
-            },
+            "binary" | "varbinary" | "image" | "timestamp" | "rowversion" => {
+                Self::Binary { name, large }
+            }
             "uniqueidentifier" => Self::UniqueIdentifier,
             _ => unsupported(),
         }
@@ -187,6 +178,7 @@ fn decimal(declared: &DeclaredType<'_>) -> Option<SqlType> {
 fn length_name(base: &str, max_length: i32) -> String {
     match (base, max_length) {
         ("timestamp" | "rowversion", _) => "rowversion".to_string(),
+        ("text" | "ntext" | "image", _) => base.to_string(),
         (_, -1) => format!("{base}(max)"),
         ("nchar" | "nvarchar", bytes) => format!("{base}({})", bytes / 2),
         (_, bytes) => format!("{base}({bytes})"),
@@ -236,45 +228,18 @@ mod tests {
     }
 
     #[test]
+    #[rustfmt::skip]
     fn every_type_has_its_arrow_form() {
         let cases = [
             (declared("tinyint", 1, 3, 0), DataType::Int16, "tinyint"),
-            (
-                declared("decimal", 17, 38, 38),
-                DataType::Decimal128(38, 38),
-                "decimal(38,38)",
-            ),
-            (
-                declared("money", 8, 19, 4),
-                DataType::Decimal128(19, 4),
-                "money",
-            ),
+            (declared("decimal", 17, 38, 38), DataType::Decimal128(38, 38), "decimal(38,38)"),
+            (declared("money", 8, 19, 4), DataType::Decimal128(19, 4), "money"),
             (declared("time", 5, 16, 7), DataType::Utf8, "time(7)"),
-            (
-                declared("nvarchar", 256, 0, 0),
-                DataType::Utf8,
-                "nvarchar(128)",
-            ),
-            (
-                declared("varbinary", -1, 0, 0),
-                DataType::Binary,
-                "varbinary(max)",
-            ),
-            (
-                declared("timestamp", 8, 0, 0),
-                DataType::Binary,
-                "rowversion",
-            ),
-            (
-                declared("uniqueidentifier", 16, 0, 0),
-                DataType::Utf8,
-                "uniqueidentifier",
-            ),
-            (
-                declared("datetimeoffset", 10, 34, 7),
-                utc_timestamp(),
-                "datetimeoffset",
-            ),
+            (declared("nvarchar", 256, 0, 0), DataType::Utf8, "nvarchar(128)"),
+            (declared("varbinary", -1, 0, 0), DataType::Binary, "varbinary(max)"),
+            (declared("timestamp", 8, 0, 0), DataType::Binary, "rowversion"),
+            (declared("uniqueidentifier", 16, 0, 0), DataType::Utf8, "uniqueidentifier"),
+            (declared("datetimeoffset", 10, 34, 7), utc_timestamp(), "datetimeoffset"),
         ];
         for (sql_type, arrow, name) in cases {
             assert_eq!(sql_type.arrow(), arrow, "{name}");

@@ -98,30 +98,28 @@ async fn a_null_for_a_column_that_is_not_null_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_location_that_cannot_be_written_is_one_error_with_its_path() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, "no folder").unwrap();
-    let location = file.join("customers");
+    let location = folder.path().join("file/customers");
     let location = location.to_str().unwrap();
-    let target = DeltaTarget::open(location, HashMap::new()).await;
-    let error = match target {
-        Err(error) => error.to_string(),
-        Ok(target) => {
-            let provider = DeltaTableProvider::try_new(target, Some(customers()))
-                .await
-                .unwrap();
-            let source = Source::of(&[(1, Some("a"), None, "insert")]).table();
-            let error = write_to(Arc::new(provider), MIRROR, source)
-                .await
-                .unwrap_err();
-            assert_eq!(
-                sink_error(&error).kind(),
-                SinkErrorKind::Storage,
-                "{error:?}"
-            );
-            error.to_string()
-        }
-    };
-    assert!(error.contains(location), "{error}");
+    let target = DeltaTarget::open(location, HashMap::new()).await.unwrap();
+    std::fs::write(folder.path().join("file"), "no folder").unwrap();
+    let provider = DeltaTableProvider::try_new(target.clone(), Some(customers())).await;
+    let source = Source::of(&[(1, Some("a"), None, "insert")]);
+    let reads = source.reads();
+    let error = write_to(Arc::new(provider.unwrap()), MIRROR, source.table()).await;
+    let error = error.unwrap_err();
+    assert_eq!(
+        sink_error(&error).kind(),
+        SinkErrorKind::Storage,
+        "{error:?}"
+    );
+    assert!(error.to_string().contains(location), "{error}");
+    assert_eq!(reads.load(Ordering::SeqCst), 0);
+    let error = target.prepare_folder().await.unwrap_err();
+    assert!(error.to_string().contains(location), "{error}");
+    let error = DeltaTarget::open(location, HashMap::new())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), SinkErrorKind::Storage, "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

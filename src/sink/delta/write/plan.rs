@@ -54,6 +54,7 @@ impl WriteTask {
     /// Writes `source`; the number of rows that changed.
     async fn run(&self, source: Arc<dyn ExecutionPlan>) -> Result<u64> {
         let target = self.current_target().await?;
+        target.prepare_folder().await?;
         let written = match &self.operation {
             Operation::Append => append_rows(self, &target, source).boxed().await,
             Operation::Merge(clauses) if target.is_empty() => {
