@@ -76,9 +76,9 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
 fn start_log(arguments: &Arguments) {
     let default = match (arguments.quiet, arguments.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "cdcql=info,warn",
-        (false, 2) => "cdcql=debug,info",
+        (false, 0) => "error,cdcql=warn",
+        (false, 1) => "warn,cdcql=info",
+        (false, 2) => "info,cdcql=debug",
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -164,7 +164,9 @@ impl LakeSchema {
             RelationKind::Live => target,
             RelationKind::VersionAsOf(version) => target.at_version(version_of(&version)?).await?,
             RelationKind::TimestampAsOf(instant) => {
-                target.at_timestamp(micros_of(&instant)?).await?
+                target
+                    .at_timestamp(micros_of(&instant)?.div_euclid(1_000))
+                    .await?
             }
             RelationKind::Stream | RelationKind::Changes(_) => {
                 return Err(DataFusionError::Plan(format!(

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::DateTime;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::CommitBuilder;
@@ -17,6 +16,9 @@ use super::location::table_url;
 use super::schema::stored_schema;
 use super::{CommitOutcome, FlowCommit, HistoryEntry, RowCounts, SinkError, TableOptions};
 use crate::change::{Checkpoint, FlowKey};
+
+/// How many versions back an instant is looked for.
+const TIME_TRAVEL_SEARCH: usize = 10_000;
 
 /// A location and, when a Delta table lies there, the version of it that was loaded.
 ///
@@ -133,27 +135,25 @@ impl DeltaTarget {
         }
     }
 
-    /// The same table as it was at an instant, in microseconds since 1970 in UTC: its newest version that
-    /// is not younger.
-    pub async fn at_timestamp(&self, micros: i64) -> Result<Self, SinkError> {
+    /// The same table as it was at an instant, in milliseconds since 1970 in UTC: its newest version that is
+    /// not younger, by the commits' own times. Looks back over ten thousand versions at most.
+    pub async fn at_timestamp(&self, millis: i64) -> Result<Self, SinkError> {
         let Some(newest) = self.version() else {
             return Err(SinkError::NoSuchTable {
                 location: self.location.clone(),
             });
         };
-        let missing = || SinkError::NoSuchVersion {
-            location: self.location.clone(),
-            wanted: format!("version at {micros} µs since 1970"),
-            newest,
-        };
-        let instant = DateTime::from_timestamp_micros(micros).ok_or_else(missing)?;
-        let mut target = self.clone();
-        match target.table.load_with_datetime(instant).await {
-            Ok(()) => Ok(target),
-            Err(error) => match SinkError::from_delta(&self.location, "read", error) {
-                storage @ SinkError::Storage { .. } => Err(storage),
-                _ => Err(missing()),
-            },
+        let history = self.history(TIME_TRAVEL_SEARCH).await?;
+        let found = history
+            .iter()
+            .find(|entry| entry.timestamp_ms.is_some_and(|time| time <= millis));
+        match found {
+            Some(entry) => self.at_version(entry.version).await,
+            None => Err(SinkError::NoSuchVersion {
+                location: self.location.clone(),
+                wanted: format!("version as old as {millis} ms since 1970"),
+                newest,
+            }),
         }
     }
 
