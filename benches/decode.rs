@@ -1,0 +1,121 @@
+//! Rows per second from the wire to Arrow, against the driver alone.
+//!
+//! Both read the same table from the same server in turns; the ratio tells what decoding into Arrow costs
+//! beyond the driver's own rows.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use support::{Server, peak_memory, rows_from_environment};
+use tokio_util::compat::TokioAsyncWriteCompatExt;
+
+use cdcql::source::sqlserver::{ConnectionConfig, Database};
+use datafusion::prelude::SessionContext;
+
+type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// How often each side reads the whole table; the fastest reading counts.
+const ROUNDS: usize = 3;
+const COLUMNS: &str = "id, name, amount, changed, active, code";
+
+fn main() -> BenchResult<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(Box::pin(measure()))
+}
+
+async fn measure() -> BenchResult<()> {
+    let rows = rows_from_environment(500_000);
+    let folder = tempfile::tempdir()?;
+    let server = Server::start(folder.path(), &script(rows))?;
+    let (mut ours, mut driver) = (Duration::MAX, Duration::MAX);
+    for _ in 0..ROUNDS {
+        ours = ours.min(read_to_arrow(&server.url, rows).await?);
+        driver = driver.min(read_with_driver(&server.url, rows).await?);
+    }
+    println!("decode: {rows} rows of {COLUMNS}, best of {ROUNDS}");
+    println!(
+        "cdcql, wire to Arrow: {:.0} rows/s",
+        rows as f64 / ours.as_secs_f64()
+    );
+    println!(
+        "tiberius, rows only:  {:.0} rows/s",
+        rows as f64 / driver.as_secs_f64()
+    );
+    println!(
+        "ratio cdcql/tiberius in time: {:.2}",
+        ours.as_secs_f64() / driver.as_secs_f64()
+    );
+    println!("peak memory {} MiB", peak_memory());
+    Ok(())
+}
+
+fn script(rows: u64) -> String {
+    format!(
+        "CREATE TABLE dbo.big (id INT NOT NULL PRIMARY KEY, name NVARCHAR(40) NOT NULL, amount DECIMAL(18, 2) NULL,
+             changed DATETIME2(3) NOT NULL, active BIT NOT NULL, code VARBINARY(10) NULL);
+         GO
+         INSERT INTO dbo.big (id, name, amount, changed, active, code)
+         SELECT value, CONCAT(N'customer number ', value), CAST(value AS DECIMAL(18, 2)),
+             CAST('2024-05-06T07:08:09' AS DATETIME2(3)), CAST(1 AS BIT), 0x0123456789
+         FROM GENERATE_SERIES(1, {rows});
+         GO
+        "
+    )
+}
+
+async fn read_to_arrow(url: &str, expected: u64) -> BenchResult<Duration> {
+    let database = Database::connect(ConnectionConfig::from_url(url)?).await?;
+    let table = database
+        .table("dbo", "big")
+        .await?
+        .ok_or("no table dbo.big")?;
+    let context = SessionContext::new();
+    let started = Instant::now();
+    let mut stream = context.read_table(table)?.execute_stream().await?;
+    let mut rows = 0;
+    while let Some(batch) = stream.next().await {
+        rows += batch?.num_rows() as u64;
+    }
+    check(rows, expected)?;
+    Ok(started.elapsed())
+}
+
+async fn read_with_driver(url: &str, expected: u64) -> BenchResult<Duration> {
+    let parsed = url::Url::parse(url)?;
+    let mut config = tiberius::Config::new();
+    config.host(parsed.host_str().unwrap_or_default());
+    config.port(parsed.port().unwrap_or(1433));
+    config.database(parsed.path().trim_start_matches('/'));
+    config.authentication(tiberius::AuthMethod::sql_server(
+        parsed.username(),
+        parsed.password().unwrap_or_default(),
+    ));
+    config.trust_cert();
+    let socket = tokio::net::TcpStream::connect(config.get_addr()).await?;
+    socket.set_nodelay(true)?;
+    let mut client = tiberius::Client::connect(config, socket.compat_write()).await?;
+    let started = Instant::now();
+    let mut stream = client
+        .simple_query(format!("SELECT {COLUMNS} FROM dbo.big"))
+        .await?
+        .into_row_stream();
+    let mut rows = 0;
+    while let Some(row) = stream.next().await {
+        drop(row?);
+        rows += 1;
+    }
+    check(rows, expected)?;
+    Ok(started.elapsed())
+}
+
+fn check(rows: u64, expected: u64) -> BenchResult<()> {
+    if rows == expected {
+        Ok(())
+    } else {
+        Err(format!("read {rows} rows, expected {expected}").into())
+    }
+}

@@ -1,0 +1,175 @@
+//! Each mistake ends with one clear error, its exit code, and nothing written.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::support::Project;
+
+const FILE: &str = "pipelines/customers.sql";
+
+fn with_edit(from: &str, to: &str) -> Project {
+    let project = Project::new();
+    let text = project.read(FILE);
+    assert!(text.contains(from), "{from:?} is not in {FILE}");
+    project.write(FILE, &text.replace(from, to));
+    project
+}
+
+fn assert_nothing_written(project: &Project) {
+    assert!(
+        !project.path().join("pipelines/lake").exists(),
+        "something was written"
+    );
+}
+
+#[test]
+fn an_unreachable_port_is_a_connection_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let project = Project::new();
+    let mut command = project.command();
+    command.args(["run", FILE]).env(
+        "APP_DB_URL",
+        format!("sqlserver://sa:secret@127.0.0.1:{port}/app_db"),
+    );
+    crate::support::Ended::from(command.output().unwrap())
+        .failed(1, &[&format!("127.0.0.1:{port}"), "customers.sql:"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn an_unknown_host_is_a_connection_error() {
+    let project = Project::new();
+    let mut command = project.command();
+    command.args(["run", FILE]).env(
+        "APP_DB_URL",
+        "sqlserver://sa:secret@no-such-host.invalid:1433/app_db",
+    );
+    crate::support::Ended::from(command.output().unwrap()).failed(1, &["no-such-host.invalid"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_missing_environment_variable_is_named_with_its_place() {
+    let project = with_edit(
+        "env('APP_DB_URL', 'embedded:app_db.sql')",
+        "env('NOT_SET_ANYWHERE')",
+    );
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["NOT_SET_ANYWHERE", "customers.sql:"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_syntax_error_has_file_line_column_and_caret() {
+    let project = with_edit("MERGE INTO", "MERGEE INTO");
+    let ended = project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "MERGEE", "^"]);
+    assert!(ended.stderr.contains("MERGE"), "{}", ended.stderr);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn an_unknown_column_has_its_place() {
+    let project = with_edit("change.customer_id", "change.custommer_id");
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "custommer_id"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_table_that_does_not_exist_is_refused() {
+    let project = with_edit(
+        "app_db.dbo.customers CHANGES",
+        "app_db.dbo.custmers CHANGES",
+    );
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "custmers"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_table_that_is_not_captured_says_how_to_capture_it() {
+    let project = with_edit("app_db.dbo.customers CHANGES", "app_db.dbo.orders CHANGES");
+    project.append_to_database(
+        "CREATE TABLE dbo.orders (customer_id INT PRIMARY KEY, city NVARCHAR(10));",
+    );
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "orders", "sp_cdc_enable_table"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_database_without_cdc_says_how_to_enable_it() {
+    let project = Project::new();
+    project.write(
+        "pipelines/app_db.sql",
+        "CREATE TABLE dbo.customers (customer_id INT PRIMARY KEY, city NVARCHAR(10));",
+    );
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "app_db", "sp_cdc_enable_db"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn an_unknown_connection_is_refused() {
+    let project = with_edit("STREAM app_db.dbo", "STREAM app_bd.dbo");
+    project
+        .cdcql(&["run", FILE])
+        .failed(3, &["customers.sql:", "app_bd", "app_db"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn an_unwritable_location_is_a_storage_error() {
+    let project = with_edit("'lake/customers'", "'/proc/cdcql-lake/customers'");
+    project
+        .cdcql(&["run", FILE])
+        .failed(1, &["/proc/cdcql-lake/customers"]);
+}
+
+#[test]
+fn a_location_below_a_file_is_a_storage_error() {
+    let project = Project::new();
+    project.write("pipelines/lake", "a file, not a folder");
+    std::fs::set_permissions(
+        project.path().join("pipelines/lake"),
+        std::fs::Permissions::from_mode(0o444),
+    )
+    .unwrap();
+    project.cdcql(&["run", FILE]).failed(1, &["lake/customers"]);
+    assert_eq!(project.read("pipelines/lake"), "a file, not a folder");
+}
+
+#[test]
+fn a_script_error_names_its_line_and_the_server_error() {
+    let project = Project::new();
+    project.append_to_database("INSERT INTO dbo.nowhere VALUES (1);");
+    project
+        .cdcql(&["run", FILE])
+        .failed(1, &["app_db.sql", "208", "nowhere"]);
+    assert_nothing_written(&project);
+}
+
+#[test]
+fn a_missing_pipeline_file_is_named() {
+    let project = Project::new();
+    project
+        .cdcql(&["run", "pipelines/nothing.sql"])
+        .failed(1, &["pipelines/nothing.sql"]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let project = Project::new();
+    for arguments in [&["run"][..], &["query"], &["--no-such-flag"], &["nonsense"]] {
+        assert_eq!(project.cdcql(arguments).code, Some(2), "{arguments:?}");
+    }
+}

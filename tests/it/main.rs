@@ -1,0 +1,12 @@
+//! The one integration-test binary: the real `cdcql` program, driven as a person would.
+
+mod bad_input;
+mod imports;
+mod independent_reader;
+mod query;
+mod readme;
+mod resume;
+mod secrets;
+mod simulate;
+mod story;
+mod support;

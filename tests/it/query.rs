@@ -1,0 +1,204 @@
+//! Queries over SQL Server and Delta together, from the command line and the REPL.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::story::LEX;
+use crate::support::{Ended, Project};
+
+#[test]
+fn source_and_target_join_in_one_query() {
+    let project = Project::new();
+    let _ = project.run();
+    project.append_to_database(LEX);
+    let answer = project.query(
+        "SELECT s.customer_id, t.email AS old, s.email AS new \
+         FROM app_db.dbo.customers AS s LEFT JOIN customers AS t ON t.customer_id = s.customer_id \
+         WHERE t.email IS NULL OR t.email <> s.email ORDER BY s.customer_id",
+    );
+    assert_eq!(
+        answer,
+        "\
++-------------+---------------------------+-----------------------+
+| customer_id | old                       | new                   |
++-------------+---------------------------+-----------------------+
+| 2           | clark@dailyplanet.example | clark@lexcorp.example |
+| 4           |                           | lex@lexcorp.example   |
++-------------+---------------------------+-----------------------+
+"
+    );
+}
+
+#[test]
+fn the_change_feed_has_every_image_in_commit_order() {
+    let project = Project::new();
+    project.append_to_database(LEX);
+    let answer = project.query(
+        "SELECT customer_id, email, _change_type FROM app_db.dbo.customers CHANGES \
+         WHERE customer_id IN (2, 4)",
+    );
+    assert_eq!(
+        answer,
+        "\
++-------------+---------------------------+------------------+
+| customer_id | email                     | _change_type     |
++-------------+---------------------------+------------------+
+| 2           | clark@dailyplanet.example | insert           |
+| 4           | lex@lexcorp.example       | insert           |
+| 2           | clark@dailyplanet.example | update_preimage  |
+| 2           | clark@lexcorp.example     | update_postimage |
++-------------+---------------------------+------------------+
+"
+    );
+}
+
+#[test]
+fn a_change_feed_is_bounded_by_versions_of_its_own() {
+    let project = Project::new();
+    project.append_to_database(LEX);
+    let versions = project.query(
+        "SELECT DISTINCT _commit_version FROM app_db.dbo.customers CHANGES ORDER BY _commit_version",
+    );
+    let versions: Vec<&str> = versions
+        .split('|')
+        .map(str::trim)
+        .filter(|cell| cell.len() == 20 && cell.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .collect();
+    assert_eq!(versions.len(), 4, "{versions:?}");
+    let count = |bounds: &str| {
+        let answer = project.query(&format!(
+            "SELECT count(*) AS n FROM app_db.dbo.customers CHANGES {bounds}"
+        ));
+        let digits = answer
+            .lines()
+            .nth(3)
+            .unwrap()
+            .trim_matches(['|', ' '])
+            .to_string();
+        digits.parse::<u64>().unwrap()
+    };
+    assert_eq!(count(""), 5);
+    assert_eq!(count(&format!("FROM VERSION '{}'", versions[1])), 4);
+    assert_eq!(
+        count(&format!("FROM VERSION '{}' EXCLUSIVE", versions[1])),
+        3
+    );
+    assert_eq!(
+        count(&format!(
+            "FROM VERSION '{}' TO VERSION '{}'",
+            versions[1], versions[2]
+        )),
+        2
+    );
+    assert_eq!(
+        count(&format!(
+            "FROM VERSION '{}' TO VERSION '{}' EXCLUSIVE",
+            versions[1], versions[2]
+        )),
+        1
+    );
+}
+
+#[test]
+fn the_raw_change_table_keeps_sql_servers_names() {
+    let project = Project::new();
+    let answer = project.query(
+        "SELECT \"__$operation\", customer_id FROM app_db.cdc.dbo_customers_CT ORDER BY \"__$start_lsn\"",
+    );
+    assert!(
+        answer.contains("| __$operation | customer_id |"),
+        "{answer}"
+    );
+    assert_eq!(answer.lines().count(), 6, "two inserts: {answer}");
+}
+
+#[test]
+fn an_earlier_version_of_the_target_can_be_read() {
+    let project = Project::new();
+    let _ = project.run();
+    project.append_to_database(LEX);
+    let _ = project.run();
+    let answer = project.query("SELECT count(*) AS n FROM customers VERSION AS OF 0");
+    assert!(answer.contains("| 3 |"), "{answer}");
+}
+
+#[test]
+fn stdout_has_data_alone_and_an_error_its_exit_code() {
+    let project = Project::new();
+    let _ = project.run();
+    project
+        .cdcql(&[
+            "query",
+            "--pipeline",
+            "pipelines/customers.sql",
+            "-c",
+            "SELECT nonsense FROM customers",
+        ])
+        .failed(3, &["nonsense"]);
+}
+
+#[test]
+fn a_stream_outside_a_flow_is_refused_and_changes_is_named() {
+    let project = Project::new();
+    project
+        .cdcql(&[
+            "query",
+            "--pipeline",
+            "pipelines/customers.sql",
+            "-c",
+            "SELECT * FROM STREAM app_db.dbo.customers CHANGES",
+        ])
+        .failed(3, &["STREAM", "CHANGES"]);
+}
+
+fn repl(project: &Project, arguments: &[&str], input: &str) -> Ended {
+    let mut child = project
+        .command()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    Ended::from(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn the_repl_reads_several_lines_and_survives_errors() {
+    let project = Project::new();
+    let _ = project.run();
+    let ended = repl(
+        &project,
+        &["--pipeline", "pipelines/customers.sql"],
+        "SELECT\n  count(*) AS n\nFROM customers;\nSELECT nonsense;\nSELECT ';' AS semicolon;\n",
+    )
+    .succeeded();
+    assert!(ended.stdout.contains("| n |"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("| 3 |"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("| semicolon |"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("nonsense"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_repl_opens_without_a_file_and_takes_connections() {
+    let project = Project::new();
+    let ended = repl(
+        &project,
+        &[],
+        "CREATE CONNECTION db TYPE sqlserver OPTIONS (url 'embedded:pipelines/app_db.sql');\n\
+         SELECT city FROM db.dbo.customers WHERE customer_id = 1;\n",
+    )
+    .succeeded();
+    assert!(
+        ended.stdout.contains("Gotham City"),
+        "{}\n{}",
+        ended.stdout,
+        ended.stderr
+    );
+}

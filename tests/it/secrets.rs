@@ -1,0 +1,76 @@
+//! A secret is never printed, logged or stored.
+
+use std::fs;
+use std::path::Path;
+
+use crate::simulate::Server;
+use crate::support::{Ended, Project};
+
+const SECRET: &str = "Hush-7f3a91!";
+
+fn files_with(secret: &str, path: &Path, found: &mut Vec<String>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            files_with(secret, &entry.unwrap().path(), found);
+        }
+    } else if String::from_utf8_lossy(&fs::read(path).unwrap()).contains(secret) {
+        found.push(path.display().to_string());
+    }
+}
+
+/// Runs with everything logged, once well and once with a broken file, in each way to give a secret.
+#[test]
+fn a_password_appears_in_no_output_log_or_file() {
+    let project = Project::new();
+    let server = Server::start(&project, SECRET);
+    let (host, port) = server.address.split_once(':').unwrap();
+    let connection = |password: &str| {
+        format!(
+            "CREATE CONNECTION app_db TYPE sqlserver OPTIONS (host '{host}', port '{port}', database 'app_db', \
+             user 'sa', password {password}, trust_server_certificate 'true');\n"
+        )
+    };
+    let original = project.read("pipelines/customers.sql");
+    let rest = &original[original.find("CREATE TABLE").unwrap()..];
+    project.write("pipelines/password.txt", &format!("{SECRET}\n"));
+    let sources = [
+        "secret('env', 'TEST_SECRET')",
+        "secret('file', 'password.txt')",
+        "env('TEST_SECRET')",
+    ];
+    for (number, source) in sources.iter().enumerate() {
+        let file = format!("pipelines/secret{number}.sql");
+        project.write(
+            &file,
+            &(connection(source) + &rest.replace("lake/customers", &format!("lake/{number}"))),
+        );
+        let ended = run(&project, &file);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_quiet(&ended);
+        project.write(
+            &file,
+            &(connection(source) + &rest.replace("customer_id", "nonsense")),
+        );
+        let broken = run(&project, &file);
+        assert_eq!(broken.code, Some(3), "{}", broken.stderr);
+        assert_quiet(&broken);
+    }
+    fs::remove_file(project.path().join("pipelines/password.txt")).unwrap();
+    let mut found = Vec::new();
+    files_with(SECRET, project.path(), &mut found);
+    assert_eq!(found, Vec::<String>::new());
+}
+
+fn run(project: &Project, file: &str) -> Ended {
+    let mut command = project.command();
+    command
+        .args(["-vvv", "run", file])
+        .env("TEST_SECRET", SECRET)
+        .env("RUST_LOG", "trace");
+    Ended::from(command.output().unwrap())
+}
+
+fn assert_quiet(ended: &Ended) {
+    assert!(!ended.stdout.contains(SECRET), "{}", ended.stdout);
+    assert!(!ended.stderr.contains(SECRET), "the secret is in the log");
+}

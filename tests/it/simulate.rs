@@ -1,0 +1,116 @@
+//! The stand-in alone, as a server that another process connects to.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{Ended, Project};
+
+/// A running `cdcql simulate`, stopped when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Serves the tutorial's database on a free port with a known password.
+    pub(crate) fn start(project: &Project, password: &str) -> Self {
+        let mut command: Command = project.command();
+        let mut child = command
+            .args([
+                "simulate",
+                "pipelines/app_db.sql",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .env("CDCQL_SIMULATOR_PASSWORD", password)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .split_whitespace()
+            .map(|word| word.trim_end_matches(','))
+            .find(|word| word.starts_with("127.0.0.1:"))
+            .unwrap_or_else(|| panic!("no address in {line:?}"))
+            .to_string();
+        Self { child, address }
+    }
+
+    pub(crate) fn run(
+        &self,
+        project: &Project,
+        login: &str,
+        database: &str,
+        options: &str,
+    ) -> Ended {
+        let url = format!("sqlserver://{login}@{}/{database}{options}", self.address);
+        let mut command = project.command();
+        command
+            .args(["run", "pipelines/customers.sql"])
+            .env("APP_DB_URL", url);
+        Ended::from(command.output().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_run_against_another_process_reads_the_same_table() {
+    let project = Project::new();
+    let server = Server::start(&project, "Pa55word!");
+    let trust = "?trust_server_certificate=true";
+    let first = server
+        .run(&project, "sa:Pa55word!", "app_db", trust)
+        .succeeded();
+    assert!(first.stderr.contains("3 inserted"), "{}", first.stderr);
+    let again = server
+        .run(&project, "sa:Pa55word!", "app_db", trust)
+        .succeeded();
+    assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
+}
+
+#[test]
+fn a_wrong_password_is_error_18456_and_is_not_repeated() {
+    let project = Project::new();
+    let server = Server::start(&project, "Pa55word!");
+    let ended = server
+        .run(
+            &project,
+            "sa:wr0ng-guess",
+            "app_db",
+            "?trust_server_certificate=true",
+        )
+        .failed(1, &["18456", "customers.sql:"]);
+    assert!(!ended.stderr.contains("wr0ng-guess"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_unknown_database_is_named() {
+    let project = Project::new();
+    let server = Server::start(&project, "Pa55word!");
+    server
+        .run(
+            &project,
+            "sa:Pa55word!",
+            "no_such_db",
+            "?trust_server_certificate=true",
+        )
+        .failed(1, &["no_such_db"]);
+}
+
+#[test]
+fn an_untrusted_certificate_is_refused_with_the_remedy() {
+    let project = Project::new();
+    let server = Server::start(&project, "Pa55word!");
+    server
+        .run(&project, "sa:Pa55word!", "app_db", "")
+        .failed(1, &["certificate", "trust_server_certificate"]);
+}
