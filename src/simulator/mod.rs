@@ -1,6 +1,6 @@
 //! An embedded stand-in for SQL Server.
 
 pub mod protocol;
-mod server;
+pub(crate) mod server;
 pub mod session;
-mod wire;
+pub(crate) mod wire;

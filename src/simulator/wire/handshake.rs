@@ -73,7 +73,7 @@ async fn steps(
     Ok(Introduced {
         stream,
         incoming,
-        login: LoginRequest::decode(&login.body)?,
+        login: LoginRequest::decode(&login.body, session)?,
     })
 }
 

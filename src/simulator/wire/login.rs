@@ -24,6 +24,8 @@ const EXTENSION: u8 = 0x10;
 
 /// A client's login, as it asked for it.
 pub(crate) struct LoginRequest {
+    session_id: u16,
+    host: String,
     user: String,
     password: SecretString,
     database: String,
@@ -36,6 +38,16 @@ pub(crate) struct LoginRequest {
 }
 
 impl LoginRequest {
+    /// The number of the connection's session, from 51 on.
+    pub(crate) fn session_id(&self) -> u16 {
+        self.session_id
+    }
+
+    /// The client's machine, as it calls itself.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The login's name, as the client spells it.
     pub(crate) fn user(&self) -> &str {
         &self.user
@@ -64,7 +76,8 @@ impl LoginRequest {
         same_password && self.user.to_lowercase() == user.to_lowercase()
     }
 
-    pub(super) fn decode(body: &[u8]) -> Result<Self, WireError> {
+    /// Reads a login, which opens the session of this number.
+    pub(super) fn decode(body: &[u8], session_id: u16) -> Result<Self, WireError> {
         let mut head = Reader::new(WHAT, body);
         let length = head.u32()?;
         if usize::try_from(length).is_ok_and(|length| length > body.len()) {
@@ -76,7 +89,7 @@ impl LoginRequest {
         let flags = head.bytes(4)?;
         head.bytes(8)?;
         let mut fields = Fields { body, head };
-        let _host = fields.text()?;
+        let host = fields.text()?;
         let user = fields.text()?;
         let password = fields.password()?;
         let application = fields.text()?;
@@ -86,6 +99,8 @@ impl LoginRequest {
         let _language = fields.text()?;
         let database = fields.text()?;
         Ok(Self {
+            session_id,
+            host,
             user,
             password,
             database,
@@ -191,7 +206,7 @@ mod tests {
             \x80\0\0\0\x80\0\0\0\x80\0\x04\0\x88\0\0\0\x88\0\0\0\0\x50\x8b\xe2\xb7\x8f\x88\0\0\0\
             \x88\0\0\0\x88\0\0\0\0\0\0\0s\0k\0o\0s\0t\0o\0v\x001\0s\0a\0O\0S\0Q\0L\0-\x003\x002\0\
             O\0D\0B\0C\0";
-        let login = LoginRequest::decode(example).unwrap();
+        let login = LoginRequest::decode(example, 51).unwrap();
         assert_eq!((login.user(), login.application()), ("sa", "OSQL-32"));
         assert_eq!(login.database(), "");
         assert_eq!(login.tds_version, 0x7209_0002);
@@ -202,10 +217,11 @@ mod tests {
 
     #[test]
     fn user_password_and_database_are_read() {
-        let login = LoginRequest::decode(&login7("sa", "S3cret!ü", "app_db", 0)).unwrap();
+        let login = LoginRequest::decode(&login7("sa", "S3cret!ü", "app_db", 0), 51).unwrap();
         assert_eq!(login.user(), "sa");
         assert_eq!(login.database(), "app_db");
-        assert_eq!(login.application(), "test");
+        assert_eq!((login.application(), login.host()), ("test", "host"));
+        assert_eq!(login.session_id(), 51);
         assert_eq!(login.tds_version, 0x7400_0004);
         assert_eq!(login.packet_size, 4096);
         assert_eq!(login.features, Some(vec![0x0a]));
@@ -220,14 +236,14 @@ mod tests {
         // 'a' (0x61) is sent as 0xb3: nibbles swapped, then xor 0xa5; a zero byte as 0xa5.
         let body = login7("sa", "a", "", 0);
         assert!(body.windows(2).any(|pair| pair == [0xb3, 0xa5]));
-        let login = LoginRequest::decode(&body).unwrap();
+        let login = LoginRequest::decode(&body, 51).unwrap();
         assert!(login.is_by("sa", &SecretString::from("a")));
     }
 
     #[test]
     fn packet_sizes_are_kept_within_bounds() {
         let size = |asked| {
-            LoginRequest::decode(&login7("sa", "", "", asked))
+            LoginRequest::decode(&login7("sa", "", "", asked), 51)
                 .unwrap()
                 .packet_size
         };
@@ -238,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_debug_form_hides_the_password() {
-        let login = LoginRequest::decode(&login7("sa", "hunter2", "", 0)).unwrap();
+        let login = LoginRequest::decode(&login7("sa", "hunter2", "", 0), 51).unwrap();
         assert!(!format!("{login:?}").contains("hunter2"));
     }
 
@@ -246,7 +262,10 @@ mod tests {
     fn a_truncated_message_is_an_error() {
         let body = login7("sa", "secret", "app_db", 0);
         for length in 0..body.len() {
-            assert!(LoginRequest::decode(&body[..length]).is_err(), "{length}");
+            assert!(
+                LoginRequest::decode(&body[..length], 51).is_err(),
+                "{length}"
+            );
         }
     }
 }

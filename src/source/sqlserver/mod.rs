@@ -46,3 +46,6 @@ pub use database::Database;
 pub use error::{ErrorKind, SourceError};
 pub use ident::TableName;
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
+
+#[cfg(all(test, feature = "simulator"))]
+mod tests;
