@@ -9,10 +9,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::clauses::kind_of;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::merge::kind_of;
 use super::source::{Source, Span};
 
 /// Stands for every column of the target.
@@ -21,7 +21,11 @@ const STAR: &str = "\u{1f}*";
 const NOTHING: &str = "\u{1f}nothing";
 
 /// Puts stand-ins into the tokens of a MERGE.
-pub(super) fn stand_in(source: &Source, lexemes: &[Lexeme], end: Span) -> Result<Vec<Lexeme>, Diagnostic> {
+pub(super) fn stand_in(
+    source: &Source,
+    lexemes: &[Lexeme],
+    end: Span,
+) -> Result<Vec<Lexeme>, Diagnostic> {
     let mut cursor = Cursor::new(source, lexemes, 0, end);
     let mut out = Vec::with_capacity(lexemes.len());
     let mut kind = MergeClauseKind::Matched;
@@ -47,9 +51,16 @@ fn clause_kind(cursor: &Cursor<'_>) -> Option<MergeClauseKind> {
 }
 
 /// Reads one of our actions, if it is one, and writes its stand-in.
-fn action(cursor: &mut Cursor<'_>, kind: MergeClauseKind, out: &mut Vec<Lexeme>) -> Result<(), Diagnostic> {
-    let star_at = |cursor: &Cursor<'_>, n| cursor.peek_nth(n).is_some_and(|l| l.token == Token::Mul);
-    let Some(first) = cursor.peek() else { return Ok(()) };
+fn action(
+    cursor: &mut Cursor<'_>,
+    kind: MergeClauseKind,
+    out: &mut Vec<Lexeme>,
+) -> Result<(), Diagnostic> {
+    let star_at =
+        |cursor: &Cursor<'_>, n| cursor.peek_nth(n).is_some_and(|l| l.token == Token::Mul);
+    let Some(first) = cursor.peek() else {
+        return Ok(());
+    };
     if cursor.at(&["UPDATE", "SET"]) && star_at(cursor, 2) {
         out.extend(cursor.advance().cloned());
         out.extend(cursor.advance().cloned());
@@ -61,8 +72,11 @@ fn action(cursor: &mut Cursor<'_>, kind: MergeClauseKind, out: &mut Vec<Lexeme>)
         write_insert(first, columns, out);
     } else if cursor.at(&["DO", "NOTHING"]) {
         if kind == MergeClauseKind::NotMatchedBySource {
-            return Err(cursor.error("DO NOTHING is not supported under NOT MATCHED BY SOURCE")
-                .with_help("leave the clause out, and add its condition to the others with AND NOT (…)"));
+            return Err(cursor
+                .error("DO NOTHING is not supported under NOT MATCHED BY SOURCE")
+                .with_help(
+                    "leave the clause out, and add its condition to the others with AND NOT (…)",
+                ));
         }
         cursor.eat(&["DO", "NOTHING"]);
         let nothing = vec![first.quoted(NOTHING.to_owned())];
@@ -79,7 +93,9 @@ fn action(cursor: &mut Cursor<'_>, kind: MergeClauseKind, out: &mut Vec<Lexeme>)
 
 /// Reads `* [EXCEPT (cols)]`: the stand-in and the columns left out.
 fn starred(cursor: &mut Cursor<'_>) -> Result<Vec<Lexeme>, Diagnostic> {
-    let Some(star) = cursor.advance() else { return Err(cursor.expected("`*`")) };
+    let Some(star) = cursor.advance() else {
+        return Err(cursor.expected("`*`"));
+    };
     let mut columns = vec![star.quoted(STAR.to_owned())];
     if cursor.eat(&["EXCEPT"]) {
         let excepted = cursor.parenthesised(|cursor| {
@@ -92,7 +108,8 @@ fn starred(cursor: &mut Cursor<'_>) -> Result<Vec<Lexeme>, Diagnostic> {
     if cursor.is_done() || cursor.at(&["WHEN"]) {
         return Ok(columns);
     }
-    Err(cursor.expected("EXCEPT (…), WHEN or the end of the statement")
+    Err(cursor
+        .expected("EXCEPT (…), WHEN or the end of the statement")
         .with_help("a star stands alone: leave columns out with EXCEPT, or write every column"))
 }
 
@@ -140,7 +157,9 @@ pub(super) fn columns_of(action: &MergeAction) -> Vec<&ObjectName> {
 
 /// An `UPDATE SET *` or `INSERT *`: the star itself, and the columns left out.
 pub(super) fn star(action: &MergeAction) -> Option<(Ident, Vec<Ident>)> {
-    let mut columns = columns_of(action).into_iter().filter_map(|name| name.0.last()?.as_ident().cloned());
+    let mut columns = columns_of(action)
+        .into_iter()
+        .filter_map(|name| name.0.last()?.as_ident().cloned());
     let first = columns.next()?;
     (first.value == STAR).then(|| (first, columns.collect()))
 }
@@ -151,7 +170,9 @@ pub(super) fn is_stand_in(column: &Ident) -> bool {
 }
 
 fn is_nothing(action: &MergeAction) -> bool {
-    let column = columns_of(action).first().and_then(|name| name.0.last()?.as_ident());
+    let column = columns_of(action)
+        .first()
+        .and_then(|name| name.0.last()?.as_ident());
     column.is_some_and(|column| column.value == NOTHING)
 }
 
@@ -174,10 +195,14 @@ pub(super) fn compile_nothing(source: &Source, ast: &mut Merge) -> Result<(), Ve
     }
     ast.clauses = clauses;
     match first {
-        Some(at) if ast.clauses.is_empty() => {
-            Err(vec![Diagnostic::new(source, source.locate(at), "every clause of this MERGE does nothing")
-                .with_help("add WHEN MATCHED THEN UPDATE SET *, or leave the statement out")])
-        }
+        Some(at) if ast.clauses.is_empty() => Err(vec![
+            Diagnostic::new(
+                source,
+                source.locate(at),
+                "every clause of this MERGE does nothing",
+            )
+            .with_help("add WHEN MATCHED THEN UPDATE SET *, or leave the statement out"),
+        ]),
         _ => Ok(()),
     }
 }

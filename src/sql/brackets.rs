@@ -19,7 +19,9 @@ pub(super) fn join_brackets(source: &Source, lexemes: Vec<Lexeme>) -> Vec<Lexeme
     while let Some(lexeme) = lexemes.get(i) {
         if lexeme.token == Token::LBracket {
             let in_array = open.last().copied().unwrap_or(false);
-            if let Some((name, after)) = bracketed_name(source, &lexemes, i, joined.last(), in_array) {
+            if let Some((name, after)) =
+                bracketed_name(source, &lexemes, i, joined.last(), in_array)
+            {
                 joined.push(name);
                 i = after;
                 continue;
@@ -62,13 +64,24 @@ fn bracketed_name(
     }
     let start = lexemes.get(open)?;
     let (value, end) = text_to_bracket(source, start.span.end)?;
-    let close = open + 1 + lexemes.get(open + 1..)?.iter().position(|l| l.span.end >= end)?;
-    let last = lexemes.get(close).filter(|l| l.token == Token::RBracket && l.span.end == end)?;
+    let close = open
+        + 1
+        + lexemes
+            .get(open + 1..)?
+            .iter()
+            .position(|l| l.span.end >= end)?;
+    let last = lexemes
+        .get(close)
+        .filter(|l| l.token == Token::RBracket && l.span.end == end)?;
     let inside = lexemes.get(open + 1..close)?;
     if place == Place::Expression && !is_words(inside) {
         return None;
     }
-    let word = Word { value, quote_style: Some('"'), keyword: Keyword::NoKeyword };
+    let word = Word {
+        value,
+        quote_style: Some('"'),
+        keyword: Keyword::NoKeyword,
+    };
     let name = Lexeme {
         token: Token::Word(word),
         at: TokenSpan::new(start.at.start, last.at.end),
@@ -80,7 +93,10 @@ fn bracketed_name(
 /// One or more words, as in `[Address 2]`: no expression looks like that, save one column.
 fn is_words(inside: &[Lexeme]) -> bool {
     let word = |l: &Lexeme| matches!(&l.token, Token::Word(w) if w.quote_style.is_none());
-    inside.first().is_some_and(word) && inside.iter().all(|l| word(l) || matches!(l.token, Token::Number(..)))
+    inside.first().is_some_and(word)
+        && inside
+            .iter()
+            .all(|l| word(l) || matches!(l.token, Token::Number(..)))
 }
 
 /// The text from `start` to its `]` on the same line, `]]` standing for `]`, and where that ends.
@@ -103,7 +119,9 @@ fn text_to_bracket(source: &Source, start: usize) -> Option<(String, usize)> {
 }
 
 fn place_after(before: Option<&Lexeme>, in_array: bool) -> Place {
-    let Some(before) = before else { return Place::Other };
+    let Some(before) = before else {
+        return Place::Other;
+    };
     match &before.token {
         Token::Period => Place::Name,
         Token::Comma if in_array => Place::Other,
@@ -111,20 +129,47 @@ fn place_after(before: Option<&Lexeme>, in_array: bool) -> Place {
         Token::Word(w) => after_word(w.keyword),
         Token::LBracket | Token::RBracket | Token::RParen | Token::RBrace => Place::Other,
         Token::Colon | Token::DoubleColon => Place::Other,
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::NationalStringLiteral(_) => Place::Other,
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::NationalStringLiteral(_) => {
+            Place::Other
+        }
         _ => Place::Expression,
     }
 }
 
 fn after_word(keyword: Keyword) -> Place {
     match keyword {
-        Keyword::FROM | Keyword::JOIN | Keyword::INTO | Keyword::USING | Keyword::TABLE | Keyword::UPDATE
-        | Keyword::VIEW | Keyword::SCHEMA | Keyword::EXISTS | Keyword::AS | Keyword::DESCRIBE
-        | Keyword::STREAM | Keyword::CONNECTION => Place::Name,
-        Keyword::SELECT | Keyword::DISTINCT | Keyword::WHERE | Keyword::AND | Keyword::OR | Keyword::NOT
-        | Keyword::ON | Keyword::BY | Keyword::SET | Keyword::HAVING | Keyword::WHEN | Keyword::THEN
-        | Keyword::ELSE | Keyword::CASE | Keyword::BETWEEN | Keyword::LIKE | Keyword::QUALIFY
-        | Keyword::IS | Keyword::INTERVAL => Place::Expression,
+        Keyword::FROM
+        | Keyword::JOIN
+        | Keyword::INTO
+        | Keyword::USING
+        | Keyword::TABLE
+        | Keyword::UPDATE
+        | Keyword::VIEW
+        | Keyword::SCHEMA
+        | Keyword::EXISTS
+        | Keyword::AS
+        | Keyword::DESCRIBE
+        | Keyword::STREAM
+        | Keyword::CONNECTION => Place::Name,
+        Keyword::SELECT
+        | Keyword::DISTINCT
+        | Keyword::WHERE
+        | Keyword::AND
+        | Keyword::OR
+        | Keyword::NOT
+        | Keyword::ON
+        | Keyword::BY
+        | Keyword::SET
+        | Keyword::HAVING
+        | Keyword::WHEN
+        | Keyword::THEN
+        | Keyword::ELSE
+        | Keyword::CASE
+        | Keyword::BETWEEN
+        | Keyword::LIKE
+        | Keyword::QUALIFY
+        | Keyword::IS
+        | Keyword::INTERVAL => Place::Expression,
         _ => Place::Other,
     }
 }
@@ -132,32 +177,47 @@ fn after_word(keyword: Keyword) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::lexer::lex;
     use crate::sql::SourceText;
+    use crate::sql::lexer::lex;
 
     /// Every bracketed name of a text.
     fn names(text: &str) -> Vec<String> {
-        let mut source = Source::new(&SourceText { name: "f.sql".to_owned(), text: text.to_owned() });
-        let lexed = lex(&mut source);
-        let words = lexed.statements.into_iter().flat_map(|s| s.lexemes).filter_map(|l| match l.token {
-            Token::Word(w) if w.quote_style == Some('"') => Some(w.value),
-            _ => None,
+        let mut source = Source::new(&SourceText {
+            name: "f.sql".to_owned(),
+            text: text.to_owned(),
         });
+        let lexed = lex(&mut source);
+        let words = lexed
+            .statements
+            .into_iter()
+            .flat_map(|s| s.lexemes)
+            .filter_map(|l| match l.token {
+                Token::Word(w) if w.quote_style == Some('"') => Some(w.value),
+                _ => None,
+            });
         words.collect()
     }
 
     #[test]
     fn names_stand_where_names_stand() {
-        assert_eq!(names("SELECT [CustomerID], c.[First Name] FROM [dbo].[Order Details] AS [c d]"),
-            ["CustomerID", "First Name", "dbo", "Order Details", "c d"]);
-        assert_eq!(names("SELECT a FROM t WHERE [x]=[y] AND f([z])>1"), ["x", "y", "z"]);
+        assert_eq!(
+            names("SELECT [CustomerID], c.[First Name] FROM [dbo].[Order Details] AS [c d]"),
+            ["CustomerID", "First Name", "dbo", "Order Details", "c d"]
+        );
+        assert_eq!(
+            names("SELECT a FROM t WHERE [x]=[y] AND f([z])>1"),
+            ["x", "y", "z"]
+        );
         assert_eq!(names("SELECT t.[a]]b; c]"), ["a]b; c"]);
         assert_eq!(names("SELECT t.[größe-1]"), ["größe-1"]);
     }
 
     #[test]
     fn arrays_and_subscripts_stay() {
-        for text in ["SELECT a[1], b[i], f(x)[j], [1, 2], [a, b], [[a], [b]], [], ARRAY[x], x::int[], [ 'a' ]", "SELECT [a + 1]"] {
+        for text in [
+            "SELECT a[1], b[i], f(x)[j], [1, 2], [a, b], [[a], [b]], [], ARRAY[x], x::int[], [ 'a' ]",
+            "SELECT [a + 1]",
+        ] {
             assert_eq!(names(text), Vec::<String>::new(), "{text}");
         }
         assert_eq!(names("SELECT t.[a][1]"), ["a"]);
@@ -166,7 +226,10 @@ mod tests {
     #[test]
     fn spans_cover_the_brackets() {
         let text = "SELECT [ab] FROM t";
-        let mut source = Source::new(&SourceText { name: String::new(), text: text.to_owned() });
+        let mut source = Source::new(&SourceText {
+            name: String::new(),
+            text: text.to_owned(),
+        });
         let lexed = lex(&mut source);
         let name = &lexed.statements[0].lexemes[1];
         assert_eq!(source.shown(name.span), "[ab]");

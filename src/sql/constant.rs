@@ -62,7 +62,9 @@ impl Const {
     /// Where it stands in its file.
     pub fn span(&self) -> Span {
         match self {
-            Const::Literal { span, .. } | Const::Env { span, .. } | Const::Secret { span, .. } => *span,
+            Const::Literal { span, .. } | Const::Env { span, .. } | Const::Secret { span, .. } => {
+                *span
+            }
         }
     }
 
@@ -70,8 +72,19 @@ impl Const {
     pub(super) fn redacted(&self) -> Const {
         let hidden = || Literal::String("***".to_owned());
         match self.clone() {
-            Const::Literal { span, .. } => Const::Literal { value: hidden(), span },
-            Const::Env { name, default, span } => Const::Env { name, default: default.map(|_| hidden()), span },
+            Const::Literal { span, .. } => Const::Literal {
+                value: hidden(),
+                span,
+            },
+            Const::Env {
+                name,
+                default,
+                span,
+            } => Const::Env {
+                name,
+                default: default.map(|_| hidden()),
+                span,
+            },
             secret @ Const::Secret { .. } => secret,
         }
     }
@@ -135,7 +148,10 @@ pub(super) fn constant(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
         return Err(parameter(cursor));
     }
     match literal(cursor)? {
-        Some(value) => Ok(Const::Literal { value, span: cursor.span_from(first) }),
+        Some(value) => Ok(Const::Literal {
+            value,
+            span: cursor.span_from(first),
+        }),
         None => Err(cursor.expected("a literal, env('NAME') or secret('env', 'NAME')")),
     }
 }
@@ -175,7 +191,11 @@ fn environment(cursor: &mut Cursor<'_>, first: usize) -> Result<Const, Diagnosti
         }
     }
     cursor.expect_token(&Token::RParen)?;
-    Ok(Const::Env { name, default, span: cursor.span_from(first) })
+    Ok(Const::Env {
+        name,
+        default,
+        span: cursor.span_from(first),
+    })
 }
 
 fn secret(cursor: &mut Cursor<'_>, first: usize) -> Result<Const, Diagnostic> {
@@ -190,12 +210,18 @@ fn secret(cursor: &mut Cursor<'_>, first: usize) -> Result<Const, Diagnostic> {
     cursor.expect_token(&Token::Comma)?;
     let name = cursor.string("the secret's name in quotes")?;
     cursor.expect_token(&Token::RParen)?;
-    Ok(Const::Secret { store, name, span: cursor.span_from(first) })
+    Ok(Const::Secret {
+        store,
+        name,
+        span: cursor.span_from(first),
+    })
 }
 
 /// The refusal of `:name`.
 pub(super) fn parameter(cursor: &Cursor<'_>) -> Diagnostic {
     cursor
         .error("parameters such as `:name` are not supported yet")
-        .with_help("write the value; in LOCATION and OPTIONS, env('NAME') reads it from the environment")
+        .with_help(
+            "write the value; in LOCATION and OPTIONS, env('NAME') reads it from the environment",
+        )
 }

@@ -20,7 +20,12 @@ pub(super) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Begins before token `next`; `end` is the place just after the last token.
     pub(super) fn new(source: &'a Source, lexemes: &'a [Lexeme], next: usize, end: Span) -> Self {
-        Cursor { source, lexemes, next, end }
+        Cursor {
+            source,
+            lexemes,
+            next,
+            end,
+        }
     }
 
     /// How many tokens lie behind.
@@ -44,7 +49,10 @@ impl<'a> Cursor<'a> {
 
     /// Whether the next words are these (upper case), unquoted.
     pub(super) fn at(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(n, word)| self.peek_nth(n).is_some_and(|l| l.is(word)))
+        words
+            .iter()
+            .enumerate()
+            .all(|(n, word)| self.peek_nth(n).is_some_and(|l| l.is(word)))
     }
 
     /// Reads these words if they are next.
@@ -69,11 +77,19 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn expect(&mut self, words: &[&str]) -> Result<(), Diagnostic> {
-        if self.eat(words) { Ok(()) } else { Err(self.expected(&words.join(" "))) }
+        if self.eat(words) {
+            Ok(())
+        } else {
+            Err(self.expected(&words.join(" ")))
+        }
     }
 
     pub(super) fn expect_token(&mut self, token: &Token) -> Result<(), Diagnostic> {
-        if self.eat_token(token) { Ok(()) } else { Err(self.expected(&format!("`{token}`"))) }
+        if self.eat_token(token) {
+            Ok(())
+        } else {
+            Err(self.expected(&format!("`{token}`")))
+        }
     }
 
     /// Whether all tokens are read.
@@ -88,12 +104,18 @@ impl<'a> Cursor<'a> {
 
     /// The place of the token just read.
     pub(super) fn last_span(&self) -> Span {
-        self.next.checked_sub(1).and_then(|last| self.lexemes.get(last)).map_or(self.end, |l| l.span)
+        self.next
+            .checked_sub(1)
+            .and_then(|last| self.lexemes.get(last))
+            .map_or(self.end, |l| l.span)
     }
 
     /// From token `first` to the token just read.
     pub(super) fn span_from(&self, first: usize) -> Span {
-        self.lexemes.get(first).map_or(self.end, |l| l.span).to(self.last_span())
+        self.lexemes
+            .get(first)
+            .map_or(self.end, |l| l.span)
+            .to(self.last_span())
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> Diagnostic {
@@ -103,15 +125,23 @@ impl<'a> Cursor<'a> {
     /// "expected …, found …" at the next token.
     pub(super) fn expected(&self, expected: &str) -> Diagnostic {
         match self.peek() {
-            Some(found) => self.error(format!("expected {expected}, found `{}`", self.source.shown(found.span))),
-            None => self.error(format!("expected {expected}, found the end of the statement")),
+            Some(found) => self.error(format!(
+                "expected {expected}, found `{}`",
+                self.source.excerpt(found.span)
+            )),
+            None => self.error(format!(
+                "expected {expected}, found the end of the statement"
+            )),
         }
     }
 
     /// "expected one of …", with the nearest of them as help.
     pub(super) fn expected_one_of(&self, words: &[&str]) -> Diagnostic {
         let diagnostic = self.expected(&listed(words));
-        let found = self.peek().map(|l| self.source.shown(l.span)).unwrap_or_default();
+        let found = self
+            .peek()
+            .map(|l| self.source.excerpt(l.span))
+            .unwrap_or_default();
         match nearest(&found, words.iter().filter_map(|w| w.split(' ').next())) {
             Some(word) => diagnostic.with_help(format!("did you mean {word}?")),
             None => diagnostic,
@@ -121,7 +151,11 @@ impl<'a> Cursor<'a> {
     /// One identifier.
     pub(super) fn ident(&mut self, what: &str) -> Result<Ident, Diagnostic> {
         match self.peek() {
-            Some(Lexeme { token: Token::Word(word), at, .. }) => {
+            Some(Lexeme {
+                token: Token::Word(word),
+                at,
+                ..
+            }) => {
                 self.next += 1;
                 Ok(word.clone().into_ident(*at))
             }

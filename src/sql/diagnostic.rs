@@ -80,18 +80,30 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { file, span, message, label, help, line, underlined } = &*self.0;
+        let Parts {
+            file,
+            span,
+            message,
+            label,
+            help,
+            line,
+            underlined,
+        } = &*self.0;
         write!(f, "{file}:{}:{}: error: {message}", span.line, span.column)?;
         let mut annotation = AnnotationKind::Primary.span(underlined.clone());
         if let Some(label) = label {
             annotation = annotation.label(label.as_str());
         }
-        let snippet = Snippet::source(line.as_str()).line_start(span.line).annotation(annotation);
+        let snippet = Snippet::source(line.as_str())
+            .line_start(span.line)
+            .annotation(annotation);
         let mut group = Group::with_level(Level::ERROR).element(snippet);
         if let Some(help) = help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
-        let rendered = Renderer::plain().decor_style(DecorStyle::Ascii).render(&[group]);
+        let rendered = Renderer::plain()
+            .decor_style(DecorStyle::Ascii)
+            .render(&[group]);
         // The renderer begins with a ` --> ` line when a snippet has a path; ours has none.
         write!(f, "\n{rendered}")
     }
@@ -111,7 +123,10 @@ mod tests {
     use crate::sql::SourceText;
 
     fn source(text: &str) -> Source {
-        Source::new(&SourceText { name: "p/f.sql".to_owned(), text: text.to_owned() })
+        Source::new(&SourceText {
+            name: "p/f.sql".to_owned(),
+            text: text.to_owned(),
+        })
     }
 
     #[test]
@@ -129,9 +144,13 @@ mod tests {
     #[test]
     fn renders_at_the_end_of_an_empty_file_and_in_wide_text() {
         let empty = source("");
-        assert!(Diagnostic::new(&empty, empty.span(0, 0), "empty").to_string().contains("p/f.sql:1:1: error: empty"));
+        assert!(
+            Diagnostic::new(&empty, empty.span(0, 0), "empty")
+                .to_string()
+                .contains("p/f.sql:1:1: error: empty")
+        );
         let wide = source("SELECT '日本' FROM\tt\u{202e}\u{7}");
-        let rendered = Diagnostic::new(&wide, wide.span(15, 19), "here").to_string();
+        let rendered = Diagnostic::new(&wide, wide.span(16, 20), "here").to_string();
         assert!(rendered.contains("1:13: error"), "{rendered}");
         assert!(!rendered.contains('\u{202e}') && !rendered.contains('\u{7}'));
     }

@@ -18,8 +18,19 @@ const LONGEST_EXPRESSION: usize = 1500;
 const MOST_SET_OPERATIONS: usize = 200;
 /// Words that begin an expression of their own.
 const CLAUSES: &[Keyword] = &[
-    Keyword::SELECT, Keyword::FROM, Keyword::WHERE, Keyword::ON, Keyword::WHEN, Keyword::THEN, Keyword::ELSE,
-    Keyword::GROUP, Keyword::ORDER, Keyword::HAVING, Keyword::VALUES, Keyword::SET, Keyword::JOIN,
+    Keyword::SELECT,
+    Keyword::FROM,
+    Keyword::WHERE,
+    Keyword::ON,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::GROUP,
+    Keyword::ORDER,
+    Keyword::HAVING,
+    Keyword::VALUES,
+    Keyword::SET,
+    Keyword::JOIN,
 ];
 
 /// Refuses a statement that is nested too deeply or chains too much.
@@ -56,15 +67,24 @@ impl Chain {
     fn note(&mut self, source: &Source, lexeme: &Lexeme) -> Result<(), Diagnostic> {
         self.tokens += 1;
         match lexeme.keyword() {
-            Some(Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS) => self.set_operations += 1,
+            Some(Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS) => {
+                self.set_operations += 1
+            }
             Some(Keyword::EXPLAIN) => self.explains += 1,
             Some(keyword) if CLAUSES.contains(&keyword) => self.tokens = 0,
             _ if lexeme.token == Token::Comma => self.tokens = 0,
             _ => {}
         }
-        if self.tokens > LONGEST_EXPRESSION || self.set_operations > MOST_SET_OPERATIONS || self.explains > 1 {
-            return Err(Diagnostic::new(source, lexeme.span, "this chain is too long to be read")
-                .with_help("use IN (…) for many values, or name a part of it with WITH or CREATE VIEW"));
+        if self.tokens > LONGEST_EXPRESSION
+            || self.set_operations > MOST_SET_OPERATIONS
+            || self.explains > 1
+        {
+            return Err(
+                Diagnostic::new(source, lexeme.span, "this chain is too long to be read")
+                    .with_help(
+                        "use IN (…) for many values, or name a part of it with WITH or CREATE VIEW",
+                    ),
+            );
         }
         Ok(())
     }

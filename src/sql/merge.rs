@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, Ident, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertExpr, MergeInsertKind,
-    ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
+    Ident, Merge, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::actions;
+use super::clauses;
 use super::diagnostic::Diagnostic;
 use super::factors;
 use super::ignored;
 use super::lexer::Lexeme;
 use super::parse::datafusion_statement;
 use super::source::{SharedSource, Source, Span};
-use super::stars::{find_column, Found};
 use super::stream::{self, StreamRef};
 
 /// `MERGE [WITH SCHEMA EVOLUTION] INTO target USING source ON … WHEN …`
@@ -48,12 +47,19 @@ impl MergeStatement {
 
     /// Whether it says `UPDATE SET *` or `INSERT *`.
     pub fn has_stars(&self) -> bool {
-        self.ast.clauses.iter().any(|clause| actions::star(&clause.action).is_some())
+        self.ast
+            .clauses
+            .iter()
+            .any(|clause| actions::star(&clause.action).is_some())
     }
 }
 
 /// Reads a MERGE.
-pub(super) fn merge(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> Result<MergeStatement, Vec<Diagnostic>> {
+pub(super) fn merge(
+    source: &SharedSource,
+    lexemes: Vec<Lexeme>,
+    end: Span,
+) -> Result<MergeStatement, Vec<Diagnostic>> {
     let one = |error| vec![error];
     let (schema_evolution, lexemes) = schema_evolution(source, lexemes).map_err(one)?;
     let factors = factors::rewrite(source, lexemes, end);
@@ -62,20 +68,17 @@ pub(super) fn merge(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> R
     }
     let lexemes = actions::stand_in(source, &factors.lexemes, end).map_err(one)?;
     let statement = datafusion_statement(source, &lexemes, end).map_err(one)?;
-    let mut ast = match statement {
-        QueryStatement::Statement(statement) => match *statement {
-            SqlStatement::Merge(merge) => merge,
-            _ => return Err(vec![Diagnostic::new(source, end, "expected a MERGE")]),
-        },
-        _ => return Err(vec![Diagnostic::new(source, end, "expected a MERGE")]),
-    };
+    let mut ast = merge_of(statement)
+        .ok_or_else(|| vec![Diagnostic::new(source, end, "expected a MERGE")])?;
     ignored::check_node(source, &ast)?;
     let (target, target_alias) = target(source, &ast).map_err(one)?;
     let source_alias = source_alias(source, &mut ast).map_err(one)?;
     check_names(source, &target, target_alias.as_ref(), &source_alias).map_err(one)?;
-    check_clauses(source, &ast)?;
+    clauses::check(source, &ast)?;
     actions::compile_nothing(source, &mut ast)?;
-    let stream = factors.stream.and_then(|found| StreamRef::find(&ast.source, source_alias.clone(), found.span));
+    let stream = factors
+        .stream
+        .and_then(|found| StreamRef::find(&ast.source, source_alias.clone(), found.span));
     if stream.is_some() {
         stream::check(source, &ast)?;
     }
@@ -92,12 +95,31 @@ pub(super) fn merge(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> R
     })
 }
 
+fn merge_of(statement: QueryStatement) -> Option<Merge> {
+    match statement {
+        QueryStatement::Statement(statement) => match *statement {
+            SqlStatement::Merge(merge) => Some(merge),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Takes `WITH SCHEMA EVOLUTION` out of the statement.
-fn schema_evolution(source: &Source, mut lexemes: Vec<Lexeme>) -> Result<(bool, Vec<Lexeme>), Diagnostic> {
-    let Some(with) = lexemes.get(1).filter(|l| l.is("WITH")) else { return Ok((false, lexemes)) };
+fn schema_evolution(
+    source: &Source,
+    mut lexemes: Vec<Lexeme>,
+) -> Result<(bool, Vec<Lexeme>), Diagnostic> {
+    let Some(with) = lexemes.get(1).filter(|l| l.is("WITH")) else {
+        return Ok((false, lexemes));
+    };
     let is = |n: usize, word: &str| lexemes.get(n).is_some_and(|l| l.is(word));
     if !is(2, "SCHEMA") || !is(3, "EVOLUTION") {
-        return Err(Diagnostic::new(source, with.span, "expected WITH SCHEMA EVOLUTION after MERGE"));
+        return Err(Diagnostic::new(
+            source,
+            with.span,
+            "expected WITH SCHEMA EVOLUTION after MERGE",
+        ));
     }
     lexemes.drain(1..4);
     Ok((true, lexemes))
@@ -106,10 +128,16 @@ fn schema_evolution(source: &Source, mut lexemes: Vec<Lexeme>) -> Result<(bool, 
 fn target(source: &Source, ast: &Merge) -> Result<(ObjectName, Option<Ident>), Diagnostic> {
     let refuse = |at: TokenSpan, what: &str| Err(Diagnostic::new(source, source.locate(at), what));
     match &ast.table {
-        TableFactor::Table { name, alias, args: None, .. } => match alias {
-            Some(alias) if !alias.columns.is_empty() => {
-                refuse(alias.name.span, "the target's alias takes no list of columns")
-            }
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } => match alias {
+            Some(alias) if !alias.columns.is_empty() => refuse(
+                alias.name.span,
+                "the target's alias takes no list of columns",
+            ),
             alias => Ok((name.clone(), alias.as_ref().map(|alias| alias.name.clone()))),
         },
         other => refuse(other.span(), "the target of a MERGE is a table"),
@@ -119,135 +147,56 @@ fn target(source: &Source, ast: &Merge) -> Result<(ObjectName, Option<Ident>), D
 /// The source's alias; a table without one gets its own name as alias, so that columns can be qualified.
 fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
     let at = source.locate(ast.source.span());
-    match &mut ast.source {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Ok(alias.name.clone())
+    let refuse =
+        |message: &str, help: &str| Err(Diagnostic::new(source, at, message).with_help(help));
+    let (name, alias) = match &mut ast.source {
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } => (name.0.last().and_then(|part| part.as_ident()), alias),
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => (None, alias),
+        _ => {
+            return refuse(
+                "the source of a MERGE is a table or a query",
+                "write USING (SELECT … FROM …) AS change",
+            );
         }
-        TableFactor::Table { name, alias, args: None, .. } => {
-            let Some(last) = name.0.last().and_then(|part| part.as_ident()).cloned() else {
-                return Err(Diagnostic::new(source, at, "the source of a MERGE has no name"));
-            };
-            *alias = Some(TableAlias { explicit: true, name: last.clone(), columns: Vec::new(), at: None });
-            Ok(last)
-        }
-        TableFactor::Table { .. } | TableFactor::Derived { .. } => {
-            Err(Diagnostic::new(source, at, "the source of this MERGE has no name")
-                .with_help("give it an alias: USING (…) AS change"))
-        }
-        _ => Err(Diagnostic::new(source, at, "the source of a MERGE is a table or a query")
-            .with_help("write USING (SELECT … FROM …) AS change")),
+    };
+    if let Some(alias) = alias {
+        return Ok(alias.name.clone());
     }
+    let Some(name) = name.cloned() else {
+        return refuse(
+            "the source of this MERGE has no name",
+            "give it an alias: USING (…) AS change",
+        );
+    };
+    *alias = Some(TableAlias {
+        explicit: true,
+        name: name.clone(),
+        columns: Vec::new(),
+        at: None,
+    });
+    Ok(name)
 }
 
 /// Target and source must have different names: the planner could not tell their columns apart.
-fn check_names(source: &Source, target: &ObjectName, alias: Option<&Ident>, source_alias: &Ident) -> Result<(), Diagnostic> {
+fn check_names(
+    source: &Source,
+    target: &ObjectName,
+    alias: Option<&Ident>,
+    source_alias: &Ident,
+) -> Result<(), Diagnostic> {
     let own = target.0.last().and_then(|part| part.as_ident());
     let same = |name: &Ident| name.value.to_lowercase() == source_alias.value.to_lowercase();
     if !own.into_iter().chain(alias).any(same) {
         return Ok(());
     }
     let message = format!("target and source are both called `{}`", source_alias.value);
-    Err(Diagnostic::new(source, source.locate(source_alias.span), message)
-        .with_help("give the source another alias: USING … AS change"))
-}
-
-fn check_clauses(source: &Source, ast: &Merge) -> Result<(), Vec<Diagnostic>> {
-    let mut errors = Vec::new();
-    let mut refuse = |at: TokenSpan, message: &str, help: &str| {
-        errors.push(Diagnostic::new(source, source.locate(at), message).with_help(help));
-    };
-    if ast.output.is_some() {
-        refuse(ast.on.span(), "OUTPUT and RETURNING are not supported in a MERGE", "leave them out");
-    }
-    if ast.clauses.is_empty() {
-        refuse(ast.on.span(), "a MERGE has at least one WHEN clause", "add WHEN MATCHED THEN UPDATE SET *");
-    }
-    let mut closed: Vec<MergeClauseKind> = Vec::new();
-    for clause in &ast.clauses {
-        let kind = kind_of(clause);
-        if closed.contains(&kind) {
-            let help = "put the clause without AND last, or give it a condition";
-            refuse(clause.when_token.0.span, &format!("this clause never applies: a {kind} clause before it has no condition"), help);
-        }
-        if clause.predicate.is_none() {
-            closed.push(kind);
-        }
-    }
-    for clause in &ast.clauses {
-        errors.extend(check_action(source, &clause.action));
-    }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
-}
-
-/// NOT MATCHED and NOT MATCHED BY TARGET are one kind.
-pub(super) fn kind_of(clause: &MergeClause) -> MergeClauseKind {
-    match clause.clause_kind {
-        MergeClauseKind::NotMatchedByTarget => MergeClauseKind::NotMatched,
-        kind => kind,
-    }
-}
-
-fn check_action(source: &Source, action: &MergeAction) -> Option<Diagnostic> {
-    let refuse = |at: TokenSpan, message: &str, help: &str| {
-        Some(Diagnostic::new(source, source.locate(at), message).with_help(help))
-    };
-    match action {
-        MergeAction::Update(update) => {
-            if let Some(condition) = update.update_predicate.as_ref().or(update.delete_predicate.as_ref()) {
-                return refuse(condition.span(), "WHERE is not supported in a WHEN clause", "write WHEN … AND condition THEN");
-            }
-            let mut names = Vec::new();
-            for assignment in &update.assignments {
-                match &assignment.target {
-                    AssignmentTarget::ColumnName(name) => names.push(name),
-                    AssignmentTarget::Tuple(_) => {
-                        return refuse(assignment.value.span(), "one column is set at a time", "write SET a = …, b = …");
-                    }
-                }
-            }
-            duplicate(source, &names)
-        }
-        MergeAction::Insert(insert) => check_insert(source, insert),
-        MergeAction::Delete { .. } => None,
-    }
-}
-
-fn check_insert(source: &Source, insert: &MergeInsertExpr) -> Option<Diagnostic> {
-    let at = |span: TokenSpan| source.locate(span);
-    if let Some(condition) = &insert.insert_predicate {
-        let message = "WHERE is not supported in a WHEN clause";
-        return Some(Diagnostic::new(source, at(condition.span()), message).with_help("write WHEN … AND condition THEN"));
-    }
-    let values = match &insert.kind {
-        MergeInsertKind::Values(values) => values,
-        MergeInsertKind::Row => {
-            return Some(Diagnostic::new(source, at(insert.kind_token.0.span), "INSERT ROW is not supported").with_help("write INSERT *"));
-        }
-    };
-    if insert.columns.is_empty() {
-        return Some(Diagnostic::new(source, at(insert.insert_token.0.span), "INSERT does not say which columns")
-            .with_help("write INSERT (a, b) VALUES (…), or INSERT *"));
-    }
-    let [row] = values.rows.as_slice() else {
-        return Some(Diagnostic::new(source, at(insert.kind_token.0.span), "a WHEN clause inserts one row").with_help("write one list of values"));
-    };
-    if row.content.len() != insert.columns.len() {
-        let message = format!("{} columns but {} values", insert.columns.len(), row.content.len());
-        return Some(Diagnostic::new(source, at(insert.kind_token.0.span), message).with_help("give every column one value"));
-    }
-    duplicate(source, &insert.columns.iter().collect::<Vec<_>>())
-}
-
-/// A column that is set twice.
-fn duplicate(source: &Source, names: &[&ObjectName]) -> Option<Diagnostic> {
-    let mut seen: Vec<String> = Vec::new();
-    for name in names {
-        let Some(column) = name.0.last().and_then(|part| part.as_ident()) else { continue };
-        if find_column(column, &seen) != Found::Nothing {
-            let message = format!("column `{}` is set twice", column.value);
-            return Some(Diagnostic::new(source, source.locate(column.span), message));
-        }
-        seen.push(column.value.clone());
-    }
-    None
+    Err(
+        Diagnostic::new(source, source.locate(source_alias.span), message)
+            .with_help("give the source another alias: USING … AS change"),
+    )
 }

@@ -8,15 +8,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AssignmentTarget, ExcludeSelectItem, Expr, FromTable, Ident, JoinConstraint, JoinOperator, MergeAction,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Statement as SqlStatement, TableObject, VisitMut,
-    VisitorMut, WildcardAdditionalOptions,
+    Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    Statement as SqlStatement, TableObject, VisitMut, VisitorMut,
 };
 
 use super::actions::is_stand_in;
 use super::diagnostic::Diagnostic;
 use super::ignored::visit_mut;
 use super::merge::MergeStatement;
+use super::places::{action_columns, assigned, excluded_columns, using_columns};
 use super::scope::{Frame, Lookup, Scopes, Table};
 use super::source::Source;
 use super::stars::{Found, ambiguous, find_column, near};
@@ -58,7 +58,10 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
     let target = tables.first().and_then(|table| table.columns.clone());
     names.scopes.add_tables(&merge.ast.source, &mut tables);
     names.strict = tables.iter().all(|table| table.columns.is_some());
-    names.scopes.push(Frame { tables, ..Frame::default() });
+    names.scopes.push(Frame {
+        tables,
+        ..Frame::default()
+    });
     if let Some(target) = &target {
         for clause in &mut merge.ast.clauses {
             for name in action_columns(&mut clause.action) {
@@ -67,23 +70,6 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
         }
     }
     finish(merge.ast.visit(&mut names))
-}
-
-fn action_columns(action: &mut MergeAction) -> Vec<&mut ObjectName> {
-    match action {
-        MergeAction::Update(update) => {
-            update.assignments.iter_mut().filter_map(|assignment| assigned(&mut assignment.target)).collect()
-        }
-        MergeAction::Insert(insert) => insert.columns.iter_mut().collect(),
-        MergeAction::Delete { .. } => Vec::new(),
-    }
-}
-
-fn assigned(target: &mut AssignmentTarget) -> Option<&mut ObjectName> {
-    match target {
-        AssignmentTarget::ColumnName(name) => Some(name),
-        AssignmentTarget::Tuple(_) => None,
-    }
 }
 
 struct Names<'a> {
@@ -97,7 +83,12 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn new(source: &'a Source, columns: Lookup<'a>) -> Self {
-        Names { source, scopes: Scopes::new(columns), strict: false, depth: 0 }
+        Names {
+            source,
+            scopes: Scopes::new(columns),
+            strict: false,
+            depth: 0,
+        }
     }
 
     fn error(&self, name: &Ident, message: String) -> Diagnostic {
@@ -106,15 +97,22 @@ impl<'a> Names<'a> {
 
     /// Spells a column that is written to.
     fn written(&self, name: &mut ObjectName, target: &[String]) -> Result<(), Diagnostic> {
-        let Some(ObjectNamePart::Identifier(column)) = name.0.last_mut() else { return Ok(()) };
+        let Some(ObjectNamePart::Identifier(column)) = name.0.last_mut() else {
+            return Ok(());
+        };
         if is_stand_in(column) {
             return Ok(());
         }
         match find_column(column, target) {
             Found::One(exact) => spell(column, exact),
-            Found::Many(columns) => return Err(self.error(column, ambiguous(&column.value, &columns))),
+            Found::Many(columns) => {
+                return Err(self.error(column, ambiguous(&column.value, &columns)));
+            }
             Found::Nothing => {
-                let error = self.error(column, format!("the target has no column `{}`", column.value));
+                let error = self.error(
+                    column,
+                    format!("the target has no column `{}`", column.value),
+                );
                 return Err(near(error, &column.value, target));
             }
         }
@@ -127,19 +125,19 @@ impl<'a> Names<'a> {
             return Ok(());
         }
         let lower = name.value.to_lowercase();
-        for frame in self.scopes.inward_out() {
+        for (level, frame) in self.scopes.inward_out().enumerate() {
             if frame.parameters.contains(&lower) {
                 return Ok(());
             }
-            let known: Vec<String> = frame.tables.iter().filter_map(|table| table.columns.clone()).flatten().collect();
-            let order = if frame.outputs_first { [&frame.outputs, &known] } else { [&known, &frame.outputs] };
-            for columns in order {
-                match find_column(name, columns) {
+            for columns in frame.candidates(level == 0) {
+                match find_column(name, &columns) {
                     Found::One(exact) => {
                         spell(name, exact);
                         return Ok(());
                     }
-                    Found::Many(columns) => return Err(self.error(name, ambiguous(&name.value, &columns))),
+                    Found::Many(columns) => {
+                        return Err(self.error(name, ambiguous(&name.value, &columns)));
+                    }
                     Found::Nothing => {}
                 }
             }
@@ -147,21 +145,36 @@ impl<'a> Names<'a> {
                 return Ok(());
             }
         }
-        self.unknown(name, || self.scopes.inward_out().flat_map(|f| &f.tables).filter_map(|t| t.columns.clone()).flatten().collect())
+        self.unknown(name, || {
+            self.scopes.inward_out().flat_map(Frame::columns).collect()
+        })
     }
 
     /// Spells `table.column`; a name that no table answers to may be a column with fields.
     fn qualified(&self, parts: &mut [Ident]) -> Result<(), Diagnostic> {
-        let Some(qualifier_end) = parts.len().checked_sub(1) else { return Ok(()) };
-        let found = self.scopes.inward_out().flat_map(|frame| &frame.tables).find_map(|table| {
-            table.answers_to(parts.get(..qualifier_end)?).map(|length| (table, length))
-        });
+        let Some(qualifier_end) = parts.len().checked_sub(1) else {
+            return Ok(());
+        };
+        let found = self
+            .scopes
+            .inward_out()
+            .flat_map(|frame| &frame.tables)
+            .find_map(|table| {
+                table
+                    .answers_to(parts.get(..qualifier_end)?)
+                    .map(|length| (table, length))
+            });
         let Some((table, length)) = found else {
-            return parts.first_mut().map_or(Ok(()), |first| self.column_with_fields(first));
+            return parts
+                .first_mut()
+                .map_or(Ok(()), |first| self.column_with_fields(first));
         };
         for (part, spelling) in parts.iter_mut().zip(table.spelling(length)) {
             if let (None, Some(quoted)) = (part.quote_style, spelling) {
-                *part = Ident { span: part.span, ..quoted };
+                *part = Ident {
+                    span: part.span,
+                    ..quoted
+                };
             }
         }
         match parts.get_mut(length) {
@@ -182,13 +195,18 @@ impl<'a> Names<'a> {
             if tables.is_empty() || error.message().contains("could be any") {
                 return error;
             }
-            let error = self.error(first, format!("there is no table or column `{}`", first.value));
+            let error = self.error(
+                first,
+                format!("there is no table or column `{}`", first.value),
+            );
             near(error, &first.value, &tables)
         })
     }
 
     fn column_of(&self, table: &Table, name: &mut Ident) -> Result<(), Diagnostic> {
-        let (Some(columns), None) = (&table.columns, name.quote_style) else { return Ok(()) };
+        let (Some(columns), None) = (&table.columns, name.quote_style) else {
+            return Ok(());
+        };
         match find_column(name, columns) {
             Found::One(exact) => {
                 spell(name, exact);
@@ -203,11 +221,19 @@ impl<'a> Names<'a> {
         self.strict && self.depth == 0
     }
 
-    fn unknown(&self, name: &Ident, columns: impl FnOnce() -> Vec<String>) -> Result<(), Diagnostic> {
+    fn unknown(
+        &self,
+        name: &Ident,
+        columns: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Diagnostic> {
         if !self.is_strict() {
             return Ok(());
         }
-        Err(near(self.error(name, format!("there is no column `{}`", name.value)), &name.value, &columns()))
+        Err(near(
+            self.error(name, format!("there is no column `{}`", name.value)),
+            &name.value,
+            &columns(),
+        ))
     }
 
     /// The parts of a SELECT that name columns without being expressions.
@@ -220,7 +246,8 @@ impl<'a> Names<'a> {
             }
         }
         for item in &mut select.projection {
-            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item {
+            if let SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) = item
+            {
                 for column in excluded_columns(options) {
                     self.alone(column)?;
                 }
@@ -237,7 +264,9 @@ impl<'a> Names<'a> {
                 if let TableObject::TableName(name) = &insert.table {
                     let target = self.scopes.columns_of_table(name);
                     for column in &mut insert.columns {
-                        target.as_deref().map_or(Ok(()), |target| self.written(column, target))?;
+                        target
+                            .as_deref()
+                            .map_or(Ok(()), |target| self.written(column, target))?;
                     }
                 }
             }
@@ -245,18 +274,23 @@ impl<'a> Names<'a> {
                 tables = self.scopes.tables_of(std::slice::from_ref(&update.table));
                 let target = tables.first().and_then(|table| table.columns.clone());
                 for assignment in &mut update.assignments {
-                    if let (Some(name), Some(target)) = (assigned(&mut assignment.target), &target) {
+                    if let (Some(name), Some(target)) = (assigned(&mut assignment.target), &target)
+                    {
                         self.written(name, target)?;
                     }
                 }
             }
             SqlStatement::Delete(delete) => {
-                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+                let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) =
+                    &delete.from;
                 tables = self.scopes.tables_of(from);
             }
             _ => {}
         }
-        self.scopes.push(Frame { tables, ..Frame::default() });
+        self.scopes.push(Frame {
+            tables,
+            ..Frame::default()
+        });
         Ok(())
     }
 }
@@ -264,40 +298,6 @@ impl<'a> Names<'a> {
 fn spell(name: &mut Ident, exact: String) {
     name.value = exact;
     name.quote_style = Some('"');
-}
-
-fn using_columns(operator: &mut JoinOperator) -> &mut [ObjectName] {
-    match operator {
-        JoinOperator::Join(JoinConstraint::Using(names))
-        | JoinOperator::Inner(JoinConstraint::Using(names))
-        | JoinOperator::Left(JoinConstraint::Using(names))
-        | JoinOperator::LeftOuter(JoinConstraint::Using(names))
-        | JoinOperator::Right(JoinConstraint::Using(names))
-        | JoinOperator::RightOuter(JoinConstraint::Using(names))
-        | JoinOperator::FullOuter(JoinConstraint::Using(names))
-        | JoinOperator::LeftSemi(JoinConstraint::Using(names))
-        | JoinOperator::LeftAnti(JoinConstraint::Using(names)) => names,
-        _ => &mut [],
-    }
-}
-
-fn excluded_columns(options: &mut WildcardAdditionalOptions) -> Vec<&mut Ident> {
-    let mut columns = Vec::new();
-    if let Some(except) = &mut options.opt_except {
-        columns.push(&mut except.first_element);
-        columns.extend(&mut except.additional_elements);
-    }
-    let names = match &mut options.opt_exclude {
-        Some(ExcludeSelectItem::Single(name)) => std::slice::from_mut(name),
-        Some(ExcludeSelectItem::Multiple(names)) => names.as_mut_slice(),
-        None => &mut [],
-    };
-    for name in names {
-        if let [ObjectNamePart::Identifier(column)] = name.0.as_mut_slice() {
-            columns.push(column);
-        }
-    }
-    columns
 }
 
 fn flow(result: Result<(), Diagnostic>) -> ControlFlow<Box<Diagnostic>> {
@@ -346,8 +346,15 @@ impl VisitorMut for Names<'_> {
             Expr::Identifier(name) => flow(self.alone(name)),
             Expr::CompoundIdentifier(parts) => flow(self.qualified(parts)),
             Expr::Lambda(lambda) => {
-                let parameters = lambda.params.iter().map(|parameter| parameter.name.value.to_lowercase()).collect();
-                self.scopes.push(Frame { parameters, ..Frame::default() });
+                let parameters = lambda
+                    .params
+                    .iter()
+                    .map(|parameter| parameter.name.value.to_lowercase())
+                    .collect();
+                self.scopes.push(Frame {
+                    parameters,
+                    ..Frame::default()
+                });
                 ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),

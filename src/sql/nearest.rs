@@ -1,7 +1,10 @@
 //! The nearest of the words that were possible.
 
 /// The candidate most like `word`, without regard to case, if one is near enough to have been meant.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().take(LONGEST).collect();
     let allowed = (word.len() / 3).max(1);
     candidates

@@ -18,64 +18,122 @@ use super::merge;
 use super::nearest::nearest;
 use super::source::{SharedSource, Source, SourceText, Span};
 use super::statement::{Statement, StatementKind};
+use super::table;
 
 /// Nesting that the parser accepts; DataFusion's own default.
 const RECURSION_LIMIT: usize = 50;
 
+/// Stack for the parser, in bytes: in a build without optimisation, the deepest nesting that it accepts takes
+/// more than the 2 MiB of an ordinary thread.
+const STACK: usize = 32 << 20;
+
+/// Errors of one file that are reported at once.
+const MOST_ERRORS: usize = 50;
+
 /// Reads a file.
 ///
 /// # Errors
-/// All errors of the file, in its order: a statement that cannot be read does not hide those after it.
+/// All errors of the file, in its order: a statement that cannot be read does not hide those after it. Reading
+/// ends after some fifty errors.
 pub fn parse(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let parsed = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        thread.spawn_scoped(scope, || file(text)).ok()?.join().ok()
+    });
+    parsed.unwrap_or_else(|| {
+        let source = Source::new(text);
+        Err(vec![Diagnostic::new(
+            &source,
+            source.span(0, 0),
+            "the parser failed on this file",
+        )])
+    })
+}
+
+fn file(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let mut source = Source::new(text);
     let lexed = lex(&mut source);
     let source = Arc::new(source);
     let mut statements = Vec::new();
     let mut errors = Vec::new();
     for tokens in lexed.statements {
+        if errors.len() >= MOST_ERRORS {
+            return Err(errors);
+        }
         match statement(&source, tokens) {
             Ok(statement) => statements.push(statement),
             Err(found) => errors.extend(found),
         }
     }
     errors.extend(lexed.error);
-    if errors.is_empty() { Ok(statements) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(statements)
+    } else {
+        Err(errors)
+    }
 }
 
 fn statement(source: &SharedSource, tokens: StatementTokens) -> Result<Statement, Vec<Diagnostic>> {
     let StatementTokens { lexemes, end } = tokens;
-    let span = lexemes.first().map_or(end, |l| l.span).to(lexemes.last().map_or(end, |l| l.span));
-    let text = source.text.get(span.start..span.end).unwrap_or_default().to_owned();
+    let span = lexemes
+        .first()
+        .map_or(end, |l| l.span)
+        .to(lexemes.last().map_or(end, |l| l.span));
+    let text = source
+        .text
+        .get(span.start..span.end)
+        .unwrap_or_default()
+        .to_owned();
     reserved_names(source, &lexemes)?;
     limits::check(source, &lexemes).map_err(|error| vec![error])?;
     let kind = kind(source, lexemes, end)?;
-    Ok(Statement { kind, span, text, source: Arc::clone(source) })
+    Ok(Statement {
+        kind,
+        span,
+        text,
+        source: Arc::clone(source),
+    })
 }
 
-fn kind(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> Result<StatementKind, Vec<Diagnostic>> {
+fn kind(
+    source: &SharedSource,
+    lexemes: Vec<Lexeme>,
+    end: Span,
+) -> Result<StatementKind, Vec<Diagnostic>> {
     let mut cursor = Cursor::new(source, &lexemes, 0, end);
     let one = |error| vec![error];
     if let Some(refused) = unsupported(&cursor) {
         return Err(vec![refused]);
     }
     if cursor.eat(&["CREATE", "CONNECTION"]) {
-        return create::connection(&mut cursor).map(StatementKind::CreateConnection).map_err(one);
+        return create::connection(&mut cursor)
+            .map(StatementKind::CreateConnection)
+            .map_err(one);
     }
     if cursor.eat(&["CREATE", "SCHEMA"]) {
-        return create::schema(&mut cursor).map(StatementKind::CreateSchema).map_err(one);
+        return create::schema(&mut cursor)
+            .map(StatementKind::CreateSchema)
+            .map_err(one);
     }
-    if create::is_delta_table(&lexemes) {
-        return create::table(&mut cursor).map(|table| StatementKind::CreateTable(Box::new(table))).map_err(one);
+    if table::is_delta_table(&lexemes) {
+        return table::table(&mut cursor)
+            .map(|table| StatementKind::CreateTable(Box::new(table)))
+            .map_err(one);
     }
     if cursor.at(&["MERGE"]) {
-        return merge::merge(source, lexemes, end).map(|merge| StatementKind::Merge(Box::new(merge)));
+        return merge::merge(source, lexemes, end)
+            .map(|merge| StatementKind::Merge(Box::new(merge)));
     }
     query(source, lexemes, end)
 }
 
 /// Statements of the language that this version cannot run.
 fn unsupported(cursor: &Cursor<'_>) -> Option<Diagnostic> {
-    let streaming = [&["CREATE", "STREAMING"][..], &["CREATE", "OR", "REFRESH"], &["CREATE", "OR", "REPLACE", "STREAMING"]];
+    let streaming = [
+        &["CREATE", "STREAMING"][..],
+        &["CREATE", "OR", "REFRESH"],
+        &["CREATE", "OR", "REPLACE", "STREAMING"],
+    ];
     if streaming.iter().any(|words| cursor.at(words)) {
         return Some(
             cursor.error("CREATE STREAMING TABLE is not supported yet")
@@ -83,10 +141,9 @@ fn unsupported(cursor: &Cursor<'_>) -> Option<Diagnostic> {
         );
     }
     if cursor.at(&["CREATE", "FLOW"]) || cursor.at(&["AUTO", "CDC"]) {
-        return Some(
-            cursor.error("CREATE FLOW is not supported yet")
-                .with_help("write it as MERGE INTO … USING STREAM … CHANGES: the flow has its target's name"),
-        );
+        return Some(cursor.error("CREATE FLOW is not supported yet").with_help(
+            "write it as MERGE INTO … USING STREAM … CHANGES: the flow has its target's name",
+        ));
     }
     None
 }
@@ -96,18 +153,33 @@ fn reserved_names(source: &Source, lexemes: &[Lexeme]) -> Result<(), Vec<Diagnos
     let errors: Vec<_> = lexemes
         .iter()
         .filter(|l| matches!(&l.token, Token::Word(w) if w.value.contains(MARK)))
-        .map(|l| Diagnostic::new(source, l.span, "a name cannot hold the control character U+001F"))
+        .map(|l| {
+            Diagnostic::new(
+                source,
+                l.span,
+                "a name cannot hold the control character U+001F",
+            )
+        })
         .collect();
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
 /// Any statement of DataFusion's.
-fn query(source: &SharedSource, lexemes: Vec<Lexeme>, end: Span) -> Result<StatementKind, Vec<Diagnostic>> {
+fn query(
+    source: &SharedSource,
+    lexemes: Vec<Lexeme>,
+    end: Span,
+) -> Result<StatementKind, Vec<Diagnostic>> {
     let factors = factors::rewrite(source, lexemes, end);
     if !factors.errors.is_empty() {
         return Err(factors.errors);
     }
-    let statement = datafusion_statement(source, &factors.lexemes, end).map_err(|error| vec![error])?;
+    let statement =
+        datafusion_statement(source, &factors.lexemes, end).map_err(|error| vec![error])?;
     ignored::check(source, &statement)?;
     Ok(StatementKind::Other(Box::new(statement)))
 }
@@ -132,12 +204,24 @@ pub(super) fn datafusion_statement(
         return Ok(statement);
     }
     let span = source.locate(next.span);
-    Err(Diagnostic::new(source, span, format!("expected the end of the statement, found `{}`", source.shown(span)))
-        .with_help("statements are separated by `;`"))
+    Err(Diagnostic::new(
+        source,
+        span,
+        format!(
+            "expected the end of the statement, found `{}`",
+            source.excerpt(span)
+        ),
+    )
+    .with_help("statements are separated by `;`"))
 }
 
 /// The parser puts the place of an error into its text, as ` at Line: 3, Column: 5`.
-fn syntax_error(source: &Source, lexemes: &[Lexeme], end: Span, error: DataFusionError) -> Diagnostic {
+fn syntax_error(
+    source: &Source,
+    lexemes: &[Lexeme],
+    end: Span,
+    error: DataFusionError,
+) -> Diagnostic {
     match error {
         DataFusionError::SQL(error, _) => parser_error(source, lexemes, end, *error),
         DataFusionError::Diagnostic(_, error) | DataFusionError::Context(_, error) => {
@@ -148,7 +232,12 @@ fn syntax_error(source: &Source, lexemes: &[Lexeme], end: Span, error: DataFusio
 }
 
 /// An error of the parser with the place that its text names.
-pub(super) fn parser_error(source: &Source, lexemes: &[Lexeme], end: Span, error: ParserError) -> Diagnostic {
+pub(super) fn parser_error(
+    source: &Source,
+    lexemes: &[Lexeme],
+    end: Span,
+    error: ParserError,
+) -> Diagnostic {
     match error {
         ParserError::RecursionLimitExceeded => {
             let span = lexemes.first().map_or(end, |l| l.span);
@@ -165,13 +254,17 @@ fn message_error(source: &Source, lexemes: &[Lexeme], end: Span, message: &str) 
     let (message, place) = split_place(message);
     let found = place
         .and_then(|place| lexemes.iter().find(|l| l.at.start == place))
-        .or(if place.is_none() { lexemes.first() } else { None });
+        .or(if place.is_none() {
+            lexemes.first()
+        } else {
+            None
+        });
     let span = match (found, place) {
         (Some(lexeme), _) => lexeme.span,
         (None, Some(place)) => source.locate(TokenSpan::new(place, place)),
         (None, None) => end,
     };
-    let text = source.shown(span);
+    let text = source.excerpt(span);
     let diagnostic = Diagnostic::new(source, span, reworded(message, &text));
     match suggestion(lexemes, span, &text) {
         Some(word) => diagnostic.with_help(format!("did you mean {word}?")),
@@ -180,9 +273,14 @@ fn message_error(source: &Source, lexemes: &[Lexeme], end: Span, message: &str) 
 }
 
 fn split_place(message: &str) -> (&str, Option<Location>) {
-    let Some((text, place)) = message.rsplit_once(" at Line: ") else { return (message, None) };
+    let Some((text, place)) = message.rsplit_once(" at Line: ") else {
+        return (message, None);
+    };
     let location = place.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Location::new(line.trim().parse().ok()?, column.trim().parse().ok()?))
+        Some(Location::new(
+            line.trim().parse().ok()?,
+            column.trim().parse().ok()?,
+        ))
     });
     (text, location)
 }
@@ -191,7 +289,10 @@ fn split_place(message: &str) -> (&str, Option<Location>) {
 /// be a marker.
 fn reworded(message: &str, found: &str) -> String {
     let message = message.trim().trim_start_matches("sql parser error: ");
-    if let Some((expected, _)) = message.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
+    if let Some((expected, _)) = message
+        .strip_prefix("Expected: ")
+        .and_then(|rest| rest.rsplit_once(", found: "))
+    {
         if found.is_empty() {
             return format!("expected {expected}, found the end of the statement");
         }
@@ -200,17 +301,30 @@ fn reworded(message: &str, found: &str) -> String {
     let visible: String = message.chars().filter(|c| !c.is_control()).collect();
     let mut chars = visible.chars();
     match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
+        Some(first) if chars.as_str().starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        Some(_) => visible,
         None => "this statement cannot be read".to_owned(),
     }
 }
 
 const LEADING: &[&str] = &[
-    "SELECT", "CREATE", "MERGE", "INSERT", "UPDATE", "DELETE", "EXPLAIN", "SET", "SHOW", "DESCRIBE", "WITH",
-    "DROP", "VALUES", "COPY", "RESET",
+    "SELECT", "CREATE", "MERGE", "INSERT", "UPDATE", "DELETE", "EXPLAIN", "SET", "SHOW",
+    "DESCRIBE", "WITH", "DROP", "VALUES", "COPY", "RESET",
 ];
-const CREATED: &[&str] =
-    &["CONNECTION", "SCHEMA", "TABLE", "VIEW", "TEMPORARY", "EXTERNAL", "STREAMING", "FLOW", "FUNCTION", "DATABASE"];
+const CREATED: &[&str] = &[
+    "CONNECTION",
+    "SCHEMA",
+    "TABLE",
+    "VIEW",
+    "TEMPORARY",
+    "EXTERNAL",
+    "STREAMING",
+    "FLOW",
+    "FUNCTION",
+    "DATABASE",
+];
 
 /// The keyword that a misspelt first or second word was meant to be.
 fn suggestion(lexemes: &[Lexeme], span: Span, found: &str) -> Option<&'static str> {

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Ident, ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
+    ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
 };
 
 use super::ignored::visit;
-use super::relation::{RelationKind, relation_from_marker};
+use super::relation::{self, RelationKind};
 use super::source::Span;
 use super::statement::{Statement, StatementKind};
 
@@ -38,7 +38,12 @@ pub fn table_references(statement: &Statement) -> Vec<TableReference> {
         if !found.iter().any(|other| other.name == name) {
             let span = statement.span_of(&name);
             let (table, kind) = unmarked(&name);
-            found.push(TableReference { name, table, kind, span });
+            found.push(TableReference {
+                name,
+                table,
+                kind,
+                span,
+            });
         }
     }
     found
@@ -47,9 +52,9 @@ pub fn table_references(statement: &Statement) -> Vec<TableReference> {
 fn unmarked(name: &ObjectName) -> (ObjectName, RelationKind) {
     let mut table = name.clone();
     if let Some(ObjectNamePart::Identifier(last)) = table.0.last_mut()
-        && let Some((value, kind)) = relation_from_marker(&last.value)
+        && let Some((name, kind)) = relation::unmarked(last)
     {
-        *last = Ident { value, ..last.clone() };
+        *last = name;
         return (table, kind);
     }
     (table, RelationKind::Live)
@@ -69,7 +74,11 @@ impl Visitor for References {
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
         let tables = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.ctes.push(tables.map(|cte| cte.alias.name.value.to_lowercase()).collect());
+        self.ctes.push(
+            tables
+                .map(|cte| cte.alias.name.value.to_lowercase())
+                .collect(),
+        );
         ControlFlow::Continue(())
     }
 
@@ -87,7 +96,10 @@ impl Visitor for References {
         let function = std::mem::take(&mut self.function);
         let cte = match name.0.as_slice() {
             [one] => one.as_ident().is_some_and(|one| {
-                self.ctes.iter().flatten().any(|cte| *cte == one.value.to_lowercase())
+                self.ctes
+                    .iter()
+                    .flatten()
+                    .any(|cte| *cte == one.value.to_lowercase())
             }),
             _ => false,
         };

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::constant::{Const, Literal, constant};
@@ -58,13 +59,34 @@ pub enum BoundUnit {
     Timestamp,
 }
 
+/// Takes a marker's name apart; the table's name gets its quotes back.
+pub(super) fn unmarked(marker: &Ident) -> Option<(Ident, RelationKind)> {
+    let (value, kind) = relation_from_marker(&marker.value)?;
+    let quoted = marker
+        .value
+        .get(value.len()..)
+        .is_some_and(|clause| clause.starts_with("\u{1f}\u{1f}"));
+    Some((
+        Ident {
+            value,
+            quote_style: quoted.then_some('"'),
+            span: marker.span,
+        },
+        kind,
+    ))
+}
+
 /// Takes a marker apart into the table's name and what of it is meant; any other name gives `None`.
 pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
     let (table, clause) = name.split_once(MARK)?;
+    let clause = clause.strip_prefix(MARK).unwrap_or(clause);
     if clause == STREAM {
         return Some((table.to_owned(), RelationKind::Stream));
     }
-    let mut source = Source::new(&SourceText { name: String::new(), text: clause.to_owned() });
+    let mut source = Source::new(&SourceText {
+        name: String::new(),
+        text: clause.to_owned(),
+    });
     let lexed = lex(&mut source);
     let statement = lexed.statements.first()?;
     let mut cursor = Cursor::new(&source, &statement.lexemes, 0, statement.end);
@@ -74,11 +96,12 @@ pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
 
 const STREAM: &str = "STREAM";
 
-/// The marker that stands for `kind` of table `name`.
-pub(super) fn marker(name: &str, kind: &RelationKind) -> String {
-    match kind {
-        RelationKind::Live => name.to_owned(),
-        kind => format!("{name}{MARK}{kind}"),
+/// The marker that stands for `kind` of table `name`; a second mark says that the name was quoted.
+pub(super) fn marker(name: &str, quoted: bool, kind: &RelationKind) -> String {
+    match (kind, quoted) {
+        (RelationKind::Live, _) => name.to_owned(),
+        (kind, false) => format!("{name}{MARK}{kind}"),
+        (kind, true) => format!("{name}{MARK}{MARK}{kind}"),
     }
 }
 
@@ -111,7 +134,11 @@ fn bounds(cursor: &mut Cursor<'_>) -> Result<Bounds, Diagnostic> {
         return Err(cursor.expected_one_of(&["VERSION", "TIMESTAMP"]));
     };
     let from = Some(bound(cursor, unit)?);
-    let to = if cursor.eat(&["TO"]) { Some(bound(cursor, unit)?) } else { None };
+    let to = if cursor.eat(&["TO"]) {
+        Some(bound(cursor, unit)?)
+    } else {
+        None
+    };
     Ok(Bounds { from, to })
 }
 
@@ -121,7 +148,11 @@ fn bound(cursor: &mut Cursor<'_>, unit: BoundUnit) -> Result<Bound, Diagnostic> 
     if inclusive {
         cursor.eat(&["INCLUSIVE"]);
     }
-    Ok(Bound { unit, value, inclusive })
+    Ok(Bound {
+        unit,
+        value,
+        inclusive,
+    })
 }
 
 /// A version or point in time: a number, a string or env('NAME').
@@ -129,17 +160,27 @@ fn point(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     let refused = cursor.expected("a number, a string or env('NAME')");
     let value = constant(cursor)?;
     match &value {
-        Const::Literal { value: Literal::Boolean(_), .. } | Const::Secret { .. } => Err(refused),
-        Const::Literal { value: Literal::Number(n), .. } if n.starts_with('-') => Err(refused),
+        Const::Literal {
+            value: Literal::Boolean(_),
+            ..
+        }
+        | Const::Secret { .. } => Err(refused),
+        Const::Literal {
+            value: Literal::Number(n),
+            ..
+        } if n.starts_with('-') => Err(refused),
         _ => Ok(value),
     }
 }
 
 /// `WITH (…)`: no option exists yet, and one that does nothing must not be accepted.
 fn options(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
-    let opens = cursor.at(&["WITH"]) && cursor.peek_nth(1).is_some_and(|l| l.token == Token::LParen);
+    let opens =
+        cursor.at(&["WITH"]) && cursor.peek_nth(1).is_some_and(|l| l.token == Token::LParen);
     if opens {
-        return Err(cursor.error("CHANGES takes no options yet").with_help("leave out WITH (…)"));
+        return Err(cursor
+            .error("CHANGES takes no options yet")
+            .with_help("leave out WITH (…)"));
     }
     Ok(())
 }
@@ -159,7 +200,13 @@ impl fmt::Display for RelationKind {
 
 impl fmt::Display for Bounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inclusive = |bound: &Bound| if bound.inclusive { "INCLUSIVE" } else { "EXCLUSIVE" };
+        let inclusive = |bound: &Bound| {
+            if bound.inclusive {
+                "INCLUSIVE"
+            } else {
+                "EXCLUSIVE"
+            }
+        };
         if let Some(from) = &self.from {
             let unit = match from.unit {
                 BoundUnit::Version => "VERSION",
@@ -193,13 +240,25 @@ mod tests {
             let (name, kind) = relation_from_marker(&format!("Größe {MARK}{clause}")).unwrap();
             assert_eq!(name, "Größe ");
             assert_eq!(kind.to_string(), clause);
-            assert_eq!(marker(&name, &kind), format!("Größe {MARK}{clause}"));
+            assert_eq!(marker(&name, false, &kind), format!("Größe {MARK}{clause}"));
+            assert_eq!(
+                relation_from_marker(&marker(&name, true, &kind)),
+                Some((name, kind))
+            );
         }
     }
 
     #[test]
     fn other_names_are_no_markers() {
-        for name in ["customers", "", "\u{1f}", "t\u{1f}CHANGES FROM", "t\u{1f}CHANGES x", "t\u{1f}VERSION AS OF TRUE"] {
+        for name in [
+            "customers",
+            "",
+            "\u{1f}",
+            "t\u{1f}\u{1f}",
+            "t\u{1f}CHANGES FROM",
+            "t\u{1f}CHANGES x",
+            "t\u{1f}VERSION AS OF TRUE",
+        ] {
             assert_eq!(relation_from_marker(name), None, "{name:?}");
         }
     }

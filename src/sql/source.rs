@@ -18,7 +18,10 @@ pub struct SourceText {
 /// Leaves the text out: it may hold passwords.
 impl fmt::Debug for SourceText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceText").field("name", &self.name).field("bytes", &self.text.len()).finish()
+        f.debug_struct("SourceText")
+            .field("name", &self.name)
+            .field("bytes", &self.text.len())
+            .finish()
     }
 }
 
@@ -46,10 +49,22 @@ impl Span {
         if other.line == 0 {
             return self;
         }
-        let first = if self.start <= other.start { self } else { other };
-        Span { start: first.start, end: self.end.max(other.end), line: first.line, column: first.column }
+        let first = if self.start <= other.start {
+            self
+        } else {
+            other
+        };
+        Span {
+            start: first.start,
+            end: self.end.max(other.end),
+            line: first.line,
+            column: first.column,
+        }
     }
 }
+
+/// Characters of a text that a message quotes.
+const LONGEST_EXCERPT: usize = 40;
 
 /// A text prepared for finding places, with the ranges that must not be shown.
 pub(super) struct Source {
@@ -61,10 +76,20 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(source: &SourceText) -> Self {
-        let text = source.text.strip_prefix('\u{feff}').unwrap_or(&source.text).to_owned();
-        let line_starts =
-            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { name: source.name.clone(), text, line_starts, masked: Vec::new() }
+        let text = source
+            .text
+            .strip_prefix('\u{feff}')
+            .unwrap_or(&source.text)
+            .to_owned();
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Source {
+            name: source.name.clone(),
+            text,
+            line_starts,
+            masked: Vec::new(),
+        }
     }
 
     /// Hides these ranges wherever the text is shown.
@@ -76,9 +101,22 @@ impl Source {
     pub(super) fn span(&self, start: usize, end: usize) -> Span {
         let start = start.min(self.text.len());
         let line = self.line_starts.partition_point(|&first| first <= start);
-        let first = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let column = self.text.get(first..start).map_or(0, |before| before.chars().count()) + 1;
-        Span { start, end: end.clamp(start, self.text.len()), line, column }
+        let first = self
+            .line_starts
+            .get(line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let column = self
+            .text
+            .get(first..start)
+            .map_or(0, |before| before.chars().count())
+            + 1;
+        Span {
+            start,
+            end: end.clamp(start, self.text.len()),
+            line,
+            column,
+        }
     }
 
     /// The place that the tokenizer or a syntax tree means.
@@ -87,7 +125,11 @@ impl Source {
             return Span::default();
         }
         let start = self.offset(at.start);
-        let end = if at.end.line == 0 { start } else { self.offset(at.end) };
+        let end = if at.end.line == 0 {
+            start
+        } else {
+            self.offset(at.end)
+        };
         self.span(start, end)
     }
 
@@ -96,14 +138,34 @@ impl Source {
         let Some(&first) = self.line_starts.get(line.saturating_sub(1)) else {
             return self.text.len();
         };
-        let column = usize::try_from(location.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let column = usize::try_from(location.column)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         let rest = self.text.get(first..).unwrap_or_default();
-        rest.char_indices().nth(column).map_or(self.text.len(), |(at, _)| first + at)
+        rest.char_indices()
+            .nth(column)
+            .map_or(self.text.len(), |(at, _)| first + at)
     }
 
     /// The text of `span` as it may be shown.
+    #[cfg(test)]
     pub(super) fn shown(&self, span: Span) -> String {
         self.shown_range(span.start..span.end)
+    }
+
+    /// The text of `span` for a message: one short line.
+    pub(super) fn excerpt(&self, span: Span) -> String {
+        let text = self.shown_range(span.start..span.end);
+        let line: Vec<&str> = text.split_whitespace().collect();
+        let line: String = line
+            .join(" ")
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+        match line.char_indices().nth(LONGEST_EXCERPT) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
     }
 
     fn shown_range(&self, range: Range<usize>) -> String {
@@ -116,12 +178,27 @@ impl Source {
 
     /// The line on which `span` begins as it may be shown, and the part of it that the span covers, in bytes.
     pub(super) fn line(&self, span: Span) -> (String, Range<usize>) {
-        let first = self.line_starts.get(span.line.saturating_sub(1)).copied().unwrap_or(0);
-        let last = self.text.get(first..).and_then(|rest| rest.find('\n')).map_or(self.text.len(), |n| first + n);
+        let first = self
+            .line_starts
+            .get(span.line.saturating_sub(1))
+            .copied()
+            .unwrap_or(0);
+        let last = self
+            .text
+            .get(first..)
+            .and_then(|rest| rest.find('\n'))
+            .map_or(self.text.len(), |n| first + n);
         let line = self.shown_range(first..last);
         let line = line.trim_end_matches('\r');
-        let covered = self.text.get(span.start..span.end.min(last)).map_or(0, |text| text.chars().count());
-        let at = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+        let covered = self
+            .text
+            .get(span.start..span.end.min(last))
+            .map_or(0, |text| text.chars().count());
+        let at = |column: usize| {
+            line.char_indices()
+                .nth(column)
+                .map_or(line.len(), |(at, _)| at)
+        };
         let start = span.column.saturating_sub(1);
         let range = at(start)..at(start + covered);
         (line.to_owned(), range)
@@ -130,7 +207,10 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).field("bytes", &self.text.len()).finish()
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("bytes", &self.text.len())
+            .finish()
     }
 }
 
@@ -142,7 +222,10 @@ mod tests {
     use super::*;
 
     fn source(text: &str) -> Source {
-        Source::new(&SourceText { name: "f.sql".to_owned(), text: text.to_owned() })
+        Source::new(&SourceText {
+            name: "f.sql".to_owned(),
+            text: text.to_owned(),
+        })
     }
 
     #[test]
@@ -167,9 +250,12 @@ mod tests {
     fn masked_text_is_not_shown() {
         let mut source = source("password 'hünter2', x");
         let span = source.span(9, 19);
-        source.mask(vec![9..19]);
+        source.mask(std::iter::once(9..19).collect());
         assert_eq!(source.shown(span), "*********");
-        assert_eq!(source.line(span), ("password *********, x".to_owned(), 9..18));
+        assert_eq!(
+            source.line(span),
+            ("password *********, x".to_owned(), 9..18)
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Columns by name: matching without regard to case, and what `*` in a MERGE stands for.
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeInsertKind, ObjectName, Parens, Values,
+    Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeInsertKind, ObjectName, Parens,
+    Values,
 };
 
 use super::actions::star;
@@ -37,7 +38,10 @@ fn find_any_case(name: &str, columns: &[String]) -> Found {
         return Found::One(name.to_owned());
     }
     let lower = name.to_lowercase();
-    let mut like: Vec<&String> = columns.iter().filter(|column| column.to_lowercase() == lower).collect();
+    let mut like: Vec<&String> = columns
+        .iter()
+        .filter(|column| column.to_lowercase() == lower)
+        .collect();
     like.sort();
     like.dedup();
     match like.as_slice() {
@@ -60,9 +64,12 @@ pub fn expand_stars(
     source_columns: &[String],
 ) -> Result<(), Diagnostic> {
     let source = &merge.source;
-    let value = |column: String| Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]);
+    let value =
+        |column: String| Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]);
     for clause in &mut merge.ast.clauses {
-        let Some((at, except)) = star(&clause.action) else { continue };
+        let Some((at, except)) = star(&clause.action) else {
+            continue;
+        };
         let columns = starred(source, &at, &except, target_columns, source_columns)?;
         match &mut clause.action {
             MergeAction::Update(update) => {
@@ -74,9 +81,16 @@ pub fn expand_stars(
             }
             MergeAction::Insert(insert) => {
                 let (targets, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-                insert.columns = targets.into_iter().map(|target| ObjectName::from(vec![quoted(target)])).collect();
+                insert.columns = targets
+                    .into_iter()
+                    .map(|target| ObjectName::from(vec![quoted(target)]))
+                    .collect();
                 let row = Parens::with_empty_span(values.into_iter().map(value).collect());
-                insert.kind = MergeInsertKind::Values(Values { explicit_row: false, value_keyword: false, rows: vec![row] });
+                insert.kind = MergeInsertKind::Values(Values {
+                    explicit_row: false,
+                    value_keyword: false,
+                    rows: vec![row],
+                });
             }
             MergeAction::Delete { .. } => {}
         }
@@ -96,7 +110,8 @@ fn starred(
     target_columns: &[String],
     source_columns: &[String],
 ) -> Result<Vec<(String, String)>, Diagnostic> {
-    let refuse = |at: &Ident, message: String| Diagnostic::new(source, source.locate(at.span), message);
+    let refuse =
+        |at: &Ident, message: String| Diagnostic::new(source, source.locate(at.span), message);
     let mut left_out = Vec::new();
     for name in except {
         match find_column(name, target_columns) {
@@ -109,7 +124,10 @@ fn starred(
         }
     }
     let mut columns = Vec::new();
-    for target in target_columns.iter().filter(|column| !left_out.contains(column)) {
+    for target in target_columns
+        .iter()
+        .filter(|column| !left_out.contains(column))
+    {
         match find_any_case(target, source_columns) {
             Found::One(column) => columns.push((target.clone(), column)),
             Found::Many(columns) => return Err(refuse(star, ambiguous(target, &columns))),
@@ -127,7 +145,10 @@ fn starred(
 
 /// Why an unquoted name cannot be one of several columns.
 pub(super) fn ambiguous(name: &str, columns: &[String]) -> String {
-    format!("`{name}` could be any of the columns {}: quote the one that is meant", columns.join(", "))
+    format!(
+        "`{name}` could be any of the columns {}: quote the one that is meant",
+        columns.join(", ")
+    )
 }
 
 /// Offers the column nearest to a name.

@@ -7,11 +7,12 @@ use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token};
 
-use super::create::{CreateConnection, CreateSchema, CreateTable};
+use super::create::{CreateConnection, CreateSchema};
 use super::diagnostic::Diagnostic;
 use super::lexer::lex;
 use super::merge::MergeStatement;
 use super::source::{SharedSource, Source, SourceText, Span};
+use super::table::CreateTable;
 
 /// A statement and its place in the file.
 #[derive(Clone)]
@@ -42,7 +43,12 @@ pub enum StatementKind {
 
 impl Statement {
     /// An error at `span` of this statement's file.
-    pub fn diagnostic(&self, span: Span, message: impl Into<String>, help: Option<String>) -> Diagnostic {
+    pub fn diagnostic(
+        &self,
+        span: Span,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Diagnostic {
         let diagnostic = Diagnostic::new(&self.source, span, message);
         match help {
             Some(help) => diagnostic.with_help(help),
@@ -78,12 +84,19 @@ impl Statement {
     /// The first place where the statement writes the dotted name `name` (such as `c.city`), without regard to
     /// case; its last part alone where the whole is not written.
     pub fn find(&self, name: &str) -> Option<Span> {
-        let parts: Vec<&str> = name.split('.').map(|part| part.trim_matches(['"', '`', '[', ']'])).collect();
-        self.find_parts(&parts).or_else(|| self.find_parts(parts.last().map(std::slice::from_ref)?))
+        let parts: Vec<&str> = name
+            .split('.')
+            .map(|part| part.trim_matches(['"', '`', '[', ']']))
+            .collect();
+        self.find_parts(&parts)
+            .or_else(|| self.find_parts(parts.last().map(std::slice::from_ref)?))
     }
 
     fn find_parts(&self, parts: &[&str]) -> Option<Span> {
-        let mut text = Source::new(&SourceText { name: String::new(), text: self.text.clone() });
+        let mut text = Source::new(&SourceText {
+            name: String::new(),
+            text: self.text.clone(),
+        });
         let lexed = lex(&mut text);
         let lexemes = &lexed.statements.first()?.lexemes;
         let found = (0..lexemes.len()).find(|&first| {
@@ -97,7 +110,10 @@ impl Statement {
         })?;
         let last = lexemes.get(found + 2 * parts.len().saturating_sub(1))?;
         let base = self.span.start;
-        Some(self.source.span(base + lexemes.get(found)?.span.start, base + last.span.end))
+        Some(
+            self.source
+                .span(base + lexemes.get(found)?.span.start, base + last.span.end),
+        )
     }
 }
 

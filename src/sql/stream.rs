@@ -8,13 +8,13 @@ use std::sync::LazyLock;
 
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Merge, MergeClauseKind, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, visit_relations,
+    Expr, GroupByExpr, Ident, Merge, MergeClauseKind, ObjectName, ObjectNamePart, Query, Select,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, visit_relations,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::diagnostic::Diagnostic;
-use super::relation::{RelationKind, relation_from_marker};
+use super::relation::{RelationKind, unmarked};
 use super::source::{Source, Span};
 
 /// The STREAM of a flow.
@@ -38,17 +38,22 @@ impl StreamRef {
             None => ControlFlow::Continue(()),
         });
         let (name, marker) = found.break_value()?;
-        Some(StreamRef { name, marker, alias, span })
+        Some(StreamRef {
+            name,
+            marker,
+            alias,
+            span,
+        })
     }
 }
 
 /// The table of a STREAM's marker.
 fn stream_name(marker: &ObjectName) -> Option<ObjectName> {
     let last = marker.0.last()?.as_ident()?;
-    match relation_from_marker(&last.value)? {
+    match unmarked(last)? {
         (name, RelationKind::Stream) => {
             let mut table = marker.clone();
-            *table.0.last_mut()? = ObjectNamePart::Identifier(Ident { value: name, ..last.clone() });
+            *table.0.last_mut()? = ObjectNamePart::Identifier(name);
             Some(table)
         }
         _ => None,
@@ -57,7 +62,12 @@ fn stream_name(marker: &ObjectName) -> Option<ObjectName> {
 
 /// Everything in a flow's MERGE that would be wrong one window at a time.
 pub(super) fn check(source: &Source, ast: &Merge) -> Result<(), Vec<Diagnostic>> {
-    let mut check = Check { source, queries: Vec::new(), streams: Vec::new(), errors: Vec::new() };
+    let mut check = Check {
+        source,
+        queries: Vec::new(),
+        streams: Vec::new(),
+        errors: Vec::new(),
+    };
     for clause in &ast.clauses {
         if clause.clause_kind == MergeClauseKind::NotMatchedBySource {
             let help = "a row that left the source arrives as a change: WHEN MATCHED AND _change_type = 'delete' THEN DELETE";
@@ -65,7 +75,11 @@ pub(super) fn check(source: &Source, ast: &Merge) -> Result<(), Vec<Diagnostic>>
         }
     }
     _ = ast.source.visit(&mut check);
-    if check.errors.is_empty() { Ok(()) } else { Err(check.errors) }
+    if check.errors.is_empty() {
+        Ok(())
+    } else {
+        Err(check.errors)
+    }
 }
 
 struct Check<'a> {
@@ -82,16 +96,23 @@ const AGGREGATE: &str = "aggregate in a later query over the target";
 impl Check<'_> {
     fn refuse(&mut self, at: TokenSpan, what: &str, help: &str) {
         let message = format!("{what} over a STREAM sees the rows of one window only");
-        self.errors.push(Diagnostic::new(self.source, self.source.locate(at), message).with_help(help));
+        self.errors
+            .push(Diagnostic::new(self.source, self.source.locate(at), message).with_help(help));
     }
 
     fn reads_stream(&self, query: &Query) -> bool {
         let found = visit_relations(query, |relation| {
             let named = match relation.0.as_slice() {
-                [one] => one.as_ident().is_some_and(|one| self.streams.contains(&one.value.to_lowercase())),
+                [one] => one
+                    .as_ident()
+                    .is_some_and(|one| self.streams.contains(&one.value.to_lowercase())),
                 _ => false,
             };
-            if named || stream_name(relation).is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if named || stream_name(relation).is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         });
         found.is_break()
     }
@@ -101,9 +122,19 @@ impl Check<'_> {
     }
 
     fn set_operations(&mut self, body: &SetExpr) {
-        if let SetExpr::SetOperation { left, op, set_quantifier, right } = body {
+        if let SetExpr::SetOperation {
+            left,
+            op,
+            set_quantifier,
+            right,
+        } = body
+        {
             if *op != SetOperator::Union || *set_quantifier != SetQuantifier::All {
-                self.refuse(right.span(), &format!("{op}"), "write UNION ALL, or a second MERGE");
+                self.refuse(
+                    right.span(),
+                    &format!("{op}"),
+                    "write UNION ALL, or a second MERGE",
+                );
             }
             self.set_operations(left);
             self.set_operations(right);
@@ -165,9 +196,17 @@ impl Visitor for Check<'_> {
         {
             let name = function.name.to_string().to_lowercase();
             if function.over.is_some() {
-                self.refuse(function.name.span(), "a window function", "use it in a later query over the target");
+                self.refuse(
+                    function.name.span(),
+                    "a window function",
+                    "use it in a later query over the target",
+                );
             } else if AGGREGATES.contains(&name) {
-                self.refuse(function.name.span(), &format!("the aggregate {name}()"), AGGREGATE);
+                self.refuse(
+                    function.name.span(),
+                    &format!("the aggregate {name}()"),
+                    AGGREGATE,
+                );
             }
         }
         ControlFlow::Continue(())
@@ -177,5 +216,8 @@ impl Visitor for Check<'_> {
 /// Every aggregate that DataFusion knows, by each of its names.
 static AGGREGATES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let functions = all_default_aggregate_functions();
-    functions.iter().flat_map(|f| std::iter::once(f.name().to_owned()).chain(f.aliases().iter().cloned())).collect()
+    functions
+        .iter()
+        .flat_map(|f| std::iter::once(f.name().to_owned()).chain(f.aliases().iter().cloned()))
+        .collect()
 });

@@ -2,13 +2,18 @@
 
 mod fuzz;
 mod merges;
+mod names;
+mod planned;
 mod statements;
 mod table_factors;
 
 use super::{Diagnostic, SourceText, Statement, StatementKind, parse};
 
 fn text(text: &str) -> SourceText {
-    SourceText { name: "f.sql".to_owned(), text: text.to_owned() }
+    SourceText {
+        name: "f.sql".to_owned(),
+        text: text.to_owned(),
+    }
 }
 
 /// The statements of a text that is right.

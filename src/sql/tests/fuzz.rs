@@ -14,10 +14,76 @@ const VALID: &[&str] = &[
 ];
 
 const PIECES: &[&str] = &[
-    "(", ")", "[", "]", "{", "}", ",", ";", ".", "*", "=", "'", "\"", "`", "--", "/*", "*/", "$$", "$a$", ":", "::", "@", "?", "\u{1f}",
-    "STREAM", "CHANGES", "FROM", "JOIN", "USING", "MERGE", "WHEN", "THEN", "NOT", "MATCHED", "VERSION", "AS", "OF", "UPDATE", "SET",
-    "INSERT", "VALUES", "DO", "NOTHING", "EXCEPT", "SELECT", "CREATE", "TABLE", "CONNECTION", "OPTIONS", "0", "1.5e", "é", "\u{feff}", "\r\n", "/*!", "N'", "x'", "E'\\",
-    "UNION", "CASE", "END", "INTERVAL", "ARRAY", "<", ">", "LATERAL", "EXPLAIN", "WITH", "ON", "BY",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ";",
+    ".",
+    "*",
+    "=",
+    "'",
+    "\"",
+    "`",
+    "--",
+    "/*",
+    "*/",
+    "$$",
+    "$a$",
+    ":",
+    "::",
+    "@",
+    "?",
+    "\u{1f}",
+    "STREAM",
+    "CHANGES",
+    "FROM",
+    "JOIN",
+    "USING",
+    "MERGE",
+    "WHEN",
+    "THEN",
+    "NOT",
+    "MATCHED",
+    "VERSION",
+    "AS",
+    "OF",
+    "UPDATE",
+    "SET",
+    "INSERT",
+    "VALUES",
+    "DO",
+    "NOTHING",
+    "EXCEPT",
+    "SELECT",
+    "CREATE",
+    "TABLE",
+    "CONNECTION",
+    "OPTIONS",
+    "0",
+    "1.5e",
+    "é",
+    "\u{feff}",
+    "\r\n",
+    "/*!",
+    "N'",
+    "x'",
+    "E'\\",
+    "UNION",
+    "CASE",
+    "END",
+    "INTERVAL",
+    "ARRAY",
+    "<",
+    ">",
+    "LATERAL",
+    "EXPLAIN",
+    "WITH",
+    "ON",
+    "BY",
 ];
 
 /// A small generator of numbers (xorshift); the same every time.
@@ -39,7 +105,13 @@ fn read(sql: &str) {
         Ok(statements) => {
             for mut statement in statements {
                 table_references(&statement);
-                _ = resolve_names(&mut statement, &|_| Some(vec!["A".to_owned(), "a".to_owned(), "Customer_Id".to_owned()]));
+                _ = resolve_names(&mut statement, &|_| {
+                    Some(vec![
+                        "A".to_owned(),
+                        "a".to_owned(),
+                        "Customer_Id".to_owned(),
+                    ])
+                });
                 _ = statement.find("a.b");
             }
         }
@@ -47,7 +119,10 @@ fn read(sql: &str) {
             assert!(!errors.is_empty());
             for error in errors {
                 assert!(error.span().line > 0, "{sql}\n{error}");
-                assert!(!error.message().contains('\u{1f}') && !error.message().is_empty(), "{sql}\n{error}");
+                assert!(
+                    !error.message().contains('\u{1f}') && !error.message().is_empty(),
+                    "{sql}\n{error}"
+                );
                 assert!(error.to_string().starts_with("f.sql:"));
             }
         }
@@ -108,7 +183,9 @@ fn every_beginning_of_a_statement_is_read_or_refused() {
 fn random_pieces_are_read_or_refused() {
     let mut random = Random(42);
     for _ in 0..2000 {
-        let pieces: Vec<_> = (0..random.below(20)).map(|_| PIECES[random.below(PIECES.len())]).collect();
+        let pieces: Vec<_> = (0..random.below(20))
+            .map(|_| PIECES[random.below(PIECES.len())])
+            .collect();
         read(&pieces.join(" "));
     }
 }
@@ -120,7 +197,11 @@ fn deep_and_long_texts_end_in_an_error_soon() {
         format!("SELECT {}1{}", many("(", 100_000), many(")", 100_000)),
         format!("SELECT {}1{}", many("(", 45), many(")", 45)),
         format!("SELECT * FROM {}t{}", many("(", 45), many(")", 45)),
-        format!("SELECT * FROM {}t{}", many("(SELECT * FROM (", 20), many(") JOIN t ON true) JOIN t ON true", 20)),
+        format!(
+            "SELECT * FROM {}t{}",
+            many("(SELECT * FROM (", 20),
+            many(") JOIN t ON true) JOIN t ON true", 20)
+        ),
         format!("SELECT {}1", many("- ", 10_000)),
         format!("SELECT {}1", many("NOT ", 10_000)),
         format!("SELECT 1{}", many(" + 1", 100_000)),
@@ -130,9 +211,21 @@ fn deep_and_long_texts_end_in_an_error_soon() {
         format!("SELECT 1{}", many(" UNION ALL SELECT 1", 199)),
         format!("SELECT 1{}", many("::INT", 100_000)),
         format!("SELECT a{}", many("[1]", 100_000)),
-        format!("SELECT CAST(1 AS {}INT{})", many("ARRAY<", 100_000), many(">", 100_000)),
-        format!("SELECT CAST(1 AS {}INT{})", many("ARRAY<", 40), many(">", 40)),
-        format!("CREATE TABLE t (a {}INT{}) USING DELTA", many("ARRAY<", 40), many(">", 40)),
+        format!(
+            "SELECT CAST(1 AS {}INT{})",
+            many("ARRAY<", 100_000),
+            many(">", 100_000)
+        ),
+        format!(
+            "SELECT CAST(1 AS {}INT{})",
+            many("ARRAY<", 40),
+            many(">", 40)
+        ),
+        format!(
+            "CREATE TABLE t (a {}INT{}) USING DELTA",
+            many("ARRAY<", 40),
+            many(">", 40)
+        ),
         format!("SELECT CASE {} END", many("WHEN CASE ", 5_000)),
         format!("SELECT {}", many("CASE ", 10_000)),
         format!("{}SELECT 1", many("EXPLAIN ", 100_000)),
@@ -150,12 +243,38 @@ fn deep_and_long_texts_end_in_an_error_soon() {
         many("BEGIN ", 1_000),
         many("IF ", 1_000),
         format!("SELECT 1 IN ({}1)", many("1, ", 100_000)),
-        format!("{}", many(";", 100_000)),
-        format!("{}", many("SELECT 1 x y;", 2_000)),
+        many(";", 100_000),
+        many("SELECT 1 x y;", 2_000),
     ];
-    for sql in texts {
+    let shapes = [
+        (
+            "SELECT * FROM ",
+            "(SELECT * FROM (",
+            "t",
+            ") JOIN t ON true) JOIN t ON true",
+        ),
+        ("SELECT * FROM ", "(SELECT * FROM ", "t", ") AS x"),
+        ("SELECT * FROM ", "((", "t", ") JOIN t)"),
+        ("SELECT ", "((x, 1), ", "1", ")"),
+        ("SELECT ", "CASE WHEN (a = (", "1", ")) THEN 1 END"),
+        ("SELECT ", "f(x -> (", "1", "))"),
+        ("SELECT ", "(INTERVAL (", "1", "))"),
+        ("SELECT ", "[{'a': (", "1", ")}]"),
+        ("SELECT ", "EXISTS ((SELECT (", "1", ")))"),
+        ("SELECT ", "CAST((", "1", ") AS STRUCT<a ARRAY<INT>>)"),
+        ("MERGE INTO t USING ", "((SELECT * FROM ", "s", "))"),
+    ];
+    let nested = shapes.iter().flat_map(|(before, open, middle, close)| {
+        (1..=24).map(move |n| format!("{before}{}{middle}{}", open.repeat(n), close.repeat(n)))
+    });
+    for sql in texts.into_iter().chain(nested) {
         let begun = Instant::now();
         read(&sql);
-        assert!(begun.elapsed() < Duration::from_secs(60), "{:?} for {:.60}", begun.elapsed(), sql);
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{:?} for {:.60}",
+            begun.elapsed(),
+            sql
+        );
     }
 }

@@ -33,13 +33,22 @@ fn a_flow_knows_its_stream() {
     let merge = merge(sql);
     assert!(merge.schema_evolution && merge.has_stars());
     assert_eq!(merge.target.to_string(), "lake.customers");
-    assert_eq!(&sql[merge.target_span.start..merge.target_span.end], "lake.customers");
+    assert_eq!(
+        &sql[merge.target_span.start..merge.target_span.end],
+        "lake.customers"
+    );
     assert_eq!(merge.target_alias.unwrap().value, "target");
     assert_eq!(merge.source_alias.value, "change");
     let stream = merge.stream.unwrap();
     assert_eq!(stream.name.to_string(), "app_db.dbo.Customers");
-    assert_eq!(stream.marker.0[2].as_ident().unwrap().value, "Customers\u{1f}STREAM");
-    assert_eq!(&sql[stream.span.start..stream.span.end], "STREAM app_db.dbo.Customers CHANGES");
+    assert_eq!(
+        stream.marker.0[2].as_ident().unwrap().value,
+        "Customers\u{1f}STREAM"
+    );
+    assert_eq!(
+        &sql[stream.span.start..stream.span.end],
+        "STREAM app_db.dbo.Customers CHANGES"
+    );
 }
 
 #[test]
@@ -47,28 +56,48 @@ fn a_source_is_a_stream_a_table_or_a_query() {
     let plain = merge("MERGE INTO t USING a.b.s ON t.id = s.id WHEN MATCHED THEN DELETE");
     assert!(plain.stream.is_none() && !plain.schema_evolution);
     assert_eq!(plain.ast.source.to_string(), "a.b.s AS s");
-    let bare = merge("MERGE INTO t USING STREAM a.b.s CHANGES ON t.id = s.id WHEN MATCHED THEN DELETE");
-    assert_eq!(bare.ast.source.to_string().replace('\u{1f}', "~"), "a.b.\"s~STREAM\" AS s");
+    let bare =
+        merge("MERGE INTO t USING STREAM a.b.s CHANGES ON t.id = s.id WHEN MATCHED THEN DELETE");
+    assert_eq!(
+        bare.ast.source.to_string().replace('\u{1f}', "~"),
+        "a.b.\"s~STREAM\" AS s"
+    );
     let query = merge(
         "MERGE INTO t USING (WITH w AS (SELECT * FROM STREAM a.b.s CHANGES) SELECT w.*, upper(x.tier) AS tier FROM w \
          LEFT JOIN (SELECT id, max(tier) AS tier FROM x GROUP BY id) AS x ON x.id = w.id WHERE region = 'eu') AS q \
          ON t.id = q.id WHEN MATCHED THEN DELETE",
     );
     assert_eq!(query.stream.unwrap().name.to_string(), "a.b.s");
-    let feed = merge("MERGE INTO t USING a.b.s CHANGES FROM VERSION 1 ON t.id = s.id WHEN MATCHED THEN DELETE");
+    let feed = merge(
+        "MERGE INTO t USING a.b.s CHANGES FROM VERSION 1 ON t.id = s.id WHEN MATCHED THEN DELETE",
+    );
     assert!(feed.stream.is_none());
 }
 
 #[test]
 fn stars_are_the_targets_columns_by_name() {
-    let clauses = "WHEN MATCHED AND c.d THEN UPDATE SET * EXCEPT (ID) WHEN NOT MATCHED THEN INSERT *";
-    let shown = expanded(clauses, &["id", "City"], &["ID", "city", "extra", "_change_type"]).unwrap();
+    let clauses =
+        "WHEN MATCHED AND c.d THEN UPDATE SET * EXCEPT (ID) WHEN NOT MATCHED THEN INSERT *";
+    let shown = expanded(
+        clauses,
+        &["id", "City"],
+        &["ID", "city", "extra", "_change_type"],
+    )
+    .unwrap();
     assert_eq!(
         shown,
         "WHEN MATCHED AND c.d THEN UPDATE SET \"City\" = c.\"city\" WHEN NOT MATCHED THEN INSERT (\"id\", \"City\") VALUES (c.\"ID\", c.\"city\")"
     );
-    let shown = expanded("WHEN NOT MATCHED THEN INSERT * EXCEPT (city, [b])", &["a", "b", "city"], &["a"]).unwrap();
-    assert_eq!(shown, "WHEN NOT MATCHED THEN INSERT (\"a\") VALUES (c.\"a\")");
+    let shown = expanded(
+        "WHEN NOT MATCHED THEN INSERT * EXCEPT (city, [b])",
+        &["a", "b", "city"],
+        &["a"],
+    )
+    .unwrap();
+    assert_eq!(
+        shown,
+        "WHEN NOT MATCHED THEN INSERT (\"a\") VALUES (c.\"a\")"
+    );
 }
 
 #[test]
@@ -77,7 +106,10 @@ fn stars_need_every_column_once() {
     let sql = flow(clauses);
     let missing = expanded(clauses, &["id", "email"], &["id", "mail"]).unwrap_err();
     assert_eq!(underlined(&sql, &missing), "*");
-    assert!(missing.message().contains("`email`") && missing.help().unwrap().contains("EXCEPT (email)"), "{missing}");
+    assert!(
+        missing.message().contains("`email`") && missing.help().unwrap().contains("EXCEPT (email)"),
+        "{missing}"
+    );
     let twice = expanded(clauses, &["id"], &["ID", "Id"]).unwrap_err();
     assert!(twice.message().contains("ID, Id"), "{twice}");
     assert!(expanded(clauses, &["id"], &["ID", "id"]).is_ok());
@@ -85,7 +117,14 @@ fn stars_need_every_column_once() {
     let unknown = expanded(clauses, &["id", "email"], &["id", "email"]).unwrap_err();
     assert_eq!(underlined(&flow(clauses), &unknown), "emial");
     assert_eq!(unknown.help(), Some("did you mean `email`?"));
-    assert!(expanded("WHEN MATCHED THEN UPDATE SET * EXCEPT (id)", &["id"], &["id"]).is_err());
+    assert!(
+        expanded(
+            "WHEN MATCHED THEN UPDATE SET * EXCEPT (id)",
+            &["id"],
+            &["id"]
+        )
+        .is_err()
+    );
     assert!(expanded("WHEN MATCHED THEN UPDATE SET *", &[], &[]).is_err());
 }
 
@@ -114,25 +153,53 @@ fn do_nothing_is_a_condition_on_later_clauses_of_its_kind() {
          WHEN MATCHED AND (c.a = 1) IS NOT TRUE THEN UPDATE SET x = 1 \
          WHEN NOT MATCHED BY TARGET AND (c.z) IS NOT TRUE THEN INSERT (id) VALUES (c.id)"
     );
-    let last = planned(&one(&flow("WHEN NOT MATCHED THEN INSERT (id) VALUES (1) WHEN MATCHED THEN DO NOTHING")));
-    assert!(last.ends_with("WHEN NOT MATCHED THEN INSERT (id) VALUES (1)"), "{last}");
-    assert!(error(&flow("WHEN MATCHED THEN DO NOTHING")).message().contains("does nothing"));
-    assert!(error(&flow("WHEN NOT MATCHED BY SOURCE THEN DO NOTHING")).message().contains("DO NOTHING"));
-    assert!(error(&flow("WHEN MATCHED THEN DO NOTHING WHEN MATCHED THEN DELETE")).message().contains("never applies"));
+    let last = planned(&one(&flow(
+        "WHEN NOT MATCHED THEN INSERT (id) VALUES (1) WHEN MATCHED THEN DO NOTHING",
+    )));
+    assert!(
+        last.ends_with("WHEN NOT MATCHED THEN INSERT (id) VALUES (1)"),
+        "{last}"
+    );
+    assert!(
+        error(&flow("WHEN MATCHED THEN DO NOTHING"))
+            .message()
+            .contains("does nothing")
+    );
+    assert!(
+        error(&flow("WHEN NOT MATCHED BY SOURCE THEN DO NOTHING"))
+            .message()
+            .contains("DO NOTHING")
+    );
+    assert!(
+        error(&flow(
+            "WHEN MATCHED THEN DO NOTHING WHEN MATCHED THEN DELETE"
+        ))
+        .message()
+        .contains("never applies")
+    );
 }
 
 #[test]
 fn case_expressions_inside_conditions_are_no_clauses() {
-    let shown = planned(&one(&flow("WHEN MATCHED AND CASE WHEN c.a THEN 1 ELSE 2 END = 1 THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *")));
-    assert!(shown.contains("CASE WHEN c.a THEN 1 ELSE 2 END = 1 THEN UPDATE SET \"~*\" = NULL"), "{shown}");
+    let shown = planned(&one(&flow(
+        "WHEN MATCHED AND CASE WHEN c.a THEN 1 ELSE 2 END = 1 THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+    )));
+    assert!(
+        shown.contains("CASE WHEN c.a THEN 1 ELSE 2 END = 1 THEN UPDATE SET \"~*\" = NULL"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn actions_that_contradict_themselves_are_refused() {
     let wrong = |clauses: &str| error(&flow(clauses)).message().to_owned();
     assert!(wrong("WHEN MATCHED THEN UPDATE SET a = 1, A = 2").contains("set twice"));
-    assert!(wrong("WHEN NOT MATCHED THEN INSERT (a, [A], a) VALUES (1, 2, 3)").contains("set twice"));
-    assert!(wrong("WHEN NOT MATCHED THEN INSERT (a, b) VALUES (1)").contains("2 columns but 1 values"));
+    assert!(
+        wrong("WHEN NOT MATCHED THEN INSERT (a, [A], a) VALUES (1, 2, 3)").contains("set twice")
+    );
+    assert!(
+        wrong("WHEN NOT MATCHED THEN INSERT (a, b) VALUES (1)").contains("2 columns but 1 values")
+    );
     assert!(wrong("WHEN NOT MATCHED THEN INSERT VALUES (1)").contains("which columns"));
     assert!(wrong("WHEN NOT MATCHED THEN INSERT (a) VALUES (1), (2)").contains("one row"));
     assert!(wrong("WHEN NOT MATCHED THEN INSERT ROW").contains("ROW"));
@@ -141,7 +208,10 @@ fn actions_that_contradict_themselves_are_refused() {
     assert!(wrong("WHEN MATCHED THEN UPDATE SET (a, b) = (1, 2)").contains("one column"));
     assert!(wrong("WHEN MATCHED THEN UPDATE SET a = 1 WHERE b").contains("WHERE"));
     assert!(wrong("WHEN MATCHED THEN INSERT *").contains("INSERT is not allowed"));
-    assert!(wrong("WHEN MATCHED THEN DELETE WHEN MATCHED AND c.a THEN DELETE").contains("never applies"));
+    assert!(
+        wrong("WHEN MATCHED THEN DELETE WHEN MATCHED AND c.a THEN DELETE")
+            .contains("never applies")
+    );
     assert!(wrong("WHEN MATCHED THEN DELETE RETURNING *").contains("RETURNING"));
     assert!(wrong("").contains("at least one WHEN"));
 }
@@ -157,30 +227,68 @@ fn target_and_source_have_different_names() {
         assert!(error.message().contains("both called"), "{error}");
         assert!(error.help().unwrap().contains("AS change"), "{error}");
     }
-    assert!(error("MERGE INTO t USING (SELECT 1) ON true WHEN MATCHED THEN DELETE").help().unwrap().contains("alias"));
-    assert!(error("MERGE WITH EVOLUTION INTO t USING s ON true WHEN MATCHED THEN DELETE").message().contains("SCHEMA"));
+    assert!(
+        error("MERGE INTO t USING (SELECT 1) ON true WHEN MATCHED THEN DELETE")
+            .help()
+            .unwrap()
+            .contains("alias")
+    );
+    assert!(
+        error("MERGE WITH EVOLUTION INTO t USING s ON true WHEN MATCHED THEN DELETE")
+            .message()
+            .contains("SCHEMA")
+    );
 }
 
 #[test]
 fn what_looks_at_several_rows_is_refused_over_a_stream() {
-    let query = |query: &str| format!("MERGE INTO t USING ({query}) AS c ON t.id = c.id WHEN MATCHED THEN DELETE");
+    let query = |query: &str| {
+        format!("MERGE INTO t USING ({query}) AS c ON t.id = c.id WHEN MATCHED THEN DELETE")
+    };
     for (sql, part) in [
-        ("SELECT id, count(*) AS n FROM STREAM s CHANGES GROUP BY id", "GROUP BY"),
+        (
+            "SELECT id, count(*) AS n FROM STREAM s CHANGES GROUP BY id",
+            "GROUP BY",
+        ),
         ("SELECT max(id) AS id FROM STREAM s CHANGES", "max()"),
         ("SELECT DISTINCT id FROM STREAM s CHANGES", "DISTINCT"),
-        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM STREAM s CHANGES", "window function"),
+        (
+            "SELECT id, row_number() OVER (ORDER BY id) AS n FROM STREAM s CHANGES",
+            "window function",
+        ),
         ("SELECT * FROM STREAM s CHANGES LIMIT 10", "LIMIT"),
-        ("SELECT id FROM STREAM s CHANGES UNION SELECT id FROM u", "UNION"),
-        ("WITH w AS (SELECT * FROM STREAM s CHANGES) SELECT * FROM (SELECT DISTINCT id FROM w) AS d", "DISTINCT"),
-        ("SELECT * FROM (SELECT * FROM STREAM s CHANGES) AS d LIMIT 1", "LIMIT"),
+        (
+            "SELECT id FROM STREAM s CHANGES UNION SELECT id FROM u",
+            "UNION",
+        ),
+        (
+            "WITH w AS (SELECT * FROM STREAM s CHANGES) SELECT * FROM (SELECT DISTINCT id FROM w) AS d",
+            "DISTINCT",
+        ),
+        (
+            "SELECT * FROM (SELECT * FROM STREAM s CHANGES) AS d LIMIT 1",
+            "LIMIT",
+        ),
     ] {
         let found = errors(&query(sql));
-        assert!(found.iter().any(|e| e.message().contains(part)), "{sql}: {found:?}");
-        assert!(found.iter().all(|e| e.message().contains("over a STREAM")), "{sql}: {found:?}");
+        assert!(
+            found.iter().any(|e| e.message().contains(part)),
+            "{sql}: {found:?}"
+        );
+        assert!(
+            found.iter().all(|e| e.message().contains("over a STREAM")),
+            "{sql}: {found:?}"
+        );
     }
-    for sql in ["SELECT id, count(*) AS n FROM s GROUP BY id", "SELECT id FROM STREAM s CHANGES UNION ALL SELECT id FROM u"] {
+    for sql in [
+        "SELECT id, count(*) AS n FROM s GROUP BY id",
+        "SELECT id FROM STREAM s CHANGES UNION ALL SELECT id FROM u",
+    ] {
         one(&query(sql));
     }
     let by_source = error(&flow("WHEN NOT MATCHED BY SOURCE THEN DELETE"));
-    assert!(by_source.message().contains("NOT MATCHED BY SOURCE"), "{by_source}");
+    assert!(
+        by_source.message().contains("NOT MATCHED BY SOURCE"),
+        "{by_source}"
+    );
 }

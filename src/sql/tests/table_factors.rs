@@ -13,11 +13,26 @@ fn changes_after_a_name_is_the_clause() {
         query("SELECT * FROM app_db.dbo.customers CHANGES"),
         "SELECT * FROM app_db.dbo.\"customers~CHANGES\" AS customers"
     );
-    assert_eq!(query("SELECT * FROM t changes c"), "SELECT * FROM \"t~CHANGES\" c");
-    assert_eq!(query("SELECT * FROM t CHANGES AS c"), "SELECT * FROM \"t~CHANGES\" AS c");
-    assert_eq!(query("SELECT * FROM \"T\" CHANGES"), "SELECT * FROM \"T~CHANGES\" AS \"T\"");
-    assert_eq!(query("SELECT * FROM [dbo].[My Table] CHANGES"), "SELECT * FROM \"dbo\".\"My Table~CHANGES\" AS \"My Table\"");
-    assert_eq!(query("SELECT * FROM changes CHANGES"), "SELECT * FROM \"changes~CHANGES\" AS changes");
+    assert_eq!(
+        query("SELECT * FROM t changes c"),
+        "SELECT * FROM \"t~CHANGES\" c"
+    );
+    assert_eq!(
+        query("SELECT * FROM t CHANGES AS c"),
+        "SELECT * FROM \"t~CHANGES\" AS c"
+    );
+    assert_eq!(
+        query("SELECT * FROM \"T\" CHANGES"),
+        "SELECT * FROM \"T~~CHANGES\" AS \"T\""
+    );
+    assert_eq!(
+        query("SELECT * FROM [dbo].[My Table] CHANGES"),
+        "SELECT * FROM \"dbo\".\"My Table~~CHANGES\" AS \"My Table\""
+    );
+    assert_eq!(
+        query("SELECT * FROM changes CHANGES"),
+        "SELECT * FROM \"changes~CHANGES\" AS changes"
+    );
 }
 
 #[test]
@@ -39,7 +54,10 @@ fn changes_takes_bounds() {
 
 #[test]
 fn a_table_has_versions() {
-    assert_eq!(query("SELECT * FROM a.t VERSION AS OF 3"), "SELECT * FROM a.\"t~VERSION AS OF 3\" AS t");
+    assert_eq!(
+        query("SELECT * FROM a.t VERSION AS OF 3"),
+        "SELECT * FROM a.\"t~VERSION AS OF 3\" AS t"
+    );
     assert_eq!(
         query("SELECT * FROM t TIMESTAMP AS OF '2024-01-01' AS old JOIN t ON old.a = t.a"),
         "SELECT * FROM \"t~TIMESTAMP AS OF '2024-01-01'\" AS old JOIN t ON old.a = t.a"
@@ -49,7 +67,9 @@ fn a_table_has_versions() {
 #[test]
 fn factors_stand_after_from_join_using_and_the_commas_of_a_from_list() {
     assert_eq!(
-        query("SELECT * FROM a CHANGES, b CHANGES x LEFT JOIN c CHANGES ON x.i = c.i, d VERSION AS OF 1"),
+        query(
+            "SELECT * FROM a CHANGES, b CHANGES x LEFT JOIN c CHANGES ON x.i = c.i, d VERSION AS OF 1"
+        ),
         "SELECT * FROM \"a~CHANGES\" AS a, \"b~CHANGES\" x LEFT JOIN \"c~CHANGES\" AS c ON x.i = c.i, \"d~VERSION AS OF 1\" AS d"
     );
     assert_eq!(
@@ -61,10 +81,15 @@ fn factors_stand_after_from_join_using_and_the_commas_of_a_from_list() {
         "SELECT * FROM ((SELECT * FROM \"a~CHANGES\" AS a) UNION ALL SELECT * FROM \"b~CHANGES\" AS b) AS u"
     );
     assert_eq!(
-        query("WITH w AS (SELECT * FROM a CHANGES) SELECT (SELECT max(i) FROM b CHANGES), x IN (SELECT i FROM c CHANGES) FROM w"),
+        query(
+            "WITH w AS (SELECT * FROM a CHANGES) SELECT (SELECT max(i) FROM b CHANGES), x IN (SELECT i FROM c CHANGES) FROM w"
+        ),
         "WITH w AS (SELECT * FROM \"a~CHANGES\" AS a) SELECT (SELECT max(i) FROM \"b~CHANGES\" AS b), x IN (SELECT i FROM \"c~CHANGES\" AS c) FROM w"
     );
-    assert_eq!(query("EXPLAIN SELECT * FROM a CHANGES"), "EXPLAIN SELECT * FROM \"a~CHANGES\" AS a");
+    assert_eq!(
+        query("EXPLAIN SELECT * FROM a CHANGES"),
+        "EXPLAIN SELECT * FROM \"a~CHANGES\" AS a"
+    );
     assert_eq!(
         query("CREATE TEMPORARY VIEW v AS SELECT * FROM a CHANGES"),
         "CREATE TEMPORARY VIEW v AS SELECT * FROM \"a~CHANGES\" AS a"
@@ -107,8 +132,14 @@ fn elsewhere_the_words_keep_their_meaning() {
     ] {
         assert!(!query(sql).contains('~'), "{sql}");
     }
-    assert_eq!(query("SELECT * FROM stream CHANGES"), "SELECT * FROM \"stream~CHANGES\" AS stream");
-    assert_eq!(query("SELECT * FROM stream VERSION AS OF 1"), "SELECT * FROM \"stream~VERSION AS OF 1\" AS stream");
+    assert_eq!(
+        query("SELECT * FROM stream CHANGES"),
+        "SELECT * FROM \"stream~CHANGES\" AS stream"
+    );
+    assert_eq!(
+        query("SELECT * FROM stream VERSION AS OF 1"),
+        "SELECT * FROM \"stream~VERSION AS OF 1\" AS stream"
+    );
 }
 
 #[test]
@@ -118,6 +149,7 @@ fn stream_outside_a_flow_names_changes() {
         "SELECT * FROM STREAM changes CHANGES AS c",
         "CREATE VIEW v AS SELECT * FROM STREAM app_db.dbo.t CHANGES",
         "INSERT INTO x SELECT * FROM STREAM app_db.dbo.t CHANGES",
+        "SELECT * FROM 'x' JOIN STREAM app_db.dbo.t CHANGES ON true",
         "EXPLAIN MERGE INTO x USING STREAM t CHANGES AS s ON x.a = s.a WHEN MATCHED THEN DELETE",
         "MERGE INTO x USING s ON x.a IN (SELECT a FROM STREAM t CHANGES) WHEN MATCHED THEN DELETE",
         "MERGE INTO x USING (SELECT * FROM y WHERE a IN (SELECT a FROM STREAM t CHANGES)) AS s ON x.a = s.a WHEN MATCHED THEN DELETE",
@@ -137,12 +169,35 @@ fn stream_takes_bare_changes_of_a_named_table() {
         error(&sql)
     };
     let missing = merge("STREAM a.b.t");
-    assert!(missing.message().contains("CHANGES is missing"), "{missing}");
-    assert!(missing.help().unwrap().contains("STREAM a.b.t CHANGES"), "{missing}");
-    assert!(merge("STREAM t CHANGES FROM VERSION 1 TO 2").message().contains("TO cannot stand here"));
-    assert!(merge("STREAM t CHANGES FROM VERSION 1").message().contains("FROM cannot stand here"));
-    assert!(merge("STREAM t VERSION AS OF 1").help().unwrap().contains("STREAM t CHANGES"));
-    assert!(merge("STREAM (SELECT 1)").message().contains("name of a table"));
+    assert!(
+        missing.message().contains("CHANGES is missing"),
+        "{missing}"
+    );
+    assert!(
+        missing.help().unwrap().contains("STREAM a.b.t CHANGES"),
+        "{missing}"
+    );
+    assert!(
+        merge("STREAM t CHANGES FROM VERSION 1 TO 2")
+            .message()
+            .contains("TO cannot stand here")
+    );
+    assert!(
+        merge("STREAM t CHANGES FROM VERSION 1")
+            .message()
+            .contains("FROM cannot stand here")
+    );
+    assert!(
+        merge("STREAM t VERSION AS OF 1")
+            .help()
+            .unwrap()
+            .contains("STREAM t CHANGES")
+    );
+    assert!(
+        merge("STREAM (SELECT 1)")
+            .message()
+            .contains("name of a table")
+    );
     let sql = "MERGE INTO x USING (SELECT * FROM STREAM a CHANGES JOIN STREAM b CHANGES USING (i)) AS s ON true WHEN MATCHED THEN DELETE";
     let second = error(sql);
     assert_eq!(underlined(sql, &second), "STREAM b CHANGES");
@@ -151,14 +206,59 @@ fn stream_takes_bare_changes_of_a_named_table() {
 #[test]
 fn what_would_be_read_otherwise_is_refused() {
     let misplaced = error("SELECT * FROM t AS c CHANGES");
-    assert!(misplaced.help().unwrap().contains("t CHANGES AS c"), "{misplaced}");
-    assert!(error("SELECT * FROM t CHANGES WITH (x = 1)").message().contains("no options"));
-    assert!(error("SELECT * FROM t CHANGES FROM LSN 1").message().contains("expected VERSION or TIMESTAMP"));
-    assert!(error("SELECT * FROM t VERSION AS OF x").message().contains("expected"));
-    assert!(error("SELECT * FROM t VERSION AS OF secret('env', 'X')").message().contains("expected"));
-    assert_eq!(errors("SELECT * FROM t CHANGES FROM VERSION, u VERSION AS OF").len(), 2);
+    assert!(
+        misplaced.help().unwrap().contains("t CHANGES AS c"),
+        "{misplaced}"
+    );
+    assert!(
+        error("SELECT * FROM t CHANGES WITH (x = 1)")
+            .message()
+            .contains("no options")
+    );
+    assert!(
+        error("SELECT * FROM t CHANGES FROM LSN 1")
+            .message()
+            .contains("expected VERSION or TIMESTAMP")
+    );
+    assert!(
+        error("SELECT * FROM t VERSION AS OF x")
+            .message()
+            .contains("expected")
+    );
+    assert!(
+        error("SELECT * FROM t VERSION AS OF secret('env', 'X')")
+            .message()
+            .contains("expected")
+    );
+    assert_eq!(
+        errors("SELECT * FROM t CHANGES FROM VERSION, u VERSION AS OF").len(),
+        2
+    );
     let named = error("SELECT * FROM \"a\u{1f}STREAM\"");
     assert!(named.message().contains("U+001F"), "{named}");
+}
+
+#[test]
+fn markers_cannot_be_forged() {
+    for sql in [
+        "SELECT * FROM 'a\u{1f}STREAM'",
+        "SELECT * FROM (SELECT * FROM b.'a\u{1f}CHANGES')",
+    ] {
+        assert!(error(sql).message().contains("U+001F"), "{sql}");
+    }
+    one("SELECT 'a\u{1f}b' FROM t");
+}
+
+#[test]
+fn parentheses_around_one_factor_change_nothing() {
+    assert_eq!(
+        query("SELECT * FROM (t CHANGES) AS c"),
+        "SELECT * FROM \"t~CHANGES\" AS c"
+    );
+    assert_eq!(
+        query("SELECT * FROM (t CHANGES)"),
+        "SELECT * FROM \"t~CHANGES\" AS t"
+    );
 }
 
 #[test]
@@ -175,9 +275,22 @@ fn references_name_tables_once_with_what_is_meant() {
     let sql = "WITH w AS (SELECT * FROM a.b.t CHANGES) SELECT * FROM w, u, u AS v, generate_series(1, 2), x VERSION AS OF 2";
     let statement = one(sql);
     let references = table_references(&statement);
-    let shown: Vec<_> = references.iter().map(|r| (r.table.to_string(), &sql[r.span.start..r.span.end])).collect();
-    assert_eq!(shown, [("a.b.t".to_owned(), "a.b.t CHANGES"), ("u".to_owned(), "u"), ("x".to_owned(), "x VERSION AS OF 2")]);
+    let shown: Vec<_> = references
+        .iter()
+        .map(|r| (r.table.to_string(), &sql[r.span.start..r.span.end]))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("a.b.t".to_owned(), "a.b.t CHANGES"),
+            ("u".to_owned(), "u"),
+            ("x".to_owned(), "x VERSION AS OF 2")
+        ]
+    );
     assert!(matches!(references[0].kind, RelationKind::Changes(_)));
     assert_eq!(references[1].kind, RelationKind::Live);
-    assert_eq!(references[0].name.0[2].as_ident().unwrap().value, "t\u{1f}CHANGES");
+    assert_eq!(
+        references[0].name.0[2].as_ident().unwrap().value,
+        "t\u{1f}CHANGES"
+    );
 }
