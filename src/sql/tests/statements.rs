@@ -272,6 +272,14 @@ fn statements_of_datafusion_are_left_to_it() {
 }
 
 #[test]
+fn many_comparisons_are_not_nested() {
+    one(&format!(
+        "SELECT a FROM t WHERE a < 0{}",
+        " OR a < 1".repeat(100)
+    ));
+}
+
+#[test]
 fn what_comes_later_says_what_to_write_now() {
     for sql in [
         "CREATE STREAMING TABLE t FLOW AUTO CDC FROM STREAM app_db.dbo.t CHANGES",
