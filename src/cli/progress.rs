@@ -44,6 +44,7 @@ fn print(printed: &mut u64, event: &Event) {
                 eprintln!("{flow}: {} rows read", HumanCount(*rows));
             }
         }
+        Event::Finished { .. } => *printed = 0,
         other => {
             *printed = 0;
             eprintln!("{}", sentence(other));
@@ -104,6 +105,7 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
     bar.with_message(message)
 }
 
+/// A step in words; the end of a flow is told by its summary instead.
 fn sentence(event: &Event) -> String {
     match event {
         Event::SnapshotStarted { flow, table } => format!("{flow}: first copy of {table}"),
@@ -115,7 +117,7 @@ fn sentence(event: &Event) -> String {
         Event::Conflict { flow, attempt } => {
             format!("{flow}: another writer committed first (try {attempt}); beginning again")
         }
-        Event::Finished { flow } => format!("{flow}: done"),
+        Event::Finished { .. } => String::new(),
     }
 }
 

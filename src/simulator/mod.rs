@@ -1,6 +1,29 @@
-//! An embedded stand-in for SQL Server.
+//! An embedded stand-in for SQL Server, for tutorials, tests and trying things out.
+//!
+//! It speaks TDS on loopback and T-SQL as far as the tutorial, the client and common drivers need it, with
+//! change data capture as in SQL Server. Its parts are the [`protocol`] between the wire and the database,
+//! the wire itself, [`session`]s, and below them the T-SQL language, the store and the capture. It shares
+//! nothing with the client side of this crate, so that no error can hide on both ends of the wire.
+//!
+//! A [`Database`] is made by a script and is a function of the script's text: see there for its clock and
+//! its history.
+//!
+//! What it lacks, on purpose or for now, answers with error 40510 and a text that names it.
 
+mod capture;
+mod errors;
 pub mod protocol;
-pub(crate) mod server;
+mod running;
+mod script;
+mod server;
 pub mod session;
-pub(crate) mod wire;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tsql;
+mod types;
+mod wire;
+
+pub use errors::SimulatorError;
+pub use running::{Simulator, SimulatorOptions};
+pub use script::Database;

@@ -9,10 +9,10 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::clauses::kind_of;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::merge::kind_of;
 use super::source::{Source, Span};
 
 /// Stands for every column of the target.

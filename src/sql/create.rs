@@ -1,18 +1,14 @@
-//! CREATE CONNECTION, CREATE SCHEMA and CREATE TABLE … USING DELTA.
+//! CREATE CONNECTION and CREATE SCHEMA.
 
 use std::fmt;
 
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType, Ident, ObjectName};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::constant::{Const, Literal, constant, literal};
+use super::constant::{Const, Literal, constant};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
-use super::lexer::Lexeme;
 use super::nearest::nearest;
-use super::parse::parser_error;
 use super::source::Span;
 
 /// `CREATE CONNECTION [IF NOT EXISTS] name TYPE sqlserver OPTIONS (…)`
@@ -65,6 +61,7 @@ pub struct CreateSchema {
     pub location: Option<Const>,
 }
 
+<<<<<<< HEAD
 /// `CREATE TABLE [IF NOT EXISTS] name [(columns)] USING DELTA …`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTable {
@@ -110,6 +107,8 @@ pub struct Property {
     pub span: Span,
 }
 
+=======
+>>>>>>> sql
 const OPTIONS: &[&str] = &[
     "url",
     "host",
@@ -121,8 +120,11 @@ const OPTIONS: &[&str] = &[
     "trust_server_certificate",
     "ca_file",
 ];
+<<<<<<< HEAD
 const PROPERTIES: &[&str] = &["cdcql.onSchemaChange", "cdcql.readBack"];
 const TABLE_CLAUSES: &[&str] = &["PARTITIONED BY", "LOCATION", "COMMENT", "TBLPROPERTIES"];
+=======
+>>>>>>> sql
 
 /// Reads what follows `CREATE CONNECTION`.
 pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Diagnostic> {
@@ -214,7 +216,7 @@ pub(super) fn schema(cursor: &mut Cursor<'_>) -> Result<CreateSchema, Diagnostic
 }
 
 /// A place to store tables; a secret is none, since locations are printed.
-fn location(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
+pub(super) fn location(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     let refused = cursor.expected("a path or URL in quotes, or env('NAME')");
     match constant(cursor)? {
         Const::Literal {
@@ -226,6 +228,7 @@ fn location(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     }
 }
 
+<<<<<<< HEAD
 /// Whether these tokens are a CREATE TABLE of the language, and not one of DataFusion's tables in memory.
 pub(super) fn is_delta_table(lexemes: &[Lexeme]) -> bool {
     let table = lexemes.iter().take(4).position(|l| l.is("TABLE"));
@@ -320,8 +323,10 @@ fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
     end(cursor, TABLE_CLAUSES)
 }
 
+=======
+>>>>>>> sql
 /// Expects the end, or names what could have followed.
-fn end(cursor: &Cursor<'_>, clauses: &[&str]) -> Result<(), Diagnostic> {
+pub(super) fn end(cursor: &Cursor<'_>, clauses: &[&str]) -> Result<(), Diagnostic> {
     match (cursor.is_done(), clauses) {
         (true, _) => Ok(()),
         (false, []) => Err(cursor
@@ -330,6 +335,7 @@ fn end(cursor: &Cursor<'_>, clauses: &[&str]) -> Result<(), Diagnostic> {
         (false, clauses) => Err(cursor.expected_one_of(clauses)),
     }
 }
+<<<<<<< HEAD
 
 fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<Property>, Diagnostic> {
     let mut properties: Vec<Property> = Vec::new();
@@ -454,3 +460,5 @@ fn column_definition(
     }
     Ok(definition)
 }
+=======
+>>>>>>> sql

@@ -150,7 +150,7 @@ mod tests {
                 .contains("p/f.sql:1:1: error: empty")
         );
         let wide = source("SELECT '日本' FROM\tt\u{202e}\u{7}");
-        let rendered = Diagnostic::new(&wide, wide.span(15, 19), "here").to_string();
+        let rendered = Diagnostic::new(&wide, wide.span(16, 20), "here").to_string();
         assert!(rendered.contains("1:13: error"), "{rendered}");
         assert!(!rendered.contains('\u{202e}') && !rendered.contains('\u{7}'));
     }

@@ -4,13 +4,11 @@
 //! The words are keywords only in table-factor position: after FROM, JOIN and MERGE's USING, and after the
 //! commas of a FROM list; never in function arguments or after `IS DISTINCT FROM`.
 
-use datafusion::sql::sqlparser::keywords::{Keyword, RESERVED_FOR_TABLE_ALIAS};
-use datafusion::sql::sqlparser::tokenizer::{Span as TokenSpan, Token};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::relation::{RelationKind, clause_of, marker};
 use super::source::{Source, Span};
 
 /// A STREAM found in a statement.
@@ -34,7 +32,11 @@ pub(super) struct Factors {
 
 /// Rewrites the table factors of one statement.
 pub(super) fn rewrite(source: &Source, lexemes: Vec<Lexeme>, end: Span) -> Factors {
-    let is_merge = lexemes.first().is_some_and(|l| l.is("MERGE"));
+    let explains = lexemes.first().is_some_and(|l| l.is("EXPLAIN"));
+    let is_merge = lexemes
+        .iter()
+        .take(if explains { 5 } else { 1 })
+        .any(|l| l.is("MERGE"));
     let mut pass = Pass {
         source,
         lexemes: &lexemes,
@@ -61,7 +63,11 @@ pub(super) fn rewrite(source: &Source, lexemes: Vec<Lexeme>, end: Span) -> Facto
         mut errors,
         ..
     } = pass;
+<<<<<<< HEAD
     errors.extend(refused_streams(source, is_merge, &streams));
+=======
+    errors.extend(refused_streams(source, is_merge && !explains, &streams));
+>>>>>>> sql
     Factors {
         lexemes: out,
         stream: streams.first().copied(),
@@ -69,18 +75,18 @@ pub(super) fn rewrite(source: &Source, lexemes: Vec<Lexeme>, end: Span) -> Facto
     }
 }
 
-struct Pass<'a> {
-    source: &'a Source,
-    lexemes: &'a [Lexeme],
-    end: Span,
+pub(super) struct Pass<'a> {
+    pub(super) source: &'a Source,
+    pub(super) lexemes: &'a [Lexeme],
+    pub(super) end: Span,
     is_merge: bool,
-    out: Vec<Lexeme>,
+    pub(super) out: Vec<Lexeme>,
     frames: Vec<Frame>,
     /// Whether a table factor begins at the next token.
     at_factor: bool,
     merge_source: MergeSource,
     streams: Vec<StreamUse>,
-    errors: Vec<Diagnostic>,
+    pub(super) errors: Vec<Diagnostic>,
 }
 
 /// An open parenthesis, bracket or brace; the first frame is the statement.
@@ -103,6 +109,13 @@ enum MergeSource {
 }
 
 impl Pass<'_> {
+    /// Records a STREAM at the present place.
+    pub(super) fn record_stream(&mut self, span: Span) {
+        let in_source =
+            self.merge_source == MergeSource::Inside && self.frames.iter().all(|f| f.source);
+        self.streams.push(StreamUse { span, in_source });
+    }
+
     /// Handles the token at `i`; gives the next one to handle.
     fn step(&mut self, i: usize) -> usize {
         let Some(lexeme) = self.lexemes.get(i) else {
@@ -197,6 +210,7 @@ impl Pass<'_> {
             return;
         };
         match keyword {
+<<<<<<< HEAD
             Keyword::SELECT => {
                 *top = Frame {
                     query: true,
@@ -204,6 +218,9 @@ impl Pass<'_> {
                     ..*top
                 }
             }
+=======
+            Keyword::SELECT => (top.query, top.from_list) = (true, false),
+>>>>>>> sql
             Keyword::FROM if top.query && !distinct_from && !deletes => {
                 top.from_list = true;
                 self.at_factor = true;
@@ -216,6 +233,7 @@ impl Pass<'_> {
             Keyword::ON if depth == 1 && self.merge_source == MergeSource::Inside => {
                 self.merge_source = MergeSource::After;
             }
+<<<<<<< HEAD
             Keyword::WHERE
             | Keyword::GROUP
             | Keyword::HAVING
@@ -443,20 +461,39 @@ impl Pass<'_> {
         self.errors
             .push(Diagnostic::new(self.source, span, message).with_help(help));
     }
-}
-
-/// Whether a word after a table's name is its alias; the same words as the parser's.
-fn is_alias(lexeme: &Lexeme) -> bool {
-    match lexeme.keyword() {
-        Some(keyword) => keyword != Keyword::AS && !RESERVED_FOR_TABLE_ALIAS.contains(&keyword),
-        None => lexeme.is_word(),
+=======
+            _ if AFTER_FROM.contains(&keyword) => top.from_list = false,
+            _ => {}
+        }
     }
+>>>>>>> sql
 }
 
-fn refused_streams(source: &Source, is_merge: bool, streams: &[StreamUse]) -> Vec<Diagnostic> {
+/// Clauses that end a FROM list.
+const AFTER_FROM: &[Keyword] = &[
+    Keyword::WHERE,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::ORDER,
+    Keyword::LIMIT,
+    Keyword::UNION,
+    Keyword::INTERSECT,
+    Keyword::EXCEPT,
+    Keyword::MINUS,
+    Keyword::WINDOW,
+    Keyword::QUALIFY,
+    Keyword::SET,
+    Keyword::WHEN,
+    Keyword::FETCH,
+    Keyword::OFFSET,
+    Keyword::SORT,
+    Keyword::RETURNING,
+];
+
+fn refused_streams(source: &Source, is_flow: bool, streams: &[StreamUse]) -> Vec<Diagnostic> {
     let mut errors = Vec::new();
     for (n, stream) in streams.iter().enumerate() {
-        if !is_merge || !stream.in_source {
+        if !is_flow || !stream.in_source {
             errors.push(
                 Diagnostic::new(
                     source,

@@ -4,12 +4,18 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as QueryStatement};
 use datafusion::sql::sqlparser::ast::{
+<<<<<<< HEAD
     LimitClause, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
     Visitor, VisitorMut,
+=======
+    Ident, LimitClause, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan,
+    Visit, VisitMut, Visitor, VisitorMut,
+>>>>>>> sql
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::diagnostic::Diagnostic;
+use super::lexer::MARK;
 use super::source::Source;
 
 /// Everything in `statement` that would be ignored.
@@ -89,6 +95,24 @@ impl Check<'_> {
 
 impl Visitor for Check<'_> {
     type Break = ();
+
+    /// Strings may hold any character, and the parser takes a string for a name.
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<()> {
+        let forged = |name: &&Ident| name.quote_style == Some('\'') && name.value.contains(MARK);
+        if name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .any(|name| forged(&name))
+        {
+            self.refuse(
+                name.span(),
+                "the control character U+001F in a name",
+                "write the name in double quotes",
+            );
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         let at = factor.span();

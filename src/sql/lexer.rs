@@ -1,7 +1,5 @@
 //! Text -> tokens with their bytes, statements split at `;`.
 
-use std::ops::Range;
-
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{
@@ -10,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use super::brackets::join_brackets;
 use super::diagnostic::Diagnostic;
+use super::secrets::secrets;
 use super::source::{Source, Span};
 
 /// Separates a relation's name from its clause inside a marker; no identifier of a person may hold it.
@@ -153,6 +152,7 @@ fn place(source: &Source, tokens: Vec<TokenWithSpan>) -> (Vec<Lexeme>, Option<Sp
             };
             byte = chars.peek().map_or(source.text.len(), |(next, _)| *next);
         }
+<<<<<<< HEAD
         let conditional = source
             .text
             .get(start..)
@@ -162,6 +162,11 @@ fn place(source: &Source, tokens: Vec<TokenWithSpan>) -> (Vec<Lexeme>, Option<Sp
                 lexemes,
                 Some(source.span(start, (start + 3).min(source.text.len()))),
             );
+=======
+        let rest = source.text.get(start..).unwrap_or_default();
+        if token.span.start != begun || rest.starts_with("/*!") {
+            return (lexemes, Some(source.span(start, start + rest.len().min(3))));
+>>>>>>> sql
         }
         if !matches!(token.token, Token::Whitespace(_)) {
             let span = Span {
@@ -231,6 +236,7 @@ fn lexical_error(source: &Source, message: &str, location: Location) -> Diagnost
     Diagnostic::new(source, span, message.trim_end_matches('.').to_owned())
 }
 
+<<<<<<< HEAD
 /// Literals that must never be shown: what follows the word `password`, and passwords inside URLs. Where the
 /// text could not be read to its end, `tail` is where that begins.
 fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Vec<Range<usize>> {
@@ -274,6 +280,8 @@ fn url_password(text: &str, literal: Range<usize>) -> Option<Range<usize>> {
     Some(literal.start + start..literal.start + end)
 }
 
+=======
+>>>>>>> sql
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +357,7 @@ mod tests {
         let (_, lexed) = super::tests::lexed("SELECT /*!*/ 1");
         assert!(lexed.error.is_some());
     }
+<<<<<<< HEAD
 
     #[test]
     fn passwords_are_masked() {
@@ -370,4 +379,6 @@ mod tests {
         assert!(!lexed.error.unwrap().to_string().contains("open"));
         assert!(!source.shown(source.span(0, 99)).contains("open"));
     }
+=======
+>>>>>>> sql
 }

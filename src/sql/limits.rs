@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
 use super::source::Source;
 
-/// Parentheses, brackets and `<` inside each other.
+/// Parentheses, brackets and the `<` of types inside each other.
 const DEEPEST: usize = 48;
 /// Tokens of one expression without a comma or a clause between them.
 const LONGEST_EXPRESSION: usize = 1500;
@@ -37,14 +37,24 @@ const CLAUSES: &[Keyword] = &[
 pub(super) fn check(source: &Source, lexemes: &[Lexeme]) -> Result<(), Diagnostic> {
     let mut chains = vec![Chain::default()];
     let mut angles = 0usize;
+    let mut before = None;
     for lexeme in lexemes {
         match lexeme.token {
             Token::LParen | Token::LBracket | Token::LBrace => chains.push(Chain::default()),
             Token::RParen | Token::RBracket | Token::RBrace if chains.len() > 1 => _ = chains.pop(),
-            Token::Lt => angles += 1,
-            Token::Comma | Token::SemiColon => angles = 0,
+            Token::Lt
+                if matches!(
+                    before,
+                    Some(Keyword::ARRAY | Keyword::STRUCT | Keyword::MAP)
+                ) =>
+            {
+                angles += 1
+            }
+            Token::Gt => angles = angles.saturating_sub(1),
+            Token::ShiftRight => angles = angles.saturating_sub(2),
             _ => {}
         }
+        before = lexeme.keyword();
         if chains.len() > DEEPEST || angles > DEEPEST {
             return Err(Diagnostic::new(source, lexeme.span, "this is nested too deeply")
                 .with_help(format!("at most {DEEPEST} levels can be read: name a part of it with WITH or CREATE VIEW")));

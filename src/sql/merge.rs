@@ -4,19 +4,27 @@ use std::sync::Arc;
 
 use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{
+<<<<<<< HEAD
     AssignmentTarget, Ident, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertExpr,
     MergeInsertKind, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
+=======
+    Ident, Merge, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
+>>>>>>> sql
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::actions;
+use super::clauses;
 use super::diagnostic::Diagnostic;
 use super::factors;
 use super::ignored;
 use super::lexer::Lexeme;
 use super::parse::datafusion_statement;
 use super::source::{SharedSource, Source, Span};
+<<<<<<< HEAD
 use super::stars::{Found, find_column};
+=======
+>>>>>>> sql
 use super::stream::{self, StreamRef};
 
 /// `MERGE [WITH SCHEMA EVOLUTION] INTO target USING source ON … WHEN …`
@@ -69,18 +77,13 @@ pub(super) fn merge(
     }
     let lexemes = actions::stand_in(source, &factors.lexemes, end).map_err(one)?;
     let statement = datafusion_statement(source, &lexemes, end).map_err(one)?;
-    let mut ast = match statement {
-        QueryStatement::Statement(statement) => match *statement {
-            SqlStatement::Merge(merge) => merge,
-            _ => return Err(vec![Diagnostic::new(source, end, "expected a MERGE")]),
-        },
-        _ => return Err(vec![Diagnostic::new(source, end, "expected a MERGE")]),
-    };
+    let mut ast = merge_of(statement)
+        .ok_or_else(|| vec![Diagnostic::new(source, end, "expected a MERGE")])?;
     ignored::check_node(source, &ast)?;
     let (target, target_alias) = target(source, &ast).map_err(one)?;
     let source_alias = source_alias(source, &mut ast).map_err(one)?;
     check_names(source, &target, target_alias.as_ref(), &source_alias).map_err(one)?;
-    check_clauses(source, &ast)?;
+    clauses::check(source, &ast)?;
     actions::compile_nothing(source, &mut ast)?;
     let stream = factors
         .stream
@@ -99,6 +102,16 @@ pub(super) fn merge(
         stream,
         source: Arc::clone(source),
     })
+}
+
+fn merge_of(statement: QueryStatement) -> Option<Merge> {
+    match statement {
+        QueryStatement::Statement(statement) => match *statement {
+            SqlStatement::Merge(merge) => Some(merge),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Takes `WITH SCHEMA EVOLUTION` out of the statement.
@@ -143,6 +156,7 @@ fn target(source: &Source, ast: &Merge) -> Result<(ObjectName, Option<Ident>), D
 /// The source's alias; a table without one gets its own name as alias, so that columns can be qualified.
 fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
     let at = source.locate(ast.source.span());
+<<<<<<< HEAD
     match &mut ast.source {
         TableFactor::Table {
             alias: Some(alias), ..
@@ -181,7 +195,41 @@ fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
             Diagnostic::new(source, at, "the source of a MERGE is a table or a query")
                 .with_help("write USING (SELECT … FROM …) AS change"),
         ),
+=======
+    let refuse =
+        |message: &str, help: &str| Err(Diagnostic::new(source, at, message).with_help(help));
+    let (name, alias) = match &mut ast.source {
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            ..
+        } => (name.0.last().and_then(|part| part.as_ident()), alias),
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => (None, alias),
+        _ => {
+            return refuse(
+                "the source of a MERGE is a table or a query",
+                "write USING (SELECT … FROM …) AS change",
+            );
+        }
+    };
+    if let Some(alias) = alias {
+        return Ok(alias.name.clone());
+>>>>>>> sql
     }
+    let Some(name) = name.cloned() else {
+        return refuse(
+            "the source of this MERGE has no name",
+            "give it an alias: USING (…) AS change",
+        );
+    };
+    *alias = Some(TableAlias {
+        explicit: true,
+        name: name.clone(),
+        columns: Vec::new(),
+        at: None,
+    });
+    Ok(name)
 }
 
 /// Target and source must have different names: the planner could not tell their columns apart.
@@ -201,6 +249,7 @@ fn check_names(
         Diagnostic::new(source, source.locate(source_alias.span), message)
             .with_help("give the source another alias: USING … AS change"),
     )
+<<<<<<< HEAD
 }
 
 fn check_clauses(source: &Source, ast: &Merge) -> Result<(), Vec<Diagnostic>> {
@@ -362,4 +411,6 @@ fn duplicate(source: &Source, names: &[&ObjectName]) -> Option<Diagnostic> {
         seen.push(column.value.clone());
     }
     None
+=======
+>>>>>>> sql
 }

@@ -20,10 +20,12 @@
 
 mod actions;
 mod brackets;
+mod clauses;
 mod constant;
 mod create;
 mod cursor;
 mod diagnostic;
+mod factor;
 mod factors;
 mod ignored;
 mod lexer;
@@ -32,21 +34,28 @@ mod merge;
 mod names;
 mod nearest;
 mod parse;
+mod places;
 mod references;
 mod relation;
 mod scope;
+mod secrets;
 mod source;
 mod stars;
 mod statement;
 mod stream;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
 pub use constant::{Const, Literal, SecretStore};
+<<<<<<< HEAD
 pub use create::{
     ColumnDefinition, ConnectionOption, CreateConnection, CreateSchema, CreateTable, Property,
 };
+=======
+pub use create::{ConnectionOption, CreateConnection, CreateSchema};
+>>>>>>> sql
 pub use diagnostic::Diagnostic;
 pub use lexer::is_complete;
 pub use merge::MergeStatement;
@@ -58,3 +67,4 @@ pub use source::{SourceText, Span};
 pub use stars::expand_stars;
 pub use statement::{Statement, StatementKind};
 pub use stream::StreamRef;
+pub use table::{ColumnDefinition, CreateTable, Property};

@@ -8,15 +8,21 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
+<<<<<<< HEAD
     AssignmentTarget, ExcludeSelectItem, Expr, FromTable, Ident, JoinConstraint, JoinOperator,
     MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, Statement as SqlStatement,
     TableObject, VisitMut, VisitorMut, WildcardAdditionalOptions,
+=======
+    Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    Statement as SqlStatement, TableObject, VisitMut, VisitorMut,
+>>>>>>> sql
 };
 
 use super::actions::is_stand_in;
 use super::diagnostic::Diagnostic;
 use super::ignored::visit_mut;
 use super::merge::MergeStatement;
+use super::places::{action_columns, assigned, excluded_columns, using_columns};
 use super::scope::{Frame, Lookup, Scopes, Table};
 use super::source::Source;
 use super::stars::{Found, ambiguous, find_column, near};
@@ -72,6 +78,7 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
     finish(merge.ast.visit(&mut names))
 }
 
+<<<<<<< HEAD
 fn action_columns(action: &mut MergeAction) -> Vec<&mut ObjectName> {
     match action {
         MergeAction::Update(update) => update
@@ -91,6 +98,8 @@ fn assigned(target: &mut AssignmentTarget) -> Option<&mut ObjectName> {
     }
 }
 
+=======
+>>>>>>> sql
 struct Names<'a> {
     source: &'a Source,
     scopes: Scopes<'a>,
@@ -144,10 +153,11 @@ impl<'a> Names<'a> {
             return Ok(());
         }
         let lower = name.value.to_lowercase();
-        for frame in self.scopes.inward_out() {
+        for (level, frame) in self.scopes.inward_out().enumerate() {
             if frame.parameters.contains(&lower) {
                 return Ok(());
             }
+<<<<<<< HEAD
             let known: Vec<String> = frame
                 .tables
                 .iter()
@@ -161,6 +171,10 @@ impl<'a> Names<'a> {
             };
             for columns in order {
                 match find_column(name, columns) {
+=======
+            for columns in frame.candidates(level == 0) {
+                match find_column(name, &columns) {
+>>>>>>> sql
                     Found::One(exact) => {
                         spell(name, exact);
                         return Ok(());
@@ -176,12 +190,16 @@ impl<'a> Names<'a> {
             }
         }
         self.unknown(name, || {
+<<<<<<< HEAD
             self.scopes
                 .inward_out()
                 .flat_map(|f| &f.tables)
                 .filter_map(|t| t.columns.clone())
                 .flatten()
                 .collect()
+=======
+            self.scopes.inward_out().flat_map(Frame::columns).collect()
+>>>>>>> sql
         })
     }
 
@@ -333,40 +351,6 @@ impl<'a> Names<'a> {
 fn spell(name: &mut Ident, exact: String) {
     name.value = exact;
     name.quote_style = Some('"');
-}
-
-fn using_columns(operator: &mut JoinOperator) -> &mut [ObjectName] {
-    match operator {
-        JoinOperator::Join(JoinConstraint::Using(names))
-        | JoinOperator::Inner(JoinConstraint::Using(names))
-        | JoinOperator::Left(JoinConstraint::Using(names))
-        | JoinOperator::LeftOuter(JoinConstraint::Using(names))
-        | JoinOperator::Right(JoinConstraint::Using(names))
-        | JoinOperator::RightOuter(JoinConstraint::Using(names))
-        | JoinOperator::FullOuter(JoinConstraint::Using(names))
-        | JoinOperator::LeftSemi(JoinConstraint::Using(names))
-        | JoinOperator::LeftAnti(JoinConstraint::Using(names)) => names,
-        _ => &mut [],
-    }
-}
-
-fn excluded_columns(options: &mut WildcardAdditionalOptions) -> Vec<&mut Ident> {
-    let mut columns = Vec::new();
-    if let Some(except) = &mut options.opt_except {
-        columns.push(&mut except.first_element);
-        columns.extend(&mut except.additional_elements);
-    }
-    let names = match &mut options.opt_exclude {
-        Some(ExcludeSelectItem::Single(name)) => std::slice::from_mut(name),
-        Some(ExcludeSelectItem::Multiple(names)) => names.as_mut_slice(),
-        None => &mut [],
-    };
-    for name in names {
-        if let [ObjectNamePart::Identifier(column)] = name.0.as_mut_slice() {
-            columns.push(column);
-        }
-    }
-    columns
 }
 
 fn flow(result: Result<(), Diagnostic>) -> ControlFlow<Box<Diagnostic>> {

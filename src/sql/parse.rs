@@ -18,21 +18,48 @@ use super::merge;
 use super::nearest::nearest;
 use super::source::{SharedSource, Source, SourceText, Span};
 use super::statement::{Statement, StatementKind};
+use super::table;
 
 /// Nesting that the parser accepts; DataFusion's own default.
 const RECURSION_LIMIT: usize = 50;
 
+/// Stack for the parser, in bytes: in a build without optimisation, the deepest nesting that it accepts takes
+/// more than the 2 MiB of an ordinary thread.
+const STACK: usize = 32 << 20;
+
+/// Errors of one file that are reported at once.
+const MOST_ERRORS: usize = 50;
+
 /// Reads a file.
 ///
 /// # Errors
-/// All errors of the file, in its order: a statement that cannot be read does not hide those after it.
+/// All errors of the file, in its order: a statement that cannot be read does not hide those after it. Reading
+/// ends after some fifty errors.
 pub fn parse(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let parsed = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        thread.spawn_scoped(scope, || file(text)).ok()?.join().ok()
+    });
+    parsed.unwrap_or_else(|| {
+        let source = Source::new(text);
+        Err(vec![Diagnostic::new(
+            &source,
+            source.span(0, 0),
+            "the parser failed on this file",
+        )])
+    })
+}
+
+fn file(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let mut source = Source::new(text);
     let lexed = lex(&mut source);
     let source = Arc::new(source);
     let mut statements = Vec::new();
     let mut errors = Vec::new();
     for tokens in lexed.statements {
+        if errors.len() >= MOST_ERRORS {
+            return Err(errors);
+        }
         match statement(&source, tokens) {
             Ok(statement) => statements.push(statement),
             Err(found) => errors.extend(found),
@@ -88,8 +115,13 @@ fn kind(
             .map(StatementKind::CreateSchema)
             .map_err(one);
     }
+<<<<<<< HEAD
     if create::is_delta_table(&lexemes) {
         return create::table(&mut cursor)
+=======
+    if table::is_delta_table(&lexemes) {
+        return table::table(&mut cursor)
+>>>>>>> sql
             .map(|table| StatementKind::CreateTable(Box::new(table)))
             .map_err(one);
     }
@@ -182,7 +214,11 @@ pub(super) fn datafusion_statement(
         span,
         format!(
             "expected the end of the statement, found `{}`",
+<<<<<<< HEAD
             source.shown(span)
+=======
+            source.excerpt(span)
+>>>>>>> sql
         ),
     )
     .with_help("statements are separated by `;`"))
@@ -237,7 +273,7 @@ fn message_error(source: &Source, lexemes: &[Lexeme], end: Span, message: &str) 
         (None, Some(place)) => source.locate(TokenSpan::new(place, place)),
         (None, None) => end,
     };
-    let text = source.shown(span);
+    let text = source.excerpt(span);
     let diagnostic = Diagnostic::new(source, span, reworded(message, &text));
     match suggestion(lexemes, span, &text) {
         Some(word) => diagnostic.with_help(format!("did you mean {word}?")),
@@ -274,7 +310,10 @@ fn reworded(message: &str, found: &str) -> String {
     let visible: String = message.chars().filter(|c| !c.is_control()).collect();
     let mut chars = visible.chars();
     match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
+        Some(first) if chars.as_str().starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        Some(_) => visible,
         None => "this statement cannot be read".to_owned(),
     }
 }

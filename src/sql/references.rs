@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Ident, ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
+    ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
 };
 
 use super::ignored::visit;
-use super::relation::{RelationKind, relation_from_marker};
+use super::relation::{self, RelationKind};
 use super::source::Span;
 use super::statement::{Statement, StatementKind};
 
@@ -52,12 +52,16 @@ pub fn table_references(statement: &Statement) -> Vec<TableReference> {
 fn unmarked(name: &ObjectName) -> (ObjectName, RelationKind) {
     let mut table = name.clone();
     if let Some(ObjectNamePart::Identifier(last)) = table.0.last_mut()
-        && let Some((value, kind)) = relation_from_marker(&last.value)
+        && let Some((name, kind)) = relation::unmarked(last)
     {
+<<<<<<< HEAD
         *last = Ident {
             value,
             ..last.clone()
         };
+=======
+        *last = name;
+>>>>>>> sql
         return (table, kind);
     }
     (table, RelationKind::Live)

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::constant::{Const, Literal, constant};
@@ -58,9 +59,27 @@ pub enum BoundUnit {
     Timestamp,
 }
 
+/// Takes a marker's name apart; the table's name gets its quotes back.
+pub(super) fn unmarked(marker: &Ident) -> Option<(Ident, RelationKind)> {
+    let (value, kind) = relation_from_marker(&marker.value)?;
+    let quoted = marker
+        .value
+        .get(value.len()..)
+        .is_some_and(|clause| clause.starts_with("\u{1f}\u{1f}"));
+    Some((
+        Ident {
+            value,
+            quote_style: quoted.then_some('"'),
+            span: marker.span,
+        },
+        kind,
+    ))
+}
+
 /// Takes a marker apart into the table's name and what of it is meant; any other name gives `None`.
 pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
     let (table, clause) = name.split_once(MARK)?;
+    let clause = clause.strip_prefix(MARK).unwrap_or(clause);
     if clause == STREAM {
         return Some((table.to_owned(), RelationKind::Stream));
     }
@@ -77,11 +96,12 @@ pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
 
 const STREAM: &str = "STREAM";
 
-/// The marker that stands for `kind` of table `name`.
-pub(super) fn marker(name: &str, kind: &RelationKind) -> String {
-    match kind {
-        RelationKind::Live => name.to_owned(),
-        kind => format!("{name}{MARK}{kind}"),
+/// The marker that stands for `kind` of table `name`; a second mark says that the name was quoted.
+pub(super) fn marker(name: &str, quoted: bool, kind: &RelationKind) -> String {
+    match (kind, quoted) {
+        (RelationKind::Live, _) => name.to_owned(),
+        (kind, false) => format!("{name}{MARK}{kind}"),
+        (kind, true) => format!("{name}{MARK}{MARK}{kind}"),
     }
 }
 
@@ -220,7 +240,11 @@ mod tests {
             let (name, kind) = relation_from_marker(&format!("Größe {MARK}{clause}")).unwrap();
             assert_eq!(name, "Größe ");
             assert_eq!(kind.to_string(), clause);
-            assert_eq!(marker(&name, &kind), format!("Größe {MARK}{clause}"));
+            assert_eq!(marker(&name, false, &kind), format!("Größe {MARK}{clause}"));
+            assert_eq!(
+                relation_from_marker(&marker(&name, true, &kind)),
+                Some((name, kind))
+            );
         }
     }
 
@@ -230,6 +254,10 @@ mod tests {
             "customers",
             "",
             "\u{1f}",
+<<<<<<< HEAD
+=======
+            "t\u{1f}\u{1f}",
+>>>>>>> sql
             "t\u{1f}CHANGES FROM",
             "t\u{1f}CHANGES x",
             "t\u{1f}VERSION AS OF TRUE",

@@ -26,12 +26,32 @@ pub(super) struct Frame {
     pub(super) tables: Vec<Table>,
     /// The WITH queries, in lower case, with their columns.
     pub(super) ctes: Vec<(String, Option<Vec<String>>)>,
-    /// The columns that the query gives.
+    /// The columns that the query gives; inside a SELECT its aliases alone.
     pub(super) outputs: Vec<String>,
     /// Whether the outputs come before the tables, as they do in ORDER BY.
     pub(super) outputs_first: bool,
     /// The parameters of a lambda.
     pub(super) parameters: Vec<String>,
+}
+
+impl Frame {
+    /// The columns of the tables, as far as they are known.
+    pub(super) fn columns(&self) -> Vec<String> {
+        self.tables
+            .iter()
+            .filter_map(|table| table.columns.clone())
+            .flatten()
+            .collect()
+    }
+
+    /// The columns that a name may mean, those to try first in front. Outputs have no meaning in inner queries.
+    pub(super) fn candidates(&self, innermost: bool) -> Vec<Vec<String>> {
+        let mut candidates = vec![self.columns()];
+        if innermost {
+            candidates.insert(if self.outputs_first { 0 } else { 1 }, self.outputs.clone());
+        }
+        candidates
+    }
 }
 
 /// The levels around a place, the innermost last.
@@ -84,7 +104,7 @@ impl<'a> Scopes<'a> {
             self.add_cte(name, renamed(columns, &cte.alias));
         }
         let (tables, columns) = match &*query.body {
-            SetExpr::Select(select) => (self.tables_of(&select.from), self.outputs_of(select)),
+            SetExpr::Select(select) => self.tables_and_outputs(select),
             body => (Vec::new(), self.columns_of_body(body)),
         };
         if let Some(frame) = self.frames.last_mut() {
@@ -97,10 +117,20 @@ impl<'a> Scopes<'a> {
     /// Enters a SELECT.
     pub(super) fn enter_select(&mut self, select: &Select) {
         let tables = self.tables_of(&select.from);
+<<<<<<< HEAD
         let outputs = self.outputs_of(select).unwrap_or_default();
         self.push(Frame {
             tables,
             outputs,
+=======
+        let aliases = select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(spelled(alias)),
+            _ => None,
+        });
+        self.push(Frame {
+            tables,
+            outputs: aliases.collect(),
+>>>>>>> sql
             ..Frame::default()
         });
     }
@@ -121,15 +151,17 @@ impl<'a> Scopes<'a> {
 
     fn columns_of_body(&mut self, body: &SetExpr) -> Option<Vec<String>> {
         match body {
-            SetExpr::Select(select) => self.outputs_of(select),
+            SetExpr::Select(select) => self.tables_and_outputs(select).1,
             SetExpr::Query(query) => self.columns_of(query),
             SetExpr::SetOperation { left, .. } => self.columns_of_body(left),
             _ => None,
         }
     }
 
-    fn outputs_of(&mut self, select: &Select) -> Option<Vec<String>> {
+    /// The tables of a SELECT, and the columns that it gives.
+    fn tables_and_outputs(&mut self, select: &Select) -> (Vec<Table>, Option<Vec<String>>) {
         let tables = self.tables_of(&select.from);
+<<<<<<< HEAD
         let mut columns = Vec::new();
         for item in &select.projection {
             match item {
@@ -168,6 +200,14 @@ impl<'a> Scopes<'a> {
             }
         }
         Some(columns)
+=======
+        let outputs = select
+            .projection
+            .iter()
+            .map(|item| outputs_of(item, &tables))
+            .collect::<Option<Vec<_>>>();
+        (tables, outputs.map(|columns| columns.concat()))
+>>>>>>> sql
     }
 
     /// The tables of a FROM clause.
@@ -184,6 +224,7 @@ impl<'a> Scopes<'a> {
 
     /// The tables that one table factor brings into scope.
     pub(super) fn add_tables(&mut self, factor: &TableFactor, tables: &mut Vec<Table>) {
+<<<<<<< HEAD
         let (name, columns, alias) = match factor {
             TableFactor::Table {
                 name, alias, args, ..
@@ -199,6 +240,22 @@ impl<'a> Scopes<'a> {
             TableFactor::Derived {
                 subquery, alias, ..
             } => (None, self.columns_of(subquery), alias),
+=======
+        let (qualifier, columns, alias) = match factor {
+            TableFactor::Table {
+                name, alias, args, ..
+            } => {
+                let columns = if args.is_none() {
+                    self.columns_of_table(name)
+                } else {
+                    None
+                };
+                (idents(name), columns, alias)
+            }
+            TableFactor::Derived {
+                subquery, alias, ..
+            } => (Vec::new(), self.columns_of(subquery), alias),
+>>>>>>> sql
             TableFactor::NestedJoin {
                 table_with_joins,
                 alias,
@@ -208,6 +265,7 @@ impl<'a> Scopes<'a> {
                     tables.extend(inner);
                     return;
                 }
+<<<<<<< HEAD
                 (
                     None,
                     inner
@@ -237,6 +295,22 @@ impl<'a> Scopes<'a> {
             None => columns,
         };
         tables.push(Table { qualifier, columns });
+=======
+                (Vec::new(), all_columns(&inner), alias)
+            }
+            TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => {
+                (Vec::new(), None, alias)
+            }
+            _ => (Vec::new(), None, &None),
+        };
+        tables.push(match alias {
+            Some(alias) => Table {
+                qualifier: vec![alias.name.clone()],
+                columns: renamed(columns, alias),
+            },
+            None => Table { qualifier, columns },
+        });
+>>>>>>> sql
     }
 
     pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<String>> {
@@ -252,6 +326,50 @@ impl<'a> Scopes<'a> {
         }
         (self.lookup)(name)
     }
+}
+
+/// The columns that one item of a select list gives, where they are known.
+fn outputs_of(item: &SelectItem, tables: &[Table]) -> Option<Vec<String>> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(vec![spelled(alias)]),
+        SelectItem::ExprWithAliases { aliases, .. } => Some(aliases.iter().map(spelled).collect()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(vec![output_name(name, tables)]),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => Some(
+            parts
+                .last()
+                .map(|name| output_name(name, tables))
+                .into_iter()
+                .collect(),
+        ),
+        // The planner makes up a name that nobody writes unquoted.
+        SelectItem::UnnamedExpr(_) => Some(Vec::new()),
+        SelectItem::Wildcard(_) => all_columns(tables),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            let parts = idents(name);
+            tables
+                .iter()
+                .find(|table| table.answers_to(&parts).is_some())?
+                .columns
+                .clone()
+        }
+        SelectItem::QualifiedWildcard(..) => None,
+    }
+}
+
+/// The columns of several tables, where all of them are known.
+fn all_columns(tables: &[Table]) -> Option<Vec<String>> {
+    let columns = tables
+        .iter()
+        .map(|table| table.columns.clone())
+        .collect::<Option<Vec<_>>>()?;
+    Some(columns.concat())
+}
+
+fn idents(name: &ObjectName) -> Vec<Ident> {
+    name.0
+        .iter()
+        .filter_map(|part| part.as_ident().cloned())
+        .collect()
 }
 
 /// The name of a bare column in a select list.

@@ -63,6 +63,9 @@ impl Span {
     }
 }
 
+/// Characters of a text that a message quotes.
+const LONGEST_EXCERPT: usize = 40;
+
 /// A text prepared for finding places, with the ranges that must not be shown.
 pub(super) struct Source {
     pub(super) name: String,
@@ -145,8 +148,24 @@ impl Source {
     }
 
     /// The text of `span` as it may be shown.
+    #[cfg(test)]
     pub(super) fn shown(&self, span: Span) -> String {
         self.shown_range(span.start..span.end)
+    }
+
+    /// The text of `span` for a message: one short line.
+    pub(super) fn excerpt(&self, span: Span) -> String {
+        let text = self.shown_range(span.start..span.end);
+        let line: Vec<&str> = text.split_whitespace().collect();
+        let line: String = line
+            .join(" ")
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+        match line.char_indices().nth(LONGEST_EXCERPT) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line,
+        }
     }
 
     fn shown_range(&self, range: Range<usize>) -> String {
@@ -231,7 +250,7 @@ mod tests {
     fn masked_text_is_not_shown() {
         let mut source = source("password 'hünter2', x");
         let span = source.span(9, 19);
-        source.mask(vec![9..19]);
+        source.mask(std::iter::once(9..19).collect());
         assert_eq!(source.shown(span), "*********");
         assert_eq!(
             source.line(span),

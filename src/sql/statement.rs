@@ -7,11 +7,12 @@ use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{Ident, Spanned};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token};
 
-use super::create::{CreateConnection, CreateSchema, CreateTable};
+use super::create::{CreateConnection, CreateSchema};
 use super::diagnostic::Diagnostic;
 use super::lexer::lex;
 use super::merge::MergeStatement;
 use super::source::{SharedSource, Source, SourceText, Span};
+use super::table::CreateTable;
 
 /// A statement and its place in the file.
 #[derive(Clone)]

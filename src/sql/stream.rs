@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::diagnostic::Diagnostic;
-use super::relation::{RelationKind, relation_from_marker};
+use super::relation::{RelationKind, unmarked};
 use super::source::{Source, Span};
 
 /// The STREAM of a flow.
@@ -50,13 +50,17 @@ impl StreamRef {
 /// The table of a STREAM's marker.
 fn stream_name(marker: &ObjectName) -> Option<ObjectName> {
     let last = marker.0.last()?.as_ident()?;
-    match relation_from_marker(&last.value)? {
+    match unmarked(last)? {
         (name, RelationKind::Stream) => {
             let mut table = marker.clone();
+<<<<<<< HEAD
             *table.0.last_mut()? = ObjectNamePart::Identifier(Ident {
                 value: name,
                 ..last.clone()
             });
+=======
+            *table.0.last_mut()? = ObjectNamePart::Identifier(name);
+>>>>>>> sql
             Some(table)
         }
         _ => None,

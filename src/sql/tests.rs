@@ -2,6 +2,8 @@
 
 mod fuzz;
 mod merges;
+mod names;
+mod planned;
 mod statements;
 mod table_factors;
 

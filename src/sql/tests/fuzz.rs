@@ -221,6 +221,15 @@ fn deep_and_long_texts_end_in_an_error_soon() {
             many("ARRAY<", 40),
             many(">", 40)
         ),
+<<<<<<< HEAD
+=======
+        format!("SELECT CAST(1 AS {}", many("STRUCT<a INT, b ", 100_000)),
+        format!(
+            "SELECT CAST(1 AS {}INT{})",
+            many("STRUCT<a INT, b ", 40),
+            many(">", 40)
+        ),
+>>>>>>> sql
         format!(
             "CREATE TABLE t (a {}INT{}) USING DELTA",
             many("ARRAY<", 40),
@@ -243,10 +252,31 @@ fn deep_and_long_texts_end_in_an_error_soon() {
         many("BEGIN ", 1_000),
         many("IF ", 1_000),
         format!("SELECT 1 IN ({}1)", many("1, ", 100_000)),
-        format!("{}", many(";", 100_000)),
-        format!("{}", many("SELECT 1 x y;", 2_000)),
+        many(";", 100_000),
+        many("SELECT 1 x y;", 2_000),
     ];
-    for sql in texts {
+    let shapes = [
+        (
+            "SELECT * FROM ",
+            "(SELECT * FROM (",
+            "t",
+            ") JOIN t ON true) JOIN t ON true",
+        ),
+        ("SELECT * FROM ", "(SELECT * FROM ", "t", ") AS x"),
+        ("SELECT * FROM ", "((", "t", ") JOIN t)"),
+        ("SELECT ", "((x, 1), ", "1", ")"),
+        ("SELECT ", "CASE WHEN (a = (", "1", ")) THEN 1 END"),
+        ("SELECT ", "f(x -> (", "1", "))"),
+        ("SELECT ", "(INTERVAL (", "1", "))"),
+        ("SELECT ", "[{'a': (", "1", ")}]"),
+        ("SELECT ", "EXISTS ((SELECT (", "1", ")))"),
+        ("SELECT ", "CAST((", "1", ") AS STRUCT<a ARRAY<INT>>)"),
+        ("MERGE INTO t USING ", "((SELECT * FROM ", "s", "))"),
+    ];
+    let nested = shapes.iter().flat_map(|(before, open, middle, close)| {
+        (1..=24).map(move |n| format!("{before}{}{middle}{}", open.repeat(n), close.repeat(n)))
+    });
+    for sql in texts.into_iter().chain(nested) {
         let begun = Instant::now();
         read(&sql);
         assert!(

@@ -23,11 +23,19 @@ fn changes_after_a_name_is_the_clause() {
     );
     assert_eq!(
         query("SELECT * FROM \"T\" CHANGES"),
+<<<<<<< HEAD
         "SELECT * FROM \"T~CHANGES\" AS \"T\""
     );
     assert_eq!(
         query("SELECT * FROM [dbo].[My Table] CHANGES"),
         "SELECT * FROM \"dbo\".\"My Table~CHANGES\" AS \"My Table\""
+=======
+        "SELECT * FROM \"T~~CHANGES\" AS \"T\""
+    );
+    assert_eq!(
+        query("SELECT * FROM [dbo].[My Table] CHANGES"),
+        "SELECT * FROM \"dbo\".\"My Table~~CHANGES\" AS \"My Table\""
+>>>>>>> sql
     );
     assert_eq!(
         query("SELECT * FROM changes CHANGES"),
@@ -149,6 +157,7 @@ fn stream_outside_a_flow_names_changes() {
         "SELECT * FROM STREAM changes CHANGES AS c",
         "CREATE VIEW v AS SELECT * FROM STREAM app_db.dbo.t CHANGES",
         "INSERT INTO x SELECT * FROM STREAM app_db.dbo.t CHANGES",
+        "SELECT * FROM 'x' JOIN STREAM app_db.dbo.t CHANGES ON true",
         "EXPLAIN MERGE INTO x USING STREAM t CHANGES AS s ON x.a = s.a WHEN MATCHED THEN DELETE",
         "MERGE INTO x USING s ON x.a IN (SELECT a FROM STREAM t CHANGES) WHEN MATCHED THEN DELETE",
         "MERGE INTO x USING (SELECT * FROM y WHERE a IN (SELECT a FROM STREAM t CHANGES)) AS s ON x.a = s.a WHEN MATCHED THEN DELETE",
@@ -235,6 +244,29 @@ fn what_would_be_read_otherwise_is_refused() {
     );
     let named = error("SELECT * FROM \"a\u{1f}STREAM\"");
     assert!(named.message().contains("U+001F"), "{named}");
+}
+
+#[test]
+fn markers_cannot_be_forged() {
+    for sql in [
+        "SELECT * FROM 'a\u{1f}STREAM'",
+        "SELECT * FROM (SELECT * FROM b.'a\u{1f}CHANGES')",
+    ] {
+        assert!(error(sql).message().contains("U+001F"), "{sql}");
+    }
+    one("SELECT 'a\u{1f}b' FROM t");
+}
+
+#[test]
+fn parentheses_around_one_factor_change_nothing() {
+    assert_eq!(
+        query("SELECT * FROM (t CHANGES) AS c"),
+        "SELECT * FROM \"t~CHANGES\" AS c"
+    );
+    assert_eq!(
+        query("SELECT * FROM (t CHANGES)"),
+        "SELECT * FROM \"t~CHANGES\" AS t"
+    );
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! SQL Server's messages, by number, as in `sys.messages`.
+
+use super::protocol::ServerError;
+
+impl ServerError {
+    /// A message of level 16, at line 1.
+    pub(crate) fn new(number: u32, message: impl Into<String>) -> Self {
+        Self {
+            number,
+            severity: 16,
+            state: 1,
+            line: 1,
+            message: message.into(),
+        }
+    }
+
+    /// The same message at another line.
+    pub(crate) fn at_line(mut self, line: u32) -> Self {
+        self.line = line;
+        self
+    }
+
+    fn with_severity(mut self, severity: u8) -> Self {
+        self.severity = severity;
+        self
+    }
+
+    /// 102.
+    pub(crate) fn syntax(near: &str) -> Self {
+        Self::new(102, format!("Incorrect syntax near '{near}'.")).with_severity(15)
+    }
+
+    /// 105.
+    pub(crate) fn unclosed_quote(text: &str) -> Self {
+        let text: String = text.chars().take(40).collect();
+        Self::new(
+            105,
+            format!("Unclosed quotation mark after the character string '{text}'."),
+        )
+        .with_severity(15)
+    }
+
+    /// 137.
+    pub(crate) fn undeclared_variable(name: &str) -> Self {
+        Self::new(137, format!("Must declare the scalar variable \"{name}\".")).with_severity(15)
+    }
+
+    /// 195.
+    pub(crate) fn unknown_function(name: &str) -> Self {
+        Self::new(
+            195,
+            format!("'{name}' is not a recognized built-in function name."),
+        )
+        .with_severity(15)
+    }
+
+    /// 207.
+    pub(crate) fn invalid_column(name: &str) -> Self {
+        Self::new(207, format!("Invalid column name '{name}'."))
+    }
+
+    /// 208.
+    pub(crate) fn invalid_object(name: &str) -> Self {
+        Self::new(208, format!("Invalid object name '{name}'."))
+    }
+
+    /// 209.
+    pub(crate) fn ambiguous_column(name: &str) -> Self {
+        Self::new(209, format!("Ambiguous column name '{name}'."))
+    }
+
+    /// 313: what the change functions say of an LSN out of range.
+    pub(crate) fn insufficient_arguments(function: &str) -> Self {
+        Self::new(
+            313,
+            format!(
+                "An insufficient number of arguments were supplied for the procedure or function {function} ... ."
+            ),
+        )
+    }
+
+    /// 515.
+    pub(crate) fn null_in_column(column: &str, table: &str, verb: &str) -> Self {
+        let mut error = Self::new(
+            515,
+            format!(
+                "Cannot insert the value NULL into column '{column}', table '{table}'; column does not allow nulls. {verb} fails."
+            ),
+        );
+        error.state = 2;
+        error
+    }
+
+    /// 544.
+    pub(crate) fn explicit_identity(table: &str) -> Self {
+        Self::new(
+            544,
+            format!(
+                "Cannot insert explicit value for identity column in table '{table}' when IDENTITY_INSERT is set to OFF."
+            ),
+        )
+    }
+
+    /// 911.
+    pub(crate) fn unknown_database(name: &str) -> Self {
+        Self::new(
+            911,
+            format!(
+                "Database '{name}' does not exist. Make sure that the name is entered correctly."
+            ),
+        )
+    }
+
+    /// 1222.
+    pub(crate) fn lock_timeout() -> Self {
+        let mut error = Self::new(1222, "Lock request time out period exceeded.");
+        error.state = 51;
+        error
+    }
+
+    /// 2627.
+    pub(crate) fn duplicate_key(
+        primary: bool,
+        constraint: &str,
+        object: &str,
+        values: &str,
+    ) -> Self {
+        let kind = if primary { "PRIMARY KEY" } else { "UNIQUE KEY" };
+        Self::new(
+            2627,
+            format!(
+                "Violation of {kind} constraint '{constraint}'. Cannot insert duplicate key in object '{object}'. The duplicate key value is ({values})."
+            ),
+        )
+        .with_severity(14)
+    }
+
+    /// 2628.
+    pub(crate) fn truncated(table: &str, column: &str, value: &str) -> Self {
+        Self::new(
+            2628,
+            format!(
+                "String or binary data would be truncated in table '{table}', column '{column}'. Truncated value: '{value}'."
+            ),
+        )
+    }
+
+    /// 2714.
+    pub(crate) fn object_exists(name: &str) -> Self {
+        let mut error = Self::new(
+            2714,
+            format!("There is already an object named '{name}' in the database."),
+        );
+        error.state = 6;
+        error
+    }
+
+    /// 2715.
+    pub(crate) fn unknown_type(name: &str) -> Self {
+        Self::new(
+            2715,
+            format!("Cannot find data type {name}, or the simulator does not support it."),
+        )
+    }
+
+    /// 2812.
+    pub(crate) fn unknown_procedure(name: &str) -> Self {
+        let mut error = Self::new(2812, format!("Could not find stored procedure '{name}'."));
+        error.state = 62;
+        error
+    }
+
+    /// 3701.
+    pub(crate) fn cannot_drop(name: &str) -> Self {
+        Self::new(
+            3701,
+            format!(
+                "Cannot drop the table '{name}', because it does not exist or you do not have permission."
+            ),
+        )
+        .with_severity(11)
+    }
+
+    /// 4060.
+    pub(crate) fn cannot_open_database(name: &str) -> Self {
+        Self::new(
+            4060,
+            format!("Cannot open database \"{name}\" requested by the login. The login failed."),
+        )
+        .with_severity(11)
+    }
+
+    /// 4104.
+    pub(crate) fn unbound_identifier(name: &str) -> Self {
+        Self::new(
+            4104,
+            format!("The multi-part identifier \"{name}\" could not be bound."),
+        )
+    }
+
+    /// 8134.
+    pub(crate) fn divide_by_zero() -> Self {
+        Self::new(8134, "Divide by zero error encountered.")
+    }
+
+    /// 40510 as on Azure SQL Database: a statement that the simulator lacks.
+    pub(crate) fn unsupported(what: impl AsRef<str>) -> Self {
+        Self::new(
+            40510,
+            format!(
+                "The simulator does not support {}; see its documentation for the T-SQL that it speaks.",
+                what.as_ref()
+            ),
+        )
+    }
+}
+
+/// 8115 for a value that does not fit a type.
+pub(crate) fn overflow(target: super::protocol::SqlType) -> ServerError {
+    let name = match target {
+        super::protocol::SqlType::Decimal { .. } => "numeric",
+        other => other.base_name(),
+    };
+    let mut error = ServerError::new(
+        8115,
+        format!("Arithmetic overflow error converting expression to data type {name}."),
+    );
+    error.state = 2;
+    error
+}
+
+/// Why a simulator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// A statement of a script failed.
+    #[error("{file}:{line}: the script stops at `{statement}`")]
+    Script {
+        /// The script.
+        file: String,
+        /// The line, from 1.
+        line: u32,
+        /// That line.
+        statement: String,
+        /// What the server says.
+        source: ServerError,
+    },
+    /// The address cannot be listened on, or no certificate can be made.
+    #[error("the simulator cannot listen on {address}; choose another address or a free port")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No random password could be made.
+    #[error("no random password can be made; give one with --password")]
+    Random {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,159 @@
+//! A database, served on loopback.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+
+use super::errors::SimulatorError;
+use super::script::Database;
+use super::server::{Server, ServerOptions, Tls};
+use super::session::Login;
+use super::wire::LoginRequest;
+
+/// Random bytes of a password that is made.
+const PASSWORD_BYTES: usize = 16;
+
+/// Where to listen, and whom to let in.
+#[derive(Clone)]
+pub struct SimulatorOptions {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The only login.
+    pub user: String,
+    /// Its password; a random one is made unless given.
+    pub password: Option<String>,
+}
+
+impl Default for SimulatorOptions {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            user: "sa".to_owned(),
+            password: None,
+        }
+    }
+}
+
+impl fmt::Debug for SimulatorOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatorOptions")
+            .field("listen", &self.listen)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running server; dropping it stops it.
+pub struct Simulator {
+    server: Server,
+    user: String,
+    password: String,
+    database: String,
+}
+
+impl fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulator")
+            .field("server", &self.server)
+            .field("database", &self.database)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulator {
+    /// Serves `database` until dropped.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound, or no random password can be made.
+    pub async fn start(
+        database: Database,
+        options: SimulatorOptions,
+    ) -> Result<Self, SimulatorError> {
+        let password = match options.password {
+            Some(password) => password,
+            None => random_password().map_err(|source| SimulatorError::Random { source })?,
+        };
+        let name = database.name().to_owned();
+        let sessions = Arc::new(move |login: &LoginRequest| {
+            database.session(Login {
+                session_id: login.session_id(),
+                database: login.database().to_owned(),
+                user: login.user().to_owned(),
+                program: login.application().to_owned(),
+                host: login.host().to_owned(),
+            })
+        });
+        let server_options = ServerOptions {
+            listen: options.listen,
+            user: options.user.clone(),
+            password: SecretString::from(password.clone()),
+            tls: Tls::Optional,
+        };
+        let server = Server::bind(server_options, sessions)
+            .await
+            .map_err(|source| SimulatorError::Listen {
+                address: options.listen,
+                source,
+            })?;
+        Ok(Self {
+            server,
+            user: options.user,
+            password,
+            database: name,
+        })
+    }
+
+    /// The address it listens on, with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The only login.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The login's password.
+    pub fn password(&self) -> &str {
+        &self.password
+    }
+
+    /// The database that a client gets unless it names another.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The server's self-signed certificate, in DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        self.server.certificate_der()
+    }
+
+    /// A connection URL with login and database. It holds the password.
+    pub fn url(&self) -> String {
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        format!(
+            "sqlserver://{}:{}@{}/{}?trust_server_certificate=true",
+            encoded(&self.user),
+            encoded(&self.password),
+            self.address(),
+            encoded(&self.database)
+        )
+    }
+
+    /// Waits until the listener ends, which it does only when accepting fails.
+    pub async fn closed(&mut self) {
+        self.server.closed().await;
+    }
+}
+
+fn random_password() -> std::io::Result<String> {
+    let mut bytes = [0; PASSWORD_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,153 @@
+//! The script is the database: a text of T-SQL, replayed.
+
+use std::sync::Arc;
+
+use super::errors::SimulatorError;
+use super::protocol::{Reply, ServerError};
+use super::session::{Login, Session};
+use super::store::Server;
+use super::tsql::lexer::{Token, tokens};
+
+/// Replies that may wait while a script runs.
+const REPLIES: usize = 64;
+
+/// A server's databases, of which one is the client's default.
+///
+/// A database made from a script is a function of the script's text. Every statement that writes, and every
+/// COMMIT, moves the database's clock on by one second from 2024-01-01T00:00:00 (`GETDATE()` and the commit
+/// times are that clock), and each transaction's `tran_id` is the beginning of a hash over all such statements
+/// so far. Blanks and comments do not count. So a longer script repeats what a shorter one did and adds to
+/// it, while an edit changes the `tran_id` of every later transaction. Statements over the wire go on from
+/// there in the same way.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pub(super) server: Arc<Server>,
+    pub(super) name: String,
+}
+
+impl Database {
+    /// An empty database.
+    pub fn empty(name: &str) -> Self {
+        let server = Server::new();
+        // A system database's name means that database.
+        let _ = server.create(name);
+        Self {
+            server: Arc::new(server),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The database that a script makes: T-SQL in batches between lines with GO alone.
+    ///
+    /// # Errors
+    ///
+    /// The first statement that fails, with the line in `file` where it begins.
+    pub async fn from_script(name: &str, file: &str, text: &str) -> Result<Self, SimulatorError> {
+        let database = Self::empty(name);
+        database.replay(file, text).await?;
+        Ok(database)
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Opens a session, as a client that has logged in.
+    pub(crate) fn session(&self, login: Login) -> Result<Session, ServerError> {
+        Session::open(self, login)
+    }
+
+    async fn replay(&self, file: &str, text: &str) -> Result<(), SimulatorError> {
+        let failed = |error: ServerError| SimulatorError::Script {
+            file: file.to_owned(),
+            line: error.line,
+            statement: line_of(text, error.line),
+            source: error,
+        };
+        let tokens = tokens(text).map_err(failed)?;
+        let mut session = self.session(Login::default()).map_err(failed)?;
+        session.keep_main_database(&self.name);
+        for batch in batches(&tokens) {
+            let (sender, mut replies) = tokio::sync::mpsc::channel(REPLIES);
+            let drain = async {
+                let mut error = None;
+                while let Some(reply) = replies.recv().await {
+                    if let Reply::Error(found) = reply {
+                        error.get_or_insert(found);
+                    }
+                }
+                error
+            };
+            let run = async {
+                session.run_tokens(text, batch, &sender).await;
+                drop(sender);
+            };
+            let ((), error) = futures::future::join(run, drain).await;
+            if let Some(error) = error {
+                return Err(failed(error));
+            }
+        }
+        if session.in_transaction() {
+            let line = tokens.last().map_or(1, |token| token.line);
+            let error = ServerError::new(
+                266,
+                "The script ends within a transaction: a COMMIT or ROLLBACK is missing.",
+            );
+            return Err(failed(error.at_line(line)));
+        }
+        Ok(())
+    }
+}
+
+/// The batches of a script: tokens between lines with GO alone. GO with a count repeats the batch.
+fn batches(tokens: &[Token]) -> Vec<&[Token]> {
+    let mut batches = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    while let Some(token) = tokens.get(at) {
+        let first = at == 0 || tokens[at - 1].line < token.line;
+        let count = tokens.get(at + 1).filter(|next| next.line == token.line);
+        let repeat = match count.map(|next| &next.kind) {
+            None => Some(1),
+            Some(super::tsql::lexer::Kind::Number(digits)) => digits.parse::<usize>().ok(),
+            Some(_) => None,
+        };
+        let after = at + 1 + usize::from(count.is_some());
+        let alone = tokens.get(after).is_none_or(|next| next.line > token.line);
+        match repeat {
+            Some(repeat) if token.is("GO") && first && alone => {
+                let batch = &tokens[start..at];
+                batches.extend(std::iter::repeat_n(batch, repeat.min(1_000_000)));
+                start = after;
+                at = after;
+            }
+            _ => at += 1,
+        }
+    }
+    batches.push(&tokens[start..]);
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+fn line_of(text: &str, line: u32) -> String {
+    let at = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
+    text.lines().nth(at).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<usize> {
+        let tokens = tokens(text).unwrap();
+        batches(&tokens).iter().map(|batch| batch.len()).collect()
+    }
+
+    #[test]
+    fn go_separates_only_when_alone_on_its_line() {
+        assert_eq!(split("SELECT 1\nGO\nSELECT 2, 3\ngo -- done\n"), [2, 4]);
+        assert_eq!(split("SELECT 'x\nGO\n'"), [2]);
+        assert_eq!(split("SELECT 1 AS\ngo FROM t"), [6]);
+        assert_eq!(split("SELECT 1\nGO 3"), [2, 2, 2]);
+    }
+}

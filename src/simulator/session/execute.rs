@@ -1,0 +1,258 @@
+//! Statements, one by one.
+
+use std::sync::Arc;
+
+use super::{Batch, Session, Stop};
+use crate::simulator::capture::{Argument, procedure};
+use crate::simulator::protocol::{Reply, ServerError};
+use crate::simulator::store::Write;
+use crate::simulator::tsql::changes::{apply, database_of, effect};
+use crate::simulator::tsql::command::{Command, ExecArgument, command};
+use crate::simulator::tsql::cursor::ObjectName;
+use crate::simulator::tsql::definitions;
+use crate::simulator::tsql::lexer::{Token, tokens};
+use crate::simulator::tsql::query::query;
+use crate::simulator::tsql::scope::{Relation, Scope};
+use crate::simulator::types::{Value, text_of, values_of};
+
+impl Session {
+    /// Runs one statement.
+    pub(super) async fn execute(
+        &mut self,
+        tokens: &[Token],
+        first: bool,
+        batch: &Batch<'_>,
+    ) -> Result<(), Stop> {
+        let command = command(tokens, first)?;
+        match command {
+            Command::Query(tokens) => return self.select(tokens, batch).await,
+            Command::Change(tokens) => return self.change(tokens, batch).await,
+            Command::Execute(name, arguments) => {
+                self.call(&name, &arguments, tokens, batch).await?;
+            }
+            Command::Print(expression) => return self.print(expression, batch).await,
+            Command::Use(name) => return self.use_database(&name, batch).await,
+            Command::Set(rest) => self.settings.set(rest)?,
+            Command::Begin => self.begin(),
+            Command::Commit => self.commit()?,
+            Command::Rollback => self.roll_back()?,
+            Command::CreateDatabase(name) => self.create_database(&name)?,
+            definition => self.define(&definition, tokens, batch).await?,
+        }
+        self.done(None, batch).await
+    }
+
+    async fn done(&mut self, rows: Option<u64>, batch: &Batch<'_>) -> Result<(), Stop> {
+        if let Some(rows) = rows {
+            self.facts.row_count = i64::try_from(rows).unwrap_or(i64::MAX);
+        }
+        let reply = Reply::Done {
+            rows: rows.filter(|_| !self.settings.no_count),
+            select: false,
+        };
+        batch.send(reply).await
+    }
+
+    async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+        let scope = self.scope(batch);
+        let mut rows = Box::pin(query(tokens, &scope)).await?;
+        batch
+            .send(Reply::Columns(Arc::clone(rows.columns())))
+            .await?;
+        let mut count: u64 = 0;
+        while let Some(some) = rows.next().await? {
+            if some.num_rows() > 0 {
+                count += some.num_rows() as u64;
+                batch.send(Reply::Rows(some)).await?;
+            }
+        }
+        self.facts.row_count = i64::try_from(count).unwrap_or(i64::MAX);
+        let reply = Reply::Done {
+            rows: (!self.settings.no_count).then_some(count),
+            select: true,
+        };
+        batch.send(reply).await
+    }
+
+    /// INSERT, UPDATE, DELETE.
+    async fn change(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+        let database = database_of(tokens).unwrap_or_else(|| self.database.clone());
+        let text = Self::history_text(tokens, batch);
+        self.start_writing(&database, &text).await?;
+        let scope = self.scope(batch);
+        let explicit = self.explicit_identity(&scope);
+        let effect = Box::pin(effect(tokens, &scope, explicit)).await?;
+        let done = apply(effect, self.writing()?)?;
+        self.finish_writing()?;
+        self.facts.identity = done.identity.or(self.facts.identity);
+        self.done(Some(done.rows), batch).await
+    }
+
+    fn explicit_identity(&self, scope: &Scope) -> Option<i32> {
+        let name = self.settings.identity_insert.as_ref()?;
+        match scope.relation(name) {
+            Ok(Relation::Table(table)) => Some(table.object_id),
+            _ => None,
+        }
+    }
+
+    /// A statement that defines something.
+    async fn define(
+        &mut self,
+        command: &Command<'_>,
+        tokens: &[Token],
+        batch: &Batch<'_>,
+    ) -> Result<(), Stop> {
+        let database = match command {
+            Command::CreateTable(name, _)
+            | Command::AddColumns(name, _, _)
+            | Command::CreateIndex(name, _)
+            | Command::Truncate(name) => name.database(),
+            Command::AlterDatabase { name, .. } => name.as_deref(),
+            _ => None,
+        };
+        let database = database.unwrap_or(&self.database).to_owned();
+        let text = Self::history_text(tokens, batch);
+        self.start_writing(&database, &text).await?;
+        let defaults = match command {
+            Command::AddColumns(_, columns, _) => {
+                let scope = self.scope(batch);
+                crate::simulator::tsql::changes::defaults(columns, &scope).await?
+            }
+            _ => Vec::new(),
+        };
+        let write = self.writing()?;
+        match command {
+            Command::CreateTable(name, elements) => {
+                definitions::create_table(write, name, elements)?;
+            }
+            Command::AddColumns(name, columns, keys) => {
+                definitions::alter_table(write, name, columns, keys, &defaults)?;
+            }
+            Command::CreateIndex(name, key) => {
+                definitions::create_index(write, name, key.as_ref())?;
+            }
+            Command::DropTables { names, if_exists } => {
+                for name in names {
+                    definitions::drop_table(write, name, *if_exists)?;
+                }
+            }
+            Command::Truncate(name) => definitions::truncate(write, name)?,
+            Command::CreateSchema(name) => definitions::create_schema(write, name)?,
+            Command::AlterDatabase { option, on, .. } => {
+                definitions::alter_database(write, option, *on)?;
+            }
+            _ => return Err(ServerError::unsupported("this statement").into()),
+        }
+        self.finish_writing()?;
+        Ok(())
+    }
+
+    fn create_database(&mut self, name: &str) -> Result<(), ServerError> {
+        if self.depth() > 0 {
+            return Err(ServerError::new(
+                226,
+                "CREATE DATABASE statement not allowed within multi-statement transaction.",
+            ));
+        }
+        let main = self.main.take_if(|main| main.eq_ignore_ascii_case(name));
+        match main {
+            Some(_) => Ok(()),
+            None => self.server.create(name),
+        }
+    }
+
+    async fn use_database(&mut self, name: &str, batch: &Batch<'_>) -> Result<(), Stop> {
+        let found = self
+            .server
+            .database(name)
+            .ok_or_else(|| ServerError::unknown_database(name))?;
+        let old = std::mem::replace(&mut self.database, found.name().to_owned());
+        let new = self.database.clone();
+        batch
+            .send(Reply::Database {
+                old,
+                new: new.clone(),
+            })
+            .await?;
+        let mut message = ServerError::new(5701, format!("Changed database context to '{new}'."));
+        message.severity = 0;
+        message.state = 2;
+        batch.send(Reply::Info(message)).await?;
+        self.done(None, batch).await
+    }
+
+    async fn print(&mut self, expression: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+        let mut all = tokens("SELECT")?;
+        all.extend_from_slice(expression);
+        let scope = self.scope(batch);
+        let mut rows = Box::pin(query(&all, &scope)).await?;
+        let sql_type = rows.columns().first().map(|column| column.sql_type);
+        let value = match rows.next().await? {
+            Some(row) => values_of(row.column(0))?.into_iter().next(),
+            None => None,
+        };
+        let text = value
+            .zip(sql_type)
+            .and_then(|(value, sql_type)| text_of(&value, sql_type, 0))
+            .unwrap_or_default();
+        let mut message = ServerError::new(0, text);
+        message.severity = 0;
+        batch.send(Reply::Info(message)).await?;
+        self.done(None, batch).await
+    }
+
+    /// EXEC.
+    async fn call(
+        &mut self,
+        name: &ObjectName,
+        arguments: &[ExecArgument],
+        tokens: &[Token],
+        batch: &Batch<'_>,
+    ) -> Result<(), Stop> {
+        let Some(procedure) = procedure(name.object()) else {
+            return Err(ServerError::unknown_procedure(&name.to_string()).into());
+        };
+        let scope = self.scope(batch);
+        let arguments = arguments
+            .iter()
+            .map(|argument| {
+                Ok(Argument {
+                    name: argument.name.clone(),
+                    value: argument_value(&argument.value, &scope)?,
+                })
+            })
+            .collect::<Result<Vec<_>, ServerError>>()?;
+        let database = name.database().unwrap_or(&self.database).to_owned();
+        let text = Self::history_text(tokens, batch);
+        self.start_writing(&database, &text).await?;
+        let write: &mut Write = self.writing()?;
+        procedure(write.state_mut(), &arguments)?;
+        self.finish_writing()?;
+        Ok(())
+    }
+}
+
+/// The value of an argument of EXEC: a constant, a variable, or a bare word, which is a text.
+fn argument_value(tokens: &[Token], scope: &Scope) -> Result<Value, ServerError> {
+    use crate::simulator::tsql::lexer::Kind;
+    let (sign, token) = match tokens {
+        [token] => (1, token),
+        [_, token] => (-1, token),
+        _ => return Err(ServerError::syntax("EXEC")),
+    };
+    Ok(match &token.kind {
+        Kind::Word(word) if word.eq_ignore_ascii_case("NULL") => Value::Null,
+        Kind::Word(word) if word.eq_ignore_ascii_case("DEFAULT") => Value::Null,
+        Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) => Value::from(text.as_str()),
+        Kind::Variable(name) => scope.variable(name)?.1,
+        Kind::Number(digits) => match digits.parse::<i64>() {
+            Ok(int) => Value::Int(sign * int),
+            Err(_) => Value::Float(sign as f64 * digits.parse::<f64>().unwrap_or(0.0)),
+        },
+        Kind::Hex(digits) => {
+            Value::Bytes(crate::simulator::types::parse_hex(digits).unwrap_or_default())
+        }
+        Kind::Symbol(symbol) => return Err(ServerError::syntax(symbol)),
+    })
+}

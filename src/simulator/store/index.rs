@@ -1,0 +1,119 @@
+//! The values of a key that are in a table, to find duplicates.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::row::{RowConverter, SortField};
+
+use super::table::{Key, Table};
+
+/// One key's values, in an encoding in which equal means equal to SQL Server.
+#[derive(Debug, Default)]
+pub(crate) struct KeyIndex {
+    keys: HashSet<Box<[u8]>>,
+}
+
+impl KeyIndex {
+    /// The index of a table's rows.
+    pub(crate) fn build(table: &Table, key: &Key) -> Result<Self, ArrowError> {
+        let mut index = Self::default();
+        for chunk in table.rows.chunks() {
+            index.keys.extend(encode(chunk, &key.columns)?);
+        }
+        Ok(index)
+    }
+
+    /// The number of different keys.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Takes the rows `removed` out and puts `added` in, or does nothing and returns the position in
+    /// `added` of the first row whose key is there already.
+    pub(crate) fn change(
+        &mut self,
+        key: &Key,
+        removed: Option<&RecordBatch>,
+        added: Option<&RecordBatch>,
+    ) -> Result<Result<(), usize>, ArrowError> {
+        let removed = removed.map_or(Ok(Vec::new()), |batch| encode(batch, &key.columns))?;
+        let added = added.map_or(Ok(Vec::new()), |batch| encode(batch, &key.columns))?;
+        for value in &removed {
+            self.keys.remove(value);
+        }
+        for (position, value) in added.iter().enumerate() {
+            if !self.keys.insert(value.clone()) {
+                for value in &added[..position] {
+                    self.keys.remove(value);
+                }
+                self.keys.extend(removed);
+                return Ok(Err(position));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// The keys of a batch's rows: texts are compared without case and trailing blanks, NULLs are equal.
+fn encode(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<Box<[u8]>>, ArrowError> {
+    let arrays: Vec<ArrayRef> = columns.iter().map(|at| folded(batch.column(*at))).collect();
+    let converter = RowConverter::new(
+        arrays
+            .iter()
+            .map(|array| SortField::new(array.data_type().clone()))
+            .collect(),
+    )?;
+    let rows = converter.convert_columns(&arrays)?;
+    Ok(rows.iter().map(|row| Box::from(row.as_ref())).collect())
+}
+
+fn folded(array: &ArrayRef) -> ArrayRef {
+    if *array.data_type() != DataType::Utf8 {
+        return Arc::clone(array);
+    }
+    let texts = array.as_string::<i32>();
+    Arc::new(
+        texts
+            .iter()
+            .map(|text| text.map(|text| text.trim_end_matches(' ').to_lowercase()))
+            .collect::<StringArray>(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(names: &[Option<&str>]) -> RecordBatch {
+        let array: ArrayRef = Arc::new(names.iter().copied().collect::<StringArray>());
+        RecordBatch::try_from_iter([("name", array)]).unwrap()
+    }
+
+    #[test]
+    fn a_duplicate_changes_nothing() {
+        let key = Key {
+            name: "k".to_owned(),
+            primary: true,
+            constraint: true,
+            clustered: true,
+            index_id: 1,
+            columns: vec![0],
+        };
+        let mut index = KeyIndex::default();
+        let first = batch(&[Some("Bruce"), None]);
+        assert_eq!(index.change(&key, None, Some(&first)).unwrap(), Ok(()));
+        let again = batch(&[Some("Clark"), Some("BRUCE  ")]);
+        assert_eq!(index.change(&key, None, Some(&again)).unwrap(), Err(1));
+        let null = batch(&[None]);
+        assert_eq!(index.change(&key, None, Some(&null)).unwrap(), Err(0));
+        let clark = batch(&[Some("Clark")]);
+        assert_eq!(
+            index.change(&key, Some(&first), Some(&clark)).unwrap(),
+            Ok(())
+        );
+        assert_eq!(index.change(&key, None, Some(&first)).unwrap(), Ok(()));
+    }
+}

@@ -1,0 +1,68 @@
+//! The server: its databases by name.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::database::DatabaseCell;
+use super::state::State;
+use crate::simulator::protocol::ServerError;
+
+/// The databases that every server has, with ids from 1.
+const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
+
+/// A server's databases.
+#[derive(Debug)]
+pub(crate) struct Server {
+    databases: RwLock<Vec<Arc<DatabaseCell>>>,
+}
+
+impl Server {
+    /// A server with the system databases alone.
+    pub(crate) fn new() -> Self {
+        let databases = (1..)
+            .zip(SYSTEM_DATABASES)
+            .map(|(id, name)| Arc::new(DatabaseCell::new(State::new(name, id))))
+            .collect();
+        Self {
+            databases: RwLock::new(databases),
+        }
+    }
+
+    /// Every database, in the order of their ids.
+    pub(crate) fn databases(&self) -> Vec<Arc<DatabaseCell>> {
+        self.databases
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A database by name, without case.
+    pub(crate) fn database(&self, name: &str) -> Option<Arc<DatabaseCell>> {
+        let name = name.to_lowercase();
+        self.databases()
+            .into_iter()
+            .find(|database| database.name().to_lowercase() == name)
+    }
+
+    /// Creates an empty database.
+    pub(crate) fn create(&self, name: &str) -> Result<(), ServerError> {
+        let mut databases = self
+            .databases
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let lower = name.to_lowercase();
+        if databases.iter().any(|d| d.name().to_lowercase() == lower) {
+            return Err(ServerError::new(
+                1801,
+                format!("Database '{name}' already exists. Choose a different database name."),
+            ));
+        }
+        let id = databases
+            .iter()
+            .map(|database| database.committed().id)
+            .max()
+            .unwrap_or(0)
+            + 1;
+        databases.push(Arc::new(DatabaseCell::new(State::new(name, id))));
+        Ok(())
+    }
+}

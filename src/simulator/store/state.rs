@@ -1,0 +1,120 @@
+//! One version of a database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::clock::EPOCH_MICROS;
+use super::log::LogPosition;
+use super::table::Table;
+use crate::simulator::capture::Capture;
+
+/// How object ids follow each other, as in SQL Server.
+const OBJECT_ID_STEP: i32 = 16_000_057;
+const FIRST_OBJECT_ID: i32 = 885_578_193;
+
+/// A schema of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Schema {
+    /// Its name.
+    pub(crate) name: String,
+    /// `schema_id`.
+    pub(crate) id: i32,
+}
+
+/// A database as it stands after a commit, or within a transaction; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// The database's name.
+    pub(crate) name: String,
+    /// `database_id`.
+    pub(crate) id: i32,
+    /// When it was created.
+    pub(crate) created: i64,
+    /// Whether SNAPSHOT isolation is allowed.
+    pub(crate) snapshot_isolation: bool,
+    /// Whether READ COMMITTED reads row versions; it does so here in any case.
+    pub(crate) read_committed_snapshot: bool,
+    /// Its schemas.
+    pub(crate) schemas: Vec<Schema>,
+    /// Its tables by object id, the change tables among them.
+    pub(crate) tables: BTreeMap<i32, Arc<Table>>,
+    /// The database's clock: its last event, in microseconds since 1970-01-01.
+    pub(crate) clock: i64,
+    /// The log's next position.
+    pub(crate) log: LogPosition,
+    /// A hash over every statement that has written.
+    pub(crate) history: [u8; 32],
+    /// Change data capture, if it is enabled.
+    pub(crate) capture: Option<Arc<Capture>>,
+    last_object_id: i32,
+}
+
+impl State {
+    /// A new database.
+    pub(crate) fn new(name: &str, id: i32) -> Self {
+        let schemas = ["dbo", "guest", "INFORMATION_SCHEMA", "sys"];
+        Self {
+            name: name.to_owned(),
+            id,
+            created: EPOCH_MICROS,
+            snapshot_isolation: false,
+            read_committed_snapshot: false,
+            schemas: (1..)
+                .zip(schemas)
+                .map(|(id, name)| Schema {
+                    name: name.to_owned(),
+                    id,
+                })
+                .collect(),
+            tables: BTreeMap::new(),
+            clock: EPOCH_MICROS,
+            log: LogPosition::first(),
+            history: [0; 32],
+            capture: None,
+            last_object_id: FIRST_OBJECT_ID,
+        }
+    }
+
+    /// The schema of a name, without case.
+    pub(crate) fn schema(&self, name: &str) -> Option<&Schema> {
+        let name = name.to_lowercase();
+        self.schemas
+            .iter()
+            .find(|schema| schema.name.to_lowercase() == name)
+    }
+
+    /// Adds a schema that is not there yet.
+    pub(crate) fn add_schema(&mut self, name: &str) {
+        let id = self.schemas.iter().map(|s| s.id).max().unwrap_or(4) + 1;
+        self.schemas.push(Schema {
+            name: name.to_owned(),
+            id,
+        });
+    }
+
+    /// The table of a schema and name, without case.
+    pub(crate) fn table(&self, schema: &str, name: &str) -> Option<&Arc<Table>> {
+        let (schema, name) = (schema.to_lowercase(), name.to_lowercase());
+        self.tables.values().find(|table| {
+            table.name.to_lowercase() == name && table.schema.to_lowercase() == schema
+        })
+    }
+
+    /// A table to change.
+    pub(crate) fn table_mut(&mut self, object_id: i32) -> Option<&mut Table> {
+        self.tables.get_mut(&object_id).map(Arc::make_mut)
+    }
+
+    /// Adds a table, or replaces the one with its object id.
+    pub(crate) fn put(&mut self, table: Table) {
+        self.tables.insert(table.object_id, Arc::new(table));
+    }
+
+    /// An object id that was not used before.
+    pub(crate) fn new_object_id(&mut self) -> i32 {
+        let next =
+            (i64::from(self.last_object_id) + i64::from(OBJECT_ID_STEP)) % i64::from(i32::MAX);
+        self.last_object_id = i32::try_from(next).unwrap_or(1);
+        self.last_object_id
+    }
+}

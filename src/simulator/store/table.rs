@@ -1,0 +1,166 @@
+//! A table: its columns, keys and rows.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+
+use super::index::KeyIndex;
+use super::rows::Rows;
+use crate::simulator::protocol::SqlType;
+use crate::simulator::types::field;
+
+/// `IDENTITY(seed, increment)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The first value.
+    pub(crate) seed: i64,
+    /// The step.
+    pub(crate) increment: i64,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnDef {
+    /// The name as declared.
+    pub(crate) name: String,
+    /// `column_id`: from 1, never used twice in a table.
+    pub(crate) id: i32,
+    /// The type.
+    pub(crate) sql_type: SqlType,
+    /// `user_type_id` where it differs from the type's own: 256 for `sysname`.
+    pub(crate) alias_type: Option<i32>,
+    /// Whether NULL is allowed.
+    pub(crate) nullable: bool,
+    /// Its IDENTITY property.
+    pub(crate) identity: Option<Identity>,
+    /// Its DEFAULT, as an expression in T-SQL.
+    pub(crate) default: Option<String>,
+}
+
+impl ColumnDef {
+    /// A nullable column without properties.
+    pub(crate) fn plain(id: i32, name: &str, sql_type: SqlType, nullable: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            id,
+            sql_type,
+            alias_type: None,
+            nullable,
+            identity: None,
+            default: None,
+        }
+    }
+}
+
+/// A PRIMARY KEY or UNIQUE constraint, or a unique index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The constraint's or index's name.
+    pub(crate) name: String,
+    /// Whether it is the primary key.
+    pub(crate) primary: bool,
+    /// Whether it is a constraint, not just an index.
+    pub(crate) constraint: bool,
+    /// Whether it is the clustered index.
+    pub(crate) clustered: bool,
+    /// `index_id`: 1 for the clustered index, else 2 and up.
+    pub(crate) index_id: i32,
+    /// Positions of its columns in the table.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// A table with its rows; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    /// `object_id`.
+    pub(crate) object_id: i32,
+    /// Its schema's name.
+    pub(crate) schema: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its columns, in order.
+    pub(crate) columns: Arc<[ColumnDef]>,
+    /// Its keys.
+    pub(crate) keys: Arc<[Key]>,
+    /// Its rows.
+    pub(crate) rows: Rows,
+    /// The next IDENTITY value.
+    pub(crate) next_identity: Option<i64>,
+    /// When it was created.
+    pub(crate) created: i64,
+    /// Whether the server made it (`is_ms_shipped`), as change data capture's tables.
+    pub(crate) shipped: bool,
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(
+        object_id: i32,
+        schema: &str,
+        name: &str,
+        columns: Vec<ColumnDef>,
+        keys: Vec<Key>,
+        created: i64,
+    ) -> Self {
+        let next_identity = columns
+            .iter()
+            .find_map(|column| column.identity.map(|identity| identity.seed));
+        Self {
+            object_id,
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            rows: Rows::empty(arrow_schema(&columns)),
+            columns: columns.into(),
+            keys: keys.into(),
+            next_identity,
+            created,
+            shipped: false,
+        }
+    }
+
+    /// `schema.table`, as in messages.
+    pub(crate) fn qualified(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The position of a column, by name without case.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.columns
+            .iter()
+            .position(|column| column.name.to_lowercase() == name)
+    }
+
+    /// The primary key, if there is one.
+    pub(crate) fn primary_key(&self) -> Option<&Key> {
+        self.keys.iter().find(|key| key.primary)
+    }
+
+    /// The position of the IDENTITY column.
+    pub(crate) fn identity(&self) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.identity.is_some())
+    }
+
+    /// Whether no two rows have the same values of a key.
+    pub(crate) fn is_unique(&self, key: &Key) -> Result<bool, ArrowError> {
+        Ok(KeyIndex::build(self, key)?.len() == self.rows.count())
+    }
+
+    /// The schema of its rows.
+    pub(crate) fn arrow_schema(&self) -> SchemaRef {
+        self.rows.schema()
+    }
+}
+
+/// The Arrow schema of some columns.
+pub(crate) fn arrow_schema(columns: &[ColumnDef]) -> SchemaRef {
+    Arc::new(Schema::new(
+        columns
+            .iter()
+            .map(|c| field(&c.name, c.sql_type, c.nullable, c.identity.is_some()))
+            .collect::<Vec<_>>(),
+    ))
+}

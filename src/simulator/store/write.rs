@@ -1,0 +1,318 @@
+//! A transaction that writes: the writer's seat, the changed state, and the images for capture.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::error::ArrowError;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedMutexGuard;
+
+use super::clock::SECOND;
+use super::database::DatabaseCell;
+use super::index::KeyIndex;
+use super::state::State;
+use super::table::{Key, Table};
+use crate::simulator::capture;
+use crate::simulator::protocol::ServerError;
+use crate::simulator::types::{bytes_to_hex, text_of, values_of};
+
+/// What the writer's seat holds: the key indexes of tables that were written to.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    indexes: HashMap<i32, HashMap<i32, KeyIndex>>,
+}
+
+/// Row images of one statement.
+#[derive(Debug, Clone)]
+pub(crate) enum Images {
+    /// New rows.
+    Inserted(RecordBatch),
+    /// Old rows.
+    Deleted(RecordBatch),
+    /// Rows that differ, before and after.
+    Updated {
+        /// The old rows.
+        before: RecordBatch,
+        /// The new rows, in the same order.
+        after: RecordBatch,
+    },
+}
+
+/// A change of a captured table.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    /// The table.
+    pub(crate) object_id: i32,
+    /// The number of the statement in its transaction, from 1.
+    pub(crate) command: i32,
+    /// The rows.
+    pub(crate) images: Images,
+}
+
+/// A point within a transaction, to return to when a statement fails.
+#[derive(Debug)]
+pub(crate) struct Savepoint {
+    state: State,
+    changes: usize,
+    command: i32,
+    wrote: bool,
+}
+
+/// A transaction in the writer's seat. Dropping it rolls back.
+#[derive(Debug)]
+pub(crate) struct Write {
+    cell: Arc<DatabaseCell>,
+    seat: OwnedMutexGuard<Writer>,
+    base: Arc<State>,
+    state: State,
+    changes: Vec<Change>,
+    command: i32,
+    wrote: bool,
+    began: i64,
+    touched: BTreeSet<i32>,
+    committed: bool,
+}
+
+impl Write {
+    /// Waits for the writer's seat, for `timeout` at most (error 1222).
+    pub(crate) async fn begin(
+        cell: Arc<DatabaseCell>,
+        timeout: Duration,
+    ) -> Result<Self, ServerError> {
+        let writer = Arc::clone(&cell.writer);
+        let seat = tokio::time::timeout(timeout, writer.lock_owned())
+            .await
+            .map_err(|_| ServerError::lock_timeout())?;
+        let base = cell.committed();
+        Ok(Self {
+            cell,
+            seat,
+            state: base.as_ref().clone(),
+            began: base.clock + SECOND,
+            base,
+            changes: Vec::new(),
+            command: 0,
+            wrote: false,
+            touched: BTreeSet::new(),
+            committed: false,
+        })
+    }
+
+    /// The state when the transaction began.
+    pub(crate) fn base(&self) -> &Arc<State> {
+        &self.base
+    }
+
+    /// The database's name.
+    pub(crate) fn database(&self) -> &str {
+        self.cell.name()
+    }
+
+    /// The state with the transaction's changes.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state, to change its definitions.
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// Notes that a statement begins: the clock moves on, and the history includes its text.
+    pub(crate) fn statement(&mut self, text: &str) {
+        let mut hash = Sha256::new();
+        hash.update(self.state.history);
+        hash.update(text.as_bytes());
+        self.state.history = hash.finalize().into();
+        self.state.clock += SECOND;
+        self.command += 1;
+    }
+
+    /// Where the transaction stands.
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            state: self.state.clone(),
+            changes: self.changes.len(),
+            command: self.command,
+            wrote: self.wrote,
+        }
+    }
+
+    /// Undoes everything since a savepoint.
+    pub(crate) fn undo(&mut self, savepoint: Savepoint) {
+        self.state = savepoint.state;
+        self.changes.truncate(savepoint.changes);
+        self.command = savepoint.command;
+        self.wrote = savepoint.wrote;
+        self.forget_indexes();
+    }
+
+    /// Forgets a table's key indexes, since its definition or all its rows change.
+    pub(crate) fn forget(&mut self, object_id: i32) {
+        self.seat.indexes.remove(&object_id);
+    }
+
+    /// Adds rows to a table; a duplicate key is 2627 and changes nothing.
+    pub(crate) fn insert(&mut self, object_id: i32, rows: &RecordBatch) -> Result<(), ServerError> {
+        let table = self.table(object_id)?;
+        self.check_keys(&table, None, Some(rows))?;
+        if let Some(table) = self.state.table_mut(object_id) {
+            table.rows.append(rows).map_err(internal)?;
+        }
+        self.record(object_id, || Images::Inserted(rows.clone()));
+        Ok(())
+    }
+
+    /// Removes the rows of some ids.
+    pub(crate) fn delete(&mut self, object_id: i32, ids: &[u64]) -> Result<(), ServerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let table = self.table(object_id)?;
+        let before = table.rows.rows(ids).map_err(internal)?;
+        self.check_keys(&table, Some(&before), None)?;
+        if let Some(table) = self.state.table_mut(object_id) {
+            table.rows.remove(ids).map_err(internal)?;
+        }
+        self.record(object_id, || Images::Deleted(before));
+        Ok(())
+    }
+
+    /// Replaces the rows of some ids, each different from what it was.
+    pub(crate) fn update(
+        &mut self,
+        object_id: i32,
+        ids: &[u64],
+        before: RecordBatch,
+        after: RecordBatch,
+    ) -> Result<(), ServerError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let table = self.table(object_id)?;
+        self.check_keys(&table, Some(&before), Some(&after))?;
+        if let Some(table) = self.state.table_mut(object_id) {
+            table.rows.replace(ids, &after).map_err(internal)?;
+        }
+        self.record(object_id, || Images::Updated { before, after });
+        Ok(())
+    }
+
+    fn table(&self, object_id: i32) -> Result<Arc<Table>, ServerError> {
+        self.state
+            .tables
+            .get(&object_id)
+            .cloned()
+            .ok_or_else(|| ServerError::invalid_object(&object_id.to_string()))
+    }
+
+    fn record(&mut self, object_id: i32, images: impl FnOnce() -> Images) {
+        self.wrote = true;
+        let captured = self
+            .state
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.captures(object_id));
+        if captured {
+            self.changes.push(Change {
+                object_id,
+                command: self.command,
+                images: images(),
+            });
+        }
+    }
+
+    fn check_keys(
+        &mut self,
+        table: &Table,
+        before: Option<&RecordBatch>,
+        after: Option<&RecordBatch>,
+    ) -> Result<(), ServerError> {
+        // A change table's key is the capture's own doing.
+        let keys: &[Key] = if table.shipped { &[] } else { &table.keys };
+        for key in keys {
+            self.touched.insert(table.object_id);
+            let indexes = self.seat.indexes.entry(table.object_id).or_default();
+            let index = match indexes.entry(key.index_id) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    entry.insert(KeyIndex::build(table, key).map_err(internal)?)
+                }
+            };
+            if let Err(position) = index.change(key, before, after).map_err(internal)? {
+                self.seat.indexes.remove(&table.object_id);
+                return Err(duplicate(table, key, after, position));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits at the database's clock: changes are captured, then everyone sees the new state.
+    pub(crate) fn commit(mut self) -> Result<(), ServerError> {
+        let changes = std::mem::take(&mut self.changes);
+        capture::commit(&mut self.state, &changes, self.began, self.wrote)?;
+        self.cell.publish(self.state.clone());
+        self.committed = true;
+        Ok(())
+    }
+
+    fn forget_indexes(&mut self) {
+        for object_id in std::mem::take(&mut self.touched) {
+            self.seat.indexes.remove(&object_id);
+        }
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.forget_indexes();
+        }
+    }
+}
+
+/// An Arrow error where none can come from input.
+pub(crate) fn internal(error: ArrowError) -> ServerError {
+    ServerError::new(8630, format!("Internal Query Processor Error: {error}."))
+}
+
+fn duplicate(
+    table: &Table,
+    key: &Key,
+    after: Option<&RecordBatch>,
+    position: usize,
+) -> ServerError {
+    let values: Vec<String> = key
+        .columns
+        .iter()
+        .map(|at| key_text(table, *at, after, position))
+        .collect();
+    let values = values.join(", ");
+    if key.constraint {
+        ServerError::duplicate_key(key.primary, &key.name, &table.qualified(), &values)
+    } else {
+        ServerError::new(
+            2601,
+            format!(
+                "Cannot insert duplicate key row in object '{}' with unique index '{}'. The duplicate key value is ({values}).",
+                table.qualified(),
+                key.name
+            ),
+        )
+    }
+}
+
+fn key_text(table: &Table, column: usize, rows: Option<&RecordBatch>, row: usize) -> String {
+    let sql_type = table.columns[column].sql_type;
+    let value = rows
+        .map(|rows| rows.column(column).slice(row, 1))
+        .and_then(|array| values_of(&array).ok())
+        .and_then(|values| values.into_iter().next());
+    match value {
+        Some(super::super::types::Value::Bytes(bytes)) => format!("0x{}", bytes_to_hex(&bytes)),
+        Some(value) => text_of(&value, sql_type, 121).unwrap_or_else(|| "<NULL>".to_owned()),
+        None => String::new(),
+    }
+}

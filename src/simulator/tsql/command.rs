@@ -1,0 +1,313 @@
+//! A statement by kind.
+
+use super::batch::near;
+use super::cursor::{Cursor, ObjectName, at_commas};
+use super::ddl::{ColumnSpec, Elements, KeySpec, create_table, elements, names};
+use super::lexer::{Kind, Token};
+use crate::simulator::protocol::ServerError;
+
+/// An argument of EXEC: a constant, or a variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExecArgument {
+    /// The parameter's name with its `@`.
+    pub(crate) name: Option<String>,
+    /// The tokens of the value.
+    pub(crate) value: Vec<Token>,
+}
+
+/// A parsed statement; queries and row changes stay tokens, for the SQL parser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    /// SELECT, with or without WITH.
+    Query(&'a [Token]),
+    /// INSERT, UPDATE, DELETE.
+    Change(&'a [Token]),
+    /// CREATE TABLE.
+    CreateTable(ObjectName, Elements),
+    /// ALTER TABLE … ADD.
+    AddColumns(ObjectName, Vec<ColumnSpec>, Vec<KeySpec>),
+    /// CREATE UNIQUE INDEX name ON table (columns); other indexes are accepted as `None`.
+    CreateIndex(ObjectName, Option<KeySpec>),
+    /// DROP TABLE.
+    DropTables {
+        /// The tables.
+        names: Vec<ObjectName>,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
+    /// TRUNCATE TABLE.
+    Truncate(ObjectName),
+    /// CREATE DATABASE.
+    CreateDatabase(String),
+    /// ALTER DATABASE … SET option ON or OFF.
+    AlterDatabase {
+        /// The database; `None` for CURRENT.
+        name: Option<String>,
+        /// The option, in upper case.
+        option: String,
+        /// ON.
+        on: bool,
+    },
+    /// CREATE SCHEMA.
+    CreateSchema(String),
+    /// BEGIN TRANSACTION.
+    Begin,
+    /// COMMIT.
+    Commit,
+    /// ROLLBACK.
+    Rollback,
+    /// SET, with the rest of the statement.
+    Set(&'a [Token]),
+    /// USE.
+    Use(String),
+    /// PRINT, with the expression.
+    Print(&'a [Token]),
+    /// EXEC.
+    Execute(ObjectName, Vec<ExecArgument>),
+}
+
+/// Parses a statement, which has at least one token.
+pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<'_>, ServerError> {
+    let mut cursor = Cursor::new(tokens);
+    let Some(first) = tokens.first() else {
+        return Err(ServerError::syntax(""));
+    };
+    let Kind::Word(word) = &first.kind else {
+        if first.symbol("(") {
+            return Ok(Command::Query(tokens));
+        }
+        return match first.kind {
+            Kind::Quoted(_) if first_of_batch => execute(&mut cursor),
+            _ => Err(near(first)),
+        };
+    };
+    match word.to_ascii_uppercase().as_str() {
+        "SELECT" => Ok(Command::Query(tokens)),
+        "WITH" => Ok(with(tokens)),
+        "INSERT" | "UPDATE" | "DELETE" => Ok(Command::Change(tokens)),
+        "CREATE" => create(&mut cursor),
+        "ALTER" => alter(&mut cursor),
+        "DROP" => drop_table(&mut cursor),
+        "TRUNCATE" => {
+            cursor.next();
+            cursor.expect("TABLE")?;
+            let name = cursor.object_name()?;
+            cursor.end()?;
+            Ok(Command::Truncate(name))
+        }
+        "BEGIN" | "COMMIT" | "ROLLBACK" => transaction(&mut cursor),
+        "SET" => Ok(Command::Set(&tokens[1..])),
+        "USE" => {
+            cursor.next();
+            let name = cursor.name()?;
+            cursor.end()?;
+            Ok(Command::Use(name))
+        }
+        "PRINT" => Ok(Command::Print(&tokens[1..])),
+        "EXEC" | "EXECUTE" => {
+            cursor.next();
+            execute(&mut cursor)
+        }
+        other if super::batch::is_starter(other) => {
+            Err(ServerError::unsupported(format!("{other} statements")).at_line(first.line))
+        }
+        _ if first_of_batch => execute(&mut cursor),
+        _ => Err(near(first)),
+    }
+}
+
+fn with(tokens: &[Token]) -> Command<'_> {
+    let mut depth = 0_usize;
+    for token in tokens {
+        if token.symbol("(") {
+            depth += 1;
+        } else if token.symbol(")") {
+            depth = depth.saturating_sub(1);
+        } else if depth == 0 && token.is_any(&["INSERT", "UPDATE", "DELETE"]) {
+            return Command::Change(tokens);
+        }
+    }
+    Command::Query(tokens)
+}
+
+fn create<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    cursor.next();
+    if cursor.eat("TABLE") {
+        let (name, elements) = create_table(cursor)?;
+        return Ok(Command::CreateTable(name, elements));
+    }
+    if cursor.eat("DATABASE") {
+        return Ok(Command::CreateDatabase(cursor.name()?));
+    }
+    if cursor.eat("SCHEMA") {
+        return Ok(Command::CreateSchema(cursor.name()?));
+    }
+    create_index(cursor)
+}
+
+fn create_index<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    let start = cursor.clone();
+    let unique = cursor.eat("UNIQUE");
+    let clustered = cursor.eat("CLUSTERED");
+    cursor.eat("NONCLUSTERED");
+    if !cursor.eat("INDEX") {
+        let what = start.peek().and_then(Token::name).unwrap_or_default();
+        return Err(ServerError::unsupported(format!(
+            "CREATE {}",
+            what.to_ascii_uppercase()
+        )));
+    }
+    let name = cursor.name()?;
+    cursor.expect("ON")?;
+    let table = cursor.object_name()?;
+    let columns = names(cursor.parenthesised()?)?;
+    let key = unique.then_some(KeySpec {
+        name: Some(name),
+        primary: false,
+        clustered: Some(clustered),
+        columns,
+    });
+    Ok(Command::CreateIndex(table, key))
+}
+
+fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    cursor.next();
+    if cursor.eat("DATABASE") {
+        let name = Some(cursor.name()?).filter(|name| !name.eq_ignore_ascii_case("CURRENT"));
+        cursor.expect("SET")?;
+        let option = cursor.name()?.to_ascii_uppercase();
+        let on = cursor.eat("ON");
+        if !on {
+            cursor.expect("OFF")?;
+        }
+        return Ok(Command::AlterDatabase { name, option, on });
+    }
+    if !cursor.eat("TABLE") {
+        return Err(ServerError::unsupported("this ALTER statement"));
+    }
+    let name = cursor.object_name()?;
+    if !cursor.eat("ADD") {
+        return Err(ServerError::unsupported("ALTER TABLE other than ADD"));
+    }
+    let added = elements(cursor.rest())?;
+    Ok(Command::AddColumns(name, added.columns, added.keys))
+}
+
+fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    cursor.next();
+    if !cursor.eat("TABLE") {
+        let what = cursor.peek().and_then(Token::name).unwrap_or_default();
+        return Err(ServerError::unsupported(format!(
+            "DROP {}",
+            what.to_ascii_uppercase()
+        )));
+    }
+    let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+    let names = at_commas(cursor.rest())
+        .into_iter()
+        .map(|part| {
+            let mut cursor = Cursor::new(part);
+            let name = cursor.object_name()?;
+            cursor.end()?;
+            Ok(name)
+        })
+        .collect::<Result<Vec<_>, ServerError>>()?;
+    if names.is_empty() {
+        return Err(cursor.error());
+    }
+    Ok(Command::DropTables { names, if_exists })
+}
+
+fn transaction<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    let command = if cursor.eat("BEGIN") {
+        Command::Begin
+    } else if cursor.eat("COMMIT") {
+        Command::Commit
+    } else {
+        cursor.expect("ROLLBACK")?;
+        Command::Rollback
+    };
+    let _ = cursor.eat("TRAN") || cursor.eat("TRANSACTION") || cursor.eat("WORK");
+    // A transaction's name means nothing, but for savepoints, which there are none of.
+    if cursor.peek().is_some() {
+        cursor.next();
+    }
+    cursor.end()?;
+    Ok(command)
+}
+
+fn execute<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    if let Some(token) = cursor.peek().filter(|token| token.symbol("(")) {
+        return Err(ServerError::unsupported("EXEC of a string").at_line(token.line));
+    }
+    let name = cursor.object_name()?;
+    let mut arguments = Vec::new();
+    for part in at_commas(cursor.rest()) {
+        let mut cursor = Cursor::new(part);
+        let name = match part {
+            [
+                Token {
+                    kind: Kind::Variable(name),
+                    ..
+                },
+                equals,
+                ..,
+            ] if equals.symbol("=") => {
+                cursor.next();
+                cursor.next();
+                Some(name.clone())
+            }
+            _ => None,
+        };
+        let value: Vec<Token> = cursor
+            .rest()
+            .iter()
+            .filter(|token| !token.is_any(&["OUTPUT", "OUT"]))
+            .cloned()
+            .collect();
+        let signed = value.first().is_some_and(|token| token.symbol("-"));
+        if value.len() != 1 + usize::from(signed) {
+            return Err(value.get(1).map_or_else(|| cursor.error(), near));
+        }
+        arguments.push(ExecArgument { name, value });
+    }
+    Ok(Command::Execute(name, arguments))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::tsql::lexer::tokens;
+
+    #[test]
+    fn exec_takes_constants_by_name_and_place() {
+        let tokens =
+            tokens("EXEC sys.sp_cdc_enable_table N'dbo', @role_name = NULL, @n = -1").unwrap();
+        let Command::Execute(name, arguments) = command(&tokens, false).unwrap() else {
+            panic!();
+        };
+        assert_eq!(name.to_string(), "sys.sp_cdc_enable_table");
+        assert_eq!(arguments.len(), 3);
+        assert_eq!(arguments[1].name.as_deref(), Some("@role_name"));
+        assert_eq!(arguments[2].value.len(), 2);
+    }
+
+    #[test]
+    fn a_batch_may_begin_with_a_procedure() {
+        let words = tokens("sp_who").unwrap();
+        assert!(matches!(command(&words, true), Ok(Command::Execute(..))));
+        assert_eq!(command(&words, false).unwrap_err().number, 102);
+    }
+
+    #[test]
+    fn what_is_missing_says_so() {
+        for text in [
+            "CREATE VIEW v AS SELECT 1",
+            "DECLARE @x int",
+            "MERGE t USING u ON 1 = 1",
+        ] {
+            let tokens = tokens(text).unwrap();
+            assert_eq!(command(&tokens, true).unwrap_err().number, 40510, "{text}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! CREATE TABLE and ALTER TABLE as parsed.
+
+use super::batch::near;
+use super::cursor::{Cursor, ObjectName, at_commas};
+use super::lexer::{Kind, Token};
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::store::Identity;
+use crate::simulator::types::DefaultLength;
+
+/// A column as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ColumnSpec {
+    pub(crate) name: String,
+    pub(crate) sql_type: SqlType,
+    pub(crate) alias_type: Option<i32>,
+    pub(crate) nullable: Option<bool>,
+    pub(crate) identity: Option<Identity>,
+    /// The tokens of the DEFAULT expression.
+    pub(crate) default: Option<Vec<Token>>,
+}
+
+/// A key as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeySpec {
+    pub(crate) name: Option<String>,
+    pub(crate) primary: bool,
+    pub(crate) clustered: Option<bool>,
+    pub(crate) columns: Vec<String>,
+}
+
+/// What a table's parentheses hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Elements {
+    pub(crate) columns: Vec<ColumnSpec>,
+    pub(crate) keys: Vec<KeySpec>,
+}
+
+/// CREATE TABLE, after these words.
+pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<(ObjectName, Elements), ServerError> {
+    let name = cursor.object_name()?;
+    let list = cursor.parenthesised()?;
+    // The rest names a filegroup or storage options.
+    Ok((name, elements(list)?))
+}
+
+/// A comma-separated list of columns and constraints.
+pub(crate) fn elements(tokens: &[Token]) -> Result<Elements, ServerError> {
+    let mut elements = Elements::default();
+    for part in at_commas(tokens) {
+        element(&mut Cursor::new(part), &mut elements)?;
+    }
+    if elements == Elements::default() {
+        return Err(tokens
+            .first()
+            .map_or_else(|| ServerError::syntax(")"), near));
+    }
+    Ok(elements)
+}
+
+fn element(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), ServerError> {
+    let starts = |keywords| cursor.peek().is_some_and(|t: &Token| t.is_any(keywords));
+    if !starts(&["CONSTRAINT", "PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]) {
+        return column(cursor, elements);
+    }
+    let name = if cursor.eat("CONSTRAINT") {
+        Some(cursor.name()?)
+    } else {
+        None
+    };
+    if cursor.peek().is_some_and(|token| token.is("FOREIGN")) {
+        // Accepted and not enforced.
+        return Ok(());
+    }
+    if let Some(token) = cursor.peek().filter(|token| token.is("CHECK")) {
+        return Err(ServerError::unsupported("CHECK constraints").at_line(token.line));
+    }
+    let mut key = key_kind(cursor, name)?;
+    let columns = cursor.parenthesised()?;
+    key.columns = names(columns)?;
+    elements.keys.push(key);
+    Ok(())
+}
+
+/// PRIMARY KEY or UNIQUE, and CLUSTERED or not.
+fn key_kind(cursor: &mut Cursor<'_>, name: Option<String>) -> Result<KeySpec, ServerError> {
+    let primary = cursor.eat("PRIMARY");
+    if primary {
+        cursor.expect("KEY")?;
+    } else {
+        cursor.expect("UNIQUE")?;
+    }
+    let clustered = if cursor.eat("CLUSTERED") {
+        Some(true)
+    } else if cursor.eat("NONCLUSTERED") {
+        Some(false)
+    } else {
+        None
+    };
+    Ok(KeySpec {
+        name,
+        primary,
+        clustered,
+        columns: Vec::new(),
+    })
+}
+
+/// Column names with ASC or DESC after them.
+pub(crate) fn names(tokens: &[Token]) -> Result<Vec<String>, ServerError> {
+    at_commas(tokens)
+        .into_iter()
+        .map(|part| {
+            let mut cursor = Cursor::new(part);
+            let name = cursor.name()?;
+            let _ = cursor.eat("ASC") || cursor.eat("DESC");
+            cursor.end()?;
+            Ok(name)
+        })
+        .collect()
+}
+
+fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), ServerError> {
+    let name = cursor.name()?;
+    if let Some(token) = cursor.peek().filter(|token| token.is("AS")) {
+        return Err(ServerError::unsupported("computed columns").at_line(token.line));
+    }
+    let (sql_type, alias_type) = data_type(cursor)?;
+    let mut column = ColumnSpec {
+        name,
+        sql_type,
+        alias_type,
+        nullable: None,
+        identity: None,
+        default: None,
+    };
+    while cursor.peek().is_some() {
+        option(cursor, &mut column, elements)?;
+    }
+    elements.columns.push(column);
+    Ok(())
+}
+
+fn option(
+    cursor: &mut Cursor<'_>,
+    column: &mut ColumnSpec,
+    elements: &mut Elements,
+) -> Result<(), ServerError> {
+    if cursor.eat_all(&["NOT", "NULL"]) {
+        column.nullable = Some(false);
+    } else if cursor.eat("NULL") {
+        column.nullable = Some(true);
+    } else if cursor.eat("IDENTITY") {
+        column.identity = Some(identity(cursor)?);
+    } else if cursor.eat("DEFAULT") {
+        column.default = Some(default_expression(cursor)?);
+    } else if cursor.eat("COLLATE") {
+        cursor.name()?;
+    } else if cursor.eat("ROWGUIDCOL") || cursor.eat("SPARSE") {
+        // Neither changes what is stored.
+    } else if cursor.eat("REFERENCES") {
+        references(cursor)?;
+    } else {
+        let name = if cursor.eat("CONSTRAINT") {
+            Some(cursor.name()?)
+        } else {
+            None
+        };
+        if cursor.eat("DEFAULT") {
+            column.default = Some(default_expression(cursor)?);
+        } else if cursor.eat_all(&["FOREIGN", "KEY", "REFERENCES"]) || cursor.eat("REFERENCES") {
+            references(cursor)?;
+        } else {
+            let mut key = key_kind(cursor, name)?;
+            key.columns = vec![column.name.clone()];
+            elements.keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+/// REFERENCES is accepted and not enforced.
+fn references(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    cursor.object_name()?;
+    if cursor.peek().is_some_and(|token| token.symbol("(")) {
+        cursor.parenthesised()?;
+    }
+    while cursor.eat("ON") {
+        let _ = cursor.eat("DELETE") || cursor.eat("UPDATE");
+        let _ = cursor.eat("CASCADE")
+            || cursor.eat_all(&["NO", "ACTION"])
+            || cursor.eat_all(&["SET", "NULL"]);
+    }
+    Ok(())
+}
+
+fn identity(cursor: &mut Cursor<'_>) -> Result<Identity, ServerError> {
+    let mut identity = Identity {
+        seed: 1,
+        increment: 1,
+    };
+    if cursor.eat_symbol("(") {
+        identity.seed = cursor.integer()?;
+        cursor.expect_symbol(",")?;
+        identity.increment = cursor.integer()?;
+        cursor.expect_symbol(")")?;
+    }
+    Ok(identity)
+}
+
+/// A DEFAULT's expression: in parentheses, a literal with its sign, or a function call.
+fn default_expression(cursor: &mut Cursor<'_>) -> Result<Vec<Token>, ServerError> {
+    let mut tokens = Vec::new();
+    let parenthesis = |cursor: &Cursor<'_>| cursor.peek().is_some_and(|t| t.symbol("("));
+    if !parenthesis(cursor) {
+        while cursor
+            .peek()
+            .is_some_and(|t| t.symbol("-") || t.symbol("+"))
+        {
+            tokens.extend(cursor.next().cloned());
+        }
+        tokens.extend(cursor.next().cloned());
+    }
+    if parenthesis(cursor) {
+        let before = cursor.rest();
+        let inner = cursor.parenthesised()?;
+        tokens.extend_from_slice(&before[..inner.len() + 2]);
+    }
+    if tokens.is_empty() {
+        return Err(cursor.error());
+    }
+    Ok(tokens)
+}
+
+/// A type's name with its arguments, and the alias type's id for `sysname`.
+pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(SqlType, Option<i32>), ServerError> {
+    let line = cursor.peek().map_or(1, |token| token.line);
+    let mut name = cursor.name()?;
+    if cursor.eat_symbol(".") {
+        name = cursor.name()?;
+    }
+    for second in ["VARYING", "PRECISION"] {
+        if cursor.eat(second) {
+            name.push(' ');
+            name.push_str(second);
+        }
+    }
+    if cursor.peek().is_some_and(|token| token.symbol("(")) {
+        let arguments: Vec<String> = cursor
+            .parenthesised()?
+            .iter()
+            .map(|token| match &token.kind {
+                Kind::Word(text) | Kind::Number(text) => text.clone(),
+                Kind::Symbol(symbol) => (*symbol).to_owned(),
+                _ => String::new(),
+            })
+            .collect();
+        name = format!("{name}({})", arguments.concat());
+    }
+    let alias = name.eq_ignore_ascii_case("sysname").then_some(256);
+    SqlType::parse(&name, DefaultLength::Declaration)
+        .map(|sql_type| (sql_type, alias))
+        .ok_or_else(|| ServerError::unknown_type(&name).at_line(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::protocol::Length;
+    use crate::simulator::tsql::lexer::tokens;
+
+    fn parse(text: &str) -> Result<Elements, ServerError> {
+        elements(&tokens(text).unwrap())
+    }
+
+    #[test]
+    fn columns_with_every_property() {
+        let found = parse(
+            "id INT IDENTITY(10,5) NOT NULL CONSTRAINT pk PRIMARY KEY CLUSTERED, \
+             [first name] nvarchar(128) COLLATE Latin1_General_CI_AS NULL, \
+             n decimal(18, 2) DEFAULT (0), at datetime2 DEFAULT GETDATE(), s sysname UNIQUE",
+        )
+        .unwrap();
+        assert_eq!(found.columns.len(), 5);
+        assert_eq!(found.keys.len(), 2);
+        let id = &found.columns[0];
+        assert_eq!(
+            id.identity,
+            Some(Identity {
+                seed: 10,
+                increment: 5
+            })
+        );
+        assert_eq!(id.nullable, Some(false));
+        assert_eq!(found.columns[1].name, "first name");
+        assert_eq!(
+            found.columns[1].sql_type,
+            SqlType::NVarChar(Length::Limited(128))
+        );
+        assert_eq!(found.columns[2].default.as_ref().map(Vec::len), Some(3));
+        assert_eq!(found.columns[4].alias_type, Some(256));
+        assert_eq!(found.keys[0].name.as_deref(), Some("pk"));
+    }
+
+    #[test]
+    fn composite_keys_stand_alone() {
+        let found =
+            parse("a INT, b INT, CONSTRAINT pk PRIMARY KEY NONCLUSTERED (b DESC, a)").unwrap();
+        assert_eq!(found.keys[0].columns, ["b", "a"]);
+        assert_eq!(found.keys[0].clustered, Some(false));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        assert_eq!(parse("a geography").unwrap_err().number, 2715);
+        assert_eq!(parse("a int foo").unwrap_err().number, 102);
+    }
+}

@@ -1,0 +1,281 @@
+//! T-SQL's scalar functions.
+
+mod capture;
+mod compare;
+mod convert;
+mod dates;
+mod numbers;
+mod security;
+mod server;
+mod text;
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
+};
+
+use super::scope::Scope;
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::types::{Value, array_of, field, sql_type_of, values_of};
+
+pub(super) use compare::{COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, incompatible};
+pub(super) use convert::{CAST, LIKE, TRY_CAST};
+
+/// The function of a name in lower case.
+pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>> {
+    let function = convert::function(name)
+        .or_else(|| compare::function(name))
+        .or_else(|| text::function(name))
+        .or_else(|| numbers::function(name))
+        .or_else(|| dates::function(name, scope))
+        .or_else(|| server::function(name, scope))
+        .or_else(|| security::function(name, scope))
+        .or_else(|| capture::function(name, scope))?;
+    Some(Arc::new(ScalarUDF::new_from_impl(function)))
+}
+
+/// A call of one of our functions.
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let function = convert::function(name)
+        .or_else(|| compare::function(name))
+        .or_else(|| dates::arithmetic(name))?;
+    Some(ScalarUDF::new_from_impl(function).call(arguments))
+}
+
+/// What a function computes.
+type Rows = dyn Fn(&[Value]) -> std::result::Result<Value, ServerError> + Send + Sync;
+type Arrays = dyn Fn(&[ArrayRef], &[SqlType], SqlType) -> std::result::Result<ArrayRef, ServerError>
+    + Send
+    + Sync;
+type ResultType = dyn Fn(&[SqlType], &[Option<&ScalarValue>]) -> std::result::Result<SqlType, ServerError>
+    + Send
+    + Sync;
+
+#[derive(Clone)]
+enum Body {
+    /// Row by row.
+    Rows(Arc<Rows>),
+    /// Whole arrays; the last argument is the result's type.
+    Arrays(Arc<Arrays>),
+}
+
+/// A scalar function of T-SQL.
+#[derive(Clone)]
+pub(super) struct Function {
+    name: String,
+    arguments: (usize, usize),
+    strict: bool,
+    signature: Signature,
+    result: Arc<ResultType>,
+    body: Body,
+}
+
+impl Function {
+    /// A function of values, row by row, with a fixed result type. Any NULL argument gives NULL.
+    fn new(
+        name: &str,
+        arguments: (usize, usize),
+        result: SqlType,
+        body: impl Fn(&[Value]) -> std::result::Result<Value, ServerError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::build(
+            name,
+            arguments,
+            Arc::new(move |_, _| Ok(result)),
+            Body::Rows(Arc::new(body)),
+        )
+    }
+
+    /// A function without arguments that is constant within a statement.
+    fn constant(name: &str, result: SqlType, value: Value) -> Self {
+        Self::new(name, (0, 0), result, move |_| Ok(value.clone()))
+    }
+
+    fn arrays(
+        name: &str,
+        arguments: (usize, usize),
+        result: impl Fn(
+            &[SqlType],
+            &[Option<&ScalarValue>],
+        ) -> std::result::Result<SqlType, ServerError>
+        + Send
+        + Sync
+        + 'static,
+        body: impl Fn(&[ArrayRef], &[SqlType], SqlType) -> std::result::Result<ArrayRef, ServerError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self::build(
+            name,
+            arguments,
+            Arc::new(result),
+            Body::Arrays(Arc::new(body)),
+        )
+    }
+
+    fn build(name: &str, arguments: (usize, usize), result: Arc<ResultType>, body: Body) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments,
+            strict: true,
+            signature: Signature::one_of(
+                vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
+                Volatility::Stable,
+            ),
+            result,
+            body,
+        }
+    }
+
+    /// With NULL arguments passed on.
+    fn takes_nulls(mut self) -> Self {
+        self.strict = false;
+        self
+    }
+
+    /// With a result type that depends on the arguments' types.
+    fn returning(mut self, result: impl Fn(&[SqlType]) -> SqlType + Send + Sync + 'static) -> Self {
+        self.result = Arc::new(move |types, _| Ok(result(types)));
+        self
+    }
+
+    fn check_arguments(&self, count: usize) -> std::result::Result<(), ServerError> {
+        let (least, most) = self.arguments;
+        if (least..=most).contains(&count) {
+            return Ok(());
+        }
+        let expected = if least == most {
+            format!("{least} argument(s)")
+        } else {
+            format!("{least} to {most} arguments")
+        };
+        Err(ServerError::new(
+            174,
+            format!("The {} function requires {expected}.", self.name),
+        ))
+    }
+
+    fn evaluate(
+        &self,
+        arrays: &[ArrayRef],
+        types: &[SqlType],
+        result: SqlType,
+        rows: usize,
+    ) -> std::result::Result<ArrayRef, ServerError> {
+        let body = match &self.body {
+            Body::Arrays(body) => return body(arrays, types, result),
+            Body::Rows(body) => body,
+        };
+        let columns = arrays
+            .iter()
+            .map(values_of)
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut arguments = Vec::with_capacity(columns.len());
+        let values = (0..rows)
+            .map(|row| {
+                arguments.clear();
+                arguments.extend(columns.iter().map(|column| column[row].clone()));
+                if self.strict && arguments.iter().any(Value::is_null) {
+                    return Ok(Value::Null);
+                }
+                body(&arguments)
+            })
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        array_of(result, values)
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Within one plan a name means one function.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+/// A server error on its way through DataFusion.
+pub(super) fn external(error: ServerError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Err(external(ServerError::unsupported(format!(
+            "{} without its arguments",
+            self.name
+        ))))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        self.check_arguments(args.arg_fields.len())
+            .map_err(external)?;
+        let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
+        let result = (self.result)(&types, args.scalar_arguments).map_err(external)?;
+        let typed: Field = field(&self.name, result, true, false);
+        Ok(Arc::new(typed))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let scalar = args
+            .args
+            .iter()
+            .all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if scalar { 1 } else { args.number_rows };
+        let arrays = args
+            .args
+            .iter()
+            .map(|argument| argument.to_array(rows))
+            .collect::<Result<Vec<_>>>()?;
+        let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
+        let result = sql_type_of(&args.return_field);
+        let array = self
+            .evaluate(&arrays, &types, result, rows)
+            .map_err(external)?;
+        if scalar {
+            return ScalarValue::try_from_array(&array, 0).map(ColumnarValue::Scalar);
+        }
+        Ok(ColumnarValue::Array(array))
+    }
+}
+
+/// The text of an argument that must be a literal.
+fn literal_text(arguments: &[Option<&ScalarValue>], at: usize) -> Option<String> {
+    match arguments.get(at).copied().flatten()? {
+        ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
+            text.clone()
+        }
+        _ => None,
+    }
+}

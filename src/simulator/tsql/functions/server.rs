@@ -1,0 +1,260 @@
+//! Functions that ask the server: databases, objects, properties.
+
+use std::sync::Arc;
+
+use super::Function;
+use crate::simulator::protocol::{Length, SqlType};
+use crate::simulator::store::{State, Table};
+use crate::simulator::tsql::scope::Scope;
+use crate::simulator::tsql::system::{self, COLLATION, SERVER_NAME, parse_name, view_object};
+use crate::simulator::types::Value;
+
+const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
+const VARIANT: SqlType = SqlType::NVarChar(Length::Limited(4000));
+
+pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
+    databases(name, scope)
+        .or_else(|| objects(name, scope))
+        .or_else(|| columns(name, scope))
+        .or_else(|| session(name, scope))
+}
+
+fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
+    let scope = Arc::clone(scope);
+    Some(match name {
+        "db_name" => Function::new(name, (0, 1), NAME, move |args| {
+            let Some(id) = args.first() else {
+                return Ok(Value::from(scope.database()));
+            };
+            let databases = scope.server().databases();
+            let found = databases
+                .iter()
+                .find(|d| Some(i64::from(d.committed().id)) == id.as_int());
+            Ok(found.map(|d| d.name().to_owned()).into())
+        }),
+        "db_id" => Function::new(name, (0, 1), SqlType::SmallInt, move |args| {
+            let name = args
+                .first()
+                .and_then(Value::as_text)
+                .unwrap_or(scope.database());
+            Ok(scope.state(name).map(|state| state.id).into())
+        }),
+        "databasepropertyex" => Function::new(name, (2, 2), VARIANT, move |args| {
+            let state = args[0].as_text().and_then(|name| scope.state(name));
+            let property = args[1].as_text().unwrap_or_default().to_lowercase();
+            Ok(state.map_or(Value::Null, |state| database_property(&state, &property)))
+        }),
+        "serverproperty" => Function::new(name, (1, 1), VARIANT, |args| {
+            Ok(server_property(
+                &args[0].as_text().unwrap_or_default().to_lowercase(),
+            ))
+        }),
+        _ => return None,
+    })
+}
+
+fn database_property(state: &State, property: &str) -> Value {
+    match property {
+        "updateability" => "READ_WRITE".into(),
+        "status" => "ONLINE".into(),
+        "collation" => COLLATION.into(),
+        "recovery" => "FULL".into(),
+        "useraccess" => "MULTI_USER".into(),
+        "version" => "957".into(),
+        "isread_committed_snapshoton" => {
+            i64::from(state.read_committed_snapshot).to_string().into()
+        }
+        "edition" | "serviceobjective" => Value::Null,
+        _ => Value::Null,
+    }
+}
+
+fn server_property(property: &str) -> Value {
+    match property {
+        "engineedition" => "3".into(),
+        "productversion" => system::PRODUCT_VERSION.into(),
+        "productmajorversion" => "16".into(),
+        "productminorversion" => "0".into(),
+        "productlevel" => "RTM".into(),
+        "edition" => "Developer Edition (64-bit)".into(),
+        "editionid" => "-2117995310".into(),
+        "servername" | "machinename" | "computernamephysicalnetbios" => SERVER_NAME.into(),
+        "collation" => COLLATION.into(),
+        "lcid" => "1033".into(),
+        "ishadrenabled" | "isclustered" | "issingleuser" | "isintegratedsecurityonly" => "0".into(),
+        _ => Value::Null,
+    }
+}
+
+/// The table that a text such as `[dbo].[t]` names.
+pub(super) fn named_table(scope: &Scope, text: &str) -> Option<Arc<Table>> {
+    let name = parse_name(text)?;
+    scope.table(&name).ok()
+}
+
+fn by_id(scope: &Scope, id: Option<i64>, database: Option<&Value>) -> Option<Arc<Table>> {
+    let state = match database.and_then(Value::as_int) {
+        Some(number) => scope
+            .server()
+            .databases()
+            .iter()
+            .find(|d| i64::from(d.committed().id) == number)
+            .and_then(|d| scope.state(d.name()))?,
+        None => scope.current().ok()?,
+    };
+    let id = i32::try_from(id?).ok()?;
+    state.tables.get(&id).cloned()
+}
+
+fn objects(name: &str, scope: &Arc<Scope>) -> Option<Function> {
+    let scope = Arc::clone(scope);
+    Some(match name {
+        "object_id" => Function::new(name, (1, 2), SqlType::Int, move |args| {
+            let text = args[0].as_text().unwrap_or_default();
+            let kind = args.get(1).and_then(Value::as_text).unwrap_or("U");
+            let table = named_table(&scope, text).filter(|_| kind.trim().eq_ignore_ascii_case("U"));
+            let id = table.map(|table| table.object_id);
+            Ok(id.or_else(|| view_object(&scope, text)).into())
+        }),
+        "object_name" => Function::new(name, (1, 2), NAME, move |args| {
+            let table = by_id(&scope, args[0].as_int(), args.get(1));
+            Ok(table.map(|table| table.name.clone()).into())
+        }),
+        "object_schema_name" => Function::new(name, (1, 2), NAME, move |args| {
+            let table = by_id(&scope, args[0].as_int(), args.get(1));
+            Ok(table.map(|table| table.schema.clone()).into())
+        }),
+        "schema_name" => Function::new(name, (0, 1), NAME, move |args| {
+            let Some(id) = args.first() else {
+                return Ok("dbo".into());
+            };
+            let state = scope.current()?;
+            let schema = state
+                .schemas
+                .iter()
+                .find(|s| Some(i64::from(s.id)) == id.as_int());
+            Ok(schema.map(|schema| schema.name.clone()).into())
+        }),
+        "schema_id" => Function::new(name, (0, 1), SqlType::Int, move |args| {
+            let name = args.first().and_then(Value::as_text).unwrap_or("dbo");
+            Ok(scope.current()?.schema(name).map(|schema| schema.id).into())
+        }),
+        "objectproperty" | "objectpropertyex" => {
+            Function::new(name, (2, 2), SqlType::Int, move |args| {
+                let Some(table) = by_id(&scope, args[0].as_int(), None) else {
+                    return Ok(Value::Null);
+                };
+                let property = args[1].as_text().unwrap_or_default().to_lowercase();
+                Ok(match property.as_str() {
+                    "istable" => Value::Int(1),
+                    "isusertable" => Value::Int((!table.shipped).into()),
+                    "ismsshipped" => Value::Int(table.shipped.into()),
+                    "isview" | "isprocedure" => Value::Int(0),
+                    "tablehasprimarykey" => Value::Int(table.primary_key().is_some().into()),
+                    "tablehasidentity" => Value::Int(table.identity().is_some().into()),
+                    _ => Value::Null,
+                })
+            })
+        }
+        _ => return None,
+    })
+}
+
+fn columns(name: &str, scope: &Arc<Scope>) -> Option<Function> {
+    let scope = Arc::clone(scope);
+    Some(match name {
+        "col_length" => Function::new(name, (2, 2), SqlType::SmallInt, move |args| {
+            let table = named_table(&scope, args[0].as_text().unwrap_or_default());
+            let column = table.and_then(|table| {
+                let at = table.column(args[1].as_text().unwrap_or_default())?;
+                Some(i32::from(table.columns[at].sql_type.max_length()))
+            });
+            Ok(column.into())
+        }),
+        "col_name" => Function::new(name, (2, 2), NAME, move |args| {
+            let table = by_id(&scope, args[0].as_int(), None);
+            let column = table.and_then(|table| {
+                let id = args[1].as_int()?;
+                let mut columns = table.columns.iter();
+                columns
+                    .find(|c| i64::from(c.id) == id)
+                    .map(|c| c.name.clone())
+            });
+            Ok(column.into())
+        }),
+        "columnproperty" => Function::new(name, (3, 3), SqlType::Int, move |args| {
+            let table = by_id(&scope, args[0].as_int(), None);
+            let property = args[2].as_text().unwrap_or_default().to_lowercase();
+            let found = table.and_then(|table| {
+                let at = table.column(args[1].as_text()?)?;
+                let column = &table.columns[at];
+                match property.as_str() {
+                    "isidentity" => Some(i32::from(column.identity.is_some())),
+                    "allowsnull" => Some(i32::from(column.nullable)),
+                    "iscomputed" | "ishidden" => Some(0),
+                    "columnid" => Some(column.id),
+                    "precision" => Some(column.sql_type.precision().into()),
+                    "scale" => Some(column.sql_type.scale().into()),
+                    _ => None,
+                }
+            });
+            Ok(found.into())
+        }),
+        "type_name" => Function::new(name, (1, 1), NAME, |args| {
+            Ok(system::type_name(args[0].as_int()).into())
+        }),
+        "type_id" => Function::new(name, (1, 1), SqlType::Int, |args| {
+            Ok(system::type_id(args[0].as_text().unwrap_or_default()).into())
+        }),
+        "ident_current" => Function::new(
+            name,
+            (1, 1),
+            SqlType::Decimal {
+                precision: 38,
+                scale: 0,
+            },
+            move |args| {
+                let table = named_table(&scope, args[0].as_text().unwrap_or_default());
+                let last = table.and_then(|table| {
+                    let identity = table.columns[table.identity()?].identity?;
+                    let next = table.next_identity?;
+                    let last = if next == identity.seed {
+                        next
+                    } else {
+                        next - identity.increment
+                    };
+                    Some(Value::Decimal(last.into(), 0))
+                });
+                Ok(last.unwrap_or(Value::Null))
+            },
+        ),
+        _ => return None,
+    })
+}
+
+fn session(name: &str, scope: &Arc<Scope>) -> Option<Function> {
+    let facts = scope.facts();
+    let text = |text: &str| Some(Function::constant(name, NAME, text.into()));
+    match name {
+        "suser_sname" | "suser_name" | "original_login" | "system_user" => text(&facts.user),
+        "user_name" | "current_user" | "session_user" | "user" => text("dbo"),
+        "app_name" => text(&facts.program),
+        "host_name" => text(&facts.host),
+        "xact_state" => Some(Function::constant(
+            name,
+            SqlType::SmallInt,
+            Value::Int((facts.transactions > 0).into()),
+        )),
+        "scope_identity" => Some(Function::constant(
+            name,
+            SqlType::Decimal {
+                precision: 38,
+                scale: 0,
+            },
+            facts
+                .identity
+                .map_or(Value::Null, |identity| Value::Decimal(identity.into(), 0)),
+        )),
+        _ => None,
+    }
+}

@@ -1,0 +1,26 @@
+//! T-SQL: from a batch's text to statements, and from statements to plans and changes.
+//!
+//! [`lexer`] and [`batch`] find the statements; [`command`] parses those that define things, here; the
+//! SQL parser gets queries and row changes as [`normal`] text. [`rewrite`] turns T-SQL's constructs
+//! into ones that DataFusion plans, with the functions of [`functions`] and the operators of
+//! [`operators`] standing in where the two languages differ.
+
+pub(crate) mod batch;
+pub(crate) mod changes;
+pub(crate) mod command;
+pub(crate) mod cursor;
+pub(crate) mod ddl;
+pub(crate) mod definitions;
+mod failure;
+mod functions;
+pub(crate) mod lexer;
+pub(crate) mod normal;
+mod operators;
+mod parse;
+mod planner;
+pub(crate) mod query;
+mod rewrite;
+pub(crate) mod scope;
+mod system;
+mod table_functions;
+mod tables;

@@ -1,0 +1,187 @@
+//! A statement's text in the form that the SQL parser gets: names in lower case, since T-SQL compares
+//! them without case; hints left out.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use super::lexer::{Kind, Token};
+
+/// The spelling of names in a statement, by their lower-case forms.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spelling {
+    names: HashMap<String, String>,
+    aliases: HashMap<String, String>,
+}
+
+impl Spelling {
+    fn note(&mut self, name: &str, alias: bool) {
+        let lower = name.to_lowercase();
+        if alias {
+            self.aliases.insert(lower.clone(), name.to_owned());
+        }
+        self.names.entry(lower).or_insert_with(|| name.to_owned());
+    }
+
+    /// The alias as the statement spells it, if it has such an alias after AS.
+    pub(crate) fn alias(&self, lower: &str) -> Option<&str> {
+        self.aliases.get(lower).map(String::as_str)
+    }
+
+    /// The name as the statement spells it.
+    pub(crate) fn of(&self, lower: &str) -> String {
+        self.names
+            .get(lower)
+            .cloned()
+            .unwrap_or_else(|| lower.to_owned())
+    }
+
+    /// Every part of a dotted name as the statement spells it.
+    pub(crate) fn of_dotted(&self, lower: &str) -> String {
+        lower
+            .split('.')
+            .map(|part| self.of(part.trim_matches('"')))
+            .collect::<Vec<_>>()
+            .join(".")
+    }
+}
+
+/// Hints that may stand in WITH ( … ).
+const HINTS: &[&str] = &[
+    "NOLOCK",
+    "READUNCOMMITTED",
+    "READCOMMITTED",
+    "READCOMMITTEDLOCK",
+    "REPEATABLEREAD",
+    "SERIALIZABLE",
+    "HOLDLOCK",
+    "ROWLOCK",
+    "PAGLOCK",
+    "TABLOCK",
+    "TABLOCKX",
+    "UPDLOCK",
+    "XLOCK",
+    "READPAST",
+    "NOWAIT",
+    "SNAPSHOT",
+    "INDEX",
+    "FORCESEEK",
+    "FORCESCAN",
+    "NOEXPAND",
+    "KEEPIDENTITY",
+    "KEEPDEFAULTS",
+    "IGNORE_CONSTRAINTS",
+    "IGNORE_TRIGGERS",
+];
+
+/// The text of a statement, on as many lines as before, and its spelling of names.
+pub(crate) fn normal(tokens: &[Token]) -> (String, Spelling) {
+    let mut text = String::new();
+    let mut spelling = Spelling::default();
+    let mut line = tokens.first().map_or(1, |token| token.line);
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        if let Some(after) = hint_end(tokens, at) {
+            at = after;
+            continue;
+        }
+        while line < token.line {
+            text.push('\n');
+            line += 1;
+        }
+        text.push(' ');
+        if let Some(name) = token.name() {
+            spelling.note(name, at > 0 && tokens[at - 1].is("AS"));
+        }
+        write_token(&mut text, token);
+        at += 1;
+    }
+    (text, spelling)
+}
+
+/// The position after a hint that begins at `at`.
+fn hint_end(tokens: &[Token], at: usize) -> Option<usize> {
+    let open = tokens.get(at + 1).filter(|token| token.symbol("("))?;
+    let inner = tokens.get(at + 2);
+    let query_hint = tokens[at].is("OPTION");
+    let table_hint = tokens[at].is("WITH") && inner.is_some_and(|token| token.is_any(HINTS));
+    if !query_hint && !table_hint {
+        return None;
+    }
+    debug_assert!(open.symbol("("));
+    let mut depth = 0_usize;
+    for (offset, token) in tokens[at + 1..].iter().enumerate() {
+        if token.symbol("(") {
+            depth += 1;
+        } else if token.symbol(")") {
+            depth -= 1;
+            if depth == 0 {
+                return Some(at + offset + 2);
+            }
+        }
+    }
+    None
+}
+
+fn write_token(text: &mut String, token: &Token) {
+    // Writing into a String cannot fail.
+    let _ = match &token.kind {
+        Kind::Word(word) => write!(text, "{}", word.to_lowercase()),
+        Kind::Quoted(name) | Kind::Variable(name) => {
+            write!(text, "\"{}\"", name.to_lowercase().replace('"', "\"\""))
+        }
+        Kind::Text(content) => write!(text, "'{}'", content.replace('\'', "''")),
+        Kind::Number(number) if number.ends_with('.') => write!(text, "{number}0"),
+        Kind::Number(number) => write!(text, "{number}"),
+        Kind::Hex(digits) => {
+            let pad = if digits.len() % 2 == 1 { "0" } else { "" };
+            write!(text, "x'{pad}{digits}'")
+        }
+        Kind::Symbol(symbol) => write!(text, "{symbol}"),
+    };
+}
+
+/// Tokens as T-SQL again.
+pub(crate) fn source(tokens: &[Token]) -> String {
+    tokens
+        .iter()
+        .map(|token| match &token.kind {
+            Kind::Word(text) | Kind::Variable(text) | Kind::Number(text) => text.clone(),
+            Kind::Quoted(name) => format!("[{}]", name.replace(']', "]]")),
+            Kind::Text(content) => format!("N'{}'", content.replace('\'', "''")),
+            Kind::Hex(digits) => format!("0x{digits}"),
+            Kind::Symbol(symbol) => (*symbol).to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A statement's tokens as one line: what the history's hash is made of, so that blanks and comments
+/// do not count.
+pub(crate) fn canonical(source: &str, tokens: &[Token]) -> String {
+    tokens
+        .iter()
+        .filter_map(|token| source.get(token.start..token.end))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::tsql::lexer::tokens;
+
+    #[test]
+    fn hints_go_and_names_fold() {
+        let tokens = tokens(
+            "SELECT [First Name] AS Given, 0xF, N'It''s'\nFROM Dbo.T WITH (NOLOCK) WHERE a = @P1 OPTION (MAXDOP 1)",
+        )
+        .unwrap();
+        let (text, spelling) = normal(&tokens);
+        assert_eq!(
+            text,
+            " select \"first name\" as given , x'0F' , 'It''s'\n from dbo . t where a = \"@p1\""
+        );
+        assert_eq!(spelling.alias("given"), Some("Given"));
+        assert_eq!(spelling.of_dotted("dbo.t"), "Dbo.T");
+    }
+}

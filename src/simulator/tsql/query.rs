@@ -1,0 +1,139 @@
+//! SELECT: planned, run, and its rows in the forms of the wire.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::common::DFSchema;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::StreamExt;
+
+use super::failure::failure;
+use super::lexer::Token;
+use super::normal::Spelling;
+use super::parse::parse;
+use super::planner::{plan, session};
+use super::rewrite::{GivenNames, rewrite};
+use super::scope::Scope;
+use super::tables::Scan;
+use crate::simulator::protocol::{Column, ServerError};
+use crate::simulator::store::internal;
+use crate::simulator::types::{field_name, is_identity, sql_type_of, to_form};
+
+/// Rows on their way.
+pub(crate) struct RowStream {
+    columns: Arc<[Column]>,
+    schema: Arc<Schema>,
+    batches: SendableRecordBatchStream,
+    spelling: Spelling,
+}
+
+impl RowStream {
+    /// The columns.
+    pub(crate) fn columns(&self) -> &Arc<[Column]> {
+        &self.columns
+    }
+
+    /// The next rows, in the Arrow forms of the columns' types.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>, ServerError> {
+        match self.batches.next().await {
+            None => Ok(None),
+            Some(Ok(batch)) => self.in_form(&batch).map(Some),
+            Some(Err(error)) => Err(failure(&error, &self.spelling)),
+        }
+    }
+
+    fn in_form(&self, batch: &RecordBatch) -> Result<RecordBatch, ServerError> {
+        let arrays = self
+            .columns
+            .iter()
+            .zip(batch.columns())
+            .map(|(column, array)| to_form(array, column.sql_type))
+            .collect::<Result<Vec<_>, _>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(internal)
+    }
+}
+
+/// Runs a query's tokens.
+pub(crate) async fn query(tokens: &[Token], scope: &Arc<Scope>) -> Result<RowStream, ServerError> {
+    let (statement, spelling) = parse(tokens)?;
+    run(statement, spelling, scope, None).await
+}
+
+/// Runs a parsed query; `target` is what the planner's target name stands for.
+pub(super) async fn run(
+    mut statement: Statement,
+    spelling: Spelling,
+    scope: &Arc<Scope>,
+    target: Option<Scan>,
+) -> Result<RowStream, ServerError> {
+    let names = rewrite(&mut statement, scope)?;
+    let plan = plan(scope, statement, &spelling, target)?;
+    if !matches!(
+        plan,
+        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Statement(_)
+    ) {
+        let columns = columns(plan.schema(), &names, &spelling);
+        let batches = start(&plan, &spelling).await?;
+        return Ok(RowStream {
+            schema: wire_schema(&columns),
+            columns: columns.into(),
+            batches,
+            spelling,
+        });
+    }
+    Err(ServerError::unsupported("this statement"))
+}
+
+async fn start(
+    plan: &LogicalPlan,
+    spelling: &Spelling,
+) -> Result<SendableRecordBatchStream, ServerError> {
+    let state = session();
+    let physical = Box::pin(state.create_physical_plan(plan))
+        .await
+        .map_err(|error| failure(&error, spelling))?;
+    let context = Arc::new(TaskContext::from(state));
+    execute_stream(physical, context).map_err(|error| failure(&error, spelling))
+}
+
+fn columns(schema: &DFSchema, names: &GivenNames, spelling: &Spelling) -> Vec<Column> {
+    schema
+        .fields()
+        .iter()
+        .map(|field| Column {
+            name: column_name(field, names, spelling),
+            sql_type: sql_type_of(field),
+            nullable: field.is_nullable(),
+            identity: is_identity(field),
+        })
+        .collect()
+}
+
+/// The name that the client sees: the alias as written, else the column's as declared, else none.
+fn column_name(field: &Field, names: &GivenNames, spelling: &Spelling) -> String {
+    let name = field.name().as_str();
+    let (name, given) = match names.get(name) {
+        Some(shown) => (shown.as_str(), true),
+        None => (name, false),
+    };
+    if let Some(alias) = spelling.alias(name) {
+        return alias.to_owned();
+    }
+    match field_name(field) {
+        Some(declared) if !given => declared.to_owned(),
+        _ => spelling.of(name),
+    }
+}
+
+fn wire_schema(columns: &[Column]) -> Arc<Schema> {
+    Arc::new(Schema::new(
+        columns
+            .iter()
+            .map(|c| Field::new(&c.name, c.sql_type.arrow_form(), true))
+            .collect::<Vec<_>>(),
+    ))
+}

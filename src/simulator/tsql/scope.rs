@@ -1,0 +1,217 @@
+//! What a statement can see: databases, parameters, and facts about its session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cursor::ObjectName;
+use super::system::{self, View};
+use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::store::{Server, State, Table};
+use crate::simulator::types::Value;
+
+/// What `@@VERSION` says, in front of the simulator's own version.
+const VERSION: &str = "Microsoft SQL Server 2022 (cdcql simulator) - 16.0.1000.6 (X64)";
+
+/// Facts about a session, as they are when a statement begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// `@@SPID`.
+    pub(crate) session_id: i64,
+    /// `@@TRANCOUNT`.
+    pub(crate) transactions: i64,
+    /// `@@ROWCOUNT`.
+    pub(crate) row_count: i64,
+    /// `@@ERROR`.
+    pub(crate) error: i64,
+    /// `SCOPE_IDENTITY()`.
+    pub(crate) identity: Option<i64>,
+    /// The login's name.
+    pub(crate) user: String,
+    /// `APP_NAME()`.
+    pub(crate) program: String,
+    /// `HOST_NAME()`.
+    pub(crate) host: String,
+}
+
+/// A parameter of the batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Variable {
+    /// The name with its `@`, in lower case.
+    pub(crate) name: String,
+    /// The declared type.
+    pub(crate) sql_type: SqlType,
+    /// The value.
+    pub(crate) value: Value,
+}
+
+/// A table or a view that a name stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Relation {
+    /// A stored table.
+    Table(Arc<Table>),
+    /// A catalogue view, made on demand.
+    View(Arc<View>),
+}
+
+/// What a statement can see. Every database is seen as it was when the statement first looked.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    server: Arc<Server>,
+    database: String,
+    facts: Facts,
+    variables: Vec<Variable>,
+    snapshot: bool,
+    seen: Mutex<HashMap<String, Arc<State>>>,
+}
+
+impl Scope {
+    /// A scope in which some states are given, and the others are the committed ones; `snapshot` asks
+    /// for SNAPSHOT isolation.
+    pub(crate) fn new(
+        server: Arc<Server>,
+        database: &str,
+        facts: Facts,
+        variables: Vec<Variable>,
+        given: impl IntoIterator<Item = Arc<State>>,
+        snapshot: bool,
+    ) -> Self {
+        Self {
+            server,
+            database: database.to_owned(),
+            facts,
+            variables,
+            snapshot,
+            seen: Mutex::new(
+                given
+                    .into_iter()
+                    .map(|state| (state.name.to_lowercase(), state))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The current database's name.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// The session's facts.
+    pub(crate) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// A database's state, by name without case.
+    pub(crate) fn state(&self, database: &str) -> Option<Arc<State>> {
+        let key = database.to_lowercase();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = seen.get(&key) {
+            return Some(Arc::clone(state));
+        }
+        let state = self.server.database(database)?.committed();
+        seen.insert(key, Arc::clone(&state));
+        Some(state)
+    }
+
+    /// The current database's state.
+    pub(crate) fn current(&self) -> Result<Arc<State>, ServerError> {
+        self.state(&self.database)
+            .ok_or_else(|| ServerError::unknown_database(&self.database))
+    }
+
+    /// The server's clock: the current database's.
+    pub(crate) fn now(&self) -> i64 {
+        self.current()
+            .map_or(crate::simulator::store::EPOCH_MICROS, |state| state.clock)
+    }
+
+    /// What a name stands for; error 208 has the name as written.
+    pub(crate) fn relation(&self, name: &ObjectName) -> Result<Relation, ServerError> {
+        self.find(name)
+            .transpose()
+            .unwrap_or_else(|| Err(ServerError::invalid_object(&name.to_string())))
+    }
+
+    fn find(&self, name: &ObjectName) -> Result<Option<Relation>, ServerError> {
+        let database = name.database().unwrap_or(&self.database);
+        let Some(state) = self.state(database) else {
+            return Ok(None);
+        };
+        let schema = name.schema().unwrap_or("dbo");
+        if let Some(table) = state.table(schema, name.object()) {
+            if self.snapshot && !state.snapshot_isolation {
+                return Err(snapshot_forbidden(&state.name));
+            }
+            return Ok(Some(Relation::Table(Arc::clone(table))));
+        }
+        system::view(self, &state, schema, name.object())
+            .map(|view| view.map(|view| Relation::View(Arc::new(view))))
+    }
+
+    /// The table that a name stands for, with its database.
+    pub(crate) fn table(&self, name: &ObjectName) -> Result<Arc<Table>, ServerError> {
+        match self.relation(name)? {
+            Relation::Table(table) => Ok(table),
+            Relation::View(_) => Err(ServerError::new(
+                259,
+                "Ad hoc updates to system catalogs are not allowed.",
+            )),
+        }
+    }
+
+    /// The value of a variable; error 137 if there is no such.
+    pub(crate) fn variable(&self, name: &str) -> Result<(SqlType, Value), ServerError> {
+        let lower = name.to_lowercase();
+        if let Some(variable) = self.variables.iter().find(|v| v.name == lower) {
+            return Ok((variable.sql_type, variable.value.clone()));
+        }
+        self.global(&lower)
+            .ok_or_else(|| ServerError::undeclared_variable(name))
+    }
+
+    fn global(&self, name: &str) -> Option<(SqlType, Value)> {
+        let text = |text: &str| {
+            let sql_type = SqlType::NVarChar(Length::Limited(4000));
+            Some((sql_type, Value::from(text)))
+        };
+        let int = |int: i64| Some((SqlType::Int, Value::Int(int)));
+        let decimal = |digits: Option<i64>| {
+            let sql_type = SqlType::Decimal {
+                precision: 38,
+                scale: 0,
+            };
+            let value = digits.map_or(Value::Null, |digits| Value::Decimal(digits.into(), 0));
+            Some((sql_type, value))
+        };
+        match name {
+            "@@version" => text(&format!("{VERSION}, cdcql {}", env!("CARGO_PKG_VERSION"))),
+            "@@servername" => text(system::SERVER_NAME),
+            "@@language" => text("us_english"),
+            "@@spid" => Some((SqlType::SmallInt, Value::Int(self.facts.session_id))),
+            "@@trancount" => int(self.facts.transactions),
+            "@@rowcount" => int(self.facts.row_count),
+            "@@error" => int(self.facts.error),
+            "@@identity" => decimal(self.facts.identity),
+            "@@microsoftversion" => int(0x1000_03e8),
+            "@@max_precision" => Some((SqlType::TinyInt, Value::Int(38))),
+            "@@datefirst" => Some((SqlType::TinyInt, Value::Int(7))),
+            "@@nestlevel" | "@@options" => int(0),
+            "@@lock_timeout" => int(-1),
+            "@@textsize" => int(i64::from(i32::MAX)),
+            _ => None,
+        }
+    }
+}
+
+fn snapshot_forbidden(database: &str) -> ServerError {
+    ServerError::new(
+        3952,
+        format!(
+            "Snapshot isolation transaction failed accessing database '{database}' because snapshot isolation is not allowed in this database. Use ALTER DATABASE to allow snapshot isolation."
+        ),
+    )
+}

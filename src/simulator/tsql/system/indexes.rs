@@ -1,0 +1,238 @@
+//! Indexes, keys and partitions.
+
+use super::{Columns, DESCRIPTION, Definition, NAME};
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::store::{Key, State, Table};
+use crate::simulator::tsql::scope::Scope;
+use crate::simulator::types::Value;
+
+pub(super) const VIEWS: &[Definition] = &[
+    Definition {
+        schema: "sys",
+        name: "indexes",
+        columns: INDEXES,
+        rows: indexes,
+    },
+    Definition {
+        schema: "sys",
+        name: "index_columns",
+        columns: INDEX_COLUMNS,
+        rows: index_columns,
+    },
+    Definition {
+        schema: "sys",
+        name: "key_constraints",
+        columns: CONSTRAINTS,
+        rows: constraints,
+    },
+    Definition {
+        schema: "sys",
+        name: "partitions",
+        columns: PARTITIONS,
+        rows: partitions,
+    },
+    Definition {
+        schema: "sys",
+        name: "dm_db_partition_stats",
+        columns: STATISTICS,
+        rows: statistics,
+    },
+];
+
+/// Whether a table has a clustered index; it is a heap otherwise.
+fn clustered(table: &Table) -> bool {
+    table.keys.iter().any(|key| key.clustered)
+}
+
+fn each_key(state: &State) -> impl Iterator<Item = (&Table, &Key)> {
+    state
+        .tables
+        .values()
+        .flat_map(|table| table.keys.iter().map(move |key| (table.as_ref(), key)))
+}
+
+const INDEXES: Columns = &[
+    ("object_id", SqlType::Int, false),
+    ("name", NAME, true),
+    ("index_id", SqlType::Int, false),
+    ("type", SqlType::TinyInt, false),
+    ("type_desc", DESCRIPTION, true),
+    ("is_unique", SqlType::Bit, true),
+    ("data_space_id", SqlType::Int, true),
+    ("ignore_dup_key", SqlType::Bit, true),
+    ("is_primary_key", SqlType::Bit, true),
+    ("is_unique_constraint", SqlType::Bit, true),
+    ("fill_factor", SqlType::TinyInt, false),
+    ("is_padded", SqlType::Bit, true),
+    ("is_disabled", SqlType::Bit, true),
+    ("is_hypothetical", SqlType::Bit, true),
+    ("has_filter", SqlType::Bit, true),
+];
+
+fn index_row(table: &Table, key: Option<&Key>) -> Vec<Value> {
+    let (kind, description) = match key {
+        None => (0, "HEAP"),
+        Some(key) if key.clustered => (1, "CLUSTERED"),
+        Some(_) => (2, "NONCLUSTERED"),
+    };
+    vec![
+        table.object_id.into(),
+        key.map(|key| key.name.clone()).into(),
+        key.map_or(0, |key| key.index_id).into(),
+        Value::Int(kind),
+        description.into(),
+        key.is_some().into(),
+        Value::Int(1),
+        false.into(),
+        key.is_some_and(|key| key.primary).into(),
+        key.is_some_and(|key| key.constraint && !key.primary).into(),
+        Value::Int(0),
+        false.into(),
+        false.into(),
+        false.into(),
+        false.into(),
+    ]
+}
+
+fn indexes(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let mut rows = Vec::new();
+    for table in state.tables.values() {
+        if !clustered(table) {
+            rows.push(index_row(table, None));
+        }
+        rows.extend(table.keys.iter().map(|key| index_row(table, Some(key))));
+    }
+    Ok(rows)
+}
+
+const INDEX_COLUMNS: Columns = &[
+    ("object_id", SqlType::Int, false),
+    ("index_id", SqlType::Int, false),
+    ("index_column_id", SqlType::Int, false),
+    ("column_id", SqlType::Int, false),
+    ("key_ordinal", SqlType::TinyInt, false),
+    ("partition_ordinal", SqlType::TinyInt, false),
+    ("is_descending_key", SqlType::Bit, true),
+    ("is_included_column", SqlType::Bit, true),
+];
+
+fn index_columns(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let mut rows = Vec::new();
+    for (table, key) in each_key(state) {
+        for (ordinal, at) in (1..).zip(&key.columns) {
+            rows.push(vec![
+                table.object_id.into(),
+                key.index_id.into(),
+                Value::Int(ordinal),
+                table.columns[*at].id.into(),
+                Value::Int(ordinal),
+                Value::Int(0),
+                false.into(),
+                false.into(),
+            ]);
+        }
+    }
+    Ok(rows)
+}
+
+const CONSTRAINTS: Columns = &[
+    ("name", NAME, false),
+    ("object_id", SqlType::Int, false),
+    ("schema_id", SqlType::Int, false),
+    ("parent_object_id", SqlType::Int, false),
+    ("type", SqlType::Char(2), true),
+    ("type_desc", DESCRIPTION, true),
+    ("unique_index_id", SqlType::Int, true),
+];
+
+fn constraints(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    Ok(each_key(state)
+        .filter(|(_, key)| key.constraint)
+        .map(|(table, key)| {
+            let (kind, description) = if key.primary {
+                ("PK", "PRIMARY_KEY_CONSTRAINT")
+            } else {
+                ("UQ", "UNIQUE_CONSTRAINT")
+            };
+            vec![
+                key.name.as_str().into(),
+                Value::Int(i64::from(table.object_id) + i64::from(key.index_id)),
+                state
+                    .schema(&table.schema)
+                    .map_or(1, |schema| schema.id)
+                    .into(),
+                table.object_id.into(),
+                kind.into(),
+                description.into(),
+                key.index_id.into(),
+            ]
+        })
+        .collect())
+}
+
+const PARTITIONS: Columns = &[
+    ("partition_id", SqlType::BigInt, false),
+    ("object_id", SqlType::Int, false),
+    ("index_id", SqlType::Int, false),
+    ("partition_number", SqlType::Int, false),
+    ("hobt_id", SqlType::BigInt, false),
+    ("rows", SqlType::BigInt, true),
+];
+
+/// The numbers of a table's indexes, 0 for a heap.
+fn index_ids(table: &Table) -> Vec<i32> {
+    let heap = (!clustered(table)).then_some(0);
+    heap.into_iter()
+        .chain(table.keys.iter().map(|key| key.index_id))
+        .collect()
+}
+
+fn each_partition(state: &State) -> impl Iterator<Item = (i64, &Table, i32)> {
+    state.tables.values().flat_map(|table| {
+        index_ids(table).into_iter().map(move |index| {
+            let id = (i64::from(table.object_id) << 16) + i64::from(index);
+            (id, table.as_ref(), index)
+        })
+    })
+}
+
+fn row_count(table: &Table) -> Value {
+    Value::Int(i64::try_from(table.rows.count()).unwrap_or(i64::MAX))
+}
+
+fn partitions(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    Ok(each_partition(state)
+        .map(|(id, table, index)| {
+            vec![
+                Value::Int(id),
+                table.object_id.into(),
+                index.into(),
+                Value::Int(1),
+                Value::Int(id),
+                row_count(table),
+            ]
+        })
+        .collect())
+}
+
+const STATISTICS: Columns = &[
+    ("partition_id", SqlType::BigInt, true),
+    ("object_id", SqlType::Int, false),
+    ("index_id", SqlType::Int, false),
+    ("partition_number", SqlType::Int, false),
+    ("row_count", SqlType::BigInt, true),
+];
+
+fn statistics(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    Ok(each_partition(state)
+        .map(|(id, table, index)| {
+            vec![
+                Value::Int(id),
+                table.object_id.into(),
+                index.into(),
+                Value::Int(1),
+                row_count(table),
+            ]
+        })
+        .collect())
+}

@@ -1,0 +1,126 @@
+//! The catalogue: `sys` and `INFORMATION_SCHEMA`, made from a database's state when they are asked for.
+
+mod columns;
+mod databases;
+mod indexes;
+mod information;
+mod objects;
+mod types;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Schema;
+
+use super::cursor::{Cursor, ObjectName};
+use super::lexer::tokens;
+use super::scope::Scope;
+use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::store::{State, internal};
+use crate::simulator::types::{Value, array_of, field};
+
+pub(crate) use types::{type_id, type_name};
+
+/// The name of the server.
+pub(crate) const SERVER_NAME: &str = "cdcql-simulator";
+/// The only collation.
+pub(crate) const COLLATION: &str = "SQL_Latin1_General_CP1_CI_AS";
+/// `SERVERPROPERTY('ProductVersion')`: SQL Server 2022.
+pub(crate) const PRODUCT_VERSION: &str = "16.0.1000.6";
+
+const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
+const DESCRIPTION: SqlType = SqlType::NVarChar(Length::Limited(60));
+
+/// Column names, types, and whether they may be NULL.
+type Columns = &'static [(&'static str, SqlType, bool)];
+type Rows = fn(&Scope, &State) -> Result<Vec<Vec<Value>>, ServerError>;
+
+/// A catalogue view.
+struct Definition {
+    schema: &'static str,
+    name: &'static str,
+    columns: Columns,
+    rows: Rows,
+}
+
+/// A catalogue view with its rows.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    /// The rows; the fields carry the SQL types.
+    pub(crate) rows: RecordBatch,
+}
+
+fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
+    let all = [
+        databases::VIEWS,
+        objects::VIEWS,
+        columns::VIEWS,
+        types::VIEWS,
+        indexes::VIEWS,
+        information::VIEWS,
+    ];
+    (1..).map(|n: i32| -100 - n).zip(all.into_iter().flatten())
+}
+
+/// The view of a schema and name, without case; `None` if there is none.
+pub(crate) fn view(
+    scope: &Scope,
+    state: &State,
+    schema: &str,
+    name: &str,
+) -> Result<Option<View>, ServerError> {
+    let found = definitions().find(|(_, definition)| {
+        definition.name.eq_ignore_ascii_case(name) && definition.schema.eq_ignore_ascii_case(schema)
+    });
+    let Some((_, definition)) = found else {
+        return Ok(None);
+    };
+    if definition.schema == "dbo" && state.name != "msdb" {
+        return Ok(None);
+    }
+    let rows = (definition.rows)(scope, state)?;
+    let fields: Vec<_> = definition
+        .columns
+        .iter()
+        .map(|(name, sql_type, nullable)| field(name, *sql_type, *nullable, false))
+        .collect();
+    let columns = definition
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, (_, sql_type, _))| {
+            let values = rows
+                .iter()
+                .map(|row| row.get(at).cloned().unwrap_or(Value::Null));
+            array_of(*sql_type, values)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)?;
+    Ok(Some(View { rows }))
+}
+
+/// A name such as `[dbo].[t]` out of a string.
+pub(crate) fn parse_name(text: &str) -> Option<ObjectName> {
+    let tokens = tokens(text).ok()?;
+    let mut cursor = Cursor::new(&tokens);
+    let name = cursor.object_name().ok()?;
+    cursor.end().ok().map(|()| name)
+}
+
+/// The object id of a catalogue view.
+pub(crate) fn view_object(scope: &Scope, text: &str) -> Option<i32> {
+    let name = parse_name(text)?;
+    let schema = name.schema()?;
+    scope.state(name.database().unwrap_or(scope.database()))?;
+    definitions()
+        .find(|(_, d)| {
+            d.name.eq_ignore_ascii_case(name.object())
+                && d.schema.eq_ignore_ascii_case(schema)
+                && d.schema != "dbo"
+        })
+        .map(|(id, _)| id)
+}
+
+fn no_rows(_: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    Ok(Vec::new())
+}

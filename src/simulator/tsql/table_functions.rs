@@ -1,0 +1,166 @@
+//! Functions in FROM: `GENERATE_SERIES`, and the change functions of capture instances.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::{Int32Type, Schema};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableSource};
+
+use super::functions::external;
+use super::normal::Spelling;
+use super::planner::constant;
+use super::scope::Scope;
+use super::tables::{Scan, Series};
+use crate::simulator::capture::{Instance, LSN_TIME_MAPPING, SCHEMA};
+use crate::simulator::protocol::ServerError;
+use crate::simulator::store::{State, Table, internal};
+use crate::simulator::types::{Value, values_of};
+
+const ALL_CHANGES: &str = "fn_cdc_get_all_changes_";
+const NET_CHANGES: &str = "fn_cdc_get_net_changes_";
+
+/// The source of a function; its name is dotted, in lower case.
+pub(super) fn source(
+    scope: &Arc<Scope>,
+    name: &str,
+    arguments: Vec<Expr>,
+    spelling: &Spelling,
+) -> Result<Arc<dyn TableSource>> {
+    let values = arguments
+        .into_iter()
+        .map(|argument| {
+            let array = constant(argument)?.to_array()?;
+            let mut values = values_of(&array).map_err(external)?;
+            Ok(values.pop().unwrap_or(Value::Null))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let found = if name == "generate_series" {
+        series(&values).map(|series| provider_as_source(Arc::new(series)))
+    } else {
+        changes(scope, name, &values, spelling).map(|scan| provider_as_source(Arc::new(scan)))
+    };
+    found.map_err(external)
+}
+
+fn series(values: &[Value]) -> std::result::Result<Series, ServerError> {
+    let integer = |at: usize| {
+        values.get(at).map_or(Ok(None), |value| match value.as_int() {
+            Some(int) => Ok(Some(int)),
+            None => Err(ServerError::new(
+                5373,
+                "All the input parameters should be of the same type. Supported types are tinyint, smallint, int, bigint, decimal and numeric.",
+            )),
+        })
+    };
+    match (integer(0)?, integer(1)?, integer(2)?) {
+        (Some(start), Some(stop), step) if values.len() <= 3 => Series::new(
+            start,
+            stop,
+            step.unwrap_or(if start <= stop { 1 } else { -1 }),
+        ),
+        _ => Err(ServerError::new(
+            174,
+            "The generate_series function requires 2 to 3 arguments.",
+        )),
+    }
+}
+
+fn changes(
+    scope: &Scope,
+    name: &str,
+    values: &[Value],
+    spelling: &Spelling,
+) -> std::result::Result<Scan, ServerError> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let (database, schema, function) = match parts.as_slice() {
+        [schema, function] => (scope.database(), *schema, *function),
+        [database, schema, function] => (*database, *schema, *function),
+        _ => (scope.database(), "dbo", name),
+    };
+    let missing = || ServerError::invalid_object(&spelling.of_dotted(name));
+    let state = scope.state(database).ok_or_else(missing)?;
+    if function.starts_with(NET_CHANGES) && schema == SCHEMA {
+        return Err(ServerError::unsupported("cdc.fn_cdc_get_net_changes_…"));
+    }
+    let instance = function
+        .strip_prefix(ALL_CHANGES)
+        .filter(|_| schema == SCHEMA)
+        .and_then(|instance| state.capture.as_ref()?.instance(instance))
+        .ok_or_else(missing)?;
+    let [from, to, option] = values else {
+        return Err(out_of_range(instance));
+    };
+    let before = match option.as_text().unwrap_or_default().to_lowercase().as_str() {
+        "all" => false,
+        "all update old" => true,
+        _ => return Err(out_of_range(instance)),
+    };
+    let (Some(from), Some(to)) = (from.as_bytes(), to.as_bytes()) else {
+        return Err(out_of_range(instance));
+    };
+    check_range(&state, instance, from, to)?;
+    let table = state
+        .tables
+        .get(&instance.change_table)
+        .ok_or_else(missing)?;
+    select(table, from, to, before)
+}
+
+fn out_of_range(instance: &Instance) -> ServerError {
+    ServerError::insufficient_arguments(&format!("cdc.{ALL_CHANGES}{}", instance.name))
+}
+
+/// Both ends must lie between the instance's low end and the database's newest commit.
+fn check_range(
+    state: &State,
+    instance: &Instance,
+    from: &[u8],
+    to: &[u8],
+) -> std::result::Result<(), ServerError> {
+    let newest = state.table(SCHEMA, LSN_TIME_MAPPING).and_then(|mapping| {
+        let last = mapping.rows.chunks().last()?;
+        let lsns = last.column(0).as_binary::<i32>();
+        Some(lsns.value(lsns.len().checked_sub(1)?).to_vec())
+    });
+    let valid = match (instance.start_lsn, newest) {
+        (Some(least), Some(newest)) => {
+            least.as_slice() <= from && from <= to && to <= newest.as_slice()
+        }
+        _ => false,
+    };
+    if valid {
+        Ok(())
+    } else {
+        Err(out_of_range(instance))
+    }
+}
+
+/// The rows of a range, with the columns that the function has: no end LSN, no command id.
+fn select(
+    table: &Table,
+    from: &[u8],
+    to: &[u8],
+    before: bool,
+) -> std::result::Result<Scan, ServerError> {
+    let last = table.columns.len() - 1;
+    let kept: Vec<usize> = (0..last).filter(|at| *at != 1).collect();
+    let schema = table.rows.schema();
+    let schema: Arc<Schema> = Arc::new(schema.project(&kept).map_err(internal)?);
+    let mut chunks: Vec<RecordBatch> = Vec::new();
+    for chunk in table.rows.chunks() {
+        let lsns = chunk.column(0).as_binary::<i32>();
+        let operations = chunk.column(3).as_primitive::<Int32Type>();
+        let wanted: BooleanArray = (0..chunk.num_rows())
+            .map(|row| {
+                let lsn = lsns.value(row);
+                Some(from <= lsn && lsn <= to && (before || operations.value(row) != 3))
+            })
+            .collect();
+        let rows = filter_record_batch(chunk, &wanted).map_err(internal)?;
+        chunks.push(rows.project(&kept).map_err(internal)?);
+    }
+    Ok(Scan::of(schema, chunks))
+}

@@ -1,0 +1,184 @@
+//! Values to Arrow arrays and back.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Date32Array, Decimal128Array,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, StringBuilder,
+    Time64NanosecondArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, Time64NanosecondType, TimestampMicrosecondType,
+};
+
+use super::Value;
+use crate::simulator::errors::overflow;
+use crate::simulator::protocol::{ServerError, SqlType};
+
+/// The array in the Arrow form of a SQL type that already describes it: an expression may come as a
+/// view, a wider timestamp or an unsigned integer.
+pub(crate) fn to_form(array: &ArrayRef, sql_type: SqlType) -> Result<ArrayRef, ServerError> {
+    let form = sql_type.arrow_form();
+    if *array.data_type() == form {
+        return Ok(Arc::clone(array));
+    }
+    cast(array, &form).map_err(|_| overflow(sql_type))
+}
+
+/// The values of an array.
+pub(crate) fn values_of(array: &ArrayRef) -> Result<Vec<Value>, ServerError> {
+    let array = to_form(array, SqlType::of_arrow(array.data_type()))?;
+    let each = |value: &dyn Fn(usize) -> Value| {
+        (0..array.len())
+            .map(|row| {
+                if array.is_null(row) {
+                    Value::Null
+                } else {
+                    value(row)
+                }
+            })
+            .collect::<Vec<_>>()
+    };
+    let values = match array.data_type() {
+        DataType::Boolean => each(&|row| Value::Bool(array.as_boolean().value(row))),
+        DataType::Int16 => {
+            each(&|row| Value::Int(array.as_primitive::<Int16Type>().value(row).into()))
+        }
+        DataType::Int32 => {
+            each(&|row| Value::Int(array.as_primitive::<Int32Type>().value(row).into()))
+        }
+        DataType::Int64 => each(&|row| Value::Int(array.as_primitive::<Int64Type>().value(row))),
+        DataType::Float32 => {
+            each(&|row| Value::Float(array.as_primitive::<Float32Type>().value(row).into()))
+        }
+        DataType::Float64 => {
+            each(&|row| Value::Float(array.as_primitive::<Float64Type>().value(row)))
+        }
+        DataType::Decimal128(_, scale) => {
+            let scale = u8::try_from(*scale).unwrap_or(0);
+            each(&|row| Value::Decimal(array.as_primitive::<Decimal128Type>().value(row), scale))
+        }
+        DataType::Date32 => each(&|row| Value::Date(array.as_primitive::<Date32Type>().value(row))),
+        DataType::Time64(_) => {
+            each(&|row| Value::Time(array.as_primitive::<Time64NanosecondType>().value(row)))
+        }
+        DataType::Timestamp(_, _) => each(&|row| {
+            Value::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row))
+        }),
+        DataType::Binary => each(&|row| Value::Bytes(array.as_binary::<i32>().value(row).to_vec())),
+        _ => each(&|row| Value::Text(array.as_string::<i32>().value(row).to_owned())),
+    };
+    Ok(values)
+}
+
+fn int(value: Value) -> Option<i64> {
+    match value {
+        Value::Date(days) => Some(days.into()),
+        Value::Time(n) | Value::Timestamp(n) => Some(n),
+        other => other.as_int(),
+    }
+}
+
+fn float(value: Value) -> Option<f64> {
+    match value {
+        Value::Float(float) => Some(float),
+        other => other.as_int().map(|int| int as f64),
+    }
+}
+
+fn decimal(value: Value, scale: u8) -> Option<i128> {
+    match value {
+        Value::Decimal(digits, from) if from == scale => Some(digits),
+        other => i128::from(other.as_int()?).checked_mul(10_i128.pow(scale.into())),
+    }
+}
+
+/// An array of values that are already of the type; a value of another kind becomes NULL.
+pub(crate) fn array_of(
+    sql_type: SqlType,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<ArrayRef, ServerError> {
+    let values = values.into_iter();
+    let narrow = |_| overflow(sql_type);
+    let array: ArrayRef = match sql_type.arrow_form() {
+        DataType::Boolean => Arc::new(
+            values
+                .map(|v| v.as_int().map(|bit| bit != 0))
+                .collect::<BooleanArray>(),
+        ),
+        DataType::Int16 => Arc::new(
+            values
+                .map(|v| int(v).map(i16::try_from).transpose().map_err(narrow))
+                .collect::<Result<Int16Array, _>>()?,
+        ),
+        DataType::Int32 => Arc::new(
+            values
+                .map(|v| int(v).map(i32::try_from).transpose().map_err(narrow))
+                .collect::<Result<Int32Array, _>>()?,
+        ),
+        DataType::Int64 => Arc::new(values.map(int).collect::<Int64Array>()),
+        DataType::Float32 => Arc::new(
+            values
+                .map(|v| float(v).map(|f| f as f32))
+                .collect::<Float32Array>(),
+        ),
+        DataType::Float64 => Arc::new(values.map(float).collect::<Float64Array>()),
+        DataType::Decimal128(precision, scale) => Arc::new(
+            values
+                .map(|v| decimal(v, u8::try_from(scale).unwrap_or(0)))
+                .collect::<Decimal128Array>()
+                .with_precision_and_scale(precision, scale)
+                .map_err(|_| overflow(sql_type))?,
+        ),
+        DataType::Date32 => Arc::new(
+            values
+                .map(|v| int(v).map(i32::try_from).transpose().map_err(narrow))
+                .collect::<Result<Date32Array, _>>()?,
+        ),
+        DataType::Time64(_) => Arc::new(values.map(int).collect::<Time64NanosecondArray>()),
+        DataType::Timestamp(_, zone) => Arc::new(
+            values
+                .map(int)
+                .collect::<TimestampMicrosecondArray>()
+                .with_timezone_opt(zone),
+        ),
+        DataType::Binary => {
+            let mut builder = BinaryBuilder::new();
+            values.for_each(|v| builder.append_option(v.as_bytes()));
+            Arc::new(builder.finish())
+        }
+        _ => {
+            let mut builder = StringBuilder::new();
+            values.for_each(|v| builder.append_option(v.as_text()));
+            Arc::new(builder.finish())
+        }
+    };
+    Ok(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_the_way_through_arrow() {
+        for (sql_type, value) in [
+            (SqlType::Bit, Value::Bool(true)),
+            (SqlType::TinyInt, Value::Int(255)),
+            (SqlType::Money, Value::Decimal(i64::MAX.into(), 4)),
+            (SqlType::Time(7), Value::Time(86_399_999_999_900)),
+            (
+                SqlType::DateTime2(7),
+                Value::Timestamp(-62_135_596_800_000_000),
+            ),
+            (SqlType::Binary(2), Value::Bytes(vec![0, 1])),
+            (SqlType::UniqueIdentifier, Value::from("x")),
+        ] {
+            let array = array_of(sql_type, [value.clone(), Value::Null]).unwrap();
+            assert_eq!(*array.data_type(), sql_type.arrow_form());
+            assert_eq!(values_of(&array).unwrap(), [value, Value::Null]);
+        }
+    }
+}

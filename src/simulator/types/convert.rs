@@ -1,0 +1,492 @@
+//! Conversions between types, as CAST, CONVERT and assignment to a column make them.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+
+use super::calendar::{join_day, nanos_of_day, round_instant, round_time, split_day};
+use super::format::{bytes_to_hex, decimal_text, round_decimal, text_of};
+use super::parse_text::{
+    parse_date_days, parse_decimal, parse_float, parse_guid, parse_hex, parse_instant, parse_int,
+    parse_time_nanos,
+};
+use super::{Value, array_of, civil, values_of};
+use crate::simulator::errors::overflow;
+use crate::simulator::protocol::{Length, ServerError, SqlType};
+
+/// What happens to a value that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// CAST: texts and bytes are cut, other misfits are errors.
+    Cast,
+    /// TRY_CAST: misfits become NULL.
+    Try,
+    /// Assignment: a cut text or cut bytes are an error too.
+    Assign,
+}
+
+/// Converts an array; the error of [`Mode::Assign`]'s cut is 2628 without table and column.
+pub(crate) fn convert_array(
+    array: &ArrayRef,
+    from: SqlType,
+    to: SqlType,
+    style: i64,
+    mode: Mode,
+) -> Result<ArrayRef, ServerError> {
+    if *array.data_type() == DataType::Null {
+        return array_of(to, (0..array.len()).map(|_| Value::Null));
+    }
+    let array = super::to_form(array, from)?;
+    if keeps_values(from, to) {
+        return Ok(Arc::clone(&array));
+    }
+    if widens(from, to) {
+        return cast(&array, &to.arrow_form()).map_err(|_| overflow(to));
+    }
+    let values = values_of(&array)?;
+    let converted = values
+        .into_iter()
+        .map(|value| convert_value(value, from, to, style, mode))
+        .collect::<Result<Vec<_>, _>>()?;
+    array_of(to, converted)
+}
+
+fn length(sql_type: SqlType) -> Option<usize> {
+    match sql_type {
+        SqlType::VarChar(Length::Limited(n))
+        | SqlType::NVarChar(Length::Limited(n))
+        | SqlType::VarBinary(Length::Limited(n))
+        | SqlType::Char(n)
+        | SqlType::NChar(n)
+        | SqlType::Binary(n) => Some(n.into()),
+        _ => None,
+    }
+}
+
+fn keeps_values(from: SqlType, to: SqlType) -> bool {
+    let longer = match (length(from), length(to)) {
+        (_, None) => true,
+        (Some(from), Some(to)) => from <= to,
+        (None, Some(_)) => false,
+    };
+    match (from, to) {
+        _ if from == to => true,
+        (_, SqlType::VarChar(_) | SqlType::NVarChar(_)) => from.is_text() && longer,
+        (_, SqlType::VarBinary(_)) => from.is_binary() && longer,
+        _ => false,
+    }
+}
+
+fn widens(from: SqlType, to: SqlType) -> bool {
+    let rank = |sql_type| match sql_type {
+        SqlType::TinyInt => Some(1),
+        SqlType::SmallInt => Some(2),
+        SqlType::Int => Some(3),
+        SqlType::BigInt => Some(4),
+        SqlType::Float => Some(5),
+        _ => None,
+    };
+    matches!((rank(from), rank(to)), (Some(from), Some(to)) if from < to)
+}
+
+/// Converts one value.
+pub(crate) fn convert_value(
+    value: Value,
+    from: SqlType,
+    to: SqlType,
+    style: i64,
+    mode: Mode,
+) -> Result<Value, ServerError> {
+    if value.is_null() {
+        return Ok(Value::Null);
+    }
+    let converted = match to {
+        SqlType::Bit => to_bit(&value, from),
+        SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
+            to_int(&value, from, to)
+        }
+        SqlType::Real | SqlType::Float => to_float(&value, from, to),
+        SqlType::Decimal { .. } | SqlType::Money | SqlType::SmallMoney => {
+            to_decimal(&value, from, to)
+        }
+        SqlType::Date => to_date(&value, from),
+        SqlType::Time(scale) => to_time(&value, from, scale),
+        SqlType::SmallDateTime
+        | SqlType::DateTime
+        | SqlType::DateTime2(_)
+        | SqlType::DateTimeOffset(_) => to_instant(&value, from, to),
+        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::NChar(_) | SqlType::NVarChar(_) => {
+            to_text(&value, from, style).and_then(|text| fit_text(text, to, mode))
+        }
+        SqlType::Binary(_) | SqlType::VarBinary(_) => {
+            to_bytes(&value, from, style).and_then(|bytes| fit_bytes(bytes, to, mode))
+        }
+        SqlType::UniqueIdentifier => to_guid(&value, from),
+    };
+    match converted {
+        Err(_) if mode == Mode::Try => Ok(Value::Null),
+        other => other,
+    }
+}
+
+fn from_name(from: SqlType) -> &'static str {
+    match from {
+        SqlType::Decimal { .. } => "numeric",
+        other => other.base_name(),
+    }
+}
+
+fn forbidden(from: SqlType, to: SqlType) -> ServerError {
+    ServerError::new(
+        529,
+        format!(
+            "Explicit conversion from data type {} to {} is not allowed.",
+            from_name(from),
+            from_name(to)
+        ),
+    )
+}
+
+fn failed(text: &str, from: SqlType, to: SqlType) -> ServerError {
+    ServerError::new(
+        245,
+        format!(
+            "Conversion failed when converting the {} value '{text}' to data type {}.",
+            from.base_name(),
+            to.base_name()
+        ),
+    )
+}
+
+fn failed_type(from: SqlType, to: SqlType) -> ServerError {
+    ServerError::new(
+        8114,
+        format!(
+            "Error converting data type {} to {}.",
+            from_name(from),
+            from_name(to)
+        ),
+    )
+}
+
+fn failed_date() -> ServerError {
+    ServerError::new(
+        241,
+        "Conversion failed when converting date and/or time from character string.",
+    )
+}
+
+fn to_bit(value: &Value, from: SqlType) -> Result<Value, ServerError> {
+    let bit = match value {
+        Value::Bool(bit) => *bit,
+        Value::Int(int) => *int != 0,
+        Value::Float(float) => *float != 0.0,
+        Value::Decimal(digits, _) => *digits != 0,
+        Value::Bytes(bytes) => bytes.iter().any(|byte| *byte != 0),
+        Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" => true,
+            "false" => false,
+            other => parse_int(other).ok_or_else(|| failed(text, from, SqlType::Bit))? != 0,
+        },
+        _ => return Err(forbidden(from, SqlType::Bit)),
+    };
+    Ok(Value::Bool(bit))
+}
+
+fn to_int(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
+    let int: i128 = match value {
+        Value::Bool(bit) => i128::from(*bit),
+        Value::Int(int) => i128::from(*int),
+        Value::Float(float) => float.trunc() as i128,
+        Value::Decimal(digits, scale) => digits / 10_i128.pow(u32::from(*scale)),
+        Value::Bytes(bytes) => return Ok(Value::Int(int_of_bytes(bytes, to))),
+        Value::Text(text) => parse_int(text).ok_or_else(|| match to {
+            SqlType::BigInt => failed_type(from, to),
+            _ => failed(text, from, to),
+        })?,
+        _ => return Err(forbidden(from, to)),
+    };
+    let (least, most) = match to {
+        SqlType::TinyInt => (0, 255),
+        SqlType::SmallInt => (i16::MIN.into(), i16::MAX.into()),
+        SqlType::Int => (i32::MIN.into(), i32::MAX.into()),
+        _ => (i64::MIN.into(), i64::MAX.into()),
+    };
+    if !(least..=most).contains(&int) {
+        return Err(int_overflow(int, from, to));
+    }
+    Ok(Value::Int(int as i64))
+}
+
+fn int_overflow(int: i128, from: SqlType, to: SqlType) -> ServerError {
+    let name = to.base_name();
+    if from.is_text() {
+        ServerError::new(
+            if to == SqlType::Int { 248 } else { 244 },
+            format!(
+                "The conversion of the {} value '{int}' overflowed an {name} column.",
+                from.base_name()
+            ),
+        )
+    } else if matches!(to, SqlType::TinyInt | SqlType::SmallInt) {
+        ServerError::new(
+            220,
+            format!("Arithmetic overflow error for data type {name}, value = {int}."),
+        )
+    } else {
+        overflow(to)
+    }
+}
+
+fn int_of_bytes(bytes: &[u8], to: SqlType) -> i64 {
+    let width = usize::try_from(to.max_length()).unwrap_or(8);
+    let tail = &bytes[bytes.len().saturating_sub(width)..];
+    let unsigned = tail.iter().fold(0_u64, |n, byte| n << 8 | u64::from(*byte));
+    match to {
+        SqlType::SmallInt => i64::from(unsigned as u16 as i16),
+        SqlType::Int => i64::from(unsigned as u32 as i32),
+        _ => unsigned as i64,
+    }
+}
+
+fn to_float(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
+    let float = match value {
+        Value::Bool(bit) => f64::from(u8::from(*bit)),
+        Value::Int(int) => *int as f64,
+        Value::Float(float) => *float,
+        Value::Decimal(digits, scale) => decimal_text(*digits, *scale).parse().unwrap_or(0.0),
+        Value::Text(text) => parse_float(text).ok_or_else(|| failed_type(from, to))?,
+        _ => return Err(forbidden(from, to)),
+    };
+    if to == SqlType::Real && float.abs() > f64::from(f32::MAX) {
+        return Err(overflow(to));
+    }
+    Ok(Value::Float(float))
+}
+
+fn to_decimal(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
+    let (precision, scale) = match to {
+        SqlType::Decimal { precision, scale } => (precision, scale),
+        SqlType::SmallMoney => (10, 4),
+        _ => (19, 4),
+    };
+    let value = match value {
+        Value::Bool(bit) => Value::Decimal((*bit).into(), 0),
+        Value::Int(int) => Value::Decimal((*int).into(), 0),
+        Value::Decimal(digits, scale) => Value::Decimal(*digits, *scale),
+        Value::Float(float) => {
+            parse_decimal(&format!("{float:.*}", usize::from(scale))).ok_or_else(|| overflow(to))?
+        }
+        Value::Text(text) => {
+            let text = text.trim();
+            let text = match to {
+                SqlType::Money | SqlType::SmallMoney => text.trim_start_matches('$'),
+                _ => text,
+            };
+            parse_decimal(&text.replace(',', "")).ok_or_else(|| failed_type(from, to))?
+        }
+        _ => return Err(forbidden(from, to)),
+    };
+    let Value::Decimal(digits, from_scale) = value else {
+        return Err(forbidden(from, to));
+    };
+    let digits = round_decimal(digits, from_scale, scale);
+    let limit = match to {
+        SqlType::Money => i128::from(i64::MAX),
+        SqlType::SmallMoney => i128::from(i32::MAX),
+        _ => 10_i128.pow(precision.into()) - 1,
+    };
+    if digits.abs() > limit && !(to == SqlType::Money && digits == i128::from(i64::MIN)) {
+        return Err(overflow(to));
+    }
+    Ok(Value::Decimal(digits, scale))
+}
+
+fn to_date(value: &Value, from: SqlType) -> Result<Value, ServerError> {
+    match value {
+        Value::Date(days) => Ok(Value::Date(*days)),
+        Value::Timestamp(micros) => Ok(Value::Date(split_day(*micros).0)),
+        Value::Text(text) => parse_date_days(text)
+            .map(Value::Date)
+            .ok_or_else(failed_date),
+        _ => Err(forbidden(from, SqlType::Date)),
+    }
+}
+
+fn to_time(value: &Value, from: SqlType, scale: u8) -> Result<Value, ServerError> {
+    let nanos = match value {
+        Value::Time(nanos) => *nanos,
+        Value::Timestamp(micros) => nanos_of_day(civil(*micros)),
+        Value::Text(text) => parse_time_nanos(text).ok_or_else(failed_date)?,
+        _ => return Err(forbidden(from, SqlType::Time(scale))),
+    };
+    Ok(Value::Time(round_time(nanos, scale)))
+}
+
+/// 1900-01-01, where SQL Server's `datetime` counts from.
+const EPOCH_1900: i32 = -25_567;
+
+fn to_instant(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
+    let micros = match value {
+        Value::Timestamp(micros) => *micros,
+        Value::Date(days) => join_day(*days, 0),
+        Value::Time(nanos) => join_day(EPOCH_1900, nanos / 1_000),
+        Value::Int(days) if matches!(to, SqlType::DateTime | SqlType::SmallDateTime) => {
+            let days = i32::try_from(*days).map_err(|_| overflow(to))?;
+            join_day(EPOCH_1900.saturating_add(days), 0)
+        }
+        Value::Text(text) => {
+            let (utc, offset) = parse_instant(text).ok_or_else(failed_date)?;
+            match to {
+                SqlType::DateTimeOffset(_) => utc,
+                _ => utc + i64::from(offset) * 60_000_000,
+            }
+        }
+        _ => return Err(forbidden(from, to)),
+    };
+    round_instant(micros, to).map(Value::Timestamp).ok_or_else(|| {
+        ServerError::new(
+            242,
+            format!(
+                "The conversion of a {} data type to a {} data type resulted in an out-of-range value.",
+                from.base_name(),
+                to.base_name()
+            ),
+        )
+    })
+}
+
+fn to_text(value: &Value, from: SqlType, style: i64) -> Result<String, ServerError> {
+    if let Value::Bytes(bytes) = value {
+        return Ok(match style {
+            1 => format!("0x{}", bytes_to_hex(bytes)),
+            2 => bytes_to_hex(bytes),
+            _ => bytes.iter().map(|byte| char::from(*byte)).collect(),
+        });
+    }
+    let text = text_of(value, from, style).unwrap_or_default();
+    Ok(match from {
+        SqlType::UniqueIdentifier => text.to_ascii_uppercase(),
+        _ => text,
+    })
+}
+
+fn cut(value: String) -> ServerError {
+    ServerError::truncated("", "", &value)
+}
+
+/// UTF-16 code units, which is what N types count.
+fn units(text: &str, wide: bool) -> usize {
+    if wide {
+        text.chars().map(char::len_utf16).sum()
+    } else {
+        text.chars().count()
+    }
+}
+
+fn fit_text(mut text: String, to: SqlType, mode: Mode) -> Result<Value, ServerError> {
+    let Some(limit) = length(to) else {
+        return Ok(Value::Text(text));
+    };
+    let wide = matches!(to, SqlType::NChar(_) | SqlType::NVarChar(_));
+    if units(&text, wide) > limit {
+        let mut kept = String::new();
+        let mut used = 0;
+        for c in text.chars() {
+            used += if wide { c.len_utf16() } else { 1 };
+            if used > limit {
+                break;
+            }
+            kept.push(c);
+        }
+        // Blanks beyond the length are dropped without an error.
+        if mode == Mode::Assign && !text[kept.len()..].trim_end_matches(' ').is_empty() {
+            return Err(cut(kept));
+        }
+        text = kept;
+    }
+    if matches!(to, SqlType::Char(_) | SqlType::NChar(_)) {
+        let missing = limit.saturating_sub(units(&text, wide));
+        text.extend(std::iter::repeat_n(' ', missing));
+    }
+    Ok(Value::Text(text))
+}
+
+fn to_bytes(value: &Value, from: SqlType, style: i64) -> Result<Vec<u8>, ServerError> {
+    let width = usize::try_from(from.max_length()).unwrap_or(8).min(8);
+    match value {
+        Value::Bytes(bytes) => Ok(bytes.clone()),
+        Value::Bool(bit) => Ok(vec![u8::from(*bit)]),
+        Value::Int(int) => Ok(int.to_be_bytes()[8 - width..].to_vec()),
+        Value::Text(text) if from == SqlType::UniqueIdentifier => {
+            let mut bytes = parse_hex(&text.replace('-', "")).unwrap_or_default();
+            if bytes.len() == 16 {
+                swap_guid(&mut bytes);
+            }
+            Ok(bytes)
+        }
+        Value::Text(text) if matches!(style, 1 | 2) => {
+            let digits = text.strip_prefix("0x").unwrap_or(text);
+            parse_hex(digits).ok_or_else(|| failed_type(from, SqlType::VarBinary(Length::Max)))
+        }
+        Value::Text(text) if matches!(from, SqlType::NChar(_) | SqlType::NVarChar(_)) => {
+            Ok(text.encode_utf16().flat_map(u16::to_le_bytes).collect())
+        }
+        Value::Text(text) => Ok(text
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+            .collect()),
+        _ => Err(forbidden(from, SqlType::VarBinary(Length::Max))),
+    }
+}
+
+/// The first three groups of a `uniqueidentifier` are little endian in its bytes.
+fn swap_guid(bytes: &mut [u8]) {
+    bytes[0..4].reverse();
+    bytes[4..6].reverse();
+    bytes[6..8].reverse();
+}
+
+fn fit_bytes(mut bytes: Vec<u8>, to: SqlType, mode: Mode) -> Result<Value, ServerError> {
+    let Some(limit) = length(to) else {
+        return Ok(Value::Bytes(bytes));
+    };
+    if bytes.len() > limit {
+        if mode == Mode::Assign {
+            return Err(cut(bytes_to_hex(&bytes[..limit])));
+        }
+        bytes.truncate(limit);
+    }
+    if matches!(to, SqlType::Binary(_)) {
+        bytes.resize(limit, 0);
+    }
+    Ok(Value::Bytes(bytes))
+}
+
+fn to_guid(value: &Value, from: SqlType) -> Result<Value, ServerError> {
+    match value {
+        Value::Text(text) => parse_guid(text).map(Value::Text).ok_or_else(|| {
+            ServerError::new(
+                8169,
+                "Conversion failed when converting from a character string to uniqueidentifier.",
+            )
+        }),
+        Value::Bytes(bytes) => {
+            let mut bytes = bytes.clone();
+            bytes.resize(16, 0);
+            swap_guid(&mut bytes);
+            let hex = bytes_to_hex(&bytes).to_ascii_lowercase();
+            Ok(Value::Text(format!(
+                "{}-{}-{}-{}-{}",
+                &hex[..8],
+                &hex[8..12],
+                &hex[12..16],
+                &hex[16..20],
+                &hex[20..]
+            )))
+        }
+        _ => Err(forbidden(from, SqlType::UniqueIdentifier)),
+    }
+}

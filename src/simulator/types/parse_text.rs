@@ -1,0 +1,215 @@
+//! Text as values.
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
+use super::Value;
+use super::calendar::{days_of, micros_of};
+
+/// An integer, with blanks around it; the empty text is 0, as in SQL Server.
+pub(crate) fn parse_int(text: &str) -> Option<i128> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some(0);
+    }
+    text.parse().ok()
+}
+
+/// A decimal number as digits and scale; exponents are accepted for floats only.
+pub(crate) fn parse_decimal(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let joined = format!("{whole}{fraction}");
+    if joined.is_empty() || !joined.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: i128 = joined.parse().ok()?;
+    let scale = u8::try_from(fraction.len()).ok()?;
+    Some(Value::Decimal(if negative { -value } else { value }, scale))
+}
+
+/// A floating-point number.
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    text.parse::<f64>().ok().filter(|float| float.is_finite())
+}
+
+/// A date with or without a time and an offset, in microseconds of UTC and minutes of offset; a time
+/// alone is on 1900-01-01. ISO forms and `yyyymmdd` are known.
+pub(crate) fn parse_instant(text: &str) -> Option<(i64, i32)> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some((micros_of(NaiveDate::from_ymd_opt(1900, 1, 1)?.into()), 0));
+    }
+    let (text, offset) = split_offset(text)?;
+    let (date, time) = match text.split_once(['T', ' ']) {
+        Some((date, time)) => (date, time.trim()),
+        None if text.contains(':') => ("1900-01-01", text),
+        None => (text, ""),
+    };
+    let at = NaiveDateTime::new(parse_date(date)?, parse_time(time)?);
+    Some((micros_of(at) - i64::from(offset) * 60_000_000, offset))
+}
+
+/// A date alone.
+pub(crate) fn parse_date_days(text: &str) -> Option<i32> {
+    let (micros, offset) = parse_instant(text)?;
+    let local = super::calendar::civil(micros + i64::from(offset) * 60_000_000);
+    Some(days_of(local.date()))
+}
+
+/// The nanoseconds of the day of a time, or of a date and time.
+pub(crate) fn parse_time_nanos(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let time = text
+        .rsplit(['T', ' '])
+        .next()
+        .filter(|part| part.contains(':'));
+    match time {
+        Some(time) => {
+            let (time, _) = split_offset(time)?;
+            let time = parse_time(time)?;
+            Some(super::calendar::nanos_of_day(NaiveDateTime::new(
+                NaiveDate::default(),
+                time,
+            )))
+        }
+        None => parse_instant(text).map(|_| 0),
+    }
+}
+
+fn split_offset(text: &str) -> Option<(&str, i32)> {
+    if let Some(text) = text.strip_suffix('Z') {
+        return Some((text, 0));
+    }
+    let Some((head, tail)) = text
+        .len()
+        .checked_sub(6)
+        .and_then(|at| text.split_at_checked(at))
+    else {
+        return Some((text, 0));
+    };
+    let sign = match tail.as_bytes().first() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => return Some((text, 0)),
+    };
+    if tail.as_bytes().get(3) != Some(&b':') {
+        return Some((text, 0));
+    }
+    let hours: i32 = tail.get(1..3)?.parse().ok()?;
+    let minutes: i32 = tail.get(4..6)?.parse().ok()?;
+    (hours <= 14 && minutes < 60).then(|| (head.trim_end(), sign * (hours * 60 + minutes)))
+}
+
+fn parse_date(text: &str) -> Option<NaiveDate> {
+    let text = text.trim();
+    ["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y"]
+        .iter()
+        .filter(|pattern| !pattern.starts_with("%Y%m") || text.len() == 8)
+        .find_map(|pattern| NaiveDate::parse_from_str(text, pattern).ok())
+        .filter(|date| (1..=9999).contains(&chrono::Datelike::year(date)))
+}
+
+fn parse_time(text: &str) -> Option<NaiveTime> {
+    if text.is_empty() {
+        return Some(NaiveTime::default());
+    }
+    [
+        "%H:%M:%S%.f",
+        "%H:%M",
+        "%I:%M:%S%.f%p",
+        "%I:%M%p",
+        "%I:%M %p",
+    ]
+    .iter()
+    .find_map(|pattern| NaiveTime::parse_from_str(text, pattern).ok())
+}
+
+/// A `uniqueidentifier` in lower case, from the forms with or without braces.
+pub(crate) fn parse_guid(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text
+        .strip_prefix('{')
+        .map_or(Some(text), |rest| rest.strip_suffix('}'))?;
+    let text = text.get(..36)?;
+    text.char_indices()
+        .all(|(at, c)| match at {
+            8 | 13 | 18 | 23 => c == '-',
+            _ => c.is_ascii_hexdigit(),
+        })
+        .then(|| text.to_ascii_lowercase())
+}
+
+/// Bytes from hex digits.
+pub(crate) fn parse_hex(digits: &str) -> Option<Vec<u8>> {
+    if !digits.is_ascii() {
+        return None;
+    }
+    let padded = if digits.len() % 2 == 1 {
+        format!("0{digits}")
+    } else {
+        digits.to_owned()
+    };
+    (0..padded.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(padded.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_have_many_spellings() {
+        let new_year = Some((1_704_067_200_000_000, 0));
+        for text in [
+            "2024-01-01",
+            "20240101",
+            "2024-01-01 00:00",
+            "2024-01-01T00:00:00.0000000Z",
+            " 2024/01/01 00:00:00 ",
+        ] {
+            assert_eq!(parse_instant(text), new_year, "{text}");
+        }
+        assert_eq!(
+            parse_instant("2024-01-01 02:00:00 +02:00"),
+            Some((1_704_067_200_000_000, 120))
+        );
+        assert_eq!(parse_instant("2024-13-01"), None);
+        assert_eq!(parse_instant("yesterday"), None);
+    }
+
+    #[test]
+    fn dates_and_times_alone() {
+        assert_eq!(parse_date_days("1970-01-02 23:00"), Some(1));
+        assert_eq!(
+            parse_time_nanos("23:59:59.9999999"),
+            Some(86_399_999_999_900)
+        );
+    }
+
+    #[test]
+    fn guids_and_hex() {
+        let guid = "{6F9619FF-8B86-D011-B42D-00C04FC964FF}";
+        assert_eq!(
+            parse_guid(guid).unwrap(),
+            "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+        );
+        assert_eq!(parse_guid("6F9619FF"), None);
+        assert_eq!(parse_hex("123"), Some(vec![0x01, 0x23]));
+    }
+
+    #[test]
+    fn decimals_keep_their_scale() {
+        assert_eq!(parse_decimal("-12.50"), Some(Value::Decimal(-1250, 2)));
+        assert_eq!(parse_decimal("1e3"), None);
+    }
+}
