@@ -127,11 +127,7 @@ impl<'a> Cursor<'a> {
         match self.peek() {
             Some(found) => self.error(format!(
                 "expected {expected}, found `{}`",
-<<<<<<< HEAD
-                self.source.shown(found.span)
-=======
                 self.source.excerpt(found.span)
->>>>>>> sql
             )),
             None => self.error(format!(
                 "expected {expected}, found the end of the statement"
@@ -144,11 +140,7 @@ impl<'a> Cursor<'a> {
         let diagnostic = self.expected(&listed(words));
         let found = self
             .peek()
-<<<<<<< HEAD
-            .map(|l| self.source.shown(l.span))
-=======
             .map(|l| self.source.excerpt(l.span))
->>>>>>> sql
             .unwrap_or_default();
         match nearest(&found, words.iter().filter_map(|w| w.split(' ').next())) {
             Some(word) => diagnostic.with_help(format!("did you mean {word}?")),

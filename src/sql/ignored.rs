@@ -4,13 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{CopyToSource, Statement as QueryStatement};
 use datafusion::sql::sqlparser::ast::{
-<<<<<<< HEAD
-    LimitClause, Query, Select, Spanned, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
-    Visitor, VisitorMut,
-=======
     Ident, LimitClause, ObjectName, Query, Select, Spanned, TableFactor, Value, ValueWithSpan,
     Visit, VisitMut, Visitor, VisitorMut,
->>>>>>> sql
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 

@@ -152,21 +152,9 @@ fn place(source: &Source, tokens: Vec<TokenWithSpan>) -> (Vec<Lexeme>, Option<Sp
             };
             byte = chars.peek().map_or(source.text.len(), |(next, _)| *next);
         }
-<<<<<<< HEAD
-        let conditional = source
-            .text
-            .get(start..)
-            .is_some_and(|rest| rest.starts_with("/*!"));
-        if token.span.start != begun || conditional {
-            return (
-                lexemes,
-                Some(source.span(start, (start + 3).min(source.text.len()))),
-            );
-=======
         let rest = source.text.get(start..).unwrap_or_default();
         if token.span.start != begun || rest.starts_with("/*!") {
             return (lexemes, Some(source.span(start, start + rest.len().min(3))));
->>>>>>> sql
         }
         if !matches!(token.token, Token::Whitespace(_)) {
             let span = Span {
@@ -236,52 +224,6 @@ fn lexical_error(source: &Source, message: &str, location: Location) -> Diagnost
     Diagnostic::new(source, span, message.trim_end_matches('.').to_owned())
 }
 
-<<<<<<< HEAD
-/// Literals that must never be shown: what follows the word `password`, and passwords inside URLs. Where the
-/// text could not be read to its end, `tail` is where that begins.
-fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Vec<Range<usize>> {
-    let mut masked = Vec::new();
-    let mut depth: Option<usize> = None;
-    for lexeme in lexemes {
-        let literal = matches!(
-            lexeme.token,
-            Token::SingleQuotedString(_) | Token::NationalStringLiteral(_) | Token::Number(..)
-        ) || !lexeme.is_word()
-            && text
-                .get(lexeme.span.start..)
-                .is_some_and(|t| t.starts_with('$'));
-        match (&lexeme.token, &mut depth) {
-            (Token::LParen, Some(depth)) => *depth += 1,
-            (Token::RParen, Some(inner)) if *inner > 0 => *inner -= 1,
-            (Token::RParen | Token::SemiColon, Some(_)) | (Token::Comma, Some(0)) => depth = None,
-            (Token::Word(w), _) if w.value.eq_ignore_ascii_case("password") => depth = Some(0),
-            (_, Some(_)) if literal => masked.push(lexeme.span.start..lexeme.span.end),
-            (Token::SingleQuotedString(_) | Token::NationalStringLiteral(_), None) => {
-                masked.extend(url_password(text, lexeme.span.start..lexeme.span.end));
-            }
-            _ => {}
-        }
-    }
-    if let Some(tail) = tail {
-        let rest = text.get(tail..).unwrap_or_default();
-        if depth.is_some() || (rest.contains("://") && rest.contains('@')) {
-            masked.push(tail..text.len());
-        }
-    }
-    masked
-}
-
-/// The password in a `scheme://user:password@host` literal.
-fn url_password(text: &str, literal: Range<usize>) -> Option<Range<usize>> {
-    let url = text.get(literal.clone())?;
-    let user = url.find("://")? + 3;
-    let end = url.rfind('@').filter(|at| *at > user)?;
-    let start = user + url.get(user..end)?.find(':')? + 1;
-    Some(literal.start + start..literal.start + end)
-}
-
-=======
->>>>>>> sql
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,28 +299,4 @@ mod tests {
         let (_, lexed) = super::tests::lexed("SELECT /*!*/ 1");
         assert!(lexed.error.is_some());
     }
-<<<<<<< HEAD
-
-    #[test]
-    fn passwords_are_masked() {
-        let (source, _) = lexed(
-            "OPTIONS (password 'one', url 'sqlserver://sa:two@h/db', password env('PW', 'three'), host 'h') x 'y'",
-        );
-        let all = source.shown(source.span(0, source.text.len()));
-        assert!(
-            !["one", "two", "three", "PW"]
-                .iter()
-                .any(|secret| all.contains(secret)),
-            "{all}"
-        );
-        assert!(
-            all.contains("'h'") && all.contains("'y'") && all.contains("sqlserver://sa:***@h/db"),
-            "{all}"
-        );
-        let (source, lexed) = super::tests::lexed("OPTIONS (password 'open");
-        assert!(!lexed.error.unwrap().to_string().contains("open"));
-        assert!(!source.shown(source.span(0, 99)).contains("open"));
-    }
-=======
->>>>>>> sql
 }

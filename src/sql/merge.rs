@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{
-<<<<<<< HEAD
-    AssignmentTarget, Ident, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertExpr,
-    MergeInsertKind, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
-=======
     Ident, Merge, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
->>>>>>> sql
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
@@ -21,10 +16,6 @@ use super::ignored;
 use super::lexer::Lexeme;
 use super::parse::datafusion_statement;
 use super::source::{SharedSource, Source, Span};
-<<<<<<< HEAD
-use super::stars::{Found, find_column};
-=======
->>>>>>> sql
 use super::stream::{self, StreamRef};
 
 /// `MERGE [WITH SCHEMA EVOLUTION] INTO target USING source ON … WHEN …`
@@ -156,46 +147,6 @@ fn target(source: &Source, ast: &Merge) -> Result<(ObjectName, Option<Ident>), D
 /// The source's alias; a table without one gets its own name as alias, so that columns can be qualified.
 fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
     let at = source.locate(ast.source.span());
-<<<<<<< HEAD
-    match &mut ast.source {
-        TableFactor::Table {
-            alias: Some(alias), ..
-        }
-        | TableFactor::Derived {
-            alias: Some(alias), ..
-        } => Ok(alias.name.clone()),
-        TableFactor::Table {
-            name,
-            alias,
-            args: None,
-            ..
-        } => {
-            let Some(last) = name.0.last().and_then(|part| part.as_ident()).cloned() else {
-                return Err(Diagnostic::new(
-                    source,
-                    at,
-                    "the source of a MERGE has no name",
-                ));
-            };
-            *alias = Some(TableAlias {
-                explicit: true,
-                name: last.clone(),
-                columns: Vec::new(),
-                at: None,
-            });
-            Ok(last)
-        }
-        TableFactor::Table { .. } | TableFactor::Derived { .. } => {
-            Err(
-                Diagnostic::new(source, at, "the source of this MERGE has no name")
-                    .with_help("give it an alias: USING (…) AS change"),
-            )
-        }
-        _ => Err(
-            Diagnostic::new(source, at, "the source of a MERGE is a table or a query")
-                .with_help("write USING (SELECT … FROM …) AS change"),
-        ),
-=======
     let refuse =
         |message: &str, help: &str| Err(Diagnostic::new(source, at, message).with_help(help));
     let (name, alias) = match &mut ast.source {
@@ -215,7 +166,6 @@ fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
     };
     if let Some(alias) = alias {
         return Ok(alias.name.clone());
->>>>>>> sql
     }
     let Some(name) = name.cloned() else {
         return refuse(
@@ -249,168 +199,4 @@ fn check_names(
         Diagnostic::new(source, source.locate(source_alias.span), message)
             .with_help("give the source another alias: USING … AS change"),
     )
-<<<<<<< HEAD
-}
-
-fn check_clauses(source: &Source, ast: &Merge) -> Result<(), Vec<Diagnostic>> {
-    let mut errors = Vec::new();
-    let mut refuse = |at: TokenSpan, message: &str, help: &str| {
-        errors.push(Diagnostic::new(source, source.locate(at), message).with_help(help));
-    };
-    if ast.output.is_some() {
-        refuse(
-            ast.on.span(),
-            "OUTPUT and RETURNING are not supported in a MERGE",
-            "leave them out",
-        );
-    }
-    if ast.clauses.is_empty() {
-        refuse(
-            ast.on.span(),
-            "a MERGE has at least one WHEN clause",
-            "add WHEN MATCHED THEN UPDATE SET *",
-        );
-    }
-    let mut closed: Vec<MergeClauseKind> = Vec::new();
-    for clause in &ast.clauses {
-        let kind = kind_of(clause);
-        if closed.contains(&kind) {
-            let help = "put the clause without AND last, or give it a condition";
-            refuse(
-                clause.when_token.0.span,
-                &format!("this clause never applies: a {kind} clause before it has no condition"),
-                help,
-            );
-        }
-        if clause.predicate.is_none() {
-            closed.push(kind);
-        }
-    }
-    for clause in &ast.clauses {
-        errors.extend(check_action(source, &clause.action));
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
-    }
-}
-
-/// NOT MATCHED and NOT MATCHED BY TARGET are one kind.
-pub(super) fn kind_of(clause: &MergeClause) -> MergeClauseKind {
-    match clause.clause_kind {
-        MergeClauseKind::NotMatchedByTarget => MergeClauseKind::NotMatched,
-        kind => kind,
-    }
-}
-
-fn check_action(source: &Source, action: &MergeAction) -> Option<Diagnostic> {
-    let refuse = |at: TokenSpan, message: &str, help: &str| {
-        Some(Diagnostic::new(source, source.locate(at), message).with_help(help))
-    };
-    match action {
-        MergeAction::Update(update) => {
-            if let Some(condition) = update
-                .update_predicate
-                .as_ref()
-                .or(update.delete_predicate.as_ref())
-            {
-                return refuse(
-                    condition.span(),
-                    "WHERE is not supported in a WHEN clause",
-                    "write WHEN … AND condition THEN",
-                );
-            }
-            let mut names = Vec::new();
-            for assignment in &update.assignments {
-                match &assignment.target {
-                    AssignmentTarget::ColumnName(name) => names.push(name),
-                    AssignmentTarget::Tuple(_) => {
-                        return refuse(
-                            assignment.value.span(),
-                            "one column is set at a time",
-                            "write SET a = …, b = …",
-                        );
-                    }
-                }
-            }
-            duplicate(source, &names)
-        }
-        MergeAction::Insert(insert) => check_insert(source, insert),
-        MergeAction::Delete { .. } => None,
-    }
-}
-
-fn check_insert(source: &Source, insert: &MergeInsertExpr) -> Option<Diagnostic> {
-    let at = |span: TokenSpan| source.locate(span);
-    if let Some(condition) = &insert.insert_predicate {
-        let message = "WHERE is not supported in a WHEN clause";
-        return Some(
-            Diagnostic::new(source, at(condition.span()), message)
-                .with_help("write WHEN … AND condition THEN"),
-        );
-    }
-    let values = match &insert.kind {
-        MergeInsertKind::Values(values) => values,
-        MergeInsertKind::Row => {
-            return Some(
-                Diagnostic::new(
-                    source,
-                    at(insert.kind_token.0.span),
-                    "INSERT ROW is not supported",
-                )
-                .with_help("write INSERT *"),
-            );
-        }
-    };
-    if insert.columns.is_empty() {
-        return Some(
-            Diagnostic::new(
-                source,
-                at(insert.insert_token.0.span),
-                "INSERT does not say which columns",
-            )
-            .with_help("write INSERT (a, b) VALUES (…), or INSERT *"),
-        );
-    }
-    let [row] = values.rows.as_slice() else {
-        return Some(
-            Diagnostic::new(
-                source,
-                at(insert.kind_token.0.span),
-                "a WHEN clause inserts one row",
-            )
-            .with_help("write one list of values"),
-        );
-    };
-    if row.content.len() != insert.columns.len() {
-        let message = format!(
-            "{} columns but {} values",
-            insert.columns.len(),
-            row.content.len()
-        );
-        return Some(
-            Diagnostic::new(source, at(insert.kind_token.0.span), message)
-                .with_help("give every column one value"),
-        );
-    }
-    duplicate(source, &insert.columns.iter().collect::<Vec<_>>())
-}
-
-/// A column that is set twice.
-fn duplicate(source: &Source, names: &[&ObjectName]) -> Option<Diagnostic> {
-    let mut seen: Vec<String> = Vec::new();
-    for name in names {
-        let Some(column) = name.0.last().and_then(|part| part.as_ident()) else {
-            continue;
-        };
-        if find_column(column, &seen) != Found::Nothing {
-            let message = format!("column `{}` is set twice", column.value);
-            return Some(Diagnostic::new(source, source.locate(column.span), message));
-        }
-        seen.push(column.value.clone());
-    }
-    None
-=======
->>>>>>> sql
 }

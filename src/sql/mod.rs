@@ -49,13 +49,7 @@ mod table;
 mod tests;
 
 pub use constant::{Const, Literal, SecretStore};
-<<<<<<< HEAD
-pub use create::{
-    ColumnDefinition, ConnectionOption, CreateConnection, CreateSchema, CreateTable, Property,
-};
-=======
 pub use create::{ConnectionOption, CreateConnection, CreateSchema};
->>>>>>> sql
 pub use diagnostic::Diagnostic;
 pub use lexer::is_complete;
 pub use merge::MergeStatement;

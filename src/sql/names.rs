@@ -8,14 +8,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-<<<<<<< HEAD
-    AssignmentTarget, ExcludeSelectItem, Expr, FromTable, Ident, JoinConstraint, JoinOperator,
-    MergeAction, ObjectName, ObjectNamePart, Query, Select, SelectItem, Statement as SqlStatement,
-    TableObject, VisitMut, VisitorMut, WildcardAdditionalOptions,
-=======
     Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
     Statement as SqlStatement, TableObject, VisitMut, VisitorMut,
->>>>>>> sql
 };
 
 use super::actions::is_stand_in;
@@ -78,28 +72,6 @@ fn resolve_merge(merge: &mut MergeStatement, columns: Lookup<'_>) -> Result<(), 
     finish(merge.ast.visit(&mut names))
 }
 
-<<<<<<< HEAD
-fn action_columns(action: &mut MergeAction) -> Vec<&mut ObjectName> {
-    match action {
-        MergeAction::Update(update) => update
-            .assignments
-            .iter_mut()
-            .filter_map(|assignment| assigned(&mut assignment.target))
-            .collect(),
-        MergeAction::Insert(insert) => insert.columns.iter_mut().collect(),
-        MergeAction::Delete { .. } => Vec::new(),
-    }
-}
-
-fn assigned(target: &mut AssignmentTarget) -> Option<&mut ObjectName> {
-    match target {
-        AssignmentTarget::ColumnName(name) => Some(name),
-        AssignmentTarget::Tuple(_) => None,
-    }
-}
-
-=======
->>>>>>> sql
 struct Names<'a> {
     source: &'a Source,
     scopes: Scopes<'a>,
@@ -157,24 +129,8 @@ impl<'a> Names<'a> {
             if frame.parameters.contains(&lower) {
                 return Ok(());
             }
-<<<<<<< HEAD
-            let known: Vec<String> = frame
-                .tables
-                .iter()
-                .filter_map(|table| table.columns.clone())
-                .flatten()
-                .collect();
-            let order = if frame.outputs_first {
-                [&frame.outputs, &known]
-            } else {
-                [&known, &frame.outputs]
-            };
-            for columns in order {
-                match find_column(name, columns) {
-=======
             for columns in frame.candidates(level == 0) {
                 match find_column(name, &columns) {
->>>>>>> sql
                     Found::One(exact) => {
                         spell(name, exact);
                         return Ok(());
@@ -190,16 +146,7 @@ impl<'a> Names<'a> {
             }
         }
         self.unknown(name, || {
-<<<<<<< HEAD
-            self.scopes
-                .inward_out()
-                .flat_map(|f| &f.tables)
-                .filter_map(|t| t.columns.clone())
-                .flatten()
-                .collect()
-=======
             self.scopes.inward_out().flat_map(Frame::columns).collect()
->>>>>>> sql
         })
     }
 

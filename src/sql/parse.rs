@@ -115,13 +115,8 @@ fn kind(
             .map(StatementKind::CreateSchema)
             .map_err(one);
     }
-<<<<<<< HEAD
-    if create::is_delta_table(&lexemes) {
-        return create::table(&mut cursor)
-=======
     if table::is_delta_table(&lexemes) {
         return table::table(&mut cursor)
->>>>>>> sql
             .map(|table| StatementKind::CreateTable(Box::new(table)))
             .map_err(one);
     }
@@ -214,11 +209,7 @@ pub(super) fn datafusion_statement(
         span,
         format!(
             "expected the end of the statement, found `{}`",
-<<<<<<< HEAD
-            source.shown(span)
-=======
             source.excerpt(span)
->>>>>>> sql
         ),
     )
     .with_help("statements are separated by `;`"))

@@ -54,14 +54,7 @@ fn unmarked(name: &ObjectName) -> (ObjectName, RelationKind) {
     if let Some(ObjectNamePart::Identifier(last)) = table.0.last_mut()
         && let Some((name, kind)) = relation::unmarked(last)
     {
-<<<<<<< HEAD
-        *last = Ident {
-            value,
-            ..last.clone()
-        };
-=======
         *last = name;
->>>>>>> sql
         return (table, kind);
     }
     (table, RelationKind::Live)

@@ -254,10 +254,7 @@ mod tests {
             "customers",
             "",
             "\u{1f}",
-<<<<<<< HEAD
-=======
             "t\u{1f}\u{1f}",
->>>>>>> sql
             "t\u{1f}CHANGES FROM",
             "t\u{1f}CHANGES x",
             "t\u{1f}VERSION AS OF TRUE",

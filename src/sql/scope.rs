@@ -117,12 +117,6 @@ impl<'a> Scopes<'a> {
     /// Enters a SELECT.
     pub(super) fn enter_select(&mut self, select: &Select) {
         let tables = self.tables_of(&select.from);
-<<<<<<< HEAD
-        let outputs = self.outputs_of(select).unwrap_or_default();
-        self.push(Frame {
-            tables,
-            outputs,
-=======
         let aliases = select.projection.iter().filter_map(|item| match item {
             SelectItem::ExprWithAlias { alias, .. } => Some(spelled(alias)),
             _ => None,
@@ -130,7 +124,6 @@ impl<'a> Scopes<'a> {
         self.push(Frame {
             tables,
             outputs: aliases.collect(),
->>>>>>> sql
             ..Frame::default()
         });
     }
@@ -161,53 +154,12 @@ impl<'a> Scopes<'a> {
     /// The tables of a SELECT, and the columns that it gives.
     fn tables_and_outputs(&mut self, select: &Select) -> (Vec<Table>, Option<Vec<String>>) {
         let tables = self.tables_of(&select.from);
-<<<<<<< HEAD
-        let mut columns = Vec::new();
-        for item in &select.projection {
-            match item {
-                SelectItem::ExprWithAlias { alias, .. } => columns.push(spelled(alias)),
-                SelectItem::ExprWithAliases { aliases, .. } => {
-                    columns.extend(aliases.iter().map(spelled))
-                }
-                SelectItem::UnnamedExpr(Expr::Identifier(name)) => {
-                    columns.push(output_name(name, &tables))
-                }
-                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
-                    columns.extend(parts.last().map(|name| output_name(name, &tables)));
-                }
-                // The planner makes up a name that nobody writes unquoted.
-                SelectItem::UnnamedExpr(_) => {}
-                SelectItem::Wildcard(_) => {
-                    for table in &tables {
-                        columns.extend(table.columns.clone()?);
-                    }
-                }
-                SelectItem::QualifiedWildcard(
-                    SelectItemQualifiedWildcardKind::ObjectName(name),
-                    _,
-                ) => {
-                    let parts: Vec<Ident> = name
-                        .0
-                        .iter()
-                        .filter_map(|part| part.as_ident().cloned())
-                        .collect();
-                    let table = tables
-                        .iter()
-                        .find(|table| table.answers_to(&parts).is_some())?;
-                    columns.extend(table.columns.clone()?);
-                }
-                SelectItem::QualifiedWildcard(..) => return None,
-            }
-        }
-        Some(columns)
-=======
         let outputs = select
             .projection
             .iter()
             .map(|item| outputs_of(item, &tables))
             .collect::<Option<Vec<_>>>();
         (tables, outputs.map(|columns| columns.concat()))
->>>>>>> sql
     }
 
     /// The tables of a FROM clause.
@@ -224,23 +176,6 @@ impl<'a> Scopes<'a> {
 
     /// The tables that one table factor brings into scope.
     pub(super) fn add_tables(&mut self, factor: &TableFactor, tables: &mut Vec<Table>) {
-<<<<<<< HEAD
-        let (name, columns, alias) = match factor {
-            TableFactor::Table {
-                name, alias, args, ..
-            } => (
-                Some(name),
-                if args.is_none() {
-                    self.columns_of_table(name)
-                } else {
-                    None
-                },
-                alias,
-            ),
-            TableFactor::Derived {
-                subquery, alias, ..
-            } => (None, self.columns_of(subquery), alias),
-=======
         let (qualifier, columns, alias) = match factor {
             TableFactor::Table {
                 name, alias, args, ..
@@ -255,7 +190,6 @@ impl<'a> Scopes<'a> {
             TableFactor::Derived {
                 subquery, alias, ..
             } => (Vec::new(), self.columns_of(subquery), alias),
->>>>>>> sql
             TableFactor::NestedJoin {
                 table_with_joins,
                 alias,
@@ -265,37 +199,6 @@ impl<'a> Scopes<'a> {
                     tables.extend(inner);
                     return;
                 }
-<<<<<<< HEAD
-                (
-                    None,
-                    inner
-                        .into_iter()
-                        .map(|t| t.columns)
-                        .collect::<Option<Vec<_>>>()
-                        .map(|c| c.concat()),
-                    alias,
-                )
-            }
-            TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => {
-                (None, None, alias)
-            }
-            _ => (None, None, &None),
-        };
-        let qualifier = match (alias, name) {
-            (Some(alias), _) => vec![alias.name.clone()],
-            (None, Some(name)) => name
-                .0
-                .iter()
-                .filter_map(|part| part.as_ident().cloned())
-                .collect(),
-            (None, None) => Vec::new(),
-        };
-        let columns = match alias {
-            Some(alias) => renamed(columns, alias),
-            None => columns,
-        };
-        tables.push(Table { qualifier, columns });
-=======
                 (Vec::new(), all_columns(&inner), alias)
             }
             TableFactor::UNNEST { alias, .. } | TableFactor::Function { alias, .. } => {
@@ -310,7 +213,6 @@ impl<'a> Scopes<'a> {
             },
             None => Table { qualifier, columns },
         });
->>>>>>> sql
     }
 
     pub(super) fn columns_of_table(&self, name: &ObjectName) -> Option<Vec<String>> {

@@ -53,14 +53,7 @@ fn stream_name(marker: &ObjectName) -> Option<ObjectName> {
     match unmarked(last)? {
         (name, RelationKind::Stream) => {
             let mut table = marker.clone();
-<<<<<<< HEAD
-            *table.0.last_mut()? = ObjectNamePart::Identifier(Ident {
-                value: name,
-                ..last.clone()
-            });
-=======
             *table.0.last_mut()? = ObjectNamePart::Identifier(name);
->>>>>>> sql
             Some(table)
         }
         _ => None,

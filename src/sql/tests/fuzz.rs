@@ -221,15 +221,12 @@ fn deep_and_long_texts_end_in_an_error_soon() {
             many("ARRAY<", 40),
             many(">", 40)
         ),
-<<<<<<< HEAD
-=======
         format!("SELECT CAST(1 AS {}", many("STRUCT<a INT, b ", 100_000)),
         format!(
             "SELECT CAST(1 AS {}INT{})",
             many("STRUCT<a INT, b ", 40),
             many(">", 40)
         ),
->>>>>>> sql
         format!(
             "CREATE TABLE t (a {}INT{}) USING DELTA",
             many("ARRAY<", 40),

@@ -266,10 +266,6 @@ fn statements_of_datafusion_are_left_to_it() {
         "SELECT a[1], [1, 2], {'a': 1} FROM t",
         "PREPARE p AS SELECT $1",
         "FROM t SELECT a",
-<<<<<<< HEAD
-        "TABLE t",
-=======
->>>>>>> sql
     ] {
         assert!(matches!(one(sql).kind, StatementKind::Other(_)), "{sql}");
     }

@@ -23,19 +23,11 @@ fn changes_after_a_name_is_the_clause() {
     );
     assert_eq!(
         query("SELECT * FROM \"T\" CHANGES"),
-<<<<<<< HEAD
-        "SELECT * FROM \"T~CHANGES\" AS \"T\""
-    );
-    assert_eq!(
-        query("SELECT * FROM [dbo].[My Table] CHANGES"),
-        "SELECT * FROM \"dbo\".\"My Table~CHANGES\" AS \"My Table\""
-=======
         "SELECT * FROM \"T~~CHANGES\" AS \"T\""
     );
     assert_eq!(
         query("SELECT * FROM [dbo].[My Table] CHANGES"),
         "SELECT * FROM \"dbo\".\"My Table~~CHANGES\" AS \"My Table\""
->>>>>>> sql
     );
     assert_eq!(
         query("SELECT * FROM changes CHANGES"),
