@@ -15,14 +15,14 @@ mod errors;
 pub mod protocol;
 mod running;
 mod script;
-mod server;
+pub(crate) mod server;
 pub mod session;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tsql;
 mod types;
-mod wire;
+pub(crate) mod wire;
 
 pub use errors::SimulatorError;
 pub use running::{Simulator, SimulatorOptions};

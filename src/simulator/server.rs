@@ -21,6 +21,13 @@ const FIRST_SESSION: u16 = 51;
 
 /// What the server says to a client that does or does not ask for encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the simulator offers Optional; tests need servers of the other kinds"
+    )
+)]
 pub(crate) enum Tls {
     /// Everything is encrypted; a client that cannot is turned away.
     Required,

@@ -1,5 +1,7 @@
 //! The one integration-test binary: the real `cdcql` program, driven as a person would.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bad_input;
 mod imports;
 mod independent_reader;

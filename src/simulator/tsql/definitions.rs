@@ -222,7 +222,7 @@ pub(crate) fn alter_table(
         columns.push(column);
         // A nullable column's DEFAULT is for new rows alone.
         let value = if spec.nullable == Some(false) {
-            one.clone()
+            std::sync::Arc::clone(one)
         } else {
             datafusion::arrow::array::new_null_array(one.data_type(), 1)
         };

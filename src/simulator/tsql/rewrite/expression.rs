@@ -57,7 +57,7 @@ pub(super) fn before(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerEr
             any: false,
         } => {
             let mut arguments = vec![*expr, *pattern];
-            arguments.extend(escape_char.map(|escape| Expr::Value(escape)));
+            arguments.extend(escape_char.map(Expr::Value));
             negate(call(LIKE, arguments), negated)
         }
         Expr::Case {
@@ -170,7 +170,7 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
         insert_argument(&mut function, string(database));
     }
     match name {
-        "iif" => return choose(&function, |condition, yes, no| case(condition, yes, no)),
+        "iif" => return choose(&function, case),
         "nullif" => {
             let arguments = plain_arguments(&function);
             let [left, right] = <[Expr; 2]>::try_from(arguments).map_err(|_| {
