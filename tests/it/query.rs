@@ -85,14 +85,14 @@ fn a_change_feed_is_bounded_by_versions_of_its_own() {
     );
     assert_eq!(
         count(&format!(
-            "FROM VERSION '{}' TO VERSION '{}'",
+            "FROM VERSION '{}' TO '{}'",
             versions[1], versions[2]
         )),
         2
     );
     assert_eq!(
         count(&format!(
-            "FROM VERSION '{}' TO VERSION '{}' EXCLUSIVE",
+            "FROM VERSION '{}' TO '{}' EXCLUSIVE",
             versions[1], versions[2]
         )),
         1

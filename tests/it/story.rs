@@ -13,14 +13,14 @@ const AFTER_FIRST_RUN: &str = "\
 ";
 
 const AFTER_LEX: &str = "\
-+-------------+------------+-----------+---------------------------+-------------+
-| customer_id | first_name | last_name | email                     | city        |
-+-------------+------------+-----------+---------------------------+-------------+
-| 1           | Bruce      | Wayne     | bruce@wayne.example       | Gotham City |
-| 2           | Clark      | Kent      | clark@lexcorp.example     | Metropolis  |
-| 3           | Diana      | Prince    | diana@themyscira.example  | UNKNOWN     |
-| 4           | Lex        | Luthor    | lex@lexcorp.example       | Metropolis  |
-+-------------+------------+-----------+---------------------------+-------------+
++-------------+------------+-----------+--------------------------+-------------+
+| customer_id | first_name | last_name | email                    | city        |
++-------------+------------+-----------+--------------------------+-------------+
+| 1           | Bruce      | Wayne     | bruce@wayne.example      | Gotham City |
+| 2           | Clark      | Kent      | clark@lexcorp.example    | Metropolis  |
+| 3           | Diana      | Prince    | diana@themyscira.example | UNKNOWN     |
+| 4           | Lex        | Luthor    | lex@lexcorp.example      | Metropolis  |
++-------------+------------+-----------+--------------------------+-------------+
 ";
 
 const AFTER_CYBORG: &str = "\
