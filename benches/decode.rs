@@ -34,7 +34,7 @@ async fn measure() -> BenchResult<()> {
     let (mut ours, mut driver) = (Duration::MAX, Duration::MAX);
     for _ in 0..ROUNDS {
         ours = ours.min(read_to_arrow(&server.url, rows).await?);
-        driver = driver.min(read_with_driver(&server.url, rows).await?);
+        driver = driver.min(Box::pin(read_with_driver(&server.url, rows)).await?);
     }
     println!("decode: {rows} rows of {COLUMNS}, best of {ROUNDS}");
     println!(
@@ -97,7 +97,7 @@ async fn read_with_driver(url: &str, expected: u64) -> BenchResult<Duration> {
     config.trust_cert();
     let socket = tokio::net::TcpStream::connect(config.get_addr()).await?;
     socket.set_nodelay(true)?;
-    let mut client = tiberius::Client::connect(config, socket.compat_write()).await?;
+    let mut client = Box::pin(tiberius::Client::connect(config, socket.compat_write())).await?;
     let started = Instant::now();
     let mut stream = client
         .simple_query(format!("SELECT {COLUMNS} FROM dbo.big"))

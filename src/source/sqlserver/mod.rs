@@ -48,4 +48,5 @@ pub use ident::TableName;
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 
 #[cfg(all(test, feature = "simulator"))]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests;
