@@ -68,6 +68,7 @@ pub mod change;
 pub mod cli;
 pub mod engine;
 pub mod error;
+mod nearest;
 pub mod pipeline;
 pub mod sink;
 pub mod source;

@@ -8,8 +8,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::constant::{Const, Literal, constant};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
-use super::nearest::nearest;
 use super::source::Span;
+use crate::nearest::nearest;
 
 /// `CREATE CONNECTION [IF NOT EXISTS] name TYPE sqlserver OPTIONS (…)`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,9 @@ const OPTIONS: &[&str] = &[
     "encrypt",
     "trust_server_certificate",
     "ca_file",
+    "application_name",
+    "connect_timeout",
+    "command_timeout",
 ];
 
 /// Reads what follows `CREATE CONNECTION`.

@@ -5,8 +5,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::nearest::nearest;
 use super::source::{Source, Span};
+use crate::nearest::nearest;
 
 /// A place between two tokens of a statement, moving on as they are read.
 #[derive(Debug)]

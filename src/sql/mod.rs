@@ -32,7 +32,6 @@ mod lexer;
 mod limits;
 mod merge;
 mod names;
-mod nearest;
 mod parse;
 mod places;
 mod references;

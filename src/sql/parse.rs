@@ -15,10 +15,10 @@ use super::ignored;
 use super::lexer::{Lexeme, MARK, StatementTokens, lex};
 use super::limits;
 use super::merge;
-use super::nearest::nearest;
 use super::source::{SharedSource, Source, SourceText, Span};
 use super::statement::{Statement, StatementKind};
 use super::table;
+use crate::nearest::nearest;
 
 /// Nesting that the parser accepts; DataFusion's own default.
 const RECURSION_LIMIT: usize = 50;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::lexer::Lexeme;
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 /// The places of secrets in a text. Where the text could not be read to its end, `tail` is where that begins.
 pub(super) fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Vec<Range<usize>> {

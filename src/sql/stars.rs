@@ -8,8 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::actions::star;
 use super::diagnostic::Diagnostic;
 use super::merge::MergeStatement;
-use super::nearest::nearest;
 use super::source::Source;
+use crate::nearest::nearest;
 
 /// What a name means among columns.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use super::create::{end, location};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::nearest::nearest;
 use super::parse::parser_error;
 use super::source::Span;
+use crate::nearest::nearest;
 
 /// `CREATE TABLE [IF NOT EXISTS] name [(columns)] USING DELTA …`
 #[derive(Clone, Debug, PartialEq, Eq)]

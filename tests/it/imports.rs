@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room, and the rooms that it may not name.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "change",
         &[
@@ -63,6 +63,20 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
         ],
     ),
     ("error.rs", &["engine", "pipeline", "cli", "simulator"]),
+    (
+        "nearest.rs",
+        &[
+            "change",
+            "sql",
+            "source",
+            "sink",
+            "engine",
+            "pipeline",
+            "cli",
+            "simulator",
+            "error",
+        ],
+    ),
 ];
 
 /// Crates that only one room may use.

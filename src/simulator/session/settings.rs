@@ -40,36 +40,49 @@ impl Default for Settings {
     }
 }
 
-/// Options that change nothing here.
-const HARMLESS: &[&str] = &[
-    "ANSI_DEFAULTS",
-    "ANSI_NULLS",
-    "ANSI_NULL_DFLT_OFF",
-    "ANSI_NULL_DFLT_ON",
-    "ANSI_PADDING",
-    "ANSI_WARNINGS",
-    "ARITHABORT",
-    "ARITHIGNORE",
-    "CONCAT_NULL_YIELDS_NULL",
-    "CONTEXT_INFO",
-    "CURSOR_CLOSE_ON_COMMIT",
-    "DATEFIRST",
-    "DATEFORMAT",
-    "DEADLOCK_PRIORITY",
-    "FMTONLY",
-    "FORCEPLAN",
-    "LANGUAGE",
-    "NOEXEC",
-    "NUMERIC_ROUNDABORT",
-    "PARSEONLY",
-    "QUERY_GOVERNOR_COST_LIMIT",
-    "QUOTED_IDENTIFIER",
-    "REMOTE_PROC_TRANSACTIONS",
-    "ROWCOUNT",
-    "SHOWPLAN_ALL",
-    "SHOWPLAN_TEXT",
-    "STATISTICS",
-    "TEXTSIZE",
+/// What an option may be set to without a difference here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harmless {
+    /// ON or OFF.
+    Switch,
+    /// OFF; ON would change what statements do.
+    Off,
+    /// Any one value.
+    Value,
+    /// Only this value: the server's own.
+    Only(&'static str),
+}
+
+/// Options that change nothing here, and what they may be set to.
+const HARMLESS: &[(&str, Harmless)] = &[
+    ("ANSI_DEFAULTS", Harmless::Switch),
+    ("ANSI_NULLS", Harmless::Switch),
+    ("ANSI_NULL_DFLT_OFF", Harmless::Switch),
+    ("ANSI_NULL_DFLT_ON", Harmless::Switch),
+    ("ANSI_PADDING", Harmless::Switch),
+    ("ANSI_WARNINGS", Harmless::Switch),
+    ("ARITHABORT", Harmless::Switch),
+    ("ARITHIGNORE", Harmless::Switch),
+    ("CONCAT_NULL_YIELDS_NULL", Harmless::Switch),
+    ("CURSOR_CLOSE_ON_COMMIT", Harmless::Switch),
+    ("FORCEPLAN", Harmless::Switch),
+    ("NUMERIC_ROUNDABORT", Harmless::Switch),
+    ("QUOTED_IDENTIFIER", Harmless::Switch),
+    ("REMOTE_PROC_TRANSACTIONS", Harmless::Switch),
+    ("FMTONLY", Harmless::Off),
+    ("NOEXEC", Harmless::Off),
+    ("PARSEONLY", Harmless::Off),
+    ("SHOWPLAN_ALL", Harmless::Off),
+    ("SHOWPLAN_TEXT", Harmless::Off),
+    ("SHOWPLAN_XML", Harmless::Off),
+    ("CONTEXT_INFO", Harmless::Value),
+    ("DEADLOCK_PRIORITY", Harmless::Value),
+    ("LANGUAGE", Harmless::Only("us_english")),
+    ("QUERY_GOVERNOR_COST_LIMIT", Harmless::Value),
+    ("TEXTSIZE", Harmless::Value),
+    ("DATEFIRST", Harmless::Only("7")),
+    ("DATEFORMAT", Harmless::Only("mdy")),
+    ("ROWCOUNT", Harmless::Only("0")),
 ];
 
 impl Settings {
@@ -80,50 +93,91 @@ impl Settings {
             return Err(ServerError::undeclared_variable(name));
         }
         if cursor.eat_all(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
-            self.snapshot = cursor.eat("SNAPSHOT");
-            let known = ["READ", "REPEATABLE", "SERIALIZABLE"];
-            let found = cursor.peek().is_some_and(|token| token.is_any(&known));
-            return if self.snapshot || found {
-                Ok(())
-            } else {
-                Err(cursor.error())
-            };
-        }
-        if cursor.eat("IDENTITY_INSERT") {
+            self.isolation(&mut cursor)?;
+        } else if cursor.eat("IDENTITY_INSERT") {
             let table = cursor.object_name()?;
             let on = on(&mut cursor)?;
             self.identity_insert = on.then_some(table);
-            return Ok(());
-        }
-        if cursor.eat("LOCK_TIMEOUT") {
+        } else if cursor.eat("LOCK_TIMEOUT") {
             let millis = u64::try_from(cursor.integer()?).ok();
             self.lock_timeout = millis.map_or(LOCK_TIMEOUT, Duration::from_millis);
-            return Ok(());
+        } else if cursor.eat("STATISTICS") {
+            cursor.name()?;
+            while cursor.eat_symbol(",") {
+                cursor.name()?;
+            }
+            on(&mut cursor)?;
+        } else {
+            self.switches(&mut cursor)?;
         }
-        self.switches(&mut cursor)
+        cursor.end()
     }
 
-    /// `SET a, b ON`.
+    fn isolation(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+        let snapshot = cursor.eat("SNAPSHOT");
+        let known = snapshot
+            || cursor.eat_all(&["READ", "UNCOMMITTED"])
+            || cursor.eat_all(&["READ", "COMMITTED"])
+            || cursor.eat_all(&["REPEATABLE", "READ"])
+            || cursor.eat("SERIALIZABLE");
+        if !known {
+            return Err(cursor.error());
+        }
+        self.snapshot = snapshot;
+        Ok(())
+    }
+
+    /// `SET a, b ON`, or `SET a value`.
     fn switches(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
         let mut names = vec![cursor.name()?.to_ascii_uppercase()];
         while cursor.eat_symbol(",") {
             names.push(cursor.name()?.to_ascii_uppercase());
         }
+        let value = cursor.clone();
         for name in names {
+            *cursor = value.clone();
             match name.as_str() {
-                "NOCOUNT" => self.no_count = on(&mut cursor.clone())?,
-                "XACT_ABORT" => self.abort_transaction = on(&mut cursor.clone())?,
-                "IMPLICIT_TRANSACTIONS" => self.implicit = on(&mut cursor.clone())?,
-                harmless if HARMLESS.contains(&harmless) => {}
-                other => {
-                    return Err(ServerError::new(
-                        195,
-                        format!("'{other}' is not a recognized SET option."),
-                    ));
-                }
+                "NOCOUNT" => self.no_count = on(cursor)?,
+                "XACT_ABORT" => self.abort_transaction = on(cursor)?,
+                "IMPLICIT_TRANSACTIONS" => self.implicit = on(cursor)?,
+                other => harmless(other, cursor)?,
             }
         }
         Ok(())
+    }
+}
+
+/// Takes the value of an option that changes nothing; 195 for an option that there is not.
+fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    let Some((_, kind)) = HARMLESS.iter().find(|(known, _)| *known == name) else {
+        return Err(ServerError::new(
+            195,
+            format!("'{name}' is not a recognized SET option."),
+        ));
+    };
+    match kind {
+        Harmless::Switch => on(cursor).map(|_| ()),
+        Harmless::Off if !on(cursor)? => Ok(()),
+        Harmless::Off => Err(ServerError::unsupported(format!("SET {name} ON"))),
+        Harmless::Value | Harmless::Only(_) => {
+            cursor.eat_symbol("-");
+            let Some(value) = cursor.next() else {
+                return Err(cursor.error());
+            };
+            let text = match &value.kind {
+                Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) | Kind::Number(text) => {
+                    text
+                }
+                _ if *kind == Harmless::Value => return Ok(()),
+                _ => return Err(cursor.error()),
+            };
+            match kind {
+                Harmless::Only(only) if !only.eq_ignore_ascii_case(text) => Err(
+                    ServerError::unsupported(format!("SET {name} other than {only}")),
+                ),
+                _ => Ok(()),
+            }
+        }
     }
 }
 
@@ -149,6 +203,16 @@ mod tests {
         assert_eq!(set("LOCK_TIMEOUT 15000"), Ok(()));
         assert_eq!(set("TEXTSIZE 2147483647"), Ok(()));
         assert_eq!(set("IDENTITY_INSERT dbo.t ON"), Ok(()));
+        assert_eq!(set("TRANSACTION ISOLATION LEVEL READ COMMITTED"), Ok(()));
+        assert_eq!(set("TRANSACTION ISOLATION LEVEL SNAPSHOT"), Ok(()));
+        assert_eq!(set("STATISTICS IO, TIME ON"), Ok(()));
+        assert_eq!(set("ROWCOUNT 0"), Ok(()));
+        assert_eq!(set("ROWCOUNT 10"), Err(40510));
+        assert_eq!(set("FMTONLY OFF"), Ok(()));
+        assert_eq!(set("FMTONLY ON"), Err(40510));
+        assert_eq!(set("DATEFORMAT dmy"), Err(40510));
+        assert_eq!(set("NOCOUNT ON ON"), Err(102));
+        assert_eq!(set("ANSI_NULLS"), Err(102));
         assert_eq!(set("NONSENSE ON"), Err(195));
         assert_eq!(set("NOCOUNT maybe"), Err(102));
         assert_eq!(set("@x = 1"), Err(137));

@@ -36,7 +36,7 @@ async fn an_update_of_the_key_is_a_delete_and_an_insert() {
 #[tokio::test]
 async fn an_update_that_changes_nothing_logs_nothing() {
     let mut s = session(TABLE).await;
-    let commits = "SELECT COUNT(1) FROM cdc.lsn_time_mapping";
+    let commits = "SELECT COUNT(*) FROM cdc.lsn_time_mapping";
     let before = ok(&mut s, commits).await.value().to_owned();
     let answer = ok(&mut s, "UPDATE dbo.t SET a = a").await;
     assert_eq!(answer.counts, [Some(2)]);

@@ -59,6 +59,106 @@ async fn values_that_do_not_fit() {
 }
 
 #[tokio::test]
+async fn keys_and_nulls() {
+    assert_eq!(
+        message("INSERT INTO dbo.customers (name) VALUES (N'Bruce')").await,
+        (2627, "Violation of UNIQUE KEY constraint 'u'. Cannot insert duplicate key in object 'dbo.customers'. The duplicate key value is (Bruce).".to_owned())
+    );
+    let (number, text) = message(
+        "SET IDENTITY_INSERT dbo.customers ON INSERT INTO dbo.customers (id, name) VALUES (1, N'x')",
+    )
+    .await;
+    assert_eq!(number, 2627);
+    assert!(
+        text.starts_with("Violation of PRIMARY KEY constraint 'PK__customer"),
+        "{text}"
+    );
+    assert!(text.ends_with("The duplicate key value is (1)."), "{text}");
+    assert_eq!(
+        message("INSERT INTO dbo.customers (n) VALUES (1)").await,
+        (515, "Cannot insert the value NULL into column 'name', table 'app_db.dbo.customers'; column does not allow nulls. INSERT fails.".to_owned())
+    );
+    assert_eq!(
+        message("UPDATE dbo.customers SET name = NULL").await,
+        (515, "Cannot insert the value NULL into column 'name', table 'app_db.dbo.customers'; column does not allow nulls. UPDATE fails.".to_owned())
+    );
+    assert_eq!(
+        message("INSERT INTO dbo.customers (id, name) VALUES (7, N'x')")
+            .await
+            .0,
+        544
+    );
+}
+
+#[tokio::test]
+async fn names_that_do_not_exist() {
+    for (sql, number, text) in [
+        (
+            "SELECT * FROM dbo.Nothing",
+            208,
+            "Invalid object name 'dbo.Nothing'.",
+        ),
+        (
+            "DELETE dbo.Nothing",
+            208,
+            "Invalid object name 'dbo.Nothing'.",
+        ),
+        (
+            "SELECT Nick FROM dbo.customers",
+            207,
+            "Invalid column name 'Nick'.",
+        ),
+        (
+            "UPDATE dbo.customers SET Nick = 1",
+            207,
+            "Invalid column name 'Nick'.",
+        ),
+        (
+            "INSERT INTO dbo.customers (Nick) VALUES (1)",
+            207,
+            "Invalid column name 'Nick'.",
+        ),
+        (
+            "SELECT x.id FROM dbo.customers",
+            4104,
+            "The multi-part identifier \"x.id\" could not be bound.",
+        ),
+        (
+            "SELECT nosuch(1)",
+            195,
+            "'nosuch' is not a recognized built-in function name.",
+        ),
+        (
+            "USE nowhere",
+            911,
+            "Database 'nowhere' does not exist. Make sure that the name is entered correctly.",
+        ),
+        (
+            "EXEC dbo.nosuch",
+            2812,
+            "Could not find stored procedure 'dbo.nosuch'.",
+        ),
+    ] {
+        assert_eq!(message(sql).await, (number, text.to_owned()), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn syntax() {
+    for (sql, near) in [
+        ("SELECT 1 +", "+"),
+        ("SELECT * FORM dbo.customers", "dbo"),
+        ("SELECT 1 FROM WHERE x", "WHERE"),
+        ("CREATE TABLE t (a int,,b int)", ","),
+        ("UPDATE dbo.customers name = 1", "="),
+        ("INSERT dbo.customers VALUES", "VALUES"),
+    ] {
+        let wanted = (102, format!("Incorrect syntax near '{near}'."));
+        assert_eq!(message(sql).await, wanted, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn some_errors_end_the_batch_and_others_do_not() {
     let mut s = session(TABLE).await;
     let duplicate = "INSERT INTO dbo.customers (name) VALUES (N'Bruce') SELECT 1";

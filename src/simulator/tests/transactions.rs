@@ -3,7 +3,7 @@
 use super::{database, ok, open, run, session};
 
 const TABLE: &str = "CREATE TABLE t (k int NOT NULL PRIMARY KEY) INSERT INTO t VALUES (1)";
-const COUNT: &str = "SELECT COUNT(1) FROM t";
+const COUNT: &str = "SELECT COUNT(*) FROM t";
 
 #[tokio::test]
 async fn others_see_what_is_committed() {
@@ -105,13 +105,13 @@ async fn databases_are_apart() {
     assert_eq!(s.database(), "other");
     assert_eq!(run(&mut s, COUNT).await.numbers(), [208]);
     assert_eq!(
-        ok(&mut s, "SELECT COUNT(1) FROM app_db.dbo.t")
+        ok(&mut s, "SELECT COUNT(*) FROM app_db.dbo.t")
             .await
             .value(),
         "1"
     );
     assert_eq!(
-        ok(&mut s, "SELECT COUNT(1) FROM app_db..t").await.value(),
+        ok(&mut s, "SELECT COUNT(*) FROM app_db..t").await.value(),
         "1"
     );
     ok(&mut s, "INSERT INTO app_db.dbo.t VALUES (5)").await;

@@ -22,6 +22,38 @@ async fn commits(script: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn the_table_has_three_customers_and_the_change_table_two() {
+    let mut session = open(&super::database(SCRIPT).await);
+    let customers = run(&mut session, "SELECT * FROM dbo.customers").await;
+    assert_eq!(
+        customers.lines(),
+        [
+            "1|Bruce|Wayne|bruce@wayne.example|Gotham City",
+            "2|Clark|Kent|clark@dailyplanet.example|Metropolis",
+            "3|Diana|Prince|diana@themyscira.example|UNKNOWN",
+        ]
+    );
+    let changes = run(&mut session, "SELECT * FROM cdc.dbo_customers_CT").await;
+    assert_eq!(changes.lines(), [""]);
+    assert_eq!(
+        changes.names(),
+        [
+            "__$start_lsn",
+            "__$end_lsn",
+            "__$seqval",
+            "__$operation",
+            "__$update_mask",
+            "customer_id",
+            "first_name",
+            "last_name",
+            "email",
+            "city",
+            "__$command_id",
+        ]
+    );
+}
+
+#[tokio::test]
 async fn the_same_script_is_the_same_database() {
     assert_eq!(changes(SCRIPT).await, changes(SCRIPT).await);
     assert_eq!(commits(SCRIPT).await, commits(SCRIPT).await);

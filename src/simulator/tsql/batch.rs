@@ -253,7 +253,7 @@ impl Progress {
                 || inserts && !self.source
                 || with && !self.verb
         } else if token.is_any(&["INSERT", "UPDATE", "DELETE", "MERGE"]) {
-            before.is_any(&["ON", "FOR", "THEN", "AFTER"]) || with && !self.verb
+            !first.is("SET") && before.is_any(&["ON", "FOR", "THEN", "AFTER"]) || with && !self.verb
         } else if token.is("SET") {
             first.is("ALTER")
                 || before.is_any(&["DELETE", "UPDATE"])
@@ -300,6 +300,27 @@ mod tests {
                 "select 1",
                 "select 2",
                 "print 'x'"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_switch_ends_before_a_row_change() {
+        assert_eq!(
+            split("SET IDENTITY_INSERT t ON INSERT t (id) VALUES (1) SET IDENTITY_INSERT t OFF"),
+            [
+                "SET IDENTITY_INSERT t ON",
+                "INSERT t (id) VALUES (1)",
+                "SET IDENTITY_INSERT t OFF"
+            ]
+        );
+        assert_eq!(
+            split("SET NOCOUNT ON DELETE t SET XACT_ABORT ON UPDATE t SET a = 1"),
+            [
+                "SET NOCOUNT ON",
+                "DELETE t",
+                "SET XACT_ABORT ON",
+                "UPDATE t SET a = 1"
             ]
         );
     }

@@ -93,10 +93,32 @@ pub(crate) fn normal(tokens: &[Token]) -> (String, Spelling) {
             spelling.note(name, at > 0 && tokens[at - 1].is("AS"));
         }
         write_token(&mut text, token);
+        if lacks_from(tokens, at) {
+            text.push_str(" from");
+        }
         at += 1;
     }
     (text, spelling)
 }
+
+/// Whether a DELETE at `at` goes without FROM: `DELETE t WHERE …`, but not `DELETE t FROM …`, where `t` may
+/// be an alias.
+fn lacks_from(tokens: &[Token], at: usize) -> bool {
+    if !tokens[at].is("DELETE") {
+        return false;
+    }
+    let mut rest = tokens[at + 1..].iter();
+    match rest.next() {
+        Some(next) if next.name().is_some() && !next.is_any(&["FROM", "TOP", "OUTPUT"]) => {}
+        _ => return false,
+    }
+    !rest
+        .find(|token| token.name().is_none() && !token.symbol(".") || token.is_any(AFTER_TARGET))
+        .is_some_and(|token| token.is("FROM"))
+}
+
+/// What can stand after a DELETE's table.
+const AFTER_TARGET: &[&str] = &["FROM", "WHERE", "WITH", "OUTPUT", "OPTION"];
 
 /// The position after a hint that begins at `at`.
 fn hint_end(tokens: &[Token], at: usize) -> Option<usize> {

@@ -11,6 +11,7 @@ use crate::simulator::protocol::ServerError;
 
 /// Parses one query or row change.
 pub(super) fn parse(tokens: &[Token]) -> Result<(Statement, Spelling), ServerError> {
+    table_names(tokens)?;
     let (text, spelling) = normal(tokens);
     let first = tokens.first().map_or(1, |token| token.line);
     let dialect = MsSqlDialect {};
@@ -28,6 +29,49 @@ pub(super) fn parse(tokens: &[Token]) -> Result<(Statement, Spelling), ServerErr
         Ok(statement) => Ok((statement, spelling)),
         Err(error) => Err(syntax(&error, &spelling, first, tokens)),
     }
+}
+
+/// Reserved words that clauses begin with: none of them can name a table, though the parser would take it.
+const CLAUSES: &[&str] = &[
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "ORDER",
+    "HAVING",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "ON",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "OUTER",
+    "SET",
+    "VALUES",
+    "INTO",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "WITH",
+    "OPTION",
+];
+
+/// Error 102 where a clause stands in place of a table.
+fn table_names(tokens: &[Token]) -> Result<(), ServerError> {
+    let wrong = tokens.windows(2).find(|pair| {
+        pair[0].is_any(&["FROM", "JOIN", "INTO", "UPDATE"]) && pair[1].is_any(CLAUSES)
+    });
+    wrong.map_or(Ok(()), |pair| Err(super::batch::near(&pair[1])))
 }
 
 /// Error 102 out of the parser's message, which ends in `found: X at Line: n, Column: m`.
@@ -79,6 +123,11 @@ mod tests {
             "INSERT INTO t DEFAULT VALUES",
             "UPDATE t SET a = a + 1 FROM t JOIN u ON u.id = t.id WHERE u.b = 2",
             "DELETE FROM t WHERE a IN (1, 2)",
+            "DELETE t WHERE a = 1",
+            "DELETE t",
+            "DELETE dbo.t WITH (ROWLOCK) WHERE a = 1",
+            "DELETE x FROM t AS x JOIN u ON u.id = x.id",
+            "WITH x AS (SELECT 1 AS n) DELETE t WHERE a IN (SELECT n FROM x)",
             "SELECT * FROM cdc.[fn_cdc_get_all_changes_x](CAST(@P1 AS binary(10)), 0x01, N'all') AS f",
             "SELECT sys.fn_cdc_get_max_lsn(), db.sys.fn_cdc_get_min_lsn('x')",
             "SELECT value FROM GENERATE_SERIES(1, 10)",
@@ -87,6 +136,26 @@ mod tests {
         ] {
             let tokens = tokens(text).unwrap();
             assert!(parse(&tokens).is_ok(), "{text}: {:?}", parse(&tokens).err());
+        }
+    }
+
+    #[test]
+    fn syntax_errors_name_the_place() {
+        for (text, near, line) in [
+            ("SELECT 1 FROM WHERE x", "WHERE", 1),
+            ("SELECT *\nFROM t\nWHERE a = = 1", "=", 3),
+            ("SELECT * FORM t", "t", 1),
+            ("INSERT INTO VALUES (1)", "VALUES", 1),
+            ("SELECT (1", "1", 1),
+        ] {
+            let tokens = tokens(text).unwrap();
+            let error = parse(&tokens).unwrap_err();
+            let message = format!("Incorrect syntax near '{near}'.");
+            assert_eq!(
+                (error.number, error.line, error.message),
+                (102, line, message),
+                "{text}"
+            );
         }
     }
 }

@@ -11,6 +11,8 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionState;
+use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
+use datafusion::functions_window::planner::WindowFunctionPlanner;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
@@ -89,7 +91,7 @@ struct Catalog<'a> {
     scope: &'a Arc<Scope>,
     target: Option<Arc<dyn TableSource>>,
     spelling: &'a Spelling,
-    operators: [Arc<dyn ExprPlanner>; 1],
+    planners: [Arc<dyn ExprPlanner>; 3],
 }
 
 /// Plans a statement in a scope; `target` is the scan that [`TARGET`] stands for.
@@ -103,7 +105,11 @@ pub(super) fn plan(
         scope,
         target: target.map(|scan| provider_as_source(Arc::new(scan))),
         spelling,
-        operators: [Arc::new(Operators)],
+        planners: [
+            Arc::new(Operators),
+            Arc::new(AggregateFunctionPlanner),
+            Arc::new(WindowFunctionPlanner),
+        ],
     };
     let options = ParserOptions::new()
         .with_parse_float_as_decimal(true)
@@ -152,7 +158,7 @@ impl ContextProvider for Catalog<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.operators
+        &self.planners
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

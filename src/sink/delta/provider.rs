@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 
-use super::schema::{nullable, stored_schema};
+use super::schema::stored_schema;
 use super::write::{MergeClauses, Operation, WriteExec, WriteTask};
 use super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 
@@ -37,8 +37,8 @@ pub struct DeltaTableProvider {
 impl DeltaTableProvider {
     /// A provider of `target`.
     ///
-    /// A table that does not exist is created by its first write with the columns of `schema_if_new`,
-    /// all nullable; a name or type among them that Delta cannot store is an error.
+    /// A table that does not exist is created by its first write with the columns of `schema_if_new`;
+    /// a column that is not nullable there is `NOT NULL` in the table; a name or type among them that Delta cannot store is an error.
     pub async fn try_new(
         target: DeltaTarget,
         schema_if_new: Option<SchemaRef>,
@@ -46,7 +46,7 @@ impl DeltaTableProvider {
         let scan = scan_of(&target)?;
         let schema = match (&scan, schema_if_new) {
             (Some(scan), _) => scan.schema(),
-            (None, Some(schema)) => nullable(stored_schema(target.location(), &schema)?.as_ref()),
+            (None, Some(schema)) => stored_schema(target.location(), &schema)?,
             (None, None) => {
                 return Err(SinkError::NoSuchTable {
                     location: target.location().to_string(),

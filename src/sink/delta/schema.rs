@@ -88,16 +88,6 @@ pub(super) fn stored_schema(location: &str, schema: &Schema) -> Result<SchemaRef
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// `schema` with every column nullable.
-pub(super) fn nullable(schema: &Schema) -> SchemaRef {
-    let fields: Fields = schema
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_nullable(true))
-        .collect();
-    Arc::new(Schema::new(fields))
-}
-
 fn check_name(location: &str, name: &str, seen: &mut HashSet<String>) -> Result<(), SinkError> {
     let invalid = |reason: String| SinkError::InvalidColumnName {
         location: location.to_string(),

@@ -6,9 +6,10 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
-use super::ident::{Match, TableName, find_table, nearest, quote};
+use super::ident::{Match, TableName, find_table, quote};
 use super::pool::Pool;
 use super::types::{DeclaredType, SqlType};
+use crate::nearest::nearest;
 
 /// The database as the server knows it, found by name: in Azure its numbers differ from `DB_ID()`.
 const DATABASE: &str = "\
@@ -216,7 +217,8 @@ pub(super) fn no_such_table(
     SourceError::NoSuchTable {
         database: database.to_string(),
         table: wanted.clone(),
-        suggestion: nearest(&wanted.to_string(), names.iter().map(String::as_str)),
+        suggestion: nearest(&wanted.to_string(), names.iter().map(String::as_str))
+            .map(str::to_owned),
     }
 }
 

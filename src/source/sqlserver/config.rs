@@ -11,7 +11,7 @@ use url::Url;
 
 use super::connect_error::ConnectError;
 use super::error::SourceError;
-use super::ident::nearest;
+use crate::nearest::nearest;
 
 /// The options of a connection, in the order in which they are documented.
 const OPTIONS: [&str; 12] = [
@@ -183,7 +183,7 @@ impl Draft {
         if name == "url" || !OPTIONS.contains(&name) {
             return Err(ConnectError::UnknownOption {
                 name: name.to_string(),
-                suggestion: nearest(name, OPTIONS),
+                suggestion: nearest(name, OPTIONS).map(str::to_owned),
             });
         }
         if self.values.iter().any(|(known, _)| known == name) {

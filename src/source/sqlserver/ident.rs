@@ -1,8 +1,6 @@
-//! Names of the server: quoting, matching, and the nearest one to a typing mistake.
+//! Names of the server: quoting and matching.
 
 use std::fmt;
-
-use datafusion::common::utils::datafusion_strsim::levenshtein;
 
 /// A table's schema and name, as the server spells them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,21 +73,6 @@ pub(super) fn find_table<'a, T>(
     }
 }
 
-/// The candidate that a mistyped name most likely means, if one is near.
-pub(super) fn nearest<'a>(
-    wanted: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
-    let wanted = wanted.to_lowercase();
-    let limit = (wanted.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (levenshtein(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate.to_string())
-}
-
 /// The end of an error message that offers the nearest name.
 pub(super) fn did_you_mean(suggestion: &Option<String>) -> String {
     match suggestion {
@@ -123,16 +106,5 @@ mod tests {
         assert_eq!(find("none"), Match::None);
         let exact = find_table(&TableName::new("dbo", "ORDERS"), &tables, |t| t);
         assert_eq!(exact, Match::One(&tables[1]));
-    }
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        assert_eq!(
-            nearest("pasword", ["user", "password"]),
-            Some("password".into())
-        );
-        assert_eq!(nearest("Hots", ["host", "port"]), None);
-        assert_eq!(nearest("hosts", ["host", "port"]), Some("host".into()));
-        assert_eq!(nearest("zzz", ["host", "port"]), None);
     }
 }
