@@ -147,7 +147,7 @@ async fn names_that_do_not_exist() {
 async fn syntax() {
     for (sql, near) in [
         ("SELECT 1 +", "+"),
-        ("SELECT * FORM dbo.customers", "dbo"),
+        ("SELECT * FORM dbo.customers", "FORM"),
         ("SELECT 1 FROM WHERE x", "WHERE"),
         ("CREATE TABLE t (a int,,b int)", ","),
         ("UPDATE dbo.customers name = 1", "="),

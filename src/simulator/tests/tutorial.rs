@@ -34,7 +34,13 @@ async fn the_table_has_three_customers_and_the_change_table_two() {
         ]
     );
     let changes = run(&mut session, "SELECT * FROM cdc.dbo_customers_CT").await;
-    assert_eq!(changes.lines(), [""]);
+    assert_eq!(
+        changes.lines(),
+        [
+            "0x0000002A000000300003|NULL|0x0000002A000000300002|2|0x1F|2|Clark|Kent|clark@dailyplanet.example|Metropolis|1",
+            "0x0000002A000000380003|NULL|0x0000002A000000380002|2|0x1F|3|Diana|Prince|diana@themyscira.example|UNKNOWN|1",
+        ]
+    );
     assert_eq!(
         changes.names(),
         [

@@ -46,7 +46,16 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<(ObjectName, Eleme
 /// A comma-separated list of columns and constraints.
 pub(crate) fn elements(tokens: &[Token]) -> Result<Elements, ServerError> {
     let mut elements = Elements::default();
-    for part in at_commas(tokens) {
+    let mut parts = at_commas(tokens);
+    // SQL Server takes a comma after the last column.
+    if parts.len() > 1 && parts.last().is_some_and(|part| part.is_empty()) {
+        parts.pop();
+    }
+    for part in parts {
+        if part.is_empty() {
+            let line = tokens.first().map_or(1, |token| token.line);
+            return Err(ServerError::syntax(",").at_line(line));
+        }
         element(&mut Cursor::new(part), &mut elements)?;
     }
     if elements == Elements::default() {

@@ -144,7 +144,7 @@ mod tests {
         for (text, near, line) in [
             ("SELECT 1 FROM WHERE x", "WHERE", 1),
             ("SELECT *\nFROM t\nWHERE a = = 1", "=", 3),
-            ("SELECT * FORM t", "t", 1),
+            ("SELECT * FORM t", "FORM", 1),
             ("INSERT INTO VALUES (1)", "VALUES", 1),
             ("SELECT (1", "1", 1),
         ] {

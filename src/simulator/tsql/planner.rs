@@ -190,8 +190,9 @@ impl ContextProvider for Catalog<'_> {
         STATE.config_options()
     }
 
+    /// Names that the planner looks among for one like an unknown function's; without any it fails.
     fn udf_names(&self) -> Vec<String> {
-        Vec::new()
+        SHARED_FUNCTIONS.iter().map(ToString::to_string).collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {

@@ -29,7 +29,12 @@ async fn the_first_merge_is_one_commit_that_creates_the_table_with_its_checkpoin
     assert!(!target.is_empty());
     assert_eq!(target.checkpoint(&key()).await.unwrap(), Some(at(7)));
     let schema = target.schema().unwrap();
-    assert!(schema.fields().iter().all(|field| field.is_nullable()));
+    let nullable: Vec<bool> = schema
+        .fields()
+        .iter()
+        .map(|field| field.is_nullable())
+        .collect();
+    assert_eq!(nullable, [false, true, true]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
