@@ -49,8 +49,8 @@ enum Harmless {
     Off,
     /// Any one value.
     Value,
-    /// Only this value: the server's own.
-    Only(&'static str),
+    /// Only these values, under which texts are read as they are here.
+    Only(&'static [&'static str]),
 }
 
 /// Options that change nothing here, and what they may be set to.
@@ -77,12 +77,12 @@ const HARMLESS: &[(&str, Harmless)] = &[
     ("SHOWPLAN_XML", Harmless::Off),
     ("CONTEXT_INFO", Harmless::Value),
     ("DEADLOCK_PRIORITY", Harmless::Value),
-    ("LANGUAGE", Harmless::Only("us_english")),
+    ("LANGUAGE", Harmless::Only(&["us_english", "english"])),
     ("QUERY_GOVERNOR_COST_LIMIT", Harmless::Value),
     ("TEXTSIZE", Harmless::Value),
-    ("DATEFIRST", Harmless::Only("7")),
-    ("DATEFORMAT", Harmless::Only("mdy")),
-    ("ROWCOUNT", Harmless::Only("0")),
+    ("DATEFIRST", Harmless::Only(&["7"])),
+    ("DATEFORMAT", Harmless::Only(&["mdy", "ymd"])),
+    ("ROWCOUNT", Harmless::Only(&["0"])),
 ];
 
 impl Settings {
@@ -172,9 +172,14 @@ fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
                 _ => return Err(cursor.error()),
             };
             match kind {
-                Harmless::Only(only) if !only.eq_ignore_ascii_case(text) => Err(
-                    ServerError::unsupported(format!("SET {name} other than {only}")),
-                ),
+                Harmless::Only(known)
+                    if !known.iter().any(|one| one.eq_ignore_ascii_case(text)) =>
+                {
+                    let known = known.join(" or ");
+                    Err(ServerError::unsupported(format!(
+                        "SET {name} other than {known}"
+                    )))
+                }
                 _ => Ok(()),
             }
         }
