@@ -12,6 +12,7 @@ mod lake;
 mod overlay;
 mod plan;
 mod point;
+mod refuse;
 mod select;
 mod session;
 

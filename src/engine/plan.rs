@@ -43,7 +43,14 @@ impl Engine {
             .statement_to_plan(ast)
             .await
             .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        Ok((state, plan))
+        match self.refusal(&plan) {
+            Some(refusal) => Err(Error::invalid(statement.diagnostic(
+                statement.span,
+                refusal.message,
+                Some(refusal.help),
+            ))),
+            None => Ok((state, plan)),
+        }
     }
 
     /// Plans a query, a MERGE without a STREAM, or another of DataFusion's statements, ready to be executed.

@@ -31,7 +31,10 @@ impl Pipeline {
         let mut reports = Vec::with_capacity(self.flows().len());
         for flow in self.flows() {
             let started = Instant::now();
-            let result = self.run_flow(flow, &mut ceilings, reporter).await;
+            let result = self
+                .run_flow(flow, &mut ceilings, reporter)
+                .await
+                .map_err(|error| error.at(&flow.statement, flow.merge.target_span));
             reporter.report(Event::Finished {
                 flow: flow.name.clone(),
             });

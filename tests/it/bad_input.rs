@@ -173,3 +173,65 @@ fn wrong_usage_is_exit_code_2() {
         assert_eq!(project.cdcql(arguments).code, Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_null_in_a_column_declared_not_null_is_refused_and_leaves_the_table_alone() {
+    let project = with_edit(
+        "customers USING DELTA",
+        "customers (customer_id INT NOT NULL, first_name STRING, last_name STRING, email STRING, city STRING NOT NULL)\nUSING DELTA",
+    );
+    let nullable = project.read("pipelines/app_db.sql").replacen(
+        "city        NVARCHAR(128) NOT NULL",
+        "city        NVARCHAR(128) NULL",
+        1,
+    );
+    project.write("pipelines/app_db.sql", &nullable);
+    let _ = project.run();
+    let before = project.customers();
+    project.append_to_database("UPDATE dbo.customers SET city = NULL WHERE customer_id = 2;\n");
+    project.cdcql(&["run", "pipelines/customers.sql"]).failed(
+        1,
+        &[
+            "customers.sql:",
+            "a row cannot be stored",
+            "nothing was applied",
+            "Clark",
+        ],
+    );
+    assert_eq!((project.customers(), project.commits()), (before, 1));
+}
+
+#[test]
+fn what_cdcql_does_not_change_is_refused() {
+    let project = Project::new();
+    let _ = project.run();
+    for (sql, words) in [
+        (
+            "INSERT INTO app_db.dbo.customers SELECT * FROM customers",
+            [
+                "-c:1:1",
+                "'app_db.dbo.customers' is a table of SQL Server, which cdcql only reads",
+            ],
+        ),
+        (
+            "EXPLAIN DELETE FROM app_db.dbo.customers",
+            ["-c:1:1", "which cdcql only reads"],
+        ),
+        (
+            "DELETE FROM customers",
+            ["DELETE of 'customers'", "MERGE INTO"],
+        ),
+        (
+            "DROP TABLE customers",
+            ["DROP TABLE 'customers'", "delete the table's folder"],
+        ),
+        (
+            "CREATE DATABASE other",
+            ["cdcql has no such statement", "CREATE TABLE"],
+        ),
+    ] {
+        let arguments = ["query", "--pipeline", "pipelines/customers.sql", "-c", sql];
+        project.cdcql(&arguments).failed(3, &words);
+    }
+    assert_eq!(project.commits(), 1);
+}
