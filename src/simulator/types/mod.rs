@@ -7,6 +7,7 @@ mod field;
 mod format;
 mod names;
 mod parse_text;
+mod text_and_bytes;
 mod value;
 
 pub(crate) use arrays::{array_of, to_form, values_of};
