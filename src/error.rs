@@ -37,7 +37,7 @@ pub enum Error {
     #[error(transparent)]
     Sink(#[from] SinkError),
     /// Planning or executing a statement failed inside DataFusion.
-    #[error("{}", .0.strip_backtrace())]
+    #[error("{}", message_of(&.0.strip_backtrace()))]
     DataFusion(Box<DataFusionError>),
     /// A connection's URL could not be resolved.
     #[error("connection '{name}' cannot be opened")]
@@ -89,7 +89,7 @@ pub enum Error {
         name: String,
     },
     /// A file could not be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}; {}", path.display(), remedy_of(source))]
     File {
         /// The file.
         path: PathBuf,
@@ -200,6 +200,7 @@ impl Error {
             | Self::UnknownSchema { .. }
             | Self::NoLocation { .. }
             | Self::NotInLake { .. } => 3,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => 3,
             Self::At { cause, .. } => cause.exit_code(),
             Self::Source(error) => exit_code_of_source(error.kind()),
             Self::Sink(error) => exit_code_of_sink(error.kind()),
@@ -375,6 +376,16 @@ fn named_place(statement: &Statement, error: &DataFusionError) -> Option<Span> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// What to do about a file that cannot be read.
+fn remedy_of(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check its path, which starts at the file that names it",
+        io::ErrorKind::InvalidData => "save it as UTF-8",
+        io::ErrorKind::PermissionDenied => "check its permissions",
+        _ => "see the cause",
     }
 }
 

@@ -14,6 +14,7 @@ mod session;
 #[cfg(feature = "simulator")]
 mod simulate;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -75,8 +76,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
 /// Logs go to stderr: warnings by default, more with `-v`, errors only with `-q`, `RUST_LOG` above all.
 fn start_log(arguments: &Arguments) {
     let default = match (arguments.quiet, arguments.verbose) {
-        (true, _) => "error",
-        (false, 0) => "error,cdcql=warn",
+        (true, _) => "error,tiberius=off",
+        (false, 0) => "error,cdcql=warn,tiberius=off",
         (false, 1) => "warn,cdcql=info",
         (false, 2) => "info,cdcql=debug",
         (false, _) => "debug",
@@ -85,6 +86,7 @@ fn start_log(arguments: &Arguments) {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .finish();
     if tracing::subscriber::set_global_default(subscriber).is_err() {

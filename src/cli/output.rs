@@ -76,10 +76,11 @@ fn print_causes(mut cause: Option<&(dyn std::error::Error + 'static)>) {
     let mut last = String::new();
     while let Some(error) = cause {
         let text = error.to_string();
-        if text != last {
+        // An error whose text has its cause's text in it has said both.
+        if !last.contains(&text) {
             eprintln!("  caused by: {text}");
+            last = text;
         }
-        last = text;
         cause = error.source();
     }
 }

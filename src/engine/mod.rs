@@ -15,6 +15,7 @@ mod point;
 mod refuse;
 mod select;
 mod session;
+mod unknown;
 
 pub use connect::{ConnectionResolver, ResolveError};
 pub use define::Defined;

@@ -10,10 +10,12 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{ObjectName, TableFactor};
 
 use super::select::select_from;
+use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
 use crate::error::Error;
 use crate::sql::{
-    MergeStatement, Statement, StatementKind, expand_stars, resolve_names, table_references,
+    MergeStatement, Statement, StatementKind, expand_stars, relation_from_marker, resolve_names,
+    table_references,
 };
 
 impl Engine {
@@ -123,7 +125,7 @@ impl Engine {
     }
 }
 
-/// The columns of every table that `statement` names and that exists.
+/// The columns of every table that `statement` names; an error at the first that there is not.
 async fn columns_in(
     state: &SessionState,
     statement: &Statement,
@@ -131,24 +133,38 @@ async fn columns_in(
     let mut columns = HashMap::new();
     for reference in table_references(statement) {
         let full = reference_of(&normalized_parts(&reference.name));
-        let Ok(schema) = state.schema_for_ref(full.clone()) else {
-            continue;
+        let table = match state.schema_for_ref(full.clone()) {
+            Ok(schema) => schema.table(&full.table).await,
+            Err(_) => Ok(None),
         };
-        let table = schema
-            .table(&full.table)
-            .await
-            .map_err(|error| Error::from(error).at(statement, reference.span))?;
-        if let Some(table) = table {
-            let names = table
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| field.name().clone())
-                .collect();
-            columns.insert(reference.name, names);
-        }
+        let Some(table) =
+            table.map_err(|error| Error::from(error).at(statement, reference.span))?
+        else {
+            let (message, help) = unknown_table(state, &full, &written(&reference.name));
+            return Err(Error::invalid(statement.diagnostic(
+                reference.span,
+                message,
+                help,
+            )));
+        };
+        let names = table
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        columns.insert(reference.name, names);
     }
     Ok(columns)
+}
+
+/// A name as the file has it, without the marker of a change feed or a version.
+fn written(name: &ObjectName) -> String {
+    normalized_parts(name)
+        .into_iter()
+        .map(|part| relation_from_marker(&part).map_or(part, |(name, _)| name))
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 /// The parts of a name as the planner looks them up: unquoted ones in lower case.

@@ -293,12 +293,17 @@ fn to_decimal(value: &Value, from: SqlType, to: SqlType) -> Result<Value, Server
         return Err(forbidden(from, to));
     };
     let digits = round_decimal(digits, from_scale, scale);
-    let limit = match to {
+    let largest = match to {
         SqlType::Money => i128::from(i64::MAX),
         SqlType::SmallMoney => i128::from(i32::MAX),
         _ => 10_i128.pow(precision.into()) - 1,
     };
-    if digits.abs() > limit && !(to == SqlType::Money && digits == i128::from(i64::MIN)) {
+    // Money is an integer of ten-thousandths, with one more value below zero than above.
+    let least = match to {
+        SqlType::Money | SqlType::SmallMoney => -largest - 1,
+        _ => -largest,
+    };
+    if !(least..=largest).contains(&digits) {
         return Err(overflow(to));
     }
     Ok(Value::Decimal(digits, scale))

@@ -1,4 +1,4 @@
-//! How texts and bytes are compared and joined.
+//! How texts and bytes are compared and joined, and the value of a subquery.
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub(crate) const COMPARABLE_TEXT: &str = "__comparable_text";
 pub(crate) const COMPARABLE_BYTES: &str = "__comparable_bytes";
 /// `+` of texts or of bytes.
 pub(crate) const CONCATENATE: &str = "__concatenate";
+/// A subquery's value, which is NULL where there is no row, though its column may be NOT NULL.
+pub(crate) const MAYBE_NULL: &str = "__maybe_null";
 
 pub(super) fn function(name: &str) -> Option<Function> {
     match name {
@@ -46,6 +48,12 @@ pub(super) fn function(name: &str) -> Option<Function> {
             },
         )),
         CONCATENATE => Some(concatenate()),
+        MAYBE_NULL => Some(Function::arrays(
+            MAYBE_NULL,
+            (1, 1),
+            |types, _| Ok(types[0]),
+            |arrays, _, _| Ok(Arc::clone(&arrays[0])),
+        )),
         _ => None,
     }
 }

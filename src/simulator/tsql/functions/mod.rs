@@ -26,7 +26,9 @@ use super::scope::Scope;
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::types::{Value, array_of, field, sql_type_of, values_of};
 
-pub(super) use compare::{COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, incompatible};
+pub(super) use compare::{
+    COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, MAYBE_NULL, incompatible,
+};
 pub(super) use convert::{CAST, LIKE, TRY_CAST};
 
 /// The function of a name in lower case.

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::build::{binary, call, case, convert, int, literal, no_arguments, string};
 use super::select::dotted;
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::tsql::functions::{CAST, LIKE, TRY_CAST};
+use crate::simulator::tsql::functions::{CAST, LIKE, MAYBE_NULL, TRY_CAST};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::DefaultLength;
 
@@ -264,6 +264,7 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
             }
             _ => Expr::Value(value),
         },
+        subquery @ Expr::Subquery(_) => call(MAYBE_NULL, vec![subquery]),
         Expr::Collate { expr, .. } => *expr,
         Expr::Cast {
             kind,
