@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::error::DataFusionError;
@@ -206,14 +207,7 @@ impl Error {
             Self::Sink(error) => exit_code_of_sink(error.kind()),
             Self::HistoryReplaced { .. } => 5,
             Self::Interrupted => 130,
-            Self::DataFusion(error) => match error.find_root() {
-                DataFusionError::Plan(_)
-                | DataFusionError::SchemaError(..)
-                | DataFusionError::SQL(..)
-                | DataFusionError::NotImplemented(_)
-                | DataFusionError::Diagnostic(..) => 3,
-                _ => 1,
-            },
+            Self::DataFusion(error) => exit_code_of_datafusion(error),
             Self::Connection { .. }
             | Self::File { .. }
             | Self::Output { .. }
@@ -287,6 +281,10 @@ impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         match error {
             DataFusionError::External(inner) => Self::from_external(inner),
+            DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+                Ok(inner) => Self::from(inner),
+                Err(shared) => Self::DataFusion(Box::new(DataFusionError::Shared(shared))),
+            },
             DataFusionError::Context(context, inner) => match Self::from(*inner) {
                 Self::DataFusion(inner) => {
                     Self::DataFusion(Box::new(DataFusionError::Context(context, inner)))
@@ -322,6 +320,23 @@ impl Error {
             Ok(error) => Self::from(*error),
             Err(inner) => Self::DataFusion(Box::new(DataFusionError::External(inner))),
         }
+    }
+}
+
+/// An error that several readers share cannot be taken out again: it is looked at where it is.
+fn exit_code_of_datafusion(error: &DataFusionError) -> u8 {
+    match error.find_root() {
+        DataFusionError::External(inner) => {
+            if let Some(error) = inner.downcast_ref::<SourceError>() {
+                exit_code_of_source(error.kind())
+            } else if let Some(error) = inner.downcast_ref::<SinkError>() {
+                exit_code_of_sink(error.kind())
+            } else {
+                1
+            }
+        }
+        _ if is_users(error) => 3,
+        _ => 1,
     }
 }
 
@@ -391,7 +406,8 @@ fn remedy_of(error: &io::Error) -> &'static str {
 
 /// DataFusion's text without its own prefixes, beginning in lower case where it is a sentence.
 fn message_of(text: &str) -> String {
-    const PREFIXES: [&str; 4] = [
+    const PREFIXES: [&str; 5] = [
+        "External error: ",
         "Error during planning: ",
         "Schema error: ",
         "This feature is not implemented: ",

@@ -10,7 +10,7 @@ use super::bind::Pipeline;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::window::{Next, commit_past, next_window};
-use crate::change::{Checkpoint, Commit, LsnRange};
+use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
@@ -19,7 +19,7 @@ use crate::source::sqlserver::ProgressFn;
 /// How often a flow begins again after another writer committed first.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// The newest commit of each connection, read once for all its flows.
+/// The newest commit of each connection, read once for all its flows, and again for one that is further.
 type Ceilings = HashMap<String, Option<Commit>>;
 
 impl Pipeline {
@@ -54,14 +54,9 @@ impl Pipeline {
         ceilings: &mut Ceilings,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
-        if !ceilings.contains_key(&flow.connection) {
-            let ceiling = flow.database.ceiling().await?;
-            ceilings.insert(flow.connection.clone(), ceiling);
-        }
-        let ceiling = ceilings.get(&flow.connection).and_then(Option::as_ref);
         let mut attempt = 1;
         loop {
-            match self.attempt(flow, ceiling, reporter).await {
+            match self.attempt(flow, ceilings, reporter).await {
                 Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => {
                     reporter.report(Event::Conflict {
                         flow: flow.name.clone(),
@@ -77,16 +72,20 @@ impl Pipeline {
     async fn attempt(
         &self,
         flow: &Flow,
-        ceiling: Option<&Commit>,
+        ceilings: &mut Ceilings,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
         let target = flow.declaration.open().await?;
-        match target.checkpoint(&flow.key).await? {
+        let checkpoint = target.checkpoint(&flow.key).await?;
+        let reached = checkpoint.as_ref().map(|checkpoint| checkpoint.lsn);
+        let ceiling = ceiling(flow, ceilings, reached).await?;
+        match checkpoint {
             None => self.first_copy(flow, target, ceiling, reporter).await,
             Some(checkpoint) => {
                 let version = target.version().unwrap_or_default();
                 match next_window(flow, &checkpoint, ceiling).await? {
                     Next::Nothing { at } => Ok(FlowResult::UpToDate { at, version }),
+                    Next::Idle { upto } => move_checkpoint(flow, &target, checkpoint, &upto).await,
                     Next::Window { window, upto } => {
                         reporter.report(Event::WindowStarted {
                             flow: flow.name.clone(),
@@ -179,6 +178,42 @@ impl Pipeline {
             location: flow.declaration.location.clone(),
         })
     }
+}
+
+/// The newest commit of the flow's connection; read again if the flow's target has `reached` past the one
+/// that is known, as it may when another run is at work too.
+async fn ceiling<'a>(
+    flow: &Flow,
+    ceilings: &'a mut Ceilings,
+    reached: Option<Lsn>,
+) -> Result<Option<&'a Commit>, Error> {
+    let known = ceilings.get(&flow.connection).cloned().flatten();
+    let known = known.filter(|known| reached.is_none_or(|reached| reached <= known.lsn));
+    let ceiling = match known {
+        Some(known) => Some(known),
+        None => flow.database.ceiling().await?,
+    };
+    ceilings.insert(flow.connection.clone(), ceiling);
+    Ok(ceilings.get(&flow.connection).and_then(Option::as_ref))
+}
+
+/// Moves the checkpoint of a flow whose table has not changed, in a commit without rows.
+async fn move_checkpoint(
+    flow: &Flow,
+    target: &DeltaTarget,
+    checkpoint: Checkpoint,
+    upto: &Commit,
+) -> Result<FlowResult, Error> {
+    let commit = FlowCommit {
+        key: flow.key.clone(),
+        expected: Some(checkpoint),
+        upto: Checkpoint::from(upto),
+    };
+    let outcome = target.commit_checkpoint(&commit).await?;
+    Ok(FlowResult::UpToDate {
+        at: upto.lsn,
+        version: outcome.version().or(target.version()).unwrap_or_default(),
+    })
 }
 
 fn progress_of(flow: &Flow, reporter: &Reporter) -> ProgressFn {

@@ -14,6 +14,9 @@ const CAPTURE_WAIT: Duration = Duration::from_secs(330);
 /// Pause between two looks at `cdc.lsn_time_mapping`.
 const CAPTURE_POLL: Duration = Duration::from_millis(500);
 
+/// A checkpoint that is less behind than this, in milliseconds, stays where it is: no clean-up is so eager.
+const YOUNG_MS: i64 = 10 * 60 * 1000;
+
 /// What there is to do for a flow.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -21,6 +24,8 @@ pub(super) enum Next {
     Window { window: LsnRange, upto: Commit },
     /// The target already holds everything.
     Nothing { at: Lsn },
+    /// The target holds everything, and its checkpoint is about to fall out of the source's history.
+    Idle { upto: Commit },
 }
 
 /// The window after `checkpoint` up to `ceiling`, if it holds changes of the flow's table.
@@ -38,12 +43,30 @@ pub(super) async fn next_window(
         ));
     };
     if window.is_empty() || !flow.database.has_changes(&flow.table, window).await? {
-        return Ok(Next::Nothing { at: checkpoint.lsn });
+        return Ok(if is_aging(flow, checkpoint, ceiling).await? {
+            let upto = ceiling.clone();
+            Next::Idle { upto }
+        } else {
+            let at = checkpoint.lsn;
+            Next::Nothing { at }
+        });
     }
     Ok(Next::Window {
         window,
         upto: ceiling.clone(),
     })
+}
+
+/// True when the source has moved on so far that its clean-up may soon pass `checkpoint`: a table that does
+/// not change would then look like one whose changes were lost.
+async fn is_aging(flow: &Flow, checkpoint: &Checkpoint, ceiling: &Commit) -> Result<bool, Error> {
+    let age = ceiling.end_time_ms - checkpoint.end_time_ms;
+    if age < YOUNG_MS {
+        return Ok(false);
+    }
+    let oldest = flow.database.oldest_commit().await?;
+    let history = oldest.map_or(0, |oldest| ceiling.end_time_ms - oldest.end_time_ms);
+    Ok(age >= history / 2)
 }
 
 /// Refuses to go on where the source is not the one that the checkpoint was taken from.

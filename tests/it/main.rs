@@ -9,6 +9,7 @@ mod query;
 mod readme;
 mod resume;
 mod secrets;
+mod several_flows;
 mod simulate;
 mod story;
 mod support;

@@ -56,6 +56,18 @@ pub enum SinkError {
         /// The location.
         location: String,
     },
+    /// The rows of the flow's last commit were replaced by somebody else's.
+    #[error(
+        "the Delta table at '{location}' was replaced by {operation} in version {version}, after this flow's last commit: its rows are not those of the checkpoint any more; move the table away and run once more, so that the source is copied again"
+    )]
+    TargetReplaced {
+        /// The table's location.
+        location: String,
+        /// The version that did it.
+        version: u64,
+        /// Its operation, as the log names it.
+        operation: String,
+    },
     /// A table is there already.
     #[error(
         "a Delta table already exists at '{location}': use CREATE TABLE IF NOT EXISTS, or another location"
@@ -234,7 +246,9 @@ impl SinkError {
             Self::NoSuchTable { .. } | Self::NoSuchVersion { .. } => SinkErrorKind::NotFound,
             Self::Conflict { .. } => SinkErrorKind::Conflict,
             Self::CheckpointMoved { .. } => SinkErrorKind::CheckpointMoved,
-            Self::DamagedCheckpoint { .. } => SinkErrorKind::DamagedCheckpoint,
+            Self::DamagedCheckpoint { .. } | Self::TargetReplaced { .. } => {
+                SinkErrorKind::DamagedCheckpoint
+            }
             Self::DuplicateMatch { .. } => SinkErrorKind::DuplicateMatch,
             Self::InvalidColumnName { .. }
             | Self::InvalidColumnType { .. }

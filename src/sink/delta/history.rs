@@ -50,6 +50,10 @@ pub(super) async fn read_history(
 }
 
 /// The `tran_id` of the newest commit that recorded `lsn` for `key`; `None` if the log lost it.
+///
+/// # Errors
+/// `TargetReplaced` if the table was restored or overwritten since that commit: the flow's `txn` entries
+/// outlive that, its rows do not.
 pub(super) async fn newest_tran_id(
     location: &str,
     table: &DeltaTable,
@@ -57,14 +61,21 @@ pub(super) async fn newest_tran_id(
     lsn: Lsn,
 ) -> Result<Option<String>, SinkError> {
     let key = key.to_string();
-    let recorded = commits(location, table, TRAN_ID_SEARCH).try_filter_map(|(_, info)| {
-        let info = info.map(|info| info.info).unwrap_or_default();
-        let is_it = text(&info, FLOW_KEY).as_deref() == Some(&key) && lsn_of(&info) == Some(lsn);
-        let found = is_it.then(|| text(&info, TRAN_ID_KEY));
-        std::future::ready(Ok(found))
-    });
-    let newest = std::pin::pin!(recorded).try_next().await?;
-    Ok(newest.flatten())
+    let mut commits = std::pin::pin!(commits(location, table, TRAN_ID_SEARCH));
+    while let Some((version, info)) = commits.try_next().await? {
+        let entry = HistoryEntry::new(version, info.unwrap_or_default());
+        if entry.flow.as_ref() == Some(&key) && entry.lsn == Some(lsn) {
+            return Ok(entry.tran_id);
+        }
+        if let Some(operation) = entry.replaces_rows() {
+            return Err(SinkError::TargetReplaced {
+                location: location.to_string(),
+                version,
+                operation,
+            });
+        }
+    }
+    Ok(None)
 }
 
 /// The `commitInfo` of each version, newest first; ends where the log was cleaned up.
@@ -145,6 +156,19 @@ impl HistoryEntry {
             lsn: lsn_of(&info.info),
             tran_id: text(&info.info, TRAN_ID_KEY),
         }
+    }
+}
+
+impl HistoryEntry {
+    /// The operation, if it puts other rows in the place of all that there were.
+    fn replaces_rows(&self) -> Option<String> {
+        let operation = self.operation.as_deref()?.to_ascii_uppercase();
+        let mode = self.parameters.get("mode");
+        let overwrites = mode.is_some_and(|mode| mode.eq_ignore_ascii_case("overwrite"));
+        let replaces = ["RESTORE", "REPLACE", "CLONE", "TRUNCATE"]
+            .iter()
+            .any(|word| operation.contains(word));
+        (overwrites || replaces && self.version > 0).then_some(operation)
     }
 }
 

@@ -101,6 +101,18 @@ impl MergeClauses {
             .collect()
     }
 
+    /// True when `ON` names a decimal column of the target, whose columns are `schema`.
+    pub(super) fn matches_decimals(&self, schema: &Schema) -> bool {
+        self.on.column_refs().into_iter().any(|column| {
+            let of_target = column
+                .relation
+                .as_ref()
+                .is_some_and(|relation| relation.table() == TARGET);
+            let field = schema.field_with_name(&column.name);
+            of_target && field.is_ok_and(|field| field.data_type().is_decimal())
+        })
+    }
+
     /// deltalake writes the conditions into the log as SQL, the `ON` only after the data files: what it
     /// cannot print is refused before anything is read.
     fn check_conditions(&self, location: &str) -> Result<(), SinkError> {

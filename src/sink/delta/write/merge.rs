@@ -8,7 +8,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::logical_expr::dml::MergeIntoClauseKind;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::DataFrame;
+use datafusion::prelude::{DataFrame, lit};
 use deltalake::delta_datafusion::SessionFallbackPolicy;
 use deltalake::operations::merge::{
     DeleteBuilder, InsertBuilder, MergeBuilder, MergeMetrics, UpdateBuilder,
@@ -34,7 +34,10 @@ pub(super) async fn merge(
 ) -> Result<CommitOutcome> {
     let watch = Arc::new(SourceWatch::default());
     let failed = |error| SinkError::from_delta(target.location(), "write", error);
-    let builder = merge_builder(task, target, merge, source, &watch)?;
+    let mut builder = merge_builder(task, target, merge, source, &watch)?;
+    if merge.matches_decimals(&task.schema) {
+        builder = reading_every_file(builder).map_err(failed)?;
+    }
     let merged = with_clauses(builder, &merge.clauses).map_err(failed)?.await;
     let (table, metrics) = match merged {
         Ok(merged) => merged,
@@ -80,6 +83,15 @@ fn merge_builder(
     // Otherwise a session that is not understood is replaced by one without a memory limit.
     .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
     .with_commit_properties(commit_properties(task.commit.as_ref())))
+}
+
+/// A merge that skips no file of the target.
+///
+/// deltalake writes the smallest and the largest decimal of a file as a double, which rounds them, and
+/// then skips files by them: a row that matches would be missed. A clause for unmatched rows of the
+/// target, here for none of them, makes it read every file.
+fn reading_every_file(builder: MergeBuilder) -> DeltaResult<MergeBuilder> {
+    builder.when_not_matched_by_source_delete(|delete| delete.predicate(lit(false)))
 }
 
 fn with_clauses(mut builder: MergeBuilder, clauses: &[Clause]) -> DeltaResult<MergeBuilder> {

@@ -118,6 +118,10 @@ impl WriteTask {
             return Err(conflict("its columns changed"));
         }
         if let Some(commit) = &self.commit {
+            // A first copy is for a table without rows: they would be nobody's.
+            if commit.expected.is_none() && !target.is_empty() && self.target.is_empty() {
+                return Err(conflict("another writer put rows in it"));
+            }
             commit.check(target.location(), target.table()).await?;
         }
         Ok(target)
