@@ -172,7 +172,7 @@ fn write(url: &str, rounds: u32) {
 }
 
 #[test]
-fn decimal_keys_beyond_a_double_are_found_in_a_table_of_many_files() {
+fn decimal_keys_that_a_double_rounds_are_found() {
     let script = "\
 CREATE TABLE dbo.d (id DECIMAL(20, 0) NOT NULL PRIMARY KEY, n INT NOT NULL, padding VARCHAR(200) NOT NULL);
 GO
