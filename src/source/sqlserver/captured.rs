@@ -10,6 +10,7 @@ use super::catalogue::{TableEntry, declared_type};
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::ident::TableName;
+use super::key::{IndexColumn, KeyProblem, index_columns};
 use super::pool::Pool;
 use super::types::{SqlType, utc_timestamp};
 
@@ -26,12 +27,11 @@ ORDER BY ct.start_lsn DESC, ct.create_date DESC OPTION (MAXDOP 1)";
 /// Joined to the source by column_id, which a rename keeps; types are those of the change table.
 const CAPTURED_COLUMNS: &str = "\
 SELECT cc.column_name, cc.column_ordinal, CAST(cc.is_computed AS int) AS is_computed, \
-ic.index_ordinal, src.name AS source_name, \
+cc.column_id, src.name AS source_name, \
 base.name AS base_type, typ.name AS declared_type, CAST(chg.max_length AS int) AS max_length, \
 CAST(chg.precision AS int) AS num_precision, CAST(chg.scale AS int) AS num_scale, \
 CAST(src.is_nullable AS int) AS is_nullable \
 FROM cdc.captured_columns AS cc \
-LEFT JOIN cdc.index_columns AS ic ON ic.object_id = cc.object_id AND ic.column_id = cc.column_id \
 LEFT JOIN sys.columns AS chg ON chg.object_id = cc.object_id AND chg.name = cc.column_name \
 LEFT JOIN sys.types AS base ON base.user_type_id = chg.system_type_id \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = chg.user_type_id \
@@ -93,6 +93,8 @@ pub struct CapturedTable {
     pub(super) source_object_id: i32,
     pub(super) columns: Vec<CapturedColumn>,
     pub(super) key: Vec<usize>,
+    /// A column of the unique index that changes do not have, and why.
+    pub(super) missing_key: Option<(String, KeyProblem)>,
     pub(super) start_lsn: Lsn,
     pub(super) has_command_id: bool,
     pub(super) schema: SchemaRef,
@@ -124,7 +126,8 @@ impl CapturedTable {
         &self.columns
     }
 
-    /// The unique key's columns, as indices into [`CapturedTable::columns`]; empty if there is none.
+    /// The unique key's columns, as indices into [`CapturedTable::columns`]; empty if there is none that
+    /// changes have whole.
     pub fn key(&self) -> &[usize] {
         &self.key
     }
@@ -187,19 +190,20 @@ pub(super) async fn captured_table(
             instance: instance.name,
         });
     };
-    let (columns, key) = columns(pool, table, instance.change_object_id).await?;
+    let found = columns(pool, table, instance.change_object_id).await?;
     let action = format!("reading the columns of {change_table}");
     let change_id = Parameter::Int(instance.change_object_id);
     let command_id = pool.rows(&action, COMMAND_ID, &[&change_id]).await?;
     Ok(Some(CapturedTable {
-        schema: feed_schema(&name, &columns)?,
+        schema: feed_schema(&name, &found.columns)?,
         name,
         instance: instance.name,
         change_table: TableName::new("cdc", &change_table),
         change_object_id: instance.change_object_id,
         source_object_id: table.object_id,
-        columns,
-        key,
+        columns: found.columns,
+        key: found.key,
+        missing_key: found.missing_key,
         start_lsn,
         has_command_id: !command_id.is_empty(),
     }))
@@ -233,11 +237,18 @@ fn choose(mut instances: Vec<Instance>, after: Option<Lsn>) -> Option<Instance> 
     (index < instances.len()).then(|| instances.swap_remove(index))
 }
 
+/// The columns of an instance, and the key among them.
+struct Columns {
+    columns: Vec<CapturedColumn>,
+    key: Vec<usize>,
+    missing_key: Option<(String, KeyProblem)>,
+}
+
 async fn columns(
     pool: &Pool,
     table: &TableEntry,
     change_object_id: i32,
-) -> Result<(Vec<CapturedColumn>, Vec<usize>), SourceError> {
+) -> Result<Columns, SourceError> {
     let action = format!("reading the captured columns of {}", table.name);
     let change_id = Parameter::Int(change_object_id);
     let source_id = Parameter::Int(table.object_id);
@@ -245,19 +256,19 @@ async fn columns(
         .rows(&action, CAPTURED_COLUMNS, &[&change_id, &source_id])
         .await?;
     let mut columns = Vec::with_capacity(rows.len());
-    let mut key = Vec::new();
+    let (mut column_ids, mut computed_ids) = (Vec::new(), Vec::new());
     for row in &rows {
         let cells = Cells::new(row, &action);
+        let column_id = cells.integer(3)?;
         if cells.flag(2)? {
             tracing::warn!(
                 table = %table.name, column = cells.required_text(0)?,
                 "computed column left out: a change table does not record it"
             );
+            computed_ids.extend(column_id);
             continue;
         }
-        if let Some(position) = cells.integer(3)? {
-            key.push((position, columns.len()));
-        }
+        column_ids.push(column_id);
         columns.push(CapturedColumn {
             name: cells.required_text(0)?.to_string(),
             source_name: cells.text(4)?.map(str::to_string),
@@ -266,8 +277,40 @@ async fn columns(
             nullable: cells.integer(10)? != Some(0),
         });
     }
-    key.sort_unstable();
-    Ok((columns, key.into_iter().map(|(_, index)| index).collect()))
+    let index = index_columns(pool, table, change_object_id).await?;
+    let (key, missing_key) = key_of(&index, &column_ids, &computed_ids);
+    Ok(Columns {
+        columns,
+        key,
+        missing_key,
+    })
+}
+
+/// The index's columns among those with `column_ids`, or the first that is not there and why.
+fn key_of(
+    index: &[IndexColumn],
+    column_ids: &[Option<i64>],
+    computed_ids: &[i64],
+) -> (Vec<usize>, Option<(String, KeyProblem)>) {
+    let mut key = Vec::with_capacity(index.len());
+    for column in index {
+        match column_ids
+            .iter()
+            .position(|id| *id == Some(column.column_id))
+        {
+            Some(position) => key.push(position),
+            None => {
+                let computed = computed_ids.contains(&column.column_id);
+                let problem = if computed {
+                    KeyProblem::Computed
+                } else {
+                    KeyProblem::NotCaptured
+                };
+                return (Vec::new(), Some((column.name.clone(), problem)));
+            }
+        }
+    }
+    (key, None)
 }
 
 fn feed_schema(table: &TableName, columns: &[CapturedColumn]) -> Result<SchemaRef, SourceError> {
@@ -288,112 +331,4 @@ fn feed_schema(table: &TableName, columns: &[CapturedColumn]) -> Result<SchemaRe
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// `dbo.customers(id int, name nvarchar(64), notes nvarchar(max))`, keyed by `id`.
-    pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
-        let column = |name: &str, ordinal, sql_type| CapturedColumn {
-            name: name.to_string(),
-            source_name: Some(name.to_string()),
-            sql_type,
-            ordinal,
-            nullable: true,
-        };
-        let text = |name: &str, large| SqlType::Text {
-            name: name.to_string(),
-            large,
-        };
-        let columns = vec![
-            column("id", 1, SqlType::Int),
-            column("name", 2, text("nvarchar(64)", false)),
-            column("notes", 3, text("nvarchar(max)", true)),
-        ];
-        let name = TableName::new("dbo", "customers");
-        CapturedTable {
-            schema: feed_schema(&name, &columns).unwrap(),
-            name,
-            instance: "dbo_customers".to_string(),
-            change_table: TableName::new("cdc", "dbo_customers_CT"),
-            change_object_id: 7,
-            source_object_id: 3,
-            columns,
-            key: vec![0],
-            start_lsn: "0:20:1".parse().unwrap(),
-            has_command_id: true,
-        }
-    }
-
-    fn instance(name: &str, start: Option<&str>) -> Instance {
-        Instance {
-            name: name.to_string(),
-            change_object_id: 1,
-            change_table: Some(name.to_string()),
-            start_lsn: start.map(|lsn| lsn.parse().unwrap()),
-        }
-    }
-
-    #[test]
-    fn the_newest_instance_that_reaches_back_is_chosen() {
-        let both = || {
-            vec![
-                instance("new", Some("0:50:1")),
-                instance("old", Some("0:20:1")),
-            ]
-        };
-        let chosen = |after: Option<&str>| {
-            choose(both(), after.map(|lsn| lsn.parse().unwrap()))
-                .unwrap()
-                .name
-        };
-        assert_eq!(chosen(None), "new");
-        assert_eq!(chosen(Some("0:60:0")), "new");
-        assert_eq!(
-            chosen(Some("0:50:0")),
-            "new",
-            "the first LSN it has comes next"
-        );
-        assert_eq!(chosen(Some("0:30:0")), "old");
-        assert_eq!(
-            chosen(Some("0:10:0")),
-            "new",
-            "nothing reaches back: the check will say so"
-        );
-    }
-
-    #[test]
-    fn an_instance_that_has_not_started_waits_its_turn() {
-        let fresh = || instance("fresh", None);
-        let chosen = choose(vec![fresh(), instance("old", Some("0:20:1"))], None).unwrap();
-        assert_eq!(chosen.name, "old");
-        assert_eq!(choose(vec![fresh()], None).unwrap().name, "fresh");
-        assert!(choose(vec![], None).is_none());
-    }
-
-    #[test]
-    fn the_feed_has_nullable_columns_and_three_of_its_own() {
-        let schema = customers().schema_ref();
-        let names = schema.fields().iter().map(|field| field.name().as_str());
-        assert_eq!(
-            names.collect::<Vec<_>>(),
-            [
-                "id",
-                "name",
-                "notes",
-                "_change_type",
-                "_commit_version",
-                "_commit_timestamp"
-            ]
-        );
-        assert!(schema.field(0).is_nullable());
-        assert!(!schema.field(3).is_nullable());
-    }
-
-    #[test]
-    fn a_reserved_name_is_refused() {
-        let mut columns = customers().columns;
-        columns[1].name = "_commit_version".to_string();
-        let error = feed_schema(&TableName::new("dbo", "t"), &columns).unwrap_err();
-        assert!(matches!(error, SourceError::ReservedColumn { .. }));
-    }
-}
+pub(super) mod tests;

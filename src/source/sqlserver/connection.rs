@@ -232,6 +232,13 @@ pub(super) fn request_error(action: &str, limit: Duration, error: DriverError) -
             action,
             seconds: limit.as_secs(),
         },
+        error @ (DriverError::Encoding(_)
+        | DriverError::Conversion(_)
+        | DriverError::Utf8
+        | DriverError::Utf16) => SourceError::Undecodable {
+            action,
+            source: Box::new(error),
+        },
         other => SourceError::Broken {
             action,
             source: Box::new(other),
@@ -294,6 +301,18 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
         assert!(!error.to_string().contains("hidden"));
         http.await.unwrap();
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_decoded_is_no_broken_connection() {
+        for error in [
+            DriverError::Encoding("invalid sequence".into()),
+            DriverError::Utf16,
+        ] {
+            let error = request_error("reading dbo.t", Duration::from_secs(1), error);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("while reading dbo.t"), "{error}");
+        }
     }
 
     #[test]

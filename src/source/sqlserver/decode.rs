@@ -56,10 +56,10 @@ impl ColumnBuilder {
             SqlType::Decimal { scale, .. } => Self::decimal(sql_type, scale.unsigned_abs()),
             SqlType::Money | SqlType::SmallMoney => Self::decimal(sql_type, 4),
             SqlType::Date => Self::Date(Date32Builder::new()),
-            SqlType::SmallDateTime | SqlType::DateTime | SqlType::DateTime2 => {
+            SqlType::SmallDateTime | SqlType::DateTime | SqlType::DateTime2(_) => {
                 Self::Timestamp(TimestampMicrosecondBuilder::new())
             }
-            SqlType::DateTimeOffset => Self::utc_timestamp(),
+            SqlType::DateTimeOffset(_) => Self::utc_timestamp(),
             SqlType::Binary { .. } => Self::Binary(BinaryBuilder::new()),
             SqlType::Time(_)
             | SqlType::Text { .. }

@@ -9,6 +9,7 @@ use crate::change::Lsn;
 
 use super::connect_error::ConnectError;
 use super::ident::{TableName, did_you_mean};
+use super::key::KeyProblem;
 
 /// What the person in front of the screen has to do next about a [`SourceError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,6 +120,18 @@ pub enum SourceError {
     NoUniqueKey {
         /// The table.
         table: TableName,
+    },
+    /// A column keeps the unique key from telling rows apart in a target.
+    #[error(
+        "key column {column} of {table} {problem}; enable capture with @index_name of another unique index"
+    )]
+    UnusableKey {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
     },
     /// A column's type cannot be read.
     #[error(
@@ -259,6 +272,17 @@ pub enum SourceError {
         #[source]
         source: Box<tiberius::error::Error>,
     },
+    /// The driver cannot decode a value; it does not say of which column.
+    #[error(
+        "the server sent a value while {action} that cannot be decoded; leave out the column, or read it through a view that casts it to nvarchar"
+    )]
+    Undecodable {
+        /// What was being done.
+        action: String,
+        /// What the driver said.
+        #[source]
+        source: Box<tiberius::error::Error>,
+    },
     /// An answer has fewer rows or other values than every server gives.
     #[error("the server's answer while {action} is not understood: {reason}; report this")]
     UnexpectedAnswer {
@@ -324,7 +348,9 @@ impl SourceError {
             }
             Self::NoUniqueKey { .. }
             | Self::UnsupportedColumn { .. }
+            | Self::UnusableKey { .. }
             | Self::ValueTooLarge { .. }
+            | Self::Undecodable { .. }
             | Self::ReservedColumn { .. }
             | Self::LargeColumn { .. } => ErrorKind::Unsupported,
             Self::Server { .. }

@@ -22,7 +22,8 @@ use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, L
 
 use super::captured::CapturedTable;
 use super::error::SourceError;
-use super::net::{net_plan, plan_error, require_key, unchanged};
+use super::key::require_key;
+use super::net::{net_plan, plan_error, unchanged};
 use super::pool::Pool;
 use super::snapshot::Snapshot;
 

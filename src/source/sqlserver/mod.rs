@@ -31,6 +31,7 @@ mod decode;
 mod error;
 mod first_copy;
 mod ident;
+mod key;
 mod live;
 mod net;
 mod pool;
@@ -45,6 +46,7 @@ pub use connect_error::ConnectError;
 pub use database::Database;
 pub use error::{ErrorKind, SourceError};
 pub use ident::TableName;
+pub use key::KeyProblem;
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 
 #[cfg(all(test, feature = "simulator"))]

@@ -15,6 +15,7 @@ use crate::change::LsnRange;
 use super::captured::CapturedTable;
 use super::changes::{Changes, POSITION};
 use super::error::SourceError;
+use super::key::require_key;
 use super::pool::Pool;
 
 type PlanResult = Result<LogicalPlan, DataFusionError>;
@@ -35,16 +36,6 @@ pub(super) fn net_changes(
     net_plan(pool, table, window)
         .map(|plan| ViewTable::new(plan, None))
         .map_err(|error| plan_error(table, error))
-}
-
-/// Refuses a table whose rows cannot be told apart.
-pub(super) fn require_key(table: &CapturedTable) -> Result<(), SourceError> {
-    if table.key.is_empty() {
-        return Err(SourceError::NoUniqueKey {
-            table: table.name.clone(),
-        });
-    }
-    Ok(())
 }
 
 pub(super) fn plan_error(table: &CapturedTable, source: DataFusionError) -> SourceError {

@@ -41,12 +41,16 @@ pub(super) enum SqlType {
     Time(u8),
     SmallDateTime,
     DateTime,
-    DateTime2,
-    DateTimeOffset,
+    /// The number of decimals of a second, as declared.
+    DateTime2(u8),
+    /// As above.
+    DateTimeOffset(u8),
     /// Any character type; the declared name, and whether SQL Server stores it out of row.
     Text {
         name: String,
         large: bool,
+        /// The Unicode type that the server makes of it; `None` where it is Unicode already.
+        unicode: Option<String>,
     },
     Xml,
     /// Any binary type.
@@ -81,6 +85,7 @@ impl SqlType {
         let name = length_name(base, declared.max_length);
         let large = declared.max_length == -1 || matches!(base, "text" | "ntext" | "image");
         let scale = u8::try_from(declared.scale).unwrap_or(7).min(7);
+        let unicode = unicode_type(base, declared.max_length);
         match base {
             "bit" => Self::Bit,
             "tinyint" => Self::TinyInt,
@@ -96,11 +101,13 @@ impl SqlType {
             "time" => Self::Time(scale),
             "smalldatetime" => Self::SmallDateTime,
             "datetime" => Self::DateTime,
-            "datetime2" => Self::DateTime2,
-            "datetimeoffset" => Self::DateTimeOffset,
-            "char" | "varchar" | "nchar" | "nvarchar" | "text" | "ntext" => {
-                Self::Text { name, large }
-            }
+            "datetime2" => Self::DateTime2(scale),
+            "datetimeoffset" => Self::DateTimeOffset(scale),
+            "char" | "varchar" | "nchar" | "nvarchar" | "text" | "ntext" => Self::Text {
+                name,
+                large,
+                unicode,
+            },
             "xml" => Self::Xml,
             "binary" | "varbinary" | "image" | "timestamp" | "rowversion" => {
                 Self::Binary { name, large }
@@ -123,10 +130,10 @@ impl SqlType {
             Self::Money => DataType::Decimal128(19, 4),
             Self::SmallMoney => DataType::Decimal128(10, 4),
             Self::Date => DataType::Date32,
-            Self::SmallDateTime | Self::DateTime | Self::DateTime2 => {
+            Self::SmallDateTime | Self::DateTime | Self::DateTime2(_) => {
                 DataType::Timestamp(TimeUnit::Microsecond, None)
             }
-            Self::DateTimeOffset => utc_timestamp(),
+            Self::DateTimeOffset(_) => utc_timestamp(),
             Self::Binary { .. } => DataType::Binary,
             Self::Time(_)
             | Self::Text { .. }
@@ -138,13 +145,18 @@ impl SqlType {
 
     /// The expression that reads column `name` of the row `alias`; the same for live rows and for changes.
     ///
-    /// Money is cast by the server, since the driver would read it as a binary fraction.
+    /// Money is cast by the server, since the driver would read it as a binary fraction; so is text of a code
+    /// page, of which the driver knows some only and refuses a byte that stands for nothing.
     pub(super) fn select(&self, alias: &str, name: &str) -> String {
         let column = format!("{alias}.{}", quote(name));
         match self {
             Self::Money => format!("CAST({column} AS decimal(19, 4)) AS {}", quote(name)),
             Self::SmallMoney => format!("CAST({column} AS decimal(10, 4)) AS {}", quote(name)),
             Self::Xml => format!("CAST({column} AS nvarchar(max)) AS {}", quote(name)),
+            Self::Text {
+                unicode: Some(unicode),
+                ..
+            } => format!("CAST({column} AS {unicode}) AS {}", quote(name)),
             _ => column,
         }
     }
@@ -156,6 +168,11 @@ impl SqlType {
             Self::Xml => true,
             _ => false,
         }
+    }
+
+    /// Whether values that SQL Server tells apart may become one: microseconds hold six decimals.
+    pub(super) fn is_inexact(&self) -> bool {
+        matches!(self, Self::DateTime2(scale) | Self::DateTimeOffset(scale) if *scale > 6)
     }
 
     pub(super) fn is_supported(&self) -> bool {
@@ -173,6 +190,15 @@ fn decimal(declared: &DeclaredType<'_>) -> Option<SqlType> {
     let scale = i8::try_from(declared.scale).ok()?;
     let valid = (1..=38).contains(&precision) && (0..=precision as i8).contains(&scale);
     valid.then_some(SqlType::Decimal { precision, scale })
+}
+
+/// The Unicode type for text of a code page; no value has more UTF-16 units than bytes.
+fn unicode_type(base: &str, max_length: i32) -> Option<String> {
+    match (base, max_length) {
+        ("char" | "varchar", length @ 1..=4000) => Some(format!("nvarchar({length})")),
+        ("char" | "varchar" | "text", _) => Some("nvarchar(max)".to_string()),
+        _ => None,
+    }
 }
 
 fn length_name(base: &str, max_length: i32) -> String {
@@ -202,8 +228,8 @@ impl fmt::Display for SqlType {
             Self::Time(scale) => write!(f, "time({scale})"),
             Self::SmallDateTime => f.write_str("smalldatetime"),
             Self::DateTime => f.write_str("datetime"),
-            Self::DateTime2 => f.write_str("datetime2"),
-            Self::DateTimeOffset => f.write_str("datetimeoffset"),
+            Self::DateTime2(scale) => write!(f, "datetime2({scale})"),
+            Self::DateTimeOffset(scale) => write!(f, "datetimeoffset({scale})"),
             Self::Text { name, .. } | Self::Binary { name, .. } | Self::Unsupported(name) => {
                 f.write_str(name)
             }
@@ -239,7 +265,7 @@ mod tests {
             (declared("varbinary", -1, 0, 0), DataType::Binary, "varbinary(max)"),
             (declared("timestamp", 8, 0, 0), DataType::Binary, "rowversion"),
             (declared("uniqueidentifier", 16, 0, 0), DataType::Utf8, "uniqueidentifier"),
-            (declared("datetimeoffset", 10, 34, 7), utc_timestamp(), "datetimeoffset"),
+            (declared("datetimeoffset", 10, 34, 7), utc_timestamp(), "datetimeoffset(7)"),
         ];
         for (sql_type, arrow, name) in cases {
             assert_eq!(sql_type.arrow(), arrow, "{name}");
@@ -279,5 +305,29 @@ mod tests {
             "CAST(t.[a]]b] AS decimal(19, 4)) AS [a]]b]"
         );
         assert_eq!(declared("int", 4, 10, 0).select("c", "x"), "c.[x]");
+    }
+
+    #[test]
+    fn text_of_a_code_page_is_made_unicode_by_the_server() {
+        let select = |base, bytes| declared(base, bytes, 0, 0).select("t", "x");
+        assert_eq!(select("varchar", 40), "CAST(t.[x] AS nvarchar(40)) AS [x]");
+        assert_eq!(select("char", 4000), "CAST(t.[x] AS nvarchar(4000)) AS [x]");
+        assert_eq!(
+            select("varchar", 4001),
+            "CAST(t.[x] AS nvarchar(max)) AS [x]"
+        );
+        assert_eq!(select("varchar", -1), "CAST(t.[x] AS nvarchar(max)) AS [x]");
+        assert_eq!(select("text", 16), "CAST(t.[x] AS nvarchar(max)) AS [x]");
+        for base in ["nchar", "nvarchar", "ntext"] {
+            assert_eq!(select(base, 40), "t.[x]");
+        }
+    }
+
+    #[test]
+    fn the_seventh_decimal_is_lost() {
+        assert!(declared("datetime2", 8, 27, 7).is_inexact());
+        assert!(declared("datetimeoffset", 10, 34, 7).is_inexact());
+        assert!(!declared("datetime2", 8, 26, 6).is_inexact());
+        assert!(!declared("time", 5, 16, 7).is_inexact(), "text keeps it");
     }
 }

@@ -59,17 +59,17 @@ fn datetime2_is_truncated_not_rounded() {
     let last = DateTime2::new(Date::new(3_652_058), Time::new(863_999_999_999, 7));
     // 9999-12-31T23:59:59.999999
     assert_eq!(
-        micros(&SqlType::DateTime2, ColumnData::DateTime2(Some(last))),
+        micros(&SqlType::DateTime2(7), ColumnData::DateTime2(Some(last))),
         253_402_300_799_999_999
     );
     let coarse = DateTime2::new(Date::new(719_162), Time::new(123, 2));
     assert_eq!(
-        micros(&SqlType::DateTime2, ColumnData::DateTime2(Some(coarse))),
+        micros(&SqlType::DateTime2(7), ColumnData::DateTime2(Some(coarse))),
         1_230_000
     );
     let first = DateTime2::new(Date::new(0), Time::new(0, 7));
     assert_eq!(
-        micros(&SqlType::DateTime2, ColumnData::DateTime2(Some(first))),
+        micros(&SqlType::DateTime2(7), ColumnData::DateTime2(Some(first))),
         -62_135_596_800_000_000
     );
 }
@@ -81,7 +81,7 @@ fn datetimeoffset_is_the_instant_on_the_wire() {
     let value = DateTimeOffset::new(utc, -300);
     assert_eq!(
         micros(
-            &SqlType::DateTimeOffset,
+            &SqlType::DateTimeOffset(7),
             ColumnData::DateTimeOffset(Some(value))
         ),
         17 * 3_600_000_000
