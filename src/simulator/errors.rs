@@ -253,8 +253,8 @@ pub enum SimulatorError {
         #[source]
         source: std::io::Error,
     },
-    /// No random password could be made.
-    #[error("no random password can be made; give one with --password")]
+    /// No random password or seed could be made.
+    #[error("no random number can be had for a password or a seed")]
     Random {
         /// Why.
         #[source]

@@ -10,6 +10,7 @@
 //!
 //! What it lacks, on purpose or for now, answers with error 40510 and a text that names it.
 
+mod behaviour;
 mod capture;
 mod errors;
 pub mod protocol;
@@ -24,6 +25,7 @@ mod tsql;
 mod types;
 pub(crate) mod wire;
 
+pub use behaviour::Behaviour;
 pub use errors::SimulatorError;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;

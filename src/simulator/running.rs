@@ -9,6 +9,7 @@ use std::sync::Arc;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
+use super::behaviour::Behaviour;
 use super::errors::SimulatorError;
 use super::script::Database;
 use super::server::{Server, ServerOptions, Tls};
@@ -27,6 +28,8 @@ pub struct SimulatorOptions {
     pub user: String,
     /// Its password; a random one is made unless given.
     pub password: Option<String>,
+    /// How it uses the freedom that a server has.
+    pub behaviour: Behaviour,
 }
 
 impl Default for SimulatorOptions {
@@ -35,6 +38,7 @@ impl Default for SimulatorOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             user: "sa".to_owned(),
             password: None,
+            behaviour: Behaviour::default(),
         }
     }
 }
@@ -44,6 +48,7 @@ impl fmt::Debug for SimulatorOptions {
         f.debug_struct("SimulatorOptions")
             .field("listen", &self.listen)
             .field("user", &self.user)
+            .field("behaviour", &self.behaviour)
             .finish_non_exhaustive()
     }
 }
@@ -54,6 +59,15 @@ pub struct Simulator {
     user: String,
     password: String,
     database: String,
+    seed: u64,
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulator's seed was {}", self.seed);
+        }
+    }
 }
 
 impl fmt::Debug for Simulator {
@@ -70,7 +84,7 @@ impl Simulator {
     ///
     /// # Errors
     ///
-    /// The address cannot be bound, or no random password can be made.
+    /// The address cannot be bound, or no random password or seed can be made.
     pub async fn start(
         database: Database,
         options: SimulatorOptions,
@@ -80,6 +94,15 @@ impl Simulator {
             None => random_password().map_err(|source| SimulatorError::Random { source })?,
         };
         let name = database.name().to_owned();
+        let seed = options
+            .behaviour
+            .seed()
+            .map_err(|source| SimulatorError::Random { source })?;
+        tracing::debug!(seed, "the simulator starts");
+        let database = database.behaving(Behaviour {
+            seed: Some(seed),
+            ..options.behaviour
+        });
         let sessions = Arc::new(move |login: &LoginRequest| {
             database.session(Login {
                 session_id: login.session_id(),
@@ -106,6 +129,7 @@ impl Simulator {
             user: options.user,
             password,
             database: name,
+            seed,
         })
     }
 
@@ -127,6 +151,11 @@ impl Simulator {
     /// The database that a client gets unless it names another.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// The seed of what is left to chance.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The server's self-signed certificate, in DER.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::behaviour::Behaviour;
 use super::errors::SimulatorError;
 use super::protocol::{Reply, ServerError};
 use super::session::{Login, Session};
@@ -23,6 +24,7 @@ const REPLIES: usize = 64;
 pub struct Database {
     pub(super) server: Arc<Server>,
     pub(super) name: String,
+    pub(super) behaviour: Behaviour,
 }
 
 impl Database {
@@ -34,7 +36,13 @@ impl Database {
         Self {
             server: Arc::new(server),
             name: name.to_owned(),
+            behaviour: Behaviour::orderly(),
         }
+    }
+
+    /// The same database, whose sessions behave so.
+    pub(super) fn behaving(self, behaviour: Behaviour) -> Self {
+        Self { behaviour, ..self }
     }
 
     /// The database that a script makes: T-SQL in batches between lines with GO alone.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::behaviour::Chance;
 use super::protocol::{Parameter, Reply, ServerError};
 use super::script::Database;
 use super::store::Server;
@@ -43,6 +44,8 @@ pub struct Session {
     facts: Facts,
     settings: Settings,
     transaction: Option<Transaction>,
+    /// What orders rows, unless they come as they were inserted.
+    chance: Option<Chance>,
     /// A database that exists already and may be created again by the script that makes it.
     main: Option<String>,
 }
@@ -98,6 +101,7 @@ impl Session {
             },
             settings: Settings::default(),
             transaction: None,
+            chance: database.behaviour.chance(login.session_id),
             main: None,
         })
     }
@@ -243,8 +247,18 @@ impl Session {
         }
     }
 
-    /// What a statement can see now.
+    /// What a query can see now, in whatever order.
+    fn unordered(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
+        let order = self.chance.as_mut().map(Chance::next);
+        self.scope_in(batch, order)
+    }
+
+    /// What a statement can see now, in the order of insertion.
     fn scope(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
+        self.scope_in(batch, None)
+    }
+
+    fn scope_in(&mut self, batch: &Batch<'_>, order: Option<u64>) -> Arc<Scope> {
         self.facts.transactions = self.depth();
         let given = self.given_states();
         Arc::new(Scope::new(
@@ -254,6 +268,7 @@ impl Session {
             batch.variables.to_vec(),
             given,
             self.settings.snapshot,
+            order,
         ))
     }
 

@@ -54,7 +54,7 @@ impl Session {
     }
 
     async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
-        let scope = self.scope(batch);
+        let scope = self.unordered(batch);
         let mut rows = Box::pin(query(tokens, &scope)).await?;
         batch
             .send(Reply::Columns(Arc::clone(rows.columns())))

@@ -140,7 +140,10 @@ impl Catalog<'_> {
             }
         });
         let relation = self.scope.relation(&ObjectName(spelled.collect()))?;
-        Ok(provider_as_source(Arc::new(Scan::new(&relation))))
+        Ok(provider_as_source(Arc::new(Scan::new(
+            &relation,
+            self.scope.order(),
+        ))))
     }
 }
 

@@ -61,12 +61,13 @@ pub(crate) struct Scope {
     facts: Facts,
     variables: Vec<Variable>,
     snapshot: bool,
+    order: Option<u64>,
     seen: Mutex<HashMap<String, Arc<State>>>,
 }
 
 impl Scope {
     /// A scope in which some states are given, and the others are the committed ones; `snapshot` asks
-    /// for SNAPSHOT isolation.
+    /// for SNAPSHOT isolation, and from `order` follows the order of rows.
     pub(crate) fn new(
         server: Arc<Server>,
         database: &str,
@@ -74,6 +75,7 @@ impl Scope {
         variables: Vec<Variable>,
         given: impl IntoIterator<Item = Arc<State>>,
         snapshot: bool,
+        order: Option<u64>,
     ) -> Self {
         Self {
             server,
@@ -81,6 +83,7 @@ impl Scope {
             facts,
             variables,
             snapshot,
+            order,
             seen: Mutex::new(
                 given
                     .into_iter()
@@ -98,6 +101,11 @@ impl Scope {
     /// The session's facts.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// From which the order of rows follows; `None` for the order of insertion.
+    pub(crate) fn order(&self) -> Option<u64> {
+        self.order
     }
 
     /// The server.

@@ -16,9 +16,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::scope::Relation;
+use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Table, internal};
 use crate::simulator::types::field;
+
+/// Pieces that a chunk of rows is cut into, to put rows into another order.
+const PIECES: usize = 8;
 
 /// Rows of a generated batch.
 const BATCH: i64 = 8192;
@@ -30,7 +34,16 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(relation: &Relation) -> Self {
+    /// From `order` follows the order of a table's rows; without it they come as they were inserted.
+    pub(super) fn new(relation: &Relation, order: Option<u64>) -> Self {
+        let mut scan = Self::in_order(relation);
+        if let (Some(order), Relation::Table(_)) = (order, relation) {
+            scan.chunks = shuffled(&scan.chunks, &mut Chance::new(order));
+        }
+        scan
+    }
+
+    fn in_order(relation: &Relation) -> Self {
         match relation {
             Relation::Table(table) => Self {
                 schema: table.rows.schema(),
@@ -60,6 +73,28 @@ impl fmt::Debug for Scan {
             .field("chunks", &self.chunks.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The rows in pieces, the pieces in another order. Few rows are all apart; many are not copied.
+fn shuffled(chunks: &[RecordBatch], chance: &mut Chance) -> Vec<RecordBatch> {
+    let mut pieces = Vec::new();
+    for chunk in chunks {
+        let rows = chunk.num_rows();
+        let mut cuts: Vec<usize> = if rows <= PIECES {
+            (0..=rows).collect()
+        } else {
+            (1..PIECES).map(|_| chance.below(rows)).collect()
+        };
+        cuts.extend([0, rows]);
+        cuts.sort_unstable();
+        cuts.dedup();
+        pieces.extend(
+            cuts.windows(2)
+                .map(|ends| chunk.slice(ends[0], ends[1] - ends[0])),
+        );
+    }
+    chance.shuffle(&mut pieces);
+    pieces
 }
 
 #[async_trait]

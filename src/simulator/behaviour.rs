@@ -1,0 +1,119 @@
+//! How the simulator uses the freedom that a real server has.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// What a server may do and need not, so that a client must not rely on it.
+///
+/// The default is no kinder than the real thing, as far as that costs nothing. Whatever is left to chance
+/// follows from the seed: the same seed and the same requests give the same answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behaviour {
+    /// The beginning of everything that is left to chance; without one it is taken at random. A
+    /// [`Simulator`](super::Simulator) that is dropped by a failing test prints its seed.
+    pub seed: Option<u64>,
+    /// The rows of a table come in no particular order unless a query has ORDER BY. What a statement
+    /// writes does not depend on it: `INSERT … SELECT` reads rows in the order of their insertion, so that
+    /// a script always makes the same database.
+    pub shuffle_rows: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            seed: None,
+            shuffle_rows: true,
+        }
+    }
+}
+
+impl Behaviour {
+    /// Nothing is left to chance: rows come in the order of their insertion.
+    pub fn orderly() -> Self {
+        Self {
+            seed: Some(0),
+            shuffle_rows: false,
+        }
+    }
+
+    /// The seed, or a random one.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random bytes.
+    pub(super) fn seed(&self) -> io::Result<u64> {
+        if let Some(seed) = self.seed {
+            return Ok(seed);
+        }
+        let mut bytes = [0; 8];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// What orders the rows that a session reads.
+    pub(super) fn chance(&self, session: u16) -> Option<Chance> {
+        let seed = self.seed.unwrap_or_default();
+        let own = Chance::new(seed ^ u64::from(session)).next();
+        self.shuffle_rows.then(|| Chance::new(own))
+    }
+}
+
+/// Numbers that follow from a seed and look random; not for secrets.
+#[derive(Debug, Clone)]
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    /// The numbers of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number: SplitMix64.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    /// Puts items into another order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_order() {
+        let order = |seed| {
+            let mut items: Vec<usize> = (0..100).collect();
+            Chance::new(seed).shuffle(&mut items);
+            items
+        };
+        assert_eq!(order(7), order(7));
+        assert_ne!(order(7), order(8));
+        let mut sorted = order(7);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_given_seed_is_kept() {
+        let behaviour = Behaviour {
+            seed: Some(5),
+            ..Behaviour::default()
+        };
+        assert_eq!(behaviour.seed().unwrap(), 5);
+    }
+}
