@@ -3,13 +3,15 @@
 //! Both read the same table from the same server in turns; the ratio tells what decoding into Arrow costs
 //! beyond the driver's own rows.
 
+#[path = "support/driver.rs"]
+mod driver;
 mod support;
 
 use std::time::{Duration, Instant};
 
+use driver::driver;
 use futures::StreamExt;
 use support::{Server, peak_memory, rows_from_environment};
-use tokio_util::compat::TokioAsyncWriteCompatExt;
 
 use cdcql::source::sqlserver::{ConnectionConfig, Database};
 use datafusion::prelude::SessionContext;
@@ -49,7 +51,11 @@ async fn measure() -> BenchResult<()> {
         "ratio cdcql/tiberius in time: {:.2}",
         ours.as_secs_f64() / driver.as_secs_f64()
     );
-    println!("peak memory {} MiB", peak_memory());
+    println!(
+        "peak memory {} MiB, the server's {} MiB",
+        peak_memory("self"),
+        peak_memory(&server.process())
+    );
     Ok(())
 }
 
@@ -85,19 +91,7 @@ async fn read_to_arrow(url: &str, expected: u64) -> BenchResult<Duration> {
 }
 
 async fn read_with_driver(url: &str, expected: u64) -> BenchResult<Duration> {
-    let parsed = url::Url::parse(url)?;
-    let mut config = tiberius::Config::new();
-    config.host(parsed.host_str().unwrap_or_default());
-    config.port(parsed.port().unwrap_or(1433));
-    config.database(parsed.path().trim_start_matches('/'));
-    config.authentication(tiberius::AuthMethod::sql_server(
-        parsed.username(),
-        parsed.password().unwrap_or_default(),
-    ));
-    config.trust_cert();
-    let socket = tokio::net::TcpStream::connect(config.get_addr()).await?;
-    socket.set_nodelay(true)?;
-    let mut client = Box::pin(tiberius::Client::connect(config, socket.compat_write())).await?;
+    let mut client = driver(url).await?;
     let started = Instant::now();
     let mut stream = client
         .simple_query(format!("SELECT {COLUMNS} FROM dbo.big"))

@@ -30,7 +30,7 @@ async fn measure() -> BenchResult<()> {
     let changes = (rows / 100).max(1);
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), &script(rows))?;
-    let start = peak_memory();
+    let start = peak_memory("self");
     println!(
         "end_to_end: {rows} rows, then {changes} changes (each third an update, a delete, an insert)"
     );
@@ -40,7 +40,7 @@ async fn measure() -> BenchResult<()> {
     println!("  {outcome:?}");
     println!(
         "  peak memory {} MiB (at start {} MiB)",
-        peak_memory(),
+        peak_memory("self"),
         start
     );
 
@@ -51,7 +51,11 @@ async fn measure() -> BenchResult<()> {
     let (outcome, merge) = run(folder.path(), &server.url).await?;
     report("changes", changes, merge);
     println!("  {outcome:?}");
-    println!("  peak memory {} MiB", peak_memory());
+    println!(
+        "  peak memory {} MiB, the server's {} MiB",
+        peak_memory("self"),
+        peak_memory(&server.process())
+    );
     println!(
         "  ratio: copying the table again takes {:.1} times as long as applying the changes",
         copy.as_secs_f64() / merge.as_secs_f64()

@@ -38,6 +38,11 @@ impl Server {
             format!("sqlserver://sa:{PASSWORD}@{address}/bench_db?trust_server_certificate=true");
         Ok(Self { child, url })
     }
+
+    /// Its process, as `/proc` names it.
+    pub(crate) fn process(&self) -> String {
+        self.child.id().to_string()
+    }
 }
 
 impl Drop for Server {
@@ -55,9 +60,10 @@ pub(crate) fn rows_from_environment(default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// The most memory this process has had resident, in MiB; 0 where the system does not tell.
-pub(crate) fn peak_memory() -> u64 {
-    fs::read_to_string("/proc/self/status")
+/// The most memory that a process has had resident, in MiB; 0 where the system does not tell. `self` is
+/// this one.
+pub(crate) fn peak_memory(process: &str) -> u64 {
+    fs::read_to_string(format!("/proc/{process}/status"))
         .ok()
         .and_then(|status| {
             let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
