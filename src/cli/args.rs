@@ -70,6 +70,9 @@ pub(super) struct SimulateArguments {
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:14330")]
     pub(super) listen: std::net::SocketAddr,
+    /// Write the server's certificate to this file, in PEM, for clients that verify it
+    #[arg(long, value_name = "FILE")]
+    pub(super) certificate: Option<PathBuf>,
     /// Password of the login sa; a random one is made and printed unless given
     #[arg(
         long,

@@ -20,6 +20,11 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
                 name: database_name(&arguments.script),
                 source: error.into(),
             })?;
+    if let Some(path) = &arguments.certificate {
+        tokio::fs::write(path, simulator.certificate_pem())
+            .await
+            .map_err(|source| Error::Output { source })?;
+    }
     eprintln!(
         "SQL Server stand-in on {}, database {}, login {}",
         simulator.address(),

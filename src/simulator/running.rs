@@ -6,6 +6,8 @@ use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 
@@ -18,6 +20,9 @@ use super::wire::LoginRequest;
 
 /// Random bytes of a password that is made.
 const PASSWORD_BYTES: usize = 16;
+
+/// Characters in a line of a PEM file ([RFC 7468](https://www.rfc-editor.org/rfc/rfc7468)).
+const PEM_LINE: usize = 64;
 
 /// Where to listen, and whom to let in.
 #[derive(Clone)]
@@ -161,6 +166,20 @@ impl Simulator {
     /// The server's self-signed certificate, in DER.
     pub fn certificate_der(&self) -> &[u8] {
         self.server.certificate_der()
+    }
+
+    /// The same certificate as a PEM file, for clients that verify it.
+    pub fn certificate_pem(&self) -> String {
+        let encoded = STANDARD.encode(self.certificate_der());
+        let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
+        for (index, character) in encoded.chars().enumerate() {
+            if index > 0 && index % PEM_LINE == 0 {
+                pem.push('\n');
+            }
+            pem.push(character);
+        }
+        pem.push_str("\n-----END CERTIFICATE-----\n");
+        pem
     }
 
     /// A connection URL with login and database. It holds the password.

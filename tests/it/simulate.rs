@@ -14,14 +14,20 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the tutorial's database on a free port with a known password.
     pub(crate) fn start(project: &Project, password: &str) -> Self {
+        Self::start_script(project, "pipelines/app_db.sql", password, &[])
+    }
+
+    /// Serves a script's database in the same way, with further arguments.
+    pub(crate) fn start_script(
+        project: &Project,
+        script: &str,
+        password: &str,
+        arguments: &[&str],
+    ) -> Self {
         let mut command: Command = project.command();
         let mut child = command
-            .args([
-                "simulate",
-                "pipelines/app_db.sql",
-                "--listen",
-                "127.0.0.1:0",
-            ])
+            .args(["simulate", script, "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .env("CDCQL_SIMULATOR_PASSWORD", password)
             .stderr(Stdio::piped())
             .spawn()

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::{binary, call, case, convert, int, literal, no_arguments, string};
 use super::select::dotted;
-use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::tsql::functions::{CAST, LIKE, MAYBE_NULL, TRY_CAST};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::DefaultLength;
@@ -256,11 +256,12 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
         Expr::Value(value) => match &value.value {
             SqlValue::Number(digits, _) => number(digits, Expr::Value(value.clone())),
             SqlValue::HexStringLiteral(digits) => {
-                let length = (digits.len() / 2).clamp(1, 8000);
-                convert(
-                    Expr::Value(value.clone()),
-                    SqlType::VarBinary(crate::simulator::protocol::Length::Limited(length as u16)),
-                )
+                // A constant of more than 8000 bytes is varbinary(max).
+                let length = match digits.len() / 2 {
+                    bytes @ 0..=8000 => Length::Limited(bytes.max(1) as u16),
+                    _ => Length::Max,
+                };
+                convert(Expr::Value(value.clone()), SqlType::VarBinary(length))
             }
             _ => Expr::Value(value),
         },

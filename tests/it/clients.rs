@@ -1,0 +1,141 @@
+//! The stand-in, judged by clients that are not ours.
+//!
+//! Each script of `tests/clients` drives one client against `cdcql simulate`, once over TLS and once in plain
+//! text, and compares what it reads with the types and values of `tests/clients/cases.json`. `.ci/run` installs
+//! every client by its package name; elsewhere a client that is missing is skipped, loudly, unless
+//! `CDCQL_TEST_CLIENTS` is `required`.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::simulate::Server;
+use crate::support::{Ended, Project, root};
+
+/// A Python with the clients of Python in it.
+const PYTHON: &str = "CDCQL_TEST_PYTHON";
+/// The folder `node_modules` with the clients of node in it.
+const NODE_PATH: &str = "CDCQL_TEST_NODE_PATH";
+/// `required` makes a missing client a failure.
+const CLIENTS: &str = "CDCQL_TEST_CLIENTS";
+
+const PASSWORD: &str = "Gotham-1939";
+/// What a script ends with when its client is not installed.
+const NOT_INSTALLED: i32 = 3;
+
+/// What runs a script.
+#[derive(Debug, Clone, Copy)]
+enum Runtime {
+    Python,
+    Node,
+}
+
+impl Runtime {
+    fn command(self) -> Command {
+        let program = match self {
+            Self::Python => std::env::var_os(PYTHON).unwrap_or_else(|| OsString::from("python3")),
+            Self::Node => OsString::from("node"),
+        };
+        let mut command = Command::new(program);
+        if let Some(path) = std::env::var_os(NODE_PATH) {
+            command.env("NODE_PATH", path);
+        }
+        command
+    }
+}
+
+fn run_script(runtime: Runtime, script: &str, encryption: &str) -> Option<Ended> {
+    let project = Project::new();
+    project.write("judged.sql", "CREATE DATABASE judged;\n");
+    let certificate = project.path().join("certificate.pem");
+    let server = Server::start_script(
+        &project,
+        "judged.sql",
+        PASSWORD,
+        &["--certificate", &certificate.to_string_lossy()],
+    );
+    let (host, port) = server.address.split_once(':').unwrap();
+    let output = runtime
+        .command()
+        .arg(Path::new("tests/clients").join(script))
+        .current_dir(root())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("SERVER_HOST", host)
+        .env("SERVER_PORT", port)
+        .env("SERVER_DATABASE", "judged")
+        .env("SERVER_USER", "sa")
+        .env("SERVER_PASSWORD", PASSWORD)
+        .env("SERVER_CERTIFICATE", &certificate)
+        .env("SERVER_ENCRYPTION", encryption)
+        .output();
+    match output {
+        Ok(output) => Some(Ended::from(output)).filter(|ended| ended.code != Some(NOT_INSTALLED)),
+        Err(_) => None,
+    }
+}
+
+/// Runs a script over TLS and in plain text; `remedy` installs its client.
+fn judge(runtime: Runtime, script: &str, remedy: &str) {
+    for encryption in ["tls", "plain"] {
+        let Some(ended) = run_script(runtime, script, encryption) else {
+            assert!(
+                std::env::var_os(CLIENTS).is_none_or(|value| value != "required"),
+                "the client of {script} is not installed: {remedy}"
+            );
+            eprintln!("SKIPPED: the client of {script} is not installed: {remedy}");
+            return;
+        };
+        assert_eq!(
+            ended.code,
+            Some(0),
+            "{script}, {encryption}:\n{}{}",
+            ended.stdout,
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn tsql_of_freetds_agrees() {
+    judge(
+        Runtime::Python,
+        "with_tsql.py",
+        "apt-get install freetds-bin",
+    );
+}
+
+#[test]
+fn pymssql_agrees() {
+    judge(
+        Runtime::Python,
+        "with_pymssql.py",
+        "set CDCQL_TEST_PYTHON to a Python with the package pymssql",
+    );
+}
+
+#[test]
+fn python_tds_agrees() {
+    judge(
+        Runtime::Python,
+        "with_pytds.py",
+        "set CDCQL_TEST_PYTHON to a Python with the packages python-tds and pyOpenSSL",
+    );
+}
+
+#[test]
+fn the_odbc_driver_of_microsoft_agrees() {
+    judge(
+        Runtime::Python,
+        "with_mssql_python.py",
+        "set CDCQL_TEST_PYTHON to a Python with the package mssql-python",
+    );
+}
+
+#[test]
+fn tedious_agrees() {
+    judge(
+        Runtime::Node,
+        "with_tedious.js",
+        "npm install tedious, and set CDCQL_TEST_NODE_PATH to its node_modules",
+    );
+}
