@@ -6,6 +6,7 @@ mod bad_input;
 mod clients;
 mod imports;
 mod independent_reader;
+mod many_connections;
 mod query;
 mod readme;
 mod resume;

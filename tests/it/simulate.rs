@@ -45,6 +45,11 @@ impl Server {
         Self { child, address }
     }
 
+    /// The server's process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn run(
         &self,
         project: &Project,
