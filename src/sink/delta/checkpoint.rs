@@ -9,6 +9,7 @@ use deltalake::DeltaTable;
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::SinkError;
 use super::history::newest_tran_id;
@@ -20,6 +21,9 @@ pub(super) const FLOW_KEY: &str = "cdcql.flow";
 pub(super) const LSN_KEY: &str = "cdcql.lsn";
 /// `commitInfo` key of that LSN's `tran_id`.
 pub(super) const TRAN_ID_KEY: &str = "cdcql.tranId";
+
+/// `commitInfo` key of the name that a write gave its commit.
+pub(super) const WRITE_KEY: &str = "cdcql.write";
 
 /// What a commit of a flow says besides its rows: the window that it applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +57,22 @@ impl FlowCommit {
     }
 }
 
-/// The properties of a commit: a compare-and-swap, with the flow's entries where there is a flow.
-pub(super) fn commit_properties(commit: Option<&FlowCommit>) -> CommitProperties {
+/// The properties of a commit: a compare-and-swap, with the flow's entries where there is a flow. `write` is
+/// the name by which the commit is found again.
+pub(super) fn commit_properties(commit: Option<&FlowCommit>, write: Uuid) -> CommitProperties {
+    let mut metadata = vec![(WRITE_KEY.to_string(), Value::from(write.to_string()))];
     // Delta's own retries would resolve conflicts for us, among them some that lose or repeat rows, and
     // would not look at the checkpoint.
     let properties = CommitProperties::default().with_max_retries(0);
     let Some(FlowCommit { key, upto, .. }) = commit else {
-        return properties;
+        return properties.with_metadata(metadata);
     };
     let [hi, lo, time] = entry_ids(key);
     let (high, low) = upto.lsn.to_halves();
-    let mut metadata = vec![
+    metadata.extend([
         (FLOW_KEY.to_string(), Value::from(key.to_string())),
         (LSN_KEY.to_string(), Value::from(upto.lsn.to_string())),
-    ];
+    ]);
     if let Some(tran_id) = &upto.tran_id {
         metadata.push((TRAN_ID_KEY.to_string(), Value::from(tran_id.as_str())));
     }

@@ -7,7 +7,7 @@ use deltalake::kernel::{Action, CommitInfo};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
-use super::checkpoint::{FLOW_KEY, LSN_KEY, TRAN_ID_KEY};
+use super::checkpoint::{FLOW_KEY, LSN_KEY, TRAN_ID_KEY, WRITE_KEY};
 use super::{RowCounts, SinkError};
 use crate::change::{FlowKey, Lsn};
 
@@ -35,6 +35,8 @@ pub struct HistoryEntry {
     pub lsn: Option<Lsn>,
     /// The `tran_id` of that LSN.
     pub tran_id: Option<String>,
+    /// The name that a write of cdcql gave the commit, to find it again.
+    pub write: Option<String>,
 }
 
 /// The newest `limit` versions up to the loaded one, newest first, as far as the log goes back.
@@ -155,6 +157,7 @@ impl HistoryEntry {
             flow: text(&info.info, FLOW_KEY),
             lsn: lsn_of(&info.info),
             tran_id: text(&info.info, TRAN_ID_KEY),
+            write: text(&info.info, WRITE_KEY),
         }
     }
 }

@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
+use uuid::Uuid;
 
 use super::schema::stored_schema;
 use super::write::{MergeClauses, Operation, WriteExec, WriteTask};
@@ -112,6 +113,7 @@ impl DeltaTableProvider {
             schema: Arc::clone(&self.schema),
             options: self.options.clone(),
             commit: self.commit.clone(),
+            name: Uuid::new_v4(),
             operation,
             state: state.clone(),
             outcome: Arc::clone(&self.outcome),

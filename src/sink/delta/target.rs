@@ -9,6 +9,7 @@ use deltalake::kernel::{EagerSnapshot, StructType};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use uuid::Uuid;
 
 use super::checkpoint::{commit_properties, read_checkpoint};
 use super::history::read_history;
@@ -180,7 +181,7 @@ impl DeltaTarget {
             .with_columns(columns.fields().cloned())
             .with_partition_columns(options.partition_columns.clone())
             .with_save_mode(SaveMode::ErrorIfExists)
-            .with_commit_properties(commit_properties(None))
+            .with_commit_properties(commit_properties(None, Uuid::new_v4()))
             .with_configuration(
                 options
                     .stored_properties()
@@ -208,13 +209,14 @@ impl DeltaTarget {
             });
         }
         commit.check(&target.location, &target.table).await?;
-        target.write_checkpoint(commit).await
+        target.write_checkpoint(commit, Uuid::new_v4()).await
     }
 
     /// The commit of [`DeltaTarget::commit_checkpoint`], on exactly the loaded version.
     pub(super) async fn write_checkpoint(
         &self,
         commit: &FlowCommit,
+        write: Uuid,
     ) -> Result<CommitOutcome, SinkError> {
         if !commit.advances() {
             return Ok(CommitOutcome::Nothing);
@@ -226,7 +228,7 @@ impl DeltaTarget {
         };
         let committed = async {
             let snapshot = self.table.snapshot()?;
-            CommitBuilder::from(commit_properties(Some(commit)))
+            CommitBuilder::from(commit_properties(Some(commit), write))
                 .build(Some(snapshot), self.table.log_store(), operation)
                 .await
         };

@@ -143,7 +143,10 @@ async fn a_checkpoint_is_not_committed_over_another_writers_version() {
     let stale = lake.target().await;
     let source = Source::of(&[(2, Some("b"), None, "insert")]).table();
     let _ = lake.write(MIRROR, source, None).await.unwrap();
-    let error = stale.write_checkpoint(&window(1, 2)).await.unwrap_err();
+    let error = stale
+        .write_checkpoint(&window(1, 2), uuid::Uuid::new_v4())
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), SinkErrorKind::Conflict, "{error}");
     let outcome = stale.commit_checkpoint(&window(1, 2)).await.unwrap();
     assert_eq!(outcome.version(), Some(2));

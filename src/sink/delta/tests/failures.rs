@@ -203,9 +203,8 @@ async fn a_subquery_in_a_clause_is_refused_when_planned() {
     assert!(error.to_string().contains("subquery"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failure_after_the_commit_is_no_failure_of_the_write() {
-    let lake = Lake::new();
+/// A table with one row, of which Delta's own checkpoint of version 1 cannot be written: a folder is in its place.
+async fn blocked_after_the_commit(lake: &Lake) {
     let options = TableOptions {
         properties: vec![("delta.checkpointInterval".to_string(), "2".to_string())],
         ..TableOptions::default()
@@ -214,15 +213,37 @@ async fn a_failure_after_the_commit_is_no_failure_of_the_write() {
     let provider = Arc::new(provider.with_commit(first(1)));
     let source = Source::of(&[(1, Some("a"), None, "insert")]).table();
     let _ = write_to(provider, MIRROR, source).await.unwrap();
-    // Delta's own checkpoint of version 1 cannot be written over a folder.
     let checkpoint = lake
         .path()
         .join("_delta_log/00000000000000000001.checkpoint.parquet/blocked");
     std::fs::create_dir_all(checkpoint).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_after_the_commit_is_no_failure_of_the_write() {
+    let lake = Lake::new();
+    blocked_after_the_commit(&lake).await;
     let outcome = lake
         .apply(&[(1, Some("b"), None, "insert")], window(1, 2))
         .await;
     assert_eq!((outcome.version(), outcome.rows().updated), (Some(1), 1));
     let target = lake.target().await;
     assert_eq!(target.checkpoint(&key()).await.unwrap(), Some(at(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_is_it_one_of_a_write_that_belongs_to_no_flow() {
+    let lake = Lake::new();
+    blocked_after_the_commit(&lake).await;
+    let source = Source::of(&[(2, Some("b"), None, "insert")]).table();
+    let written = lake
+        .write(
+            "INSERT INTO customers SELECT customer_id, name, city FROM src",
+            source,
+            None,
+        )
+        .await;
+    let outcome = written.unwrap();
+    assert_eq!((outcome.version(), outcome.rows().inserted), (Some(1), 1));
+    assert_eq!(lake.rows().await, "1,a,\n2,b,");
 }

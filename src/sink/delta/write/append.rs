@@ -80,7 +80,7 @@ async fn append(
         .with_session_state(Arc::new(state))
         .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
         .with_save_mode(SaveMode::Append)
-        .with_commit_properties(commit_properties(task.commit.as_ref()));
+        .with_commit_properties(commit_properties(task.commit.as_ref(), task.name));
     if created {
         builder = with_options(builder, task);
     }

@@ -50,7 +50,7 @@ pub(super) async fn merge(
             rows: row_counts(&metrics),
         }),
         _ => match &task.commit {
-            Some(commit) => Ok(target.write_checkpoint(commit).await?),
+            Some(commit) => Ok(target.write_checkpoint(commit, task.name).await?),
             None => Ok(CommitOutcome::Nothing),
         },
     }
@@ -82,7 +82,7 @@ fn merge_builder(
     .with_session_state(Arc::new(state))
     // Otherwise a session that is not understood is replaced by one without a memory limit.
     .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
-    .with_commit_properties(commit_properties(task.commit.as_ref())))
+    .with_commit_properties(commit_properties(task.commit.as_ref(), task.name)))
 }
 
 /// A merge that skips no file of the target.

@@ -21,10 +21,9 @@ use datafusion::physical_plan::{
 use deltalake::DeltaTableError;
 use deltalake::delta_datafusion::planner::DeltaPlanner;
 use futures::{FutureExt, stream};
+use uuid::Uuid;
 
-use super::super::{
-    CommitOutcome, DeltaTarget, FlowCommit, SinkError, SinkErrorKind, TableOptions,
-};
+use super::super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 use super::append::{append_rows, append_unmatched};
 use super::clauses::MergeClauses;
 use super::merge::merge;
@@ -45,6 +44,8 @@ pub(in super::super) struct WriteTask {
     pub(in super::super) schema: SchemaRef,
     pub(in super::super) options: TableOptions,
     pub(in super::super) commit: Option<FlowCommit>,
+    /// The name by which its commit is found again.
+    pub(in super::super) name: Uuid,
     pub(in super::super) operation: Operation,
     pub(in super::super) state: SessionState,
     pub(in super::super) outcome: Arc<Mutex<Option<CommitOutcome>>>,
@@ -66,7 +67,6 @@ impl WriteTask {
         };
         let outcome = match written {
             Ok(outcome) => outcome,
-            Err(error) if is_conflict(&error) => return Err(error),
             Err(error) => self.recorded_outcome(target).await.ok_or(error)?,
         };
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
@@ -76,7 +76,6 @@ impl WriteTask {
     /// The commit of this write, if the log has it although the write reported an error: the answer of
     /// the storage may be lost, or what follows a commit, such as a Delta checkpoint, may fail.
     async fn recorded_outcome(&self, mut target: DeltaTarget) -> Option<CommitOutcome> {
-        let commit = self.commit.as_ref().filter(|commit| commit.advances())?;
         let version = target.version().map_or(0, |version| version + 1);
         target.refresh().await.ok()?;
         let history = target
@@ -86,10 +85,10 @@ impl WriteTask {
             .history(1)
             .await
             .ok()?;
-        let flow = commit.key.to_string();
-        let entry = history.into_iter().find(|entry| {
-            entry.flow.as_ref() == Some(&flow) && entry.lsn == Some(commit.upto.lsn)
-        })?;
+        let name = self.name.to_string();
+        let entry = history
+            .into_iter()
+            .find(|entry| entry.write.as_ref() == Some(&name))?;
         tracing::warn!(
             location = target.location(),
             version,
@@ -153,15 +152,6 @@ impl WriteTask {
             error => SinkError::from_delta(self.target.location(), "write", error).into(),
         }
     }
-}
-
-fn is_conflict(error: &DataFusionError) -> bool {
-    let DataFusionError::External(error) = error else {
-        return false;
-    };
-    error
-        .downcast_ref::<SinkError>()
-        .is_some_and(|error| error.kind() == SinkErrorKind::Conflict)
 }
 
 /// Runs a [`WriteTask`] over its input and yields the number of rows that changed, as `count`.
