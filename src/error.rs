@@ -228,6 +228,21 @@ impl Error {
         }
     }
 
+    /// True when the same work, begun anew a little later, may succeed.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::At { cause, .. } => cause.is_transient(),
+            Self::Source(error) => error.is_transient(),
+            Self::DataFusion(error) => match error.find_root() {
+                DataFusionError::External(inner) => inner
+                    .downcast_ref::<SourceError>()
+                    .is_some_and(SourceError::is_transient),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// One invalid place.
     pub fn invalid(diagnostic: Diagnostic) -> Self {
         Self::Invalid {

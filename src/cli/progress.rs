@@ -76,7 +76,7 @@ fn draw(bar: &mut Option<ProgressBar>, event: &Event) {
             clear(bar);
             *bar = Some(new_bar(None, sentence(event)));
         }
-        Event::Conflict { .. } => {
+        Event::Conflict { .. } | Event::Retrying { .. } => {
             clear(bar);
             eprintln!("{}", sentence(event));
         }
@@ -117,6 +117,14 @@ fn sentence(event: &Event) -> String {
         Event::Conflict { flow, attempt } => {
             format!("{flow}: another writer committed first (try {attempt}); beginning again")
         }
+        Event::Retrying {
+            flow,
+            reason,
+            pause,
+        } => format!(
+            "{flow}: {reason}; trying again in {:.2} s",
+            pause.as_secs_f64()
+        ),
         Event::Finished { .. } => String::new(),
     }
 }

@@ -7,8 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 
+use super::retry::{log_retry, retried};
 use crate::error::Error;
-use crate::source::sqlserver::{ConnectionConfig, Database};
+use crate::source::sqlserver::{ConnectionConfig, ConnectionOption, Database};
 use crate::sql::{Const, CreateConnection, SecretStore};
 
 /// Why a URL could not be turned into a server's.
@@ -99,10 +100,17 @@ pub(super) async fn connect(
             "ca_file" => value = directory.join(value).to_string_lossy().into_owned(),
             _ => {}
         }
-        options.push((option.name.clone(), value));
+        let option_value = ConnectionOption::new(&option.name, value);
+        options.push(match &option.value {
+            secret @ Const::Secret { .. } => option_value.secret(secret),
+            Const::Literal { .. } | Const::Env { .. } => option_value,
+        });
     }
     let config = ConnectionConfig::from_options(&options)?;
-    Ok(Database::connect(config).await?)
+    retried(log_retry, async || {
+        Ok(Database::connect(config.clone()).await?)
+    })
+    .await
 }
 
 /// The value of a constant: environment variables and secret files are read here, and nowhere else.

@@ -4,12 +4,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::CatalogProvider;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    self, ObjectName, helpers::stmt_create_table::CreateTableBuilder,
+    self, ExactNumberInfo, ObjectName, TimezoneInfo, helpers::stmt_create_table::CreateTableBuilder,
 };
 
 use super::catalog::ConnectionCatalog;
@@ -183,22 +183,36 @@ impl Engine {
         }
     }
 
-    /// Arrow's types of declared columns, by DataFusion's own mapping.
+    /// Arrow's types of declared columns: Delta's own names as Delta means them, others by DataFusion's mapping.
     async fn columns_of(
         &self,
         statement: &Statement,
         columns: &[ColumnDefinition],
     ) -> Result<SchemaRef, Error> {
-        let definitions = columns
-            .iter()
-            .map(|column| ast::ColumnDef {
-                name: column.name.clone(),
-                data_type: column.data_type.clone(),
-                options: Vec::new(),
-            })
-            .collect();
+        let mut fields = Vec::with_capacity(columns.len());
+        for column in columns {
+            let data_type = match delta_type(&column.data_type) {
+                Some(data_type) => data_type,
+                None => self.planned_type(statement, column).await?,
+            };
+            let name = column.name.value.as_str();
+            fields.push(Field::new(name, data_type, column.nullable));
+        }
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    async fn planned_type(
+        &self,
+        statement: &Statement,
+        column: &ColumnDefinition,
+    ) -> Result<DataType, Error> {
+        let definition = ast::ColumnDef {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+            options: Vec::new(),
+        };
         let table = CreateTableBuilder::new(ObjectName::from(vec![ast::Ident::new("columns")]))
-            .columns(definitions)
+            .columns(vec![definition])
             .build();
         let ast = DfStatement::Statement(Box::new(ast::Statement::CreateTable(table)));
         let plan = self
@@ -207,26 +221,38 @@ impl Engine {
             .statement_to_plan(ast)
             .await
             .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) = plan else {
-            return Err(Error::NotInLake {
-                name: statement.file().to_string(),
-            });
-        };
-        let fields: Vec<Field> = table
-            .input
-            .schema()
-            .fields()
-            .iter()
-            .zip(columns)
-            .map(|(field, column)| {
-                Field::new(
-                    column.name.value.as_str(),
-                    field.data_type().clone(),
-                    column.nullable,
-                )
-            })
-            .collect();
-        Ok(Arc::new(Schema::new(fields)))
+        match plan {
+            LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => {
+                Ok(table.input.schema().field(0).data_type().clone())
+            }
+            _ => Err(Error::Internal(
+                "a column's type was planned as something else",
+            )),
+        }
+    }
+}
+
+/// The types whose names mean another type in Delta, as in Spark, than in DataFusion.
+fn delta_type(declared: &ast::DataType) -> Option<DataType> {
+    let micros =
+        |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+    match declared {
+        ast::DataType::Timestamp(None | Some(6), TimezoneInfo::WithoutTimeZone)
+        | ast::DataType::TimestampNtz(None | Some(6)) => Some(micros(None)),
+        ast::DataType::Timestamp(None | Some(6), _) => Some(micros(Some("UTC"))),
+        ast::DataType::Decimal(ExactNumberInfo::None)
+        | ast::DataType::Dec(ExactNumberInfo::None)
+        | ast::DataType::Numeric(ExactNumberInfo::None) => Some(DataType::Decimal128(10, 0)),
+        ast::DataType::Custom(name, arguments) if arguments.is_empty() => {
+            match name.to_string().to_ascii_uppercase().as_str() {
+                "BYTE" => Some(DataType::Int8),
+                "SHORT" => Some(DataType::Int16),
+                "LONG" => Some(DataType::Int64),
+                "TIMESTAMP_LTZ" => Some(micros(Some("UTC"))),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

@@ -12,7 +12,10 @@ mod lake;
 mod overlay;
 mod plan;
 mod point;
+mod prune;
 mod refuse;
+mod retry;
+mod scratch;
 mod select;
 mod session;
 mod unknown;
@@ -21,6 +24,7 @@ pub use connect::{ConnectionResolver, ResolveError};
 pub use define::Defined;
 pub use lake::TableDeclaration;
 pub use overlay::Overlay;
+pub use retry::{Again, log_retry, retried};
 pub use select::select_from;
 pub use session::{Engine, EngineOptions};
 

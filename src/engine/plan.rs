@@ -7,8 +7,9 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{ObjectName, TableFactor};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
 
+use super::prune::pruned;
 use super::select::select_from;
 use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
@@ -17,6 +18,9 @@ use crate::sql::{
     MergeStatement, Statement, StatementKind, expand_stars, relation_from_marker, resolve_names,
     table_references,
 };
+
+/// What a target is called whose own name is taken.
+const TARGET: &str = "__cdcql_target";
 
 impl Engine {
     /// Plans `kind`, which is `statement` or was made from parts of it, with `overlay` in front of the
@@ -36,6 +40,12 @@ impl Engine {
         spelled.kind = kind;
         let columns = columns_in(&state, &spelled).await?;
         resolve_names(&mut spelled, &|name| columns.get(name).cloned()).map_err(Error::invalid)?;
+        if let StatementKind::Merge(merge) = &mut spelled.kind
+            && let Some(stand_in) = self.stand_in(&state, merge).await
+        {
+            let catalogs = stand_in.over(state.catalog_list());
+            state.register_catalog_list(catalogs);
+        }
         let ast = match spelled.kind {
             StatementKind::Merge(merge) => merge.to_statement(),
             StatementKind::Other(ast) => *ast,
@@ -44,6 +54,7 @@ impl Engine {
         let plan = state
             .statement_to_plan(ast)
             .await
+            .and_then(pruned)
             .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
         match self.refusal(&plan) {
             Some(refusal) => Err(Error::invalid(statement.diagnostic(
@@ -53,6 +64,25 @@ impl Engine {
             ))),
             None => Ok((state, plan)),
         }
+    }
+
+    /// Gives a target whose own name is its source's alias another name, for which the answer stands: the planner
+    /// turns the target's alias back into its name, and could then not tell the two apart.
+    async fn stand_in(&self, state: &SessionState, merge: &mut MergeStatement) -> Option<Overlay> {
+        let own = merge.target.0.last()?.as_ident()?;
+        let same = own.value.to_lowercase() == merge.source_alias.value.to_lowercase();
+        if !same || merge.target_alias.is_none() {
+            return None;
+        }
+        let full = self.resolve(&merge.target);
+        let schema = state.schema_for_ref(full.clone()).ok()?;
+        let provider = schema.table(&full.table).await.ok()??;
+        let parts = [&full.catalog, &full.schema, TARGET].map(|part| Ident::with_quote('"', part));
+        if let TableFactor::Table { name, .. } = &mut merge.ast.table {
+            *name = ObjectName::from(parts.to_vec());
+        }
+        let full = TableReference::full(full.catalog, full.schema, TARGET).resolve(LAKE, MAIN);
+        Some(Overlay::default().with(&full, provider))
     }
 
     /// Plans a query, a MERGE without a STREAM, or another of DataFusion's statements, ready to be executed.

@@ -13,6 +13,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::connect::{ConnectionResolver, Connections};
 use super::lake::{Lake, TableDeclaration};
+use super::scratch::Scratch;
 use super::{LAKE, MAIN};
 use crate::error::Error;
 use crate::sink::delta::HistoryEntry;
@@ -44,6 +45,7 @@ pub struct Engine {
     pub(super) connections: Arc<Connections>,
     pub(super) lake: Arc<Lake>,
     pub(super) options: EngineOptions,
+    _scratch: Option<Arc<Scratch>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -59,9 +61,12 @@ impl Engine {
     pub fn try_new(options: EngineOptions) -> Result<Self, Error> {
         let pool =
             TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), NAMED_CONSUMERS);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
-            .build_arc()?;
+        let scratch = scratch();
+        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+        if let Some(scratch) = &scratch {
+            runtime = runtime.with_temp_file_path(scratch.path());
+        }
+        let runtime = runtime.build_arc()?;
         let state = SessionStateBuilder::new()
             .with_default_features()
             .with_config(session_config())
@@ -75,6 +80,7 @@ impl Engine {
             connections: Arc::new(Connections::default()),
             lake,
             options,
+            _scratch: scratch.map(Arc::new),
         })
     }
 
@@ -142,6 +148,18 @@ impl Engine {
         }
         names.sort();
         names
+    }
+}
+
+/// The folder that queries spill to; without one they spill where DataFusion likes, and only then fail.
+fn scratch() -> Option<Scratch> {
+    let parent = std::env::temp_dir();
+    match Scratch::below(&parent) {
+        Ok(scratch) => Some(scratch),
+        Err(error) => {
+            tracing::info!(path = %parent.display(), %error, "no temporary folder");
+            None
+        }
     }
 }
 

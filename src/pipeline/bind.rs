@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use datafusion::common::ResolvedTableReference;
-use datafusion::datasource::empty::EmptyTable;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
-use super::schema::{check_star, inserted_row, names, source_query, without_change_columns};
-use crate::change::FlowKey;
-use crate::engine::{Engine, Overlay, TableDeclaration};
+use super::schema::{
+    check_declared, check_star, inserted_row, names, source_query, without_change_columns,
+};
+use crate::change::{FlowKey, LsnRange};
+use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
-use crate::sink::delta::DeltaTableProvider;
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget};
+use crate::source::sqlserver::{CapturedTable, Database, SourceError};
 use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, expand_stars};
 
 /// The flows of a file, bound to their sources and targets.
@@ -43,8 +44,10 @@ impl Pipeline {
             let StatementKind::Merge(merge) = &statement.kind else {
                 continue;
             };
-            let merge = (**merge).clone();
-            match Box::pin(bind_flow(&engine, &statement, merge, &flows)).await {
+            let bound = retried(log_retry, async || {
+                Box::pin(bind_flow(&engine, &statement, (**merge).clone(), &flows)).await
+            });
+            match bound.await {
                 Ok(flow) => flows.push(flow),
                 Err(Error::Invalid { diagnostics: found }) => diagnostics.extend(found),
                 Err(error) => return Err(error),
@@ -117,32 +120,41 @@ async fn bind_flow(
     let database = engine
         .database(connection)
         .map_err(|error| error.at(statement, stream.span))?;
-    let table = database
+    let opened = declaration
+        .open()
+        .await
+        .map_err(|error| error.at(statement, merge.target_span))?;
+    let at_stream = |error: SourceError| Error::from(error).at(statement, stream.span);
+    let newest = database
         .captured_table(schema, table)
         .await
-        .map_err(|error| Error::from(error).at(statement, stream.span))?;
-    let feed = database
-        .net_changes(&table, crate::change::LsnRange::default())
+        .map_err(at_stream)?;
+    let key = FlowKey {
+        flow: declaration.name.clone(),
+        database: database.name().to_string(),
+        schema: newest.schema_name().to_string(),
+        table: newest.table_name().to_string(),
+    };
+    let table = instance_for(&database, newest, &opened, &key)
         .await
-        .map_err(|error| Error::from(error).at(statement, stream.span))?;
+        .map_err(at_stream)?;
+    let feed = database
+        .net_changes(&table, LsnRange::default())
+        .await
+        .map_err(at_stream)?;
     let marker = engine.resolve(&stream.marker);
-    let overlay = Overlay::default().with(&marker, empty(feed.schema()));
+    let overlay = Overlay::default().with(&marker, feed);
     let target_schema = Box::pin(settle_schema(
         engine,
         statement,
         &mut merge,
-        &declaration,
+        (&declaration, &opened),
         &overlay,
     ))
     .await?;
     let flow = Flow {
         name: declaration.name.clone(),
-        key: FlowKey {
-            flow: declaration.name.clone(),
-            database: database.name().to_string(),
-            schema: table.schema_name().to_string(),
-            table: table.table_name().to_string(),
-        },
+        key,
         statement: statement.clone(),
         merge,
         connection: connection.to_lowercase(),
@@ -153,8 +165,33 @@ async fn bind_flow(
         declaration,
         target_schema,
     };
-    Box::pin(rehearse(engine, &flow, overlay)).await?;
+    Box::pin(rehearse(engine, &flow, opened, overlay))
+        .await
+        .map_err(|error| match error {
+            Error::Source(error) => at_stream(error),
+            other => other.at(statement, statement.span),
+        })?;
     Ok(flow)
+}
+
+/// The capture instance that the flow reads: the newest, unless the flow's checkpoint lies before its start
+/// and an older one still reaches back to it.
+async fn instance_for(
+    database: &Database,
+    newest: CapturedTable,
+    target: &DeltaTarget,
+    key: &FlowKey,
+) -> Result<CapturedTable, SourceError> {
+    // A checkpoint that cannot be read ends this flow when it runs, and holds no other.
+    match target.checkpoint(key).await {
+        Ok(Some(checkpoint)) if newest.earliest_after() > checkpoint.lsn => {
+            let (schema, table) = (newest.schema_name(), newest.table_name());
+            database
+                .captured_table_after(schema, table, checkpoint.lsn)
+                .await
+        }
+        Ok(_) | Err(_) => Ok(newest),
+    }
 }
 
 /// The flow's one STREAM.
@@ -204,11 +241,13 @@ async fn settle_schema(
     engine: &Engine,
     statement: &Statement,
     merge: &mut MergeStatement,
-    declaration: &TableDeclaration,
+    (declaration, target): (&TableDeclaration, &DeltaTarget),
     overlay: &Overlay,
 ) -> Result<SchemaRef, Error> {
-    let located = |error: Error| error.at(statement, merge.target_span);
-    let existing = declaration.open().await.map_err(located)?.schema();
+    let existing = target.schema();
+    if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
+        check_declared(statement, merge, &declaration.location, existing, declared)?;
+    }
     let known = existing.or_else(|| declaration.columns.clone());
     let (_, plan) = engine
         .plan(statement, source_query(statement, merge)?, overlay.clone())
@@ -240,23 +279,27 @@ async fn settle_schema(
 }
 
 /// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
-async fn rehearse(engine: &Engine, flow: &Flow, overlay: Overlay) -> Result<(), Error> {
-    let target = flow.declaration.open().await?;
+///
+/// The stream in `overlay` is the real one over an empty window: planning asks the server nothing, and refuses the
+/// columns that it cannot carry.
+async fn rehearse(
+    engine: &Engine,
+    flow: &Flow,
+    target: DeltaTarget,
+    overlay: Overlay,
+) -> Result<(), Error> {
     let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
         .await
         .and_then(|provider| provider.with_options(flow.declaration.options.clone()))
         .map_err(|error| Error::from(error).at(&flow.statement, flow.merge.target_span))?;
     let overlay = overlay.with(&flow.target, Arc::new(provider));
     let (state, plan) = engine.plan(&flow.statement, flow.kind(), overlay).await?;
-    state
-        .create_physical_plan(&plan)
-        .await
-        .map(|_| ())
-        .map_err(|error| Error::from_datafusion(error, Some(&flow.statement)))
-}
-
-fn empty(schema: SchemaRef) -> Arc<dyn TableProvider> {
-    Arc::new(EmptyTable::new(schema))
+    let planned = state.create_physical_plan(&plan).await.map(|_| ());
+    planned.map_err(|error| match Error::from(error) {
+        source @ Error::Source(_) => source,
+        Error::DataFusion(error) => Error::from_datafusion(*error, Some(&flow.statement)),
+        other => other.at(&flow.statement, flow.statement.span),
+    })
 }
 
 fn parts_of(name: &ObjectName) -> Vec<String> {

@@ -47,6 +47,15 @@ pub enum Event {
         /// How often it has tried, from 1.
         attempt: u32,
     },
+    /// Something failed that passes by itself; the flow begins again after a pause.
+    Retrying {
+        /// The flow.
+        flow: String,
+        /// What failed.
+        reason: String,
+        /// How long it waits.
+        pause: Duration,
+    },
     /// The flow has ended, well or not.
     Finished {
         /// The flow.

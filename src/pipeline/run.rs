@@ -11,13 +11,10 @@ use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::window::{Next, commit_past, next_window};
 use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
-use crate::engine::Overlay;
+use crate::engine::{Again, Overlay, retried};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
 use crate::source::sqlserver::ProgressFn;
-
-/// How often a flow begins again after another writer committed first.
-const MAX_ATTEMPTS: u32 = 5;
 
 /// The newest commit of each connection, read once for all its flows, and again for one that is further.
 type Ceilings = HashMap<String, Option<Commit>>;
@@ -54,19 +51,8 @@ impl Pipeline {
         ceilings: &mut Ceilings,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
-        let mut attempt = 1;
-        loop {
-            match self.attempt(flow, ceilings, reporter).await {
-                Err(error) if error.is_conflict() && attempt < MAX_ATTEMPTS => {
-                    reporter.report(Event::Conflict {
-                        flow: flow.name.clone(),
-                        attempt,
-                    });
-                    attempt += 1;
-                }
-                result => return result,
-            }
-        }
+        let tell = |again: Again<'_>| reporter.report(event_of(flow, &again));
+        retried(tell, async || self.attempt(flow, ceilings, reporter).await).await
     }
 
     async fn attempt(
@@ -195,6 +181,19 @@ async fn ceiling<'a>(
     };
     ceilings.insert(flow.connection.clone(), ceiling);
     Ok(ceilings.get(&flow.connection).and_then(Option::as_ref))
+}
+
+fn event_of(flow: &Flow, again: &Again<'_>) -> Event {
+    let (flow, attempt) = (flow.name.clone(), again.attempt);
+    if again.error.is_conflict() {
+        Event::Conflict { flow, attempt }
+    } else {
+        Event::Retrying {
+            flow,
+            reason: again.error.to_string(),
+            pause: again.pause,
+        }
+    }
 }
 
 /// Moves the checkpoint of a flow whose table has not changed, in a commit without rows.

@@ -50,8 +50,8 @@ pub(super) fn check_star(
                     format!(
                         "column '{}' is {} in the source but {} in the target",
                         field.name(),
-                        field.data_type(),
-                        existing.data_type()
+                        type_name(field.data_type()),
+                        type_name(existing.data_type())
                     ),
                 ));
             }
@@ -71,9 +71,72 @@ pub(super) fn check_star(
     Ok(())
 }
 
+/// Refuses a declaration of other columns than the table at its location has: CREATE TABLE IF NOT EXISTS leaves
+/// such a table as it is, and what the declaration says would be ignored.
+pub(super) fn check_declared(
+    statement: &Statement,
+    merge: &MergeStatement,
+    location: &str,
+    existing: &Schema,
+    declared: &Schema,
+) -> Result<(), Error> {
+    let difference = declared
+        .fields()
+        .iter()
+        .find_map(|field| match find(existing, field.name()) {
+            None => Some(format!("it has no column '{}'", field.name())),
+            Some(found) if !same_type(found.data_type(), field.data_type()) => Some(format!(
+                "its column '{}' is {}, not {}",
+                field.name(),
+                type_name(found.data_type()),
+                type_name(field.data_type())
+            )),
+            Some(_) => None,
+        })
+        .or_else(|| {
+            let extra = |field: &&Arc<Field>| find(declared, field.name()).is_none();
+            let extra = existing.fields().iter().find(extra)?;
+            Some(format!(
+                "its column '{}' is not in the declaration",
+                extra.name()
+            ))
+        });
+    match difference {
+        None => Ok(()),
+        Some(difference) => Err(Error::invalid(statement.diagnostic(
+            merge.target_span,
+            format!("the table at {location} has other columns than its CREATE TABLE declares: {difference}"),
+            Some(
+                "write the columns that the table has, leave the column list out, or choose an empty LOCATION"
+                    .to_string(),
+            ),
+        ))),
+    }
+}
+
+/// A type as a column list names it.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_string(),
+        DataType::Int8 => "TINYINT".to_string(),
+        DataType::Int16 => "SMALLINT".to_string(),
+        DataType::Int32 => "INT".to_string(),
+        DataType::Int64 => "BIGINT".to_string(),
+        DataType::Float32 => "FLOAT".to_string(),
+        DataType::Float64 => "DOUBLE".to_string(),
+        DataType::Date32 => "DATE".to_string(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".to_string(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BINARY".to_string(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Timestamp(_, None) => "TIMESTAMP_NTZ".to_string(),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMP".to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn refuse(statement: &Statement, merge: &MergeStatement, message: String) -> Error {
-    let help = "the schema changed since the target was made: list the columns and their casts in SET and INSERT, \
-                or copy the table again to an empty LOCATION";
+    let help = "a declared column takes the source's type; where the source has changed since the target was made, list \
+                the columns and their casts in SET and INSERT, or copy the table again to an empty LOCATION";
     Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
 }
 

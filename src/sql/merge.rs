@@ -182,7 +182,8 @@ fn source_alias(source: &Source, ast: &mut Merge) -> Result<Ident, Diagnostic> {
     Ok(name)
 }
 
-/// Target and source must have different names: the planner could not tell their columns apart.
+/// Target and source must have different names, or nothing could tell their columns apart. A target that has an
+/// alias is known by that alone.
 fn check_names(
     source: &Source,
     target: &ObjectName,
@@ -191,7 +192,7 @@ fn check_names(
 ) -> Result<(), Diagnostic> {
     let own = target.0.last().and_then(|part| part.as_ident());
     let same = |name: &Ident| name.value.to_lowercase() == source_alias.value.to_lowercase();
-    if !own.into_iter().chain(alias).any(same) {
+    if !alias.or(own).is_some_and(same) {
         return Ok(());
     }
     let message = format!("target and source are both called `{}`", source_alias.value);

@@ -133,7 +133,7 @@ fn starred(
             Found::Many(columns) => return Err(refuse(star, ambiguous(target, &columns))),
             Found::Nothing => {
                 return Err(refuse(star, format!("the source has no column `{target}`, which `*` sets in the target"))
-                    .with_help(format!("leave it out with `* EXCEPT ({target})`, or give the source a column of that name")));
+                    .with_help(format!("leave it out with `* EXCEPT ({target})`, give the source a column of that name, or, where the source has lost it, copy the table again to an empty LOCATION")));
             }
         }
     }

@@ -4,12 +4,14 @@
 
 mod bad_input;
 mod clients;
+mod failures;
 mod imports;
 mod independent_reader;
 mod many_connections;
 mod query;
 mod readme;
 mod resume;
+mod schemas;
 mod secrets;
 mod several_flows;
 mod simulate;

@@ -138,6 +138,12 @@ pub(super) fn check_column(
             type_name,
         });
     }
+    if images == Images::Net && column.source_name.is_none() {
+        return Err(SourceError::DroppedColumn {
+            table: table.name.clone(),
+            column: name,
+        });
+    }
     if images == Images::Net && column.is_large() {
         return Err(SourceError::LargeColumn {
             table: table.name.clone(),
@@ -285,6 +291,20 @@ mod tests {
             " AND (c.[__$operation] <> 3 \
              OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - 0, 1) AS tinyint) & 1 <> 0 \
              OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - 1, 1) AS tinyint) & 2 <> 0)"
+        );
+    }
+
+    #[test]
+    fn a_dropped_column_passes_a_feed_but_not_net_changes() {
+        let mut table = customers();
+        table.columns[1].source_name = None;
+        assert!(check_column(&table, 1, Images::All).is_ok());
+        let message = check_column(&table, 1, Images::Net)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("column name of dbo.customers was dropped"),
+            "{message}"
         );
     }
 

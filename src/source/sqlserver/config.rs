@@ -1,38 +1,19 @@
 //! Where the server is and how to log in.
 
+mod draft;
+mod mask;
+mod url;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
-use url::Url;
 
-use super::connect_error::ConnectError;
+use self::draft::Draft;
+use self::mask::Masks;
 use super::error::SourceError;
-use crate::nearest::nearest;
-
-/// The options of a connection, in the order in which they are documented.
-const OPTIONS: [&str; 12] = [
-    "url",
-    "host",
-    "port",
-    "database",
-    "user",
-    "password",
-    "encrypt",
-    "trust_server_certificate",
-    "ca_file",
-    "application_name",
-    "connect_timeout",
-    "command_timeout",
-];
-
-const DEFAULT_PORT: u16 = 1433;
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
-const DEFAULT_APPLICATION_NAME: &str = concat!("cdcql/", env!("CARGO_PKG_VERSION"));
 
 /// What of the conversation with the server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +26,42 @@ pub enum Encrypt {
     Disabled,
 }
 
+/// One option of a connection, as a statement gives it.
+#[derive(Clone)]
+pub struct ConnectionOption {
+    name: String,
+    value: SecretString,
+    /// What errors call the value, where it is a secret.
+    call: Option<String>,
+}
+
+impl ConnectionOption {
+    /// An option whose value may be shown, unless it is the password.
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            value: SecretString::from(value.into()),
+            call: None,
+        }
+    }
+
+    /// The same option with a value that no error shows; `call` is what was written for it, such as
+    /// `secret('env', 'DB_HOST')`, and stands in its place.
+    #[must_use]
+    pub fn secret(mut self, call: impl fmt::Display) -> Self {
+        self.call = Some(format!("the value of {call}"));
+        self
+    }
+}
+
+impl fmt::Debug for ConnectionOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionOption")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 impl FromStr for Encrypt {
     type Err = String;
 
@@ -53,9 +70,7 @@ impl FromStr for Encrypt {
             "required" | "true" | "yes" | "on" | "mandatory" => Ok(Self::Required),
             "off" | "false" | "no" | "optional" => Ok(Self::LoginOnly),
             "disabled" => Ok(Self::Disabled),
-            _ => Err(format!(
-                "'{text}' is not one of required, off (login only), disabled"
-            )),
+            _ => Err("is not one of required, off (login only), disabled".to_string()),
         }
     }
 }
@@ -67,6 +82,8 @@ impl FromStr for Encrypt {
 /// file), `application_name`, `connect_timeout` (15 s) and `command_timeout` (300 s without a byte from
 /// the server). The url is `sqlserver://user:password@host:1433/database?option=value`; `url` may be
 /// completed by other options, such as a password that is kept elsewhere.
+///
+/// No error shows the password, nor a value that was given as a [secret](ConnectionOption::secret).
 #[derive(Clone)]
 pub struct ConnectionConfig {
     host: String,
@@ -80,15 +97,15 @@ pub struct ConnectionConfig {
     application_name: String,
     connect_timeout: Duration,
     command_timeout: Duration,
+    masks: Masks,
 }
 
 impl fmt::Debug for ConnectionConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectionConfig")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("database", &self.database)
-            .field("user", &self.user)
+            .field("server", &self.server())
+            .field("database", &self.shown_database())
+            .field("user", &self.shown_user())
             .field("encrypt", &self.encrypt)
             .field("trust_server_certificate", &self.trust_server_certificate)
             .finish_non_exhaustive()
@@ -99,11 +116,10 @@ impl ConnectionConfig {
     /// Reads `sqlserver://user:password@host:1433/database?option=value`.
     ///
     /// # Errors
-    /// An error of kind [`Configuration`](super::ErrorKind::Configuration); it never holds the password.
+    /// An error of kind [`Configuration`](super::ErrorKind::Configuration); it never holds a part of the url
+    /// that may be of the password.
     pub fn from_url(url: &str) -> Result<Self, SourceError> {
-        let mut draft = Draft::default();
-        draft.read_url(url)?;
-        Ok(draft.finish()?)
+        Self::from_options(&[ConnectionOption::new("url", url)])
     }
 
     /// Reads the options of `CREATE CONNECTION`; names match without regard to case.
@@ -111,13 +127,10 @@ impl ConnectionConfig {
     /// # Errors
     /// An error of kind [`Configuration`](super::ErrorKind::Configuration): an option that is unknown
     /// (with the nearest name), missing, given twice, or has an unusable value.
-    pub fn from_options(options: &[(String, String)]) -> Result<Self, SourceError> {
+    pub fn from_options(options: &[ConnectionOption]) -> Result<Self, SourceError> {
         let mut draft = Draft::default();
-        for (name, value) in options {
-            match name.to_ascii_lowercase().as_str() {
-                "url" => draft.read_url(value)?,
-                name => draft.set(name, value)?,
-            }
+        for option in options {
+            draft.read(option)?;
         }
         Ok(draft.finish()?)
     }
@@ -147,6 +160,40 @@ impl ConnectionConfig {
         self.encrypt
     }
 
+    /// Host and port for people.
+    pub(super) fn server(&self) -> String {
+        self.server_at(&self.host, self.port)
+    }
+
+    /// As [`ConnectionConfig::server`], for a server that this one redirects to.
+    pub(super) fn server_at(&self, host: &str, port: u16) -> String {
+        if host == self.host && port == self.port {
+            self.masks.server(host, port)
+        } else {
+            self.masked(&format!("{host}:{port}"))
+        }
+    }
+
+    /// The host for people.
+    pub(super) fn shown_host(&self) -> &str {
+        self.masks.shown("host", &self.host)
+    }
+
+    /// The login's name for people.
+    pub(super) fn shown_user(&self) -> &str {
+        self.masks.shown("user", &self.user)
+    }
+
+    /// The database's name for people.
+    pub(super) fn shown_database(&self) -> &str {
+        self.masks.shown("database", &self.database)
+    }
+
+    /// A text of another program, which may repeat what it was sent, for people.
+    pub(super) fn masked(&self, text: &str) -> String {
+        self.masks.masked(text)
+    }
+
     pub(super) fn password(&self) -> &SecretString {
         &self.password
     }
@@ -169,174 +216,6 @@ impl ConnectionConfig {
 
     pub(super) fn command_timeout(&self) -> Duration {
         self.command_timeout
-    }
-}
-
-/// The options as text, each at most once.
-#[derive(Default)]
-struct Draft {
-    values: Vec<(String, SecretString)>,
-}
-
-impl Draft {
-    fn set(&mut self, name: &str, value: &str) -> Result<(), ConnectError> {
-        if name == "url" || !OPTIONS.contains(&name) {
-            return Err(ConnectError::UnknownOption {
-                name: name.to_string(),
-                suggestion: nearest(name, OPTIONS).map(str::to_owned),
-            });
-        }
-        if self.values.iter().any(|(known, _)| known == name) {
-            return Err(ConnectError::InvalidOption {
-                name: name.to_string(),
-                reason: "is given twice; keep one of them (the url counts too)".to_string(),
-            });
-        }
-        self.values
-            .push((name.to_string(), SecretString::from(value.to_string())));
-        Ok(())
-    }
-
-    fn read_url(&mut self, text: &str) -> Result<(), ConnectError> {
-        let url = Url::parse(text).map_err(|error| invalid_url(&error.to_string()))?;
-        if url.scheme() != "sqlserver" {
-            return Err(invalid_url("it does not begin with sqlserver://"));
-        }
-        if url.fragment().is_some() {
-            return Err(invalid_url("it contains a bare '#'; write %23 for it"));
-        }
-        let host = url.host_str().unwrap_or_default();
-        if host.is_empty() {
-            return Err(invalid_url("it names no host"));
-        }
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        self.set("host", &decoded("host", host)?)?;
-        if let Some(port) = url.port() {
-            self.set("port", &port.to_string())?;
-        }
-        if !url.username().is_empty() {
-            self.set("user", &decoded("user", url.username())?)?;
-        }
-        if let Some(password) = url.password() {
-            self.set("password", &decoded("password", password)?)?;
-        }
-        let database = decoded("database", url.path().trim_start_matches('/'))?;
-        if !database.is_empty() {
-            self.set("database", &database)?;
-        }
-        for (name, value) in url.query_pairs() {
-            self.set(&name.to_ascii_lowercase(), &value)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, name: &str) -> Option<SecretString> {
-        let index = self.values.iter().position(|(known, _)| known == name)?;
-        Some(self.values.swap_remove(index).1)
-    }
-
-    fn text(&mut self, name: &str) -> Option<String> {
-        use secrecy::ExposeSecret;
-        self.take(name)
-            .map(|value| value.expose_secret().to_string())
-    }
-
-    fn required(&mut self, name: &'static str) -> Result<String, ConnectError> {
-        self.text(name)
-            .filter(|value| !value.is_empty())
-            .ok_or(ConnectError::MissingOption { name })
-    }
-
-    fn parsed<T>(
-        &mut self,
-        name: &str,
-        default: T,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, ConnectError> {
-        match self.text(name) {
-            None => Ok(default),
-            Some(text) => parse(text.trim()).map_err(|reason| ConnectError::InvalidOption {
-                name: name.to_string(),
-                reason,
-            }),
-        }
-    }
-
-    fn finish(mut self) -> Result<ConnectionConfig, ConnectError> {
-        let host = self.required("host")?;
-        if host.contains(['\\', ',', '/']) {
-            return Err(ConnectError::InvalidOption {
-                name: "host".to_string(),
-                reason:
-                    "is not a plain host name; write a named instance as its host and its TCP port"
-                        .to_string(),
-            });
-        }
-        let config = ConnectionConfig {
-            host,
-            port: self.parsed("port", DEFAULT_PORT, port)?,
-            database: self.required("database")?,
-            user: self.required("user")?,
-            password: self
-                .take("password")
-                .ok_or(ConnectError::MissingOption { name: "password" })?,
-            encrypt: self.parsed("encrypt", Encrypt::Required, str::parse)?,
-            trust_server_certificate: self.parsed("trust_server_certificate", false, boolean)?,
-            ca_file: self.text("ca_file").map(PathBuf::from),
-            application_name: self
-                .text("application_name")
-                .unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_string()),
-            connect_timeout: self.parsed("connect_timeout", DEFAULT_CONNECT_TIMEOUT, seconds)?,
-            command_timeout: self.parsed("command_timeout", DEFAULT_COMMAND_TIMEOUT, seconds)?,
-        };
-        if config.trust_server_certificate && config.ca_file.is_some() {
-            return Err(ConnectError::InvalidOption {
-                name: "ca_file".to_string(),
-                reason: "means nothing beside trust_server_certificate = true; keep one of them"
-                    .to_string(),
-            });
-        }
-        Ok(config)
-    }
-}
-
-fn invalid_url(reason: &str) -> ConnectError {
-    ConnectError::InvalidUrl {
-        reason: reason.to_string(),
-    }
-}
-
-/// A part of the url with its percent-encoding undone.
-fn decoded(part: &str, value: &str) -> Result<String, ConnectError> {
-    match percent_decode_str(value).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(invalid_url(&format!(
-            "its {part} is not UTF-8 after percent-decoding"
-        ))),
-    }
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err(format!("'{text}' is not a port from 1 to 65535")),
-        Ok(port) => Ok(port),
-    }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "1" => Ok(true),
-        "false" | "no" | "0" => Ok(false),
-        _ => Err(format!("'{text}' is neither true nor false")),
-    }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<u64>() {
-        Ok(value @ 1..=86_400) => Ok(Duration::from_secs(value)),
-        _ => Err(format!(
-            "'{text}' is not a number of seconds from 1 to 86400"
-        )),
     }
 }
 

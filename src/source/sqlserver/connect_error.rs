@@ -8,7 +8,8 @@ use super::ident::did_you_mean;
 
 /// Why a connection cannot be made.
 ///
-/// `Display` names the object, the cause and what to do next; it never holds a password.
+/// `Display` names the object, the cause and what to do next; it never holds a password, and of what was given
+/// as a secret it says where that is kept.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -62,48 +63,40 @@ pub enum ConnectError {
     },
     /// No address of the host accepts a TCP connection.
     #[error(
-        "no SQL Server answers at {host}:{port}; check host, port and firewall, and that the server listens on TCP"
+        "no SQL Server answers at {server}; check host, port and firewall, and that the server listens on TCP"
     )]
     Unreachable {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port.
+        server: String,
         /// What the operating system said.
         #[source]
         source: io::Error,
     },
     /// The server did not finish the handshake in time.
     #[error(
-        "{host}:{port} did not complete a SQL Server handshake within {seconds} s; check that a SQL Server listens on that port, or raise connect_timeout"
+        "{server} did not complete a SQL Server handshake within {seconds} s; check that a SQL Server listens on that port, or raise connect_timeout"
     )]
     ConnectTimeout {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port.
+        server: String,
         /// The limit that passed.
         seconds: u64,
     },
     /// Encryption could not be established.
     #[error(
-        "no encrypted connection to {host}:{port}: {reason}; name the server's authority in ca_file, or set trust_server_certificate = true on a network you trust"
+        "no encrypted connection to {server}: {reason}; name the server's authority in ca_file, or set trust_server_certificate = true on a network you trust"
     )]
     Tls {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port.
+        server: String,
         /// What the TLS layer said.
         reason: String,
     },
     /// The server and this client disagree about the protocol.
-    #[error("the handshake with {host}:{port} failed: {reason}; {remedy}")]
+    #[error("the handshake with {server} failed: {reason}; {remedy}")]
     Handshake {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
+        /// Host and port.
+        server: String,
         /// What happened.
         reason: String,
         /// What to do.
@@ -111,13 +104,11 @@ pub enum ConnectError {
     },
     /// The server keeps sending the client elsewhere.
     #[error(
-        "{host}:{port} redirects in circles ({limit} redirections followed); connect to the final address instead"
+        "{server} redirects in circles ({limit} redirections followed); connect to the final address instead"
     )]
     TooManyRedirects {
-        /// The host that was asked first.
-        host: String,
-        /// Its port.
-        port: u16,
+        /// Host and port that were asked first.
+        server: String,
         /// How many were followed.
         limit: usize,
     },

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use socket2::{SockRef, TcpKeepalive};
 use tiberius::error::Error as DriverError;
 use tiberius::{AuthMethod, EncryptionLevel};
 use tokio::net::TcpStream;
@@ -24,13 +26,18 @@ const MAX_REDIRECTS: usize = 2;
 /// Larger than the default 4096: fewer packets for the same rows.
 const PACKET_SIZE: u32 = 32_767;
 
+/// How long a connection is silent before the operating system asks whether the other end is still there, and
+/// how often it then asks: as SQL Server's own drivers do, so that a firewall does not forget it either.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
 const NOT_A_SQL_SERVER: &str = "check that a SQL Server listens on that port";
 
 /// Connects and logs in, following redirections.
 pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectError> {
     let (mut host, mut port) = (config.host().to_string(), config.port());
     for _ in 0..=MAX_REDIRECTS {
-        let socket = connect_tcp(&host, port, config.connect_timeout()).await?;
+        let socket = connect_tcp(config, &host, port).await?;
         let driver = driver_config(config, &host, port).await?;
         match Box::pin(Client::connect(driver, socket.compat_write())).await {
             Ok(client) => return Ok(client),
@@ -42,36 +49,34 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectErr
         }
     }
     Err(ConnectError::TooManyRedirects {
-        host: config.host().to_string(),
-        port: config.port(),
+        server: config.server(),
         limit: MAX_REDIRECTS,
     })
 }
 
-async fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let too_slow = |_| ConnectError::Unreachable {
-        host: host.to_string(),
-        port,
-        source: io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {} s", limit.as_secs()),
-        ),
+async fn connect_tcp(
+    config: &ConnectionConfig,
+    host: &str,
+    port: u16,
+) -> Result<TcpStream, ConnectError> {
+    let limit = config.connect_timeout();
+    let unreachable = |source| ConnectError::Unreachable {
+        server: config.server_at(host, port),
+        source,
     };
     let attempt = async {
         let addresses = tokio::net::lookup_host((host, port))
             .await
             .map_err(|source| ConnectError::UnknownHost {
-                host: host.to_string(),
+                host: config.shown_host().to_string(),
                 source,
             })?
             .collect::<Vec<_>>();
-        connect_first(&addresses)
-            .await
-            .map_err(|source| ConnectError::Unreachable {
-                host: host.to_string(),
-                port,
-                source,
-            })
+        connect_first(&addresses).await.map_err(unreachable)
+    };
+    let too_slow = |_| {
+        let text = format!("no answer within {} s", limit.as_secs());
+        unreachable(io::Error::new(io::ErrorKind::TimedOut, text))
     };
     timeout(limit, attempt).await.map_err(too_slow)?
 }
@@ -82,6 +87,10 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         match TcpStream::connect(address).await {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
+                let keepalive = TcpKeepalive::new()
+                    .with_time(KEEPALIVE_IDLE)
+                    .with_interval(KEEPALIVE_INTERVAL);
+                SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
                 return Ok(socket);
             }
             Err(error) => last = error,
@@ -120,7 +129,7 @@ async fn driver_config(
         let bytes = tokio::fs::read(path)
             .await
             .map_err(|source| ConnectError::CaFile {
-                path: path.clone(),
+                path: PathBuf::from(config.masked(&path.display().to_string())),
                 source,
             })?;
         driver.trust_cert_ca_bundle(bytes);
@@ -134,31 +143,28 @@ fn handshake_error(
     port: u16,
     error: DriverError,
 ) -> ConnectError {
-    let host = host.to_string();
+    let server = config.server_at(host, port);
     let handshake = |reason: String, remedy| ConnectError::Handshake {
-        host: host.clone(),
-        port,
-        reason,
+        server: server.clone(),
+        reason: config.masked(&reason),
         remedy,
     };
     match error {
-        DriverError::Server(token) => login_error(config, &host, &token),
+        DriverError::Server(token) => login_error(config, &token),
         // The TLS layer reports most of its failures as invalid data.
         DriverError::Tls(reason)
         | DriverError::Io {
             kind: io::ErrorKind::InvalidData,
             message: reason,
         } => ConnectError::Tls {
-            reason: short_reason(&reason),
-            host,
-            port,
+            reason: config.masked(short_reason(&reason)),
+            server,
         },
         DriverError::Io {
             kind: io::ErrorKind::TimedOut,
             ..
         } => ConnectError::ConnectTimeout {
-            host,
-            port,
+            server,
             seconds: config.connect_timeout().as_secs(),
         },
         DriverError::Protocol(reason) if reason.contains("encryption level") => handshake(
@@ -171,21 +177,18 @@ fn handshake_error(
 }
 
 /// The driver appends advice about its own API to what TLS said.
-fn short_reason(reason: &str) -> String {
+fn short_reason(reason: &str) -> &str {
     let end = reason.find(" To connect anyway").unwrap_or(reason.len());
-    reason[..end].trim_end_matches('.').to_string()
+    reason[..end].trim_end_matches('.')
 }
 
-fn login_error(
-    config: &ConnectionConfig,
-    host: &str,
-    token: &tiberius::error::TokenError,
-) -> ConnectError {
-    let (number, message) = (token.code(), token.message().to_string());
-    let (host, user) = (host.to_string(), config.user().to_string());
+fn login_error(config: &ConnectionConfig, token: &tiberius::error::TokenError) -> ConnectError {
+    let (number, message) = (token.code(), config.masked(token.message()));
+    let host = config.shown_host().to_string();
+    let user = config.shown_user().to_string();
     match number {
         911 | 916 | 4060 | 4064 | 40_532 => ConnectError::DatabaseUnavailable {
-            database: config.database().to_string(),
+            database: config.shown_database().to_string(),
             host,
             user,
             number,
@@ -206,11 +209,15 @@ fn login_error(
 }
 
 /// What a failed request means; `action` completes "while …".
-pub(super) fn request_error(action: &str, limit: Duration, error: DriverError) -> SourceError {
+pub(super) fn request_error(
+    action: &str,
+    config: &ConnectionConfig,
+    error: DriverError,
+) -> SourceError {
     let action = action.to_string();
     match error {
         DriverError::Server(token) => {
-            let (number, message) = (token.code(), token.message().to_string());
+            let (number, message) = (token.code(), config.masked(token.message()));
             match number {
                 229 | 230 | 262 | 297 | 300 | 916 => SourceError::PermissionDenied {
                     action,
@@ -230,7 +237,7 @@ pub(super) fn request_error(action: &str, limit: Duration, error: DriverError) -
             ..
         } => SourceError::Timeout {
             action,
-            seconds: limit.as_secs(),
+            seconds: config.command_timeout().as_secs(),
         },
         error @ (DriverError::Encoding(_)
         | DriverError::Conversion(_)
@@ -309,7 +316,7 @@ mod tests {
             DriverError::Encoding("invalid sequence".into()),
             DriverError::Utf16,
         ] {
-            let error = request_error("reading dbo.t", Duration::from_secs(1), error);
+            let error = request_error("reading dbo.t", &config(1), error);
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("while reading dbo.t"), "{error}");
         }

@@ -11,6 +11,17 @@ use super::connect_error::ConnectError;
 use super::ident::{TableName, did_you_mean};
 use super::key::KeyProblem;
 
+/// The numbers of errors that pass by themselves.
+///
+/// Of a busy server: no memory (701, 802, 8645, 8651), no locks left (1204), deadlock victim (1205), lock time-out
+/// (1222), a table that changed under a snapshot (3960, 3961). Of one that starts, stops or fails over: 615, 983,
+/// 6005, 18401. Of Azure SQL Database, as its documentation lists them: the rest
+/// (<https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>).
+const TRANSIENT: [u32; 25] = [
+    615, 701, 802, 983, 1204, 1205, 1222, 3960, 3961, 4221, 6005, 8645, 8651, 10_928, 10_929,
+    10_936, 18_401, 40_143, 40_197, 40_501, 40_540, 40_613, 49_918, 49_919, 49_920,
+];
+
 /// What the person in front of the screen has to do next about a [`SourceError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -38,13 +49,16 @@ pub enum ErrorKind {
 
 /// A failure of the SQL Server source.
 ///
-/// `Display` names the object, the cause and what to do next; it never holds a password.
+/// `Display` names the object, the cause and what to do next; it never holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// The connection cannot be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The server was there, and does not take another connection now.
+    #[error("{0}, although it did a moment ago")]
+    Lost(#[source] ConnectError),
     /// The login lacks a permission.
     #[error(
         "permission denied while {action} (error {number}: {message}); grant the login SELECT on the table and on schema cdc"
@@ -157,6 +171,16 @@ pub enum SourceError {
         /// Its type.
         type_name: String,
     },
+    /// A column that the live table has no more, in a stream of net changes.
+    #[error(
+        "column {column} of {table} was dropped from the table, and its changes hold only NULL since: name the other columns instead of *, enable a new capture instance without it, or copy the table again to an empty LOCATION"
+    )]
+    DroppedColumn {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+    },
     /// A column that has the name of one of the change feed's own.
     #[error(
         "column {column} of {table} has a name that its change feed uses itself; capture the table without it (@captured_column_list)"
@@ -242,7 +266,7 @@ pub enum SourceError {
         bytes: usize,
     },
     /// The server answered with an error.
-    #[error("the server failed while {action}: error {number}, state {state}: {message}")]
+    #[error("the server failed while {action}: error {number}, state {state}: {message}{}", remedy(*.number))]
     Server {
         /// What was being done.
         action: String,
@@ -332,11 +356,20 @@ pub enum SourceError {
     },
 }
 
+/// What to do about the server's error `number`, where that is known.
+fn remedy(number: u32) -> &'static str {
+    match number {
+        1205 | 1222 => "; look for what holds the lock, and run again",
+        number if TRANSIENT.contains(&number) => "; run again",
+        _ => "",
+    }
+}
+
 impl SourceError {
     /// What to do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connect(error) => error.kind(),
+            Self::Connect(error) | Self::Lost(error) => error.kind(),
             Self::Behind { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
                 ErrorKind::Connection
             }
@@ -352,6 +385,7 @@ impl SourceError {
             | Self::ValueTooLarge { .. }
             | Self::Undecodable { .. }
             | Self::ReservedColumn { .. }
+            | Self::DroppedColumn { .. }
             | Self::LargeColumn { .. } => ErrorKind::Unsupported,
             Self::Server { .. }
             | Self::CaptureNotStarted { .. }
@@ -365,10 +399,21 @@ impl SourceError {
         }
     }
 
+    /// True when the same read, made anew a little later, may succeed: the server was busy, restarted or failed
+    /// over. What was read before such an error is void.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Broken { .. } | Self::Behind { .. } => true,
+            _ => self
+                .number()
+                .is_some_and(|number| TRANSIENT.contains(&number)),
+        }
+    }
+
     /// The server's error number, where the server sent one.
     pub fn number(&self) -> Option<u32> {
         match self {
-            Self::Connect(error) => error.number(),
+            Self::Connect(error) | Self::Lost(error) => error.number(),
             Self::PermissionDenied { number, .. } | Self::Server { number, .. } => Some(*number),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! The first copy: what the table held and did not change meanwhile, and what changed meanwhile.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::io::BufReader;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, L
 
 use super::captured::CapturedTable;
 use super::error::SourceError;
+use super::file_part::FilePart;
 use super::key::require_key;
 use super::net::{net_plan, plan_error, unchanged};
 use super::pool::Pool;
@@ -83,7 +84,7 @@ fn snapshot_plan(
     scan.project(feed)?.alias(SNAPSHOT)?.build()
 }
 
-/// The files of a snapshot as a table.
+/// The parts of a snapshot as a table.
 #[derive(Debug)]
 struct Spilled {
     snapshot: Arc<Snapshot>,
@@ -111,14 +112,14 @@ impl TableProvider for Spilled {
             None => Arc::clone(&self.snapshot.schema),
         };
         let count = state.config().target_partitions().max(1);
-        let partitions = (0..count.min(self.snapshot.files.len()).max(1))
+        let partitions = (0..count.min(self.snapshot.parts.len()).max(1))
             .map(|first| {
-                let files = self.snapshot.files.iter().skip(first).step_by(count);
+                let parts = self.snapshot.parts.iter().skip(first).step_by(count);
                 Arc::new(SpilledPart {
-                    files: files.cloned().collect(),
+                    parts: parts.cloned().collect(),
                     projection: projection.cloned(),
                     schema: Arc::clone(&schema),
-                    _snapshot: Arc::clone(&self.snapshot),
+                    snapshot: Arc::clone(&self.snapshot),
                 }) as Arc<dyn PartitionStream>
             })
             .collect();
@@ -127,14 +128,13 @@ impl TableProvider for Spilled {
     }
 }
 
-/// Some of the files of a snapshot.
+/// Some of the parts of a snapshot.
 #[derive(Debug)]
 struct SpilledPart {
-    files: Vec<PathBuf>,
+    parts: Vec<Range<u64>>,
     projection: Option<Vec<usize>>,
     schema: SchemaRef,
-    /// Keeps the files while they are read.
-    _snapshot: Arc<Snapshot>,
+    snapshot: Arc<Snapshot>,
 }
 
 impl PartitionStream for SpilledPart {
@@ -146,25 +146,22 @@ impl PartitionStream for SpilledPart {
         let schema = Arc::clone(&self.schema);
         let mut builder = RecordBatchReceiverStreamBuilder::new(schema, BUFFERED_BATCHES);
         let sender = builder.tx();
-        let (files, projection) = (self.files.clone(), self.projection.clone());
-        let snapshot = Arc::clone(&self._snapshot);
-        builder.spawn_blocking(move || {
-            let read = read_files(&files, projection.as_ref(), &sender);
-            drop(snapshot);
-            read
-        });
+        let (parts, projection) = (self.parts.clone(), self.projection.clone());
+        let snapshot = Arc::clone(&self.snapshot);
+        builder.spawn_blocking(move || read_parts(&snapshot, parts, projection.as_ref(), &sender));
         builder.build()
     }
 }
 
-fn read_files(
-    files: &[PathBuf],
+fn read_parts(
+    snapshot: &Snapshot,
+    parts: Vec<Range<u64>>,
     projection: Option<&Vec<usize>>,
     sender: &Sender<Result<RecordBatch>>,
 ) -> Result<()> {
-    for path in files {
-        let file = File::open(path)?;
-        for batch in FileReader::try_new(file, projection.cloned())? {
+    for part in parts {
+        let part = BufReader::new(FilePart::new(Arc::clone(&snapshot.file), part));
+        for batch in FileReader::try_new(part, projection.cloned())? {
             if sender.blocking_send(Ok(batch?)).is_err() {
                 return Ok(());
             }

@@ -29,6 +29,7 @@ mod connection;
 mod database;
 mod decode;
 mod error;
+mod file_part;
 mod first_copy;
 mod ident;
 mod key;
@@ -41,7 +42,7 @@ mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
 pub use commits::{FeedBound, FeedBounds};
-pub use config::{ConnectionConfig, Encrypt};
+pub use config::{ConnectionConfig, ConnectionOption, Encrypt};
 pub use connect_error::ConnectError;
 pub use database::Database;
 pub use error::{ErrorKind, SourceError};

@@ -1,7 +1,7 @@
 //! A small bounded pool of connections.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::config::ConnectionConfig;
+use super::connect_error::ConnectError;
 use super::connection::{Client, open, request_error};
 use super::error::SourceError;
 
@@ -19,6 +20,8 @@ const LIMIT: usize = 8;
 const KEPT_IDLE: usize = 4;
 /// How long a read waits for a connection while all are busy.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long an idle connection may take at most to show that it is still there.
+const REVIVAL: Duration = Duration::from_secs(5);
 
 /// What every borrower may rely on: sent after each connect, and whenever a connection is lent again.
 ///
@@ -40,7 +43,9 @@ pub(super) struct Pool {
 struct Inner {
     config: ConnectionConfig,
     permits: Arc<Semaphore>,
-    idle: Mutex<VecDeque<Client>>,
+    idle: Mutex<Vec<Client>>,
+    /// Whether the server has answered once.
+    reached: AtomicBool,
 }
 
 impl fmt::Debug for Pool {
@@ -59,6 +64,7 @@ impl Pool {
                 config,
                 permits: Arc::new(Semaphore::new(LIMIT)),
                 idle: Mutex::default(),
+                reached: AtomicBool::new(false),
             }),
         }
     }
@@ -89,17 +95,38 @@ impl Pool {
     }
 
     async fn lend_with(&self, permit: OwnedSemaphorePermit) -> Result<Lease, SourceError> {
-        // An idle connection may have died since; each is tried once, and there are few.
-        while let Some(mut client) = self.take_idle() {
-            if prepare(&mut client).await.is_ok() {
+        if let Some(mut client) = self.take_idle() {
+            if let Ok(Ok(())) = timeout(self.revival(), prepare(&mut client)).await {
                 return Ok(self.lease(client, permit));
             }
+            // What killed one, a failover or a firewall, has killed those that were idle beside it.
+            self.drop_idle();
         }
-        let mut client = open(self.config()).await?;
+        let mut client = self.open().await?;
         prepare(&mut client)
             .await
             .map_err(|error| self.error("setting up the session", error))?;
         Ok(self.lease(client, permit))
+    }
+
+    /// How long an idle connection may take to show that it is still there.
+    fn revival(&self) -> Duration {
+        REVIVAL.min(self.config().connect_timeout())
+    }
+
+    async fn open(&self) -> Result<Client, SourceError> {
+        match open(self.config()).await {
+            Ok(client) => {
+                self.inner.reached.store(true, Ordering::Relaxed);
+                Ok(client)
+            }
+            Err(
+                error @ (ConnectError::Unreachable { .. }
+                | ConnectError::ConnectTimeout { .. }
+                | ConnectError::Handshake { .. }),
+            ) if self.inner.reached.load(Ordering::Relaxed) => Err(SourceError::Lost(error)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn lease(&self, client: Client, permit: OwnedSemaphorePermit) -> Lease {
@@ -116,7 +143,15 @@ impl Pool {
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        idle.pop_front()
+        idle.pop()
+    }
+
+    fn drop_idle(&self) {
+        self.inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 
@@ -168,7 +203,7 @@ impl Lease {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT_IDLE {
-            idle.push_back(*client);
+            idle.push(*client);
         }
     }
 }
@@ -176,7 +211,7 @@ impl Lease {
 impl Pool {
     /// What a failed request on one of these connections means; `action` completes "while …".
     pub(super) fn error(&self, action: &str, error: tiberius::error::Error) -> SourceError {
-        request_error(action, self.config().command_timeout(), error)
+        request_error(action, self.config(), error)
     }
 
     /// Runs one query with a small answer on a connection of its own: its first result set.

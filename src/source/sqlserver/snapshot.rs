@@ -1,8 +1,8 @@
-//! A whole table, read once into temporary files, and the first copy that is made from it.
+//! A whole table, read once into a temporary file, for the first copy that is made from it.
 
 use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Seek, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -10,7 +10,6 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::common::Result as DataFusionResult;
-use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::captured::{CapturedColumn, CapturedTable};
@@ -21,8 +20,8 @@ use super::live::LiveRows;
 use super::pool::Pool;
 use super::scan::{Output, RowSource};
 
-/// A file is closed when it has about this many bytes of rows.
-const FILE_BYTES: usize = 256 << 20;
+/// A part of the file is closed when it has about this many bytes of rows: parts are read at the same time.
+const PART_BYTES: usize = 256 << 20;
 /// Batches that wait for the disk.
 const BUFFERED_BATCHES: usize = 2;
 
@@ -36,7 +35,7 @@ WHERE p.object_id = @P1 AND p.index_id IN (0, 1) OPTION (MAXDOP 1)";
 pub struct SnapshotProgress {
     /// Rows read so far.
     pub rows: u64,
-    /// Bytes of rows written to temporary files so far.
+    /// Bytes of rows written to the temporary file so far.
     pub bytes: u64,
     /// Rows that the server expects; absent where it does not tell.
     pub estimated_rows: Option<u64>,
@@ -45,15 +44,17 @@ pub struct SnapshotProgress {
 /// Reports the progress of a snapshot.
 pub type ProgressFn = Arc<dyn Fn(SnapshotProgress) + Send + Sync>;
 
-/// The rows of a table at some time between two commits, in temporary files that go with it.
+/// The rows of a table at some time between two commits, in a temporary file.
 ///
-/// Rows that changed during the read may be there in either form; a first copy takes those from the change
-/// table. Columns that net changes cannot carry are not stored.
+/// The file has no name, so that it goes with the process, however that ends. Rows that changed during the read
+/// may be there in either form; a first copy takes those from the change table. Columns that net changes cannot
+/// carry are not stored.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(super) files: Vec<PathBuf>,
+    pub(super) file: Arc<File>,
+    /// Where in the file each part is: an Arrow file of its own.
+    pub(super) parts: Vec<Range<u64>>,
     pub(super) schema: SchemaRef,
-    pub(super) directory: TempDir,
     progress: SnapshotProgress,
 }
 
@@ -63,7 +64,7 @@ impl Snapshot {
         self.progress.rows
     }
 
-    /// How many bytes its files take, about.
+    /// How many bytes its file takes, about.
     pub fn bytes(&self) -> u64 {
         self.progress.bytes
     }
@@ -74,9 +75,9 @@ impl Snapshot {
     /// A snapshot of an empty table.
     pub(super) fn empty(table: &CapturedTable) -> Self {
         Self {
-            files: Vec::new(),
+            file: Arc::new(tempfile::tempfile().unwrap()),
+            parts: Vec::new(),
             schema: stored(table).1,
-            directory: tempfile::tempdir().unwrap(),
             progress: SnapshotProgress::default(),
         }
     }
@@ -90,33 +91,28 @@ pub(super) async fn take(
 ) -> Result<Snapshot, SourceError> {
     let (source, schema) = stored(table);
     let estimated_rows = estimated_rows(pool, table).await?;
-    let directory =
-        directory().map_err(|error| spill_error(table, &std::env::temp_dir(), error.into()))?;
-    let path = directory.path().to_path_buf();
+    let file = tempfile::tempfile().map_err(|error| spill_error(table, error.into()))?;
     let rows = Arc::new(LiveRows::all(pool.clone(), source, Arc::clone(&schema)));
     let (sender, receiver) = mpsc::channel(BUFFERED_BATCHES);
     let writer = Writer {
-        snapshot: Snapshot {
-            files: Vec::new(),
-            schema,
-            directory,
-            progress: SnapshotProgress {
-                estimated_rows,
-                ..SnapshotProgress::default()
-            },
+        parts: Vec::new(),
+        schema,
+        progress: SnapshotProgress {
+            estimated_rows,
+            ..SnapshotProgress::default()
         },
         report,
-        open: None,
+        state: State::Between(BufWriter::new(file)),
         open_bytes: 0,
     };
-    // The writer owns the directory: if this future is dropped, it ends with the channel and deletes it.
+    // The writer owns the file: if this future is dropped, it ends with the channel and closes it.
     let writing = tokio::task::spawn_blocking(move || writer.run(receiver));
     let read = rows.read(Output::new(sender)).await;
     let written = writing
         .await
         .unwrap_or_else(|failed| Err(ArrowError::ExternalError(Box::new(failed))));
     read?;
-    written.map_err(|error| spill_error(table, &path, error))
+    written.map_err(|error| spill_error(table, error))
 }
 
 /// The live table as far as a first copy needs it, and the schema of its rows under the captured names.
@@ -143,21 +139,10 @@ fn is_stored(column: &CapturedColumn) -> bool {
     column.sql_type.is_supported() && !column.is_large()
 }
 
-fn directory() -> std::io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("cdcql-snapshot-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o700));
-    }
-    builder.tempdir()
-}
-
-pub(super) fn spill_error(table: &CapturedTable, path: &Path, source: ArrowError) -> SourceError {
+fn spill_error(table: &CapturedTable, source: ArrowError) -> SourceError {
     SourceError::Spill {
         table: table.name.clone(),
-        path: path.to_path_buf(),
+        path: std::env::temp_dir(),
         source,
     }
 }
@@ -174,12 +159,26 @@ async fn estimated_rows(pool: &Pool, table: &CapturedTable) -> Result<Option<u64
     }
 }
 
-/// Writes batches into files of bounded size.
+/// Writes one part.
+type PartWriter = FileWriter<BufWriter<File>>;
+
+/// Writes batches into parts of bounded size.
 struct Writer {
-    snapshot: Snapshot,
+    parts: Vec<Range<u64>>,
+    schema: SchemaRef,
+    progress: SnapshotProgress,
     report: ProgressFn,
-    open: Option<FileWriter<BufWriter<File>>>,
+    state: State,
+    /// Bytes of rows in the open part.
     open_bytes: usize,
+}
+
+enum State {
+    Between(BufWriter<File>),
+    /// A part that begins at an offset.
+    Within(Box<PartWriter>, u64),
+    /// Something failed.
+    Lost,
 }
 
 impl Writer {
@@ -187,53 +186,68 @@ impl Writer {
         mut self,
         mut batches: mpsc::Receiver<DataFusionResult<RecordBatch>>,
     ) -> Result<Snapshot, ArrowError> {
-        (self.report)(self.snapshot.progress);
+        (self.report)(self.progress);
         while let Some(batch) = batches.blocking_recv() {
             let batch = batch.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
             self.write(&batch)?;
-            (self.report)(self.snapshot.progress);
+            (self.report)(self.progress);
         }
-        self.close()?;
-        Ok(self.snapshot)
+        let mut file = self.between()?;
+        file.flush()?;
+        let file = file.into_inner().map_err(|error| error.into_error())?;
+        Ok(Snapshot {
+            file: Arc::new(file),
+            parts: self.parts,
+            schema: self.schema,
+            progress: self.progress,
+        })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let writer = match &mut self.open {
-            Some(writer) => writer,
-            None => {
-                let path = self.next_path();
-                let file = BufWriter::new(File::create(&path)?);
-                self.snapshot.files.push(path);
-                self.open
-                    .insert(FileWriter::try_new(file, &self.snapshot.schema)?)
-            }
-        };
+        let (mut writer, start) = self.within()?;
         writer.write(batch)?;
+        self.state = State::Within(writer, start);
         let bytes = batch.get_array_memory_size();
-        self.snapshot.progress.rows += batch.num_rows() as u64;
-        self.snapshot.progress.bytes += bytes as u64;
+        self.progress.rows += batch.num_rows() as u64;
+        self.progress.bytes += bytes as u64;
         self.open_bytes += bytes;
-        if self.open_bytes >= FILE_BYTES {
-            self.close()?;
+        if self.open_bytes >= PART_BYTES {
+            let file = self.between()?;
+            self.state = State::Between(file);
         }
         Ok(())
     }
 
-    fn next_path(&self) -> PathBuf {
-        let number = self.snapshot.files.len();
-        self.snapshot
-            .directory
-            .path()
-            .join(format!("{number:06}.arrow"))
-    }
-
-    fn close(&mut self) -> Result<(), ArrowError> {
-        self.open_bytes = 0;
-        match self.open.take() {
-            Some(mut writer) => writer.finish(),
-            None => Ok(()),
+    /// The open part, and where it begins.
+    fn within(&mut self) -> Result<(Box<PartWriter>, u64), ArrowError> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Within(writer, start) => Ok((writer, start)),
+            State::Between(mut file) => {
+                let start = file.stream_position()?;
+                Ok((Box::new(FileWriter::try_new(file, &self.schema)?), start))
+            }
+            State::Lost => Err(lost()),
         }
     }
+
+    /// The file behind its last part, which is closed.
+    fn between(&mut self) -> Result<BufWriter<File>, ArrowError> {
+        match std::mem::replace(&mut self.state, State::Lost) {
+            State::Between(file) => Ok(file),
+            State::Within(mut writer, start) => {
+                writer.finish()?;
+                let mut file = writer.into_inner()?;
+                self.parts.push(start..file.stream_position()?);
+                self.open_bytes = 0;
+                Ok(file)
+            }
+            State::Lost => Err(lost()),
+        }
+    }
+}
+
+fn lost() -> ArrowError {
+    ArrowError::IpcError("the temporary file was lost by an earlier failure".to_string())
 }
 
 #[cfg(test)]
@@ -257,19 +271,5 @@ mod tests {
         );
         table.columns[1].source_name = None;
         assert_eq!(stored(&table).1.fields().len(), 1);
-    }
-
-    #[test]
-    fn the_directory_is_private_and_goes_with_its_owner() {
-        let directory = directory().unwrap();
-        let path = directory.path().to_path_buf();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o700);
-        }
-        drop(directory);
-        assert!(!path.exists());
     }
 }

@@ -220,13 +220,14 @@ fn actions_that_contradict_themselves_are_refused() {
 fn target_and_source_have_different_names() {
     for sql in [
         "MERGE INTO customers USING STREAM a.b.customers CHANGES ON true WHEN MATCHED THEN DELETE",
-        "MERGE INTO customers AS target USING STREAM a.b.Customers CHANGES ON true WHEN MATCHED THEN DELETE",
+        "MERGE INTO lake.main.customers USING STREAM a.b.Customers CHANGES ON true WHEN MATCHED THEN DELETE",
         "MERGE INTO x AS c USING a.b.t AS C ON true WHEN MATCHED THEN DELETE",
     ] {
         let error = error(sql);
         assert!(error.message().contains("both called"), "{error}");
         assert!(error.help().unwrap().contains("AS change"), "{error}");
     }
+    let _ = merge("MERGE INTO c AS t USING a.b.d AS c ON true WHEN MATCHED THEN DELETE");
     assert!(
         error("MERGE INTO t USING (SELECT 1) ON true WHEN MATCHED THEN DELETE")
             .help()

@@ -5,7 +5,7 @@ use super::*;
 fn options(pairs: &[(&str, &str)]) -> Result<ConnectionConfig, SourceError> {
     let pairs = pairs
         .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .map(|(name, value)| ConnectionOption::new(*name, *value))
         .collect::<Vec<_>>();
     ConnectionConfig::from_options(&pairs)
 }
@@ -96,4 +96,78 @@ fn a_password_is_never_shown() {
         assert!(!error.to_string().contains(secret), "{error}");
         assert!(!format!("{error:?}").contains(secret), "{error:?}");
     }
+}
+
+/// Characters that end a part of a url where they stand bare.
+#[test]
+fn no_part_of_a_password_with_odd_characters_is_shown() {
+    for odd in [
+        "?", "@", "/", "#", "%", ":", " ", "&", ";", "=", "[", "]", "\\", "\t", "\n", "?a=", "@x?",
+        "/@?",
+    ] {
+        let (left, right) = ("Tr0ub4", "dor9");
+        let url = format!("sqlserver://u:{left}{odd}{right}@no-such-host:1433/d");
+        let shown = match ConnectionConfig::from_url(&url) {
+            Ok(config) => {
+                assert_eq!(config.host(), "no-such-host", "{odd:?}");
+                let password = config.password().expose_secret();
+                assert_eq!(password, &format!("{left}{odd}{right}"), "{odd:?}");
+                format!("{config:?}")
+            }
+            Err(error) => format!("{error}\n{error:?}"),
+        };
+        for part in [left, right, "no-such-host"] {
+            let may = part == "no-such-host" && shown.starts_with("ConnectionConfig");
+            assert!(may || !shown.contains(part), "{odd:?}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn a_password_whose_host_was_forgotten_is_not_shown() {
+    for url in [
+        "sqlserver://u:12?hunter2",
+        "sqlserver://u:12?hunter2/d",
+        "sqlserver://u:hunter2/d",
+        "sqlserver:u:hunter2",
+        "u:hunter2@h/d",
+        "Server=h;User=u;Password=hunter2",
+        "sqlserver://h:1433;database=d;user=u;password=hunter2",
+        "sqlserver://h;password=hunter2",
+        "sqlserver://u@h/d;password=hunter2",
+    ] {
+        let error = ConnectionConfig::from_url(url).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_called_by_what_was_written_for_it() {
+    let call = "secret('env', 'X')";
+    let secret = |name, value| ConnectionOption::new(name, value).secret(call);
+    let config = ConnectionConfig::from_options(&[
+        secret("host", "db.hidden"),
+        secret("port", "1444"),
+        secret("user", "hidden_user"),
+        secret("database", "hidden_db"),
+        secret("password", "hidden"),
+    ])
+    .unwrap();
+    let shown = format!("{config:?} {} {}", config.server(), config.shown_user());
+    assert!(
+        !shown.contains("hidden") && !shown.contains("1444"),
+        "{shown}"
+    );
+    assert!(shown.contains("the value of secret('env', 'X')"), "{shown}");
+    let all =
+        ConnectionConfig::from_options(&[secret("url", "sqlserver://u:p@db.hidden/d")]).unwrap();
+    assert_eq!(all.server(), "the value of secret('env', 'X'), port 1433");
+    let port = [secret("port", "hidden")];
+    let error = ConnectionConfig::from_options(&[&port[..], &[secret("host", "h")]].concat());
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.contains("the value of secret('env', 'X') is not a port"),
+        "{message}"
+    );
 }

@@ -30,12 +30,15 @@ enum Fault {
 #[derive(Debug, Default)]
 struct Seen {
     sessions: AtomicUsize,
+    /// Sessions up to this number answer nothing more, as behind a firewall that forgot them.
+    forgotten: AtomicUsize,
     batches: Mutex<Vec<String>>,
 }
 
 /// A session that knows just enough of the catalogue to be connected to.
 struct Faulty {
     fault: Fault,
+    number: usize,
     seen: Arc<Seen>,
 }
 
@@ -45,6 +48,9 @@ impl Backend for Faulty {
     }
 
     async fn run(&mut self, sql: &str, _: &[Parameter], replies: &mpsc::Sender<Reply>) {
+        if self.number <= self.seen.forgotten.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         self.seen.batches.lock().unwrap().push(sql.to_string());
         let answer = if sql.contains("sys.databases") {
             result(vec![text("name", "d"), int("is_cdc_enabled", &[1])])
@@ -155,6 +161,10 @@ fn error(number: u32, message: &str) -> Reply {
 }
 
 async fn listen(fault: Fault) -> (Listener, Database, Arc<Seen>) {
+    listen_with(fault, "command_timeout=1").await
+}
+
+async fn listen_with(fault: Fault, timeouts: &str) -> (Listener, Database, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let shared = Arc::clone(&seen);
     let options = ServerOptions {
@@ -164,13 +174,17 @@ async fn listen(fault: Fault) -> (Listener, Database, Arc<Seen>) {
         tls: Tls::Optional,
     };
     let sessions = move |_: &_| {
-        shared.sessions.fetch_add(1, Ordering::Relaxed);
+        let number = shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
         let seen = Arc::clone(&shared);
-        Ok(Faulty { fault, seen })
+        Ok(Faulty {
+            fault,
+            number,
+            seen,
+        })
     };
     let listener = Listener::bind(options, Arc::new(sessions)).await.unwrap();
     let url = format!(
-        "sqlserver://u:p@{}/d?trust_server_certificate=true&command_timeout=1",
+        "sqlserver://u:p@{}/d?trust_server_certificate=true&{timeouts}",
         listener.address()
     );
     let config = ConnectionConfig::from_url(&url).unwrap();
@@ -198,11 +212,22 @@ async fn one_connection_serves_reads_in_turn_and_is_set_up_for_each() {
     assert!(batches[0].starts_with("SET NOCOUNT ON"));
 }
 
+/// The limit of a request is far away: what is found out is that the connection is dead.
+#[tokio::test]
+async fn an_idle_connection_that_died_is_replaced() {
+    let (_listener, database, seen) = listen_with(Fault::None, "connect_timeout=1").await;
+    assert_eq!(read(&database).await.unwrap(), ["1", "2", "3"]);
+    seen.forgotten.store(1, Ordering::SeqCst);
+    assert_eq!(read(&database).await.unwrap(), ["1", "2", "3"]);
+    assert_eq!(seen.sessions.load(Ordering::Relaxed), 2);
+}
+
 #[tokio::test]
 async fn an_error_after_rows_voids_the_read() {
     let (_listener, database, seen) = listen(Fault::ErrorAfterRows).await;
     let error = read(&database).await.unwrap_err();
     assert_eq!(inner(&error).number(), Some(1205));
+    assert!(inner(&error).is_transient());
     assert_eq!(inner(&error).kind(), ErrorKind::Query);
     assert!(
         inner(&error).to_string().contains("while reading dbo.t"),
@@ -257,4 +282,5 @@ async fn a_server_that_has_gone_is_a_connection_error() {
     drop(listener);
     let error = rows(table, "SELECT * FROM t").await.unwrap_err();
     assert_eq!(inner(&error).kind(), ErrorKind::Connection, "{error}");
+    assert!(inner(&error).is_transient(), "{error}");
 }

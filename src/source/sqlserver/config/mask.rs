@@ -1,0 +1,133 @@
+//! What stands for a secret in what people read.
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// What stands for the password.
+const PASSWORD: &str = "***";
+
+/// A value of fewer bytes is looked for as a whole word only: it is a part of too many others.
+const SHORT: usize = 4;
+
+/// The values that are not shown, and what stands for each.
+#[derive(Clone, Default)]
+pub(super) struct Masks {
+    masks: Vec<Mask>,
+}
+
+#[derive(Clone)]
+struct Mask {
+    option: String,
+    value: SecretString,
+    shown: String,
+}
+
+impl Masks {
+    /// Notes the value of `option` if it is the password, or a secret that is called `call`.
+    pub(super) fn add(&mut self, option: &str, value: &str, call: Option<&str>) {
+        let shown = match call {
+            Some(call) => call,
+            None if option == "password" => PASSWORD,
+            None => return,
+        };
+        self.masks.push(Mask {
+            option: option.to_string(),
+            value: SecretString::from(value.to_string()),
+            shown: shown.to_string(),
+        });
+    }
+
+    fn of(&self, option: &str) -> Option<&str> {
+        let mask = self.masks.iter().find(|mask| mask.option == option)?;
+        Some(&mask.shown)
+    }
+
+    /// The value of `option`, or what stands for it.
+    pub(super) fn shown<'a>(&'a self, option: &str, value: &'a str) -> &'a str {
+        self.of(option).unwrap_or(value)
+    }
+
+    /// The value of `option` in quotes, or what stands for it.
+    pub(super) fn quoted(&self, option: &str, value: &str) -> String {
+        match self.of(option) {
+            Some(shown) => shown.to_string(),
+            None => format!("'{value}'"),
+        }
+    }
+
+    /// `host:port`, or what stands for them.
+    pub(super) fn server(&self, host: &str, port: u16) -> String {
+        match (self.of("host"), self.of("port")) {
+            (None, None) => format!("{host}:{port}"),
+            (Some(host), Some(port)) if host == port => host.to_string(),
+            (Some(host), None) => format!("{host}, port {port}"),
+            (host, Some(port)) => format!("{}, port {port}", host.unwrap_or_default()),
+        }
+    }
+
+    /// `text` with every secret in it replaced, whatever its case.
+    pub(super) fn masked(&self, text: &str) -> String {
+        let mut masked = text.to_string();
+        for mask in &self.masks {
+            masked = replaced(&masked, mask.value.expose_secret(), &mask.shown);
+        }
+        masked
+    }
+}
+
+fn replaced(text: &str, value: &str, shown: &str) -> String {
+    if value.is_empty() {
+        return text.to_string();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(letter) = text[at..].chars().next() {
+        let end = at + value.len();
+        let found = text
+            .get(at..end)
+            .is_some_and(|part| part.eq_ignore_ascii_case(value))
+            && (value.len() >= SHORT || is_word(text, at, end));
+        if found {
+            out.push_str(shown);
+            at = end;
+        } else {
+            out.push(letter);
+            at += letter.len_utf8();
+        }
+    }
+    out
+}
+
+/// True when no letter or digit stands directly before `from` or at `to`.
+fn is_word(text: &str, from: usize, to: usize) -> bool {
+    let before = text[..from].chars().next_back();
+    let after = text[to..].chars().next();
+    !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_replaced_in_any_case_and_a_short_one_as_a_word() {
+        let mut masks = Masks::default();
+        masks.add(
+            "host",
+            "db.example",
+            Some("the value of secret('env', 'H')"),
+        );
+        masks.add("user", "sa", Some("the value of secret('env', 'U')"));
+        masks.add("database", "app", None);
+        assert_eq!(
+            masks.masked("DB.Example refused 'sa': same app"),
+            "the value of secret('env', 'H') refused 'the value of secret('env', 'U')': same app"
+        );
+        assert_eq!(masks.shown("database", "app"), "app");
+    }
+
+    #[test]
+    fn what_a_secret_stands_for_is_not_searched_again() {
+        assert_eq!(replaced("aaaaa", "aaaa", "aaaa!"), "aaaa!a");
+        assert_eq!(replaced("größe", "ö", "*"), "größe");
+    }
+}
