@@ -23,7 +23,7 @@ async fn connect(server: &Server) -> Connection {
     config.authentication(AuthMethod::sql_server("sa", PASSWORD));
     config.trust_cert();
     let socket = TcpStream::connect(config.get_addr()).await.unwrap();
-    Client::connect(config, socket.compat_write())
+    Box::pin(Client::connect(config, socket.compat_write()))
         .await
         .unwrap()
 }
