@@ -49,6 +49,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The script of an embedded server does not run.
+    #[error("{0}")]
+    Script(Box<dyn std::error::Error + Send + Sync>),
     /// No connection of that name.
     #[error("there is no connection '{name}'{}; declare it with CREATE CONNECTION", among(.known))]
     UnknownConnection {
@@ -82,6 +85,12 @@ pub enum Error {
     NoLocation {
         /// The table.
         table: String,
+    },
+    /// A LOCATION of nothing, which would be the folder of the file itself.
+    #[error("the LOCATION of '{name}' is empty; write a path, or the URL of an object store")]
+    EmptyLocation {
+        /// The table or schema.
+        name: String,
     },
     /// A name that no object of the lake can have.
     #[error("'{name}' cannot name a Delta table or schema; write name, or schema.name")]
@@ -200,6 +209,7 @@ impl Error {
             | Self::NameTaken { .. }
             | Self::UnknownSchema { .. }
             | Self::NoLocation { .. }
+            | Self::EmptyLocation { .. }
             | Self::NotInLake { .. } => 3,
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => 3,
             Self::At { cause, .. } => cause.exit_code(),
@@ -209,6 +219,7 @@ impl Error {
             Self::Interrupted => 130,
             Self::DataFusion(error) => exit_code_of_datafusion(error),
             Self::Connection { .. }
+            | Self::Script(_)
             | Self::File { .. }
             | Self::Output { .. }
             | Self::TableNotCreated { .. }
@@ -421,14 +432,21 @@ fn remedy_of(error: &io::Error) -> &'static str {
 
 /// DataFusion's text without its own prefixes, beginning in lower case where it is a sentence.
 fn message_of(text: &str) -> String {
-    const PREFIXES: [&str; 5] = [
+    const PREFIXES: [&str; 8] = [
         "External error: ",
+        "Arrow error: ",
+        "Compute error: ",
+        "Execution error: ",
         "Error during planning: ",
         "Schema error: ",
         "This feature is not implemented: ",
         "SQL error: ",
     ];
-    let mut rest = text;
+    // The optimizer's own words tell which of its rules met the error first.
+    let mut rest = match text.split_once("' failed\ncaused by\n") {
+        Some((rule, cause)) if rule.starts_with("Optimizer rule '") => cause,
+        _ => text,
+    };
     while let Some(shorter) = PREFIXES.iter().find_map(|prefix| rest.strip_prefix(prefix)) {
         rest = shorter;
     }

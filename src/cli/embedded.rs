@@ -47,10 +47,7 @@ pub(super) async fn database_from(script: &Path) -> Result<Database, Error> {
         })?;
     Database::from_script(&database_name(script), &script.display().to_string(), &text)
         .await
-        .map_err(|error| Error::Connection {
-            name: script.display().to_string(),
-            source: error.into(),
-        })
+        .map_err(|error| Error::Script(error.into()))
 }
 
 /// The name of a script's database: the file's name without its extension.

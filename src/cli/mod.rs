@@ -76,13 +76,18 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
 /// Logs go to stderr: warnings by default, more with `-v`, errors only with `-q`, `RUST_LOG` above all.
 fn start_log(arguments: &Arguments) {
     let default = match (arguments.quiet, arguments.verbose) {
-        (true, _) => "error,tiberius=off",
-        (false, 0) => "error,cdcql=warn,tiberius=off",
+        (true, _) => "error",
+        (false, 0) => "error,cdcql=warn",
         (false, 1) => "warn,cdcql=info",
         (false, 2) => "info,cdcql=debug",
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // The driver's log repeats the server's messages, and with them what was given as a secret.
+    let filter = match "tiberius=off".parse() {
+        Ok(silence) => filter.add_directive(silence),
+        Err(_) => filter,
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -13,6 +13,10 @@ pub(super) async fn run(arguments: &RunArguments, quiet: bool) -> Result<(), Err
     let session = Session::try_new()?;
     let pipeline =
         Pipeline::bind(session.engine.clone(), statements, Some(&arguments.file)).await?;
+    if pipeline.flows().is_empty() && !quiet {
+        let file = arguments.file.display();
+        eprintln!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");
+    }
     let reports = pipeline.run(&progress::reporter(quiet)).await;
     let mut failure = None;
     for report in reports {

@@ -115,7 +115,7 @@ impl Engine {
         let location = definition
             .location
             .as_ref()
-            .map(|location| resolve_location(location, base))
+            .map(|location| resolve_location(location, base, &name))
             .transpose()?;
         if self.lake.create_schema(&name, location) {
             Ok(format!("schema {name}"))
@@ -140,7 +140,7 @@ impl Engine {
                 name: schema_name.clone(),
             })?;
         let location = match &definition.location {
-            Some(location) => resolve_location(location, base)?,
+            Some(location) => resolve_location(location, base, &name)?,
             None => schema
                 .default_location(&name)
                 .ok_or_else(|| Error::NoLocation {
@@ -290,9 +290,14 @@ fn normalized(ident: &ast::Ident) -> String {
     }
 }
 
-/// A location as an absolute path or a URL.
-fn resolve_location(location: &Const, base: &Path) -> Result<String, Error> {
+/// A location of `name` as an absolute path or a URL.
+fn resolve_location(location: &Const, base: &Path, name: &str) -> Result<String, Error> {
     let text = value_of(location, base)?;
+    if text.trim().is_empty() {
+        return Err(Error::EmptyLocation {
+            name: name.to_string(),
+        });
+    }
     if text.contains("://") {
         return Ok(text);
     }

@@ -53,6 +53,7 @@ pub(super) fn check_star(
                         type_name(field.data_type()),
                         type_name(existing.data_type())
                     ),
+                    columns_declared,
                 ));
             }
             None if !columns_declared => {
@@ -63,6 +64,7 @@ pub(super) fn check_star(
                         "the source has a column '{}' that the target lacks",
                         field.name()
                     ),
+                    false,
                 ));
             }
             _ => {}
@@ -134,9 +136,13 @@ fn type_name(data_type: &DataType) -> String {
     }
 }
 
-fn refuse(statement: &Statement, merge: &MergeStatement, message: String) -> Error {
-    let help = "a declared column takes the source's type; where the source has changed since the target was made, list \
-                the columns and their casts in SET and INSERT, or copy the table again to an empty LOCATION";
+fn refuse(statement: &Statement, merge: &MergeStatement, message: String, declared: bool) -> Error {
+    let help = if declared {
+        "declare the column as the source has it, or list the columns and their casts in SET and INSERT"
+    } else {
+        "where the source has changed since the target was made, list the columns and their casts in SET and INSERT, or \
+         copy the table again to an empty LOCATION; where the target is another table's, choose another LOCATION"
+    };
     Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
 }
 

@@ -159,6 +159,62 @@ fn a_script_error_names_its_line_and_the_server_error() {
 }
 
 #[test]
+fn an_empty_location_is_refused() {
+    let project = with_edit("'lake/customers'", "''");
+    let words = ["customers.sql:9:28", "the LOCATION of 'customers' is empty"];
+    project.cdcql(&["run", FILE]).failed(3, &words);
+    assert!(!project.path().join("pipelines/_delta_log").exists());
+}
+
+#[test]
+fn a_target_that_is_another_tables_is_refused() {
+    let project = Project::new();
+    let _ = project.run();
+    let text = project
+        .read(FILE)
+        .replace("INTO customers", "INTO c2")
+        .replace("EXISTS customers", "EXISTS c2");
+    project.write("pipelines/c2.sql", &text);
+    let words = [
+        "c2.sql:12:12",
+        "holds rows but no checkpoint of this flow",
+        "empty place",
+    ];
+    project
+        .cdcql(&["run", "pipelines/c2.sql"])
+        .failed(1, &words);
+    assert_eq!(project.commits(), 1);
+}
+
+#[test]
+fn a_file_without_a_flow_says_that_nothing_ran() {
+    let project = Project::new();
+    project.write("pipelines/none.sql", "CREATE SCHEMA s LOCATION 'lake';");
+    let ended = project.cdcql(&["run", "pipelines/none.sql"]).succeeded();
+    assert!(
+        ended.stderr.contains("none.sql has no flow"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_value_that_fails_is_told_in_its_own_words() {
+    let project = Project::new();
+    for (sql, words) in [
+        (
+            "SELECT CAST('x' AS INT)",
+            "error: Cast error: Cannot cast string 'x'",
+        ),
+        ("SELECT 1 / 0", "error: Divide by zero"),
+    ] {
+        project
+            .cdcql(&["query", "-c", sql])
+            .failed(1, &["-c:1:1", words]);
+    }
+}
+
+#[test]
 fn a_missing_pipeline_file_is_named() {
     let project = Project::new();
     project

@@ -61,6 +61,45 @@ fn a_password_appears_in_no_output_log_or_file() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+/// The server's own words repeat a user's and a database's name; an error shows where each is kept instead.
+#[test]
+fn a_host_a_user_or_a_database_that_is_a_secret_is_not_shown() {
+    let project = Project::new();
+    let server = Server::start(&project, SECRET);
+    let (host, port) = server.address.split_once(':').unwrap();
+    project.write(
+        "pipelines/hidden.sql",
+        "CREATE CONNECTION app_db TYPE sqlserver OPTIONS (host secret('env', 'H'), port secret('env', 'P'), \
+         database secret('env', 'D'), user secret('env', 'U'), password secret('env', 'W'), \
+         trust_server_certificate 'true');",
+    );
+    let hidden = ["hidden-host.invalid", "64999", "hidden_db", "hidden_user"];
+    for (host, port, database, user, password, named) in [
+        (hidden[0], port, "app_db", "sa", SECRET, "H"),
+        (host, hidden[1], "app_db", "sa", SECRET, "P"),
+        (host, port, hidden[2], "sa", SECRET, "D"),
+        (host, port, "app_db", hidden[3], SECRET, "U"),
+    ] {
+        let mut command = project.command();
+        command
+            .args(["-vvv", "run", "pipelines/hidden.sql"])
+            .env("RUST_LOG", "trace")
+            .envs([
+                ("H", host),
+                ("P", port),
+                ("D", database),
+                ("U", user),
+                ("W", password),
+            ]);
+        let ended = Ended::from(command.output().unwrap());
+        let ended = ended.failed(1, &[&format!("the value of secret('env', '{named}')")]);
+        for secret in hidden {
+            assert!(!ended.stderr.contains(secret), "{secret}: {}", ended.stderr);
+        }
+        assert_quiet(&ended);
+    }
+}
+
 fn run(project: &Project, file: &str) -> Ended {
     let mut command = project.command();
     command

@@ -174,19 +174,19 @@ impl ConnectionConfig {
         }
     }
 
-    /// The host for people.
-    pub(super) fn shown_host(&self) -> &str {
-        self.masks.shown("host", &self.host)
+    /// The host for people, in quotes.
+    pub(super) fn shown_host(&self) -> String {
+        self.masks.quoted("host", &self.host)
     }
 
-    /// The login's name for people.
-    pub(super) fn shown_user(&self) -> &str {
-        self.masks.shown("user", &self.user)
+    /// The login's name for people, in quotes.
+    pub(super) fn shown_user(&self) -> String {
+        self.masks.quoted("user", &self.user)
     }
 
-    /// The database's name for people.
-    pub(super) fn shown_database(&self) -> &str {
-        self.masks.shown("database", &self.database)
+    /// The database's name for people, in quotes.
+    pub(super) fn shown_database(&self) -> String {
+        self.masks.quoted("database", &self.database)
     }
 
     /// A text of another program, which may repeat what it was sent, for people.

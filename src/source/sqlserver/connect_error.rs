@@ -53,9 +53,9 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// The host name has no address.
-    #[error("host '{host}' cannot be resolved; check the host name of the connection")]
+    #[error("host {host} cannot be resolved; check the host name of the connection")]
     UnknownHost {
-        /// The host as given.
+        /// The host as given, in quotes.
         host: String,
         /// What the resolver said.
         #[source]
@@ -114,12 +114,12 @@ pub enum ConnectError {
     },
     /// User or password are wrong, or the login may not connect.
     #[error(
-        "{host} refused the login '{user}' (error {number}: {message}); check user and password of the connection"
+        "{host} refused the login {user} (error {number}: {message}); check user and password of the connection"
     )]
     LoginFailed {
-        /// The host.
+        /// The host, in quotes.
         host: String,
-        /// The user.
+        /// The user, in quotes.
         user: String,
         /// The server's error number, such as 18456.
         number: u32,
@@ -131,7 +131,7 @@ pub enum ConnectError {
         "{host} refused the connection (error {number}: {message}); see the error's number in SQL Server's documentation"
     )]
     Refused {
-        /// The host.
+        /// The host, in quotes.
         host: String,
         /// The server's error number.
         number: u32,
@@ -140,14 +140,14 @@ pub enum ConnectError {
     },
     /// The database does not exist, or the login may not open it.
     #[error(
-        "database '{database}' on {host} cannot be opened by '{user}' (error {number}: {message}); check the database's name, and that the login has a user in it"
+        "database {database} on {host} cannot be opened by {user} (error {number}: {message}); check the database's name, and that the login has a user in it"
     )]
     DatabaseUnavailable {
-        /// The database.
+        /// The database, in quotes.
         database: String,
-        /// The host.
+        /// The host, in quotes.
         host: String,
-        /// The user.
+        /// The user, in quotes.
         user: String,
         /// The server's error number, such as 4060.
         number: u32,

@@ -68,7 +68,7 @@ async fn connect_tcp(
         let addresses = tokio::net::lookup_host((host, port))
             .await
             .map_err(|source| ConnectError::UnknownHost {
-                host: config.shown_host().to_string(),
+                host: config.shown_host(),
                 source,
             })?
             .collect::<Vec<_>>();
@@ -184,11 +184,10 @@ fn short_reason(reason: &str) -> &str {
 
 fn login_error(config: &ConnectionConfig, token: &tiberius::error::TokenError) -> ConnectError {
     let (number, message) = (token.code(), config.masked(token.message()));
-    let host = config.shown_host().to_string();
-    let user = config.shown_user().to_string();
+    let (host, user) = (config.shown_host(), config.shown_user());
     match number {
         911 | 916 | 4060 | 4064 | 40_532 => ConnectError::DatabaseUnavailable {
-            database: config.shown_database().to_string(),
+            database: config.shown_database(),
             host,
             user,
             number,

@@ -65,9 +65,18 @@ impl Draft {
 
     fn set(&mut self, name: &str, value: &str, call: Option<&str>) -> Result<(), ConnectError> {
         if !is_option(name) {
-            return Err(ConnectError::UnknownOption {
-                name: name.to_string(),
-                suggestion: nearest(name, OPTIONS).map(str::to_owned),
+            return Err(match nearest(name, OPTIONS) {
+                Some(near) => ConnectError::UnknownOption {
+                    name: name.to_string(),
+                    suggestion: Some(near.to_owned()),
+                },
+                None => ConnectError::InvalidOption {
+                    name: name.to_string(),
+                    reason: format!(
+                        "there is none of that name; there is {}",
+                        OPTIONS.join(", ")
+                    ),
+                },
             });
         }
         if self.values.iter().any(|(known, _)| known == name) {

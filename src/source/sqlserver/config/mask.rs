@@ -41,11 +41,6 @@ impl Masks {
         Some(&mask.shown)
     }
 
-    /// The value of `option`, or what stands for it.
-    pub(super) fn shown<'a>(&'a self, option: &str, value: &'a str) -> &'a str {
-        self.of(option).unwrap_or(value)
-    }
-
     /// The value of `option` in quotes, or what stands for it.
     pub(super) fn quoted(&self, option: &str, value: &str) -> String {
         match self.of(option) {
@@ -122,7 +117,7 @@ mod tests {
             masks.masked("DB.Example refused 'sa': same app"),
             "the value of secret('env', 'H') refused 'the value of secret('env', 'U')': same app"
         );
-        assert_eq!(masks.shown("database", "app"), "app");
+        assert_eq!(masks.quoted("database", "app"), "'app'");
     }
 
     #[test]
