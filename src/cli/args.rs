@@ -81,4 +81,60 @@ pub(super) struct SimulateArguments {
         hide_env_values = true
     )]
     pub(super) password: Option<String>,
+    /// How often the capture job scans the log, such as 500ms or 5s; 0 captures with every commit. The
+    /// script itself is captured when the server opens
+    #[arg(long, value_name = "INTERVAL", default_value = "1s", value_parser = interval)]
+    pub(super) capture_interval: std::time::Duration,
+    /// What moves the clock after the script: `statements`, one second for each that writes, so that the
+    /// same statements have the same times; or `machine`, this machine's clock in UTC
+    #[arg(long, value_name = "CLOCK", value_enum, default_value_t)]
+    pub(super) clock: ClockArgument,
+}
+
+/// What moves the clock of `simulate`.
+#[cfg(feature = "simulator")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(super) enum ClockArgument {
+    /// One second for each statement that writes
+    #[default]
+    Statements,
+    /// The machine's clock
+    Machine,
+}
+
+/// A number with `ms`, `s` or `m`; 0 needs no unit.
+#[cfg(feature = "simulator")]
+fn interval(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "" if number == "0" => 1,
+        _ => return Err("a number with ms, s or m, such as 500ms".to_owned()),
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis))
+        .map(std::time::Duration::from_millis)
+        .ok_or_else(|| "a number with ms, s or m, such as 500ms".to_owned())
+}
+
+#[cfg(all(test, feature = "simulator"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::interval;
+
+    #[test]
+    fn intervals_have_a_unit() {
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(interval("0"), Ok(Duration::ZERO));
+        for text in ["5", "s", "-1s", "1h", "99999999999999999999s"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
 }

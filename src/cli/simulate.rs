@@ -1,9 +1,9 @@
 //! `cdcql simulate SCRIPT`.
 
-use super::args::SimulateArguments;
+use super::args::{ClockArgument, SimulateArguments};
 use super::embedded::{database_from, database_name};
 use crate::error::Error;
-use crate::simulator::{Simulator, SimulatorOptions};
+use crate::simulator::{Behaviour, CaptureJob, Clock, Simulator, SimulatorOptions};
 
 /// Serves the script's database until the process is interrupted.
 pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
@@ -11,6 +11,7 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
     let options = SimulatorOptions {
         listen: arguments.listen,
         password: arguments.password.clone(),
+        behaviour: behaviour(arguments),
         ..SimulatorOptions::default()
     };
     let mut simulator =
@@ -37,4 +38,21 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
     }
     simulator.closed().await;
     Ok(())
+}
+
+/// Commits are captured in the background, unless the interval is zero.
+fn behaviour(arguments: &SimulateArguments) -> Behaviour {
+    let interval = arguments.capture_interval;
+    Behaviour {
+        capture_job: if interval.is_zero() {
+            CaptureJob::EveryCommit
+        } else {
+            CaptureJob::Every(interval)
+        },
+        clock: match arguments.clock {
+            ClockArgument::Statements => Clock::Statements,
+            ClockArgument::Machine => Clock::Machine,
+        },
+        ..Behaviour::default()
+    }
 }

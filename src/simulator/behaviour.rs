@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::capture::{CaptureBehaviour, CaptureJob};
+use super::store::Clock;
+
 /// What a server may do and need not, so that a client must not rely on it.
 ///
 /// The default is no kinder than the real thing, as far as that costs nothing. Whatever is left to chance
@@ -16,6 +19,12 @@ pub struct Behaviour {
     /// writes does not depend on it: `INSERT … SELECT` reads rows in the order of their insertion, so that
     /// a script always makes the same database.
     pub shuffle_rows: bool,
+    /// When the log is scanned for changes, once the script has been replayed.
+    pub capture_job: CaptureJob,
+    /// What capture does as it may.
+    pub capture: CaptureBehaviour,
+    /// What moves the clock, once the script has been replayed.
+    pub clock: Clock,
 }
 
 impl Default for Behaviour {
@@ -23,6 +32,12 @@ impl Default for Behaviour {
         Self {
             seed: None,
             shuffle_rows: true,
+            capture_job: CaptureJob::default(),
+            capture: CaptureBehaviour {
+                lsn_gaps: true,
+                ..CaptureBehaviour::default()
+            },
+            clock: Clock::default(),
         }
     }
 }
@@ -33,6 +48,9 @@ impl Behaviour {
         Self {
             seed: Some(0),
             shuffle_rows: false,
+            capture_job: CaptureJob::default(),
+            capture: CaptureBehaviour::default(),
+            clock: Clock::default(),
         }
     }
 

@@ -26,6 +26,11 @@ mod types;
 pub(crate) mod wire;
 
 pub use behaviour::Behaviour;
+pub use capture::{
+    BegunCleanup, CaptureBehaviour, CaptureControl, CaptureJob, CommandId, CommitTimes, FixedScan,
+    KeptDatabase, ScanReport,
+};
 pub use errors::SimulatorError;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;
+pub use store::Clock;

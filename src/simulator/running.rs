@@ -10,8 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
+use tokio::task::JoinSet;
 
 use super::behaviour::Behaviour;
+use super::capture::{self, CaptureControl, CaptureJob};
 use super::errors::SimulatorError;
 use super::script::Database;
 use super::server::{Server, ServerOptions, Tls};
@@ -63,8 +65,10 @@ pub struct Simulator {
     server: Server,
     user: String,
     password: String,
-    database: String,
+    database: Database,
     seed: u64,
+    /// Dropped with the server, and ends with it.
+    _jobs: JoinSet<()>,
 }
 
 impl Drop for Simulator {
@@ -79,7 +83,7 @@ impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulator")
             .field("server", &self.server)
-            .field("database", &self.database)
+            .field("database", &self.database())
             .finish_non_exhaustive()
     }
 }
@@ -98,18 +102,22 @@ impl Simulator {
             Some(password) => password,
             None => random_password().map_err(|source| SimulatorError::Random { source })?,
         };
-        let name = database.name().to_owned();
         let seed = options
             .behaviour
             .seed()
             .map_err(|source| SimulatorError::Random { source })?;
         tracing::debug!(seed, "the simulator starts");
+        let mut jobs = JoinSet::new();
+        if let CaptureJob::Every(interval) = options.behaviour.capture_job {
+            jobs.spawn(capture::run(Arc::clone(&database.server), interval));
+        }
         let database = database.behaving(Behaviour {
             seed: Some(seed),
             ..options.behaviour
         });
+        let served = database.clone();
         let sessions = Arc::new(move |login: &LoginRequest| {
-            database.session(Login {
+            served.session(Login {
                 session_id: login.session_id(),
                 database: login.database().to_owned(),
                 user: login.user().to_owned(),
@@ -133,8 +141,9 @@ impl Simulator {
             server,
             user: options.user,
             password,
-            database: name,
+            database,
             seed,
+            _jobs: jobs,
         })
     }
 
@@ -155,7 +164,12 @@ impl Simulator {
 
     /// The database that a client gets unless it names another.
     pub fn database(&self) -> &str {
-        &self.database
+        self.database.name()
+    }
+
+    /// A hand on the capture of one of its databases; `None` if there is no such database.
+    pub fn capture_of(&self, database: &str) -> Option<CaptureControl> {
+        self.database.capture_of(database)
     }
 
     /// The seed of what is left to chance.
@@ -190,7 +204,7 @@ impl Simulator {
             encoded(&self.user),
             encoded(&self.password),
             self.address(),
-            encoded(&self.database)
+            encoded(self.database())
         )
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::behaviour::Behaviour;
+use super::capture::{CaptureControl, CaptureJob};
 use super::errors::SimulatorError;
 use super::protocol::{Reply, ServerError};
 use super::session::{Login, Session};
-use super::store::Server;
+use super::store::{Clock, Server};
 use super::tsql::lexer::{Token, tokens};
 
 /// Replies that may wait while a script runs.
@@ -18,8 +19,10 @@ const REPLIES: usize = 64;
 /// COMMIT, moves the database's clock on by one second from 2024-01-01T00:00:00 (`GETDATE()` and the commit
 /// times are that clock), and each transaction's `tran_id` is the beginning of a hash over all such statements
 /// so far. Blanks and comments do not count. So a longer script repeats what a shorter one did and adds to
-/// it, while an edit changes the `tran_id` of every later transaction. Statements over the wire go on from
-/// there in the same way.
+/// it, while an edit changes the `tran_id` of every later transaction. Changes are captured as they are
+/// committed, so that a replay ends with everything captured, unless the script itself stops the capture
+/// job. Statements over the wire go on from there in the same way, where the server's options leave capture
+/// and clock as they are.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(super) server: Arc<Server>,
@@ -40,8 +43,10 @@ impl Database {
         }
     }
 
-    /// The same database, whose sessions behave so.
+    /// The same database, which behaves so from now on.
     pub(super) fn behaving(self, behaviour: Behaviour) -> Self {
+        self.server
+            .behave(&behaviour, behaviour.capture_job, behaviour.clock);
         Self { behaviour, ..self }
     }
 
@@ -54,6 +59,31 @@ impl Database {
         let database = Self::empty(name);
         database.replay(file, text).await?;
         Ok(database)
+    }
+
+    /// As [`Database::from_script`], on a server whose capture behaves so while the script is replayed. A
+    /// server that is then [started](super::Simulator::start) behaves as its own options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::from_script`].
+    pub async fn from_script_with(
+        name: &str,
+        file: &str,
+        text: &str,
+        behaviour: &Behaviour,
+    ) -> Result<Self, SimulatorError> {
+        let database = Self::empty(name);
+        database
+            .server
+            .behave(behaviour, CaptureJob::EveryCommit, Clock::Statements);
+        database.replay(file, text).await?;
+        Ok(database)
+    }
+
+    /// A hand on the capture of one of the server's databases; `None` if there is no such database.
+    pub fn capture_of(&self, database: &str) -> Option<CaptureControl> {
+        self.server.database(database).map(CaptureControl::new)
     }
 
     /// The name.

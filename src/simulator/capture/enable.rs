@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use super::behaviour::CommandId;
 use super::instance::{Capture, CapturedColumn, Instance};
 use super::metadata;
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, Key, State, Table};
+
+/// The column that numbers a transaction's statements; it follows the captured columns.
+const COMMAND_ID: &str = "__$command_id";
 
 /// Instances of a table at most.
 const INSTANCES: usize = 2;
@@ -62,7 +66,11 @@ pub(super) fn disable_database(state: &mut State) {
 }
 
 /// `sys.sp_cdc_enable_table`.
-pub(super) fn enable_table(state: &mut State, request: &Request) -> Result<(), ServerError> {
+pub(super) fn enable_table(
+    state: &mut State,
+    request: &Request,
+    command_id: CommandId,
+) -> Result<(), ServerError> {
     let capture = enabled(state)?;
     let source = state
         .table(&request.schema, &request.table)
@@ -88,13 +96,16 @@ pub(super) fn enable_table(state: &mut State, request: &Request) -> Result<(), S
         &name,
         &source,
         &columns,
+        command_id,
         state.clock,
     ));
     let instance = Instance {
         name,
         source: source.object_id,
         change_table: object_id,
+        enabled: None,
         start_lsn: None,
+        dropped: false,
         created: state.clock,
         net_changes: request
             .net_changes
@@ -148,9 +159,20 @@ pub(super) fn disable_table(
     metadata::refresh(state)
 }
 
-/// Ends the capture of a table that is being dropped.
-pub(crate) fn forget_table(state: &mut State, object_id: i32) -> Result<(), ServerError> {
-    let Some(capture) = state.capture.clone().filter(|c| c.captures(object_id)) else {
+/// Notes that a captured table is being dropped: a scan of the log will end its capture.
+pub(crate) fn mark_dropped(state: &mut State, object_id: i32) -> Result<(), ServerError> {
+    if let Some(capture) = &mut state.capture {
+        let instances = Arc::make_mut(capture).instances.iter_mut();
+        for instance in instances.filter(|i| i.source == object_id) {
+            instance.dropped = true;
+        }
+    }
+    metadata::refresh(state)
+}
+
+/// Ends the capture of a table that is gone.
+pub(super) fn forget_table(state: &mut State, object_id: i32) -> Result<(), ServerError> {
+    let Some(capture) = state.capture.clone() else {
         return Ok(());
     };
     let mut capture = capture.as_ref().clone();
@@ -276,6 +298,7 @@ fn change_table(
     instance: &str,
     source: &Table,
     captured: &[usize],
+    command_id: CommandId,
     created: i64,
 ) -> Table {
     let lsn = SqlType::Binary(10);
@@ -296,13 +319,15 @@ fn change_table(
         let column = &source.columns[*at];
         columns.push(ColumnDef::plain(id, &column.name, column.sql_type, true));
     }
-    let last = i32::try_from(columns.len()).unwrap_or(0);
-    columns.push(ColumnDef::plain(
-        last + 1,
-        "__$command_id",
-        SqlType::Int,
-        true,
-    ));
+    let mut key_columns = vec![0, 2, 3];
+    if command_id != CommandId::Absent {
+        let last = i32::try_from(columns.len()).unwrap_or(0);
+        let column = ColumnDef::plain(last + 1, COMMAND_ID, SqlType::Int, true);
+        if command_id == CommandId::Indexed {
+            key_columns.insert(1, columns.len());
+        }
+        columns.push(column);
+    }
     let name = format!("{instance}_CT");
     let key = Key {
         name: format!("{name}_clustered_idx"),
@@ -310,7 +335,7 @@ fn change_table(
         constraint: false,
         clustered: true,
         index_id: 1,
-        columns: vec![0, columns.len() - 1, 2, 3],
+        columns: key_columns,
     };
     let mut table = Table::new(
         object_id,

@@ -9,8 +9,11 @@ use datafusion::arrow::compute::interleave;
 use datafusion::arrow::compute::kernels::cmp::distinct;
 use datafusion::arrow::error::ArrowError;
 
+use super::behaviour::CaptureBehaviour;
 use super::instance::Instance;
-use crate::simulator::store::{Change, Images, Table};
+use crate::simulator::protocol::ServerError;
+use crate::simulator::store::{Change, Images, Lsn, Table, internal};
+use crate::simulator::types::{Mode, convert_array};
 
 /// `__$operation`.
 const DELETE: i32 = 1;
@@ -19,26 +22,26 @@ const BEFORE: i32 = 3;
 const AFTER: i32 = 4;
 
 /// The rows of a change table that stand for one statement's changes of its source. `sequence` has one
-/// position of the log for each changed row.
+/// position of the log for each changed row. Error 2628 or 8115, if a value does not fit the change table.
 pub(super) fn change_rows(
     change: &Change,
     instance: &Instance,
-    source: &Table,
     target: &Table,
-    start_lsn: [u8; 10],
-    sequence: &[[u8; 10]],
-) -> Result<RecordBatch, ArrowError> {
+    start_lsn: Lsn,
+    sequence: &[Lsn],
+    behaviour: &CaptureBehaviour,
+) -> Result<RecordBatch, ServerError> {
     let positions: Vec<Option<usize>> = instance
         .columns
         .iter()
         .map(|captured| {
-            source
+            change
                 .columns
                 .iter()
                 .position(|c| c.id == captured.column_id)
         })
         .collect();
-    let plan = Plan::new(change, source, &positions)?;
+    let plan = Plan::new(change, &positions, behaviour).map_err(internal)?;
     let rows = plan.rows.len();
     let mut columns: Vec<ArrayRef> = vec![
         repeated(&start_lsn, rows),
@@ -57,13 +60,27 @@ pub(super) fn change_rows(
     ];
     for (ordinal, position) in positions.iter().enumerate() {
         let sql_type = target.columns[FIRST_CAPTURED + ordinal].sql_type;
-        columns.push(match position {
-            Some(position) => plan.column(ordinal, *position, sql_type.is_large())?,
-            None => new_null_array(&sql_type.arrow_form(), rows),
+        let Some(position) = position else {
+            columns.push(new_null_array(&sql_type.arrow_form(), rows));
+            continue;
+        };
+        let source = &change.columns[*position];
+        let key = instance.index_columns.contains(&ordinal);
+        let rule = Rule {
+            large: source.sql_type.is_large(),
+            lost_by_delete: behaviour.deletes_lose_values && !source.nullable && !key,
+        };
+        let found = plan.column(ordinal, *position, rule).map_err(internal)?;
+        columns.push(if source.sql_type == sql_type {
+            found
+        } else {
+            convert_array(&found, source.sql_type, sql_type, 0, Mode::Assign)?
         });
     }
-    columns.push(Arc::new(Int32Array::from(vec![change.command; rows])));
-    RecordBatch::try_new(target.arrow_schema(), columns)
+    if target.columns.len() > columns.len() {
+        columns.push(Arc::new(Int32Array::from(vec![change.command; rows])));
+    }
+    RecordBatch::try_new(target.arrow_schema(), columns).map_err(internal)
 }
 
 /// The position of the first captured column in a change table.
@@ -91,6 +108,15 @@ struct Row {
     partial: bool,
 }
 
+/// What images of a column lack.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    /// The image before an update that does not change it lacks a `(max)` value.
+    large: bool,
+    /// Deletes lack it.
+    lost_by_delete: bool,
+}
+
 struct Plan<'a> {
     images: [&'a RecordBatch; 2],
     rows: Vec<Row>,
@@ -101,8 +127,8 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(
         change: &'a Change,
-        source: &Table,
         positions: &[Option<usize>],
+        behaviour: &CaptureBehaviour,
     ) -> Result<Self, ArrowError> {
         let full = mask(positions.iter().map(|_| true));
         let whole = |batch: &'a RecordBatch, operation| Self {
@@ -122,7 +148,11 @@ impl<'a> Plan<'a> {
             Images::Inserted(batch) => Ok(whole(batch, INSERT)),
             Images::Deleted(batch) => Ok(whole(batch, DELETE)),
             Images::Updated { before, after } => {
-                Self::update(before, after, source, positions, &full)
+                // An update of one row may keep its form, whatever it changes.
+                let in_place = behaviour.trace_flag_8207 && before.num_rows() == 1;
+                let keys = change.keys.iter().filter(|_| !in_place);
+                let keys: Vec<usize> = keys.flat_map(|key| key.columns.clone()).collect();
+                Self::update(before, after, &keys, positions, &full)
             }
         }
     }
@@ -130,7 +160,7 @@ impl<'a> Plan<'a> {
     fn update(
         before: &'a RecordBatch,
         after: &'a RecordBatch,
-        source: &Table,
+        keys: &[usize],
         positions: &[Option<usize>],
         full: &[u8],
     ) -> Result<Self, ArrowError> {
@@ -139,11 +169,9 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|position| position.map(differs).transpose())
             .collect::<Result<Vec<_>, _>>()?;
-        let keys = source
-            .keys
+        let keys = keys
             .iter()
-            .flat_map(|key| key.columns.iter().copied())
-            .map(differs)
+            .map(|at| differs(*at))
             .collect::<Result<Vec<_>, _>>()?;
         let is_set = |column: &Option<BooleanArray>, row| {
             column.as_ref().is_some_and(|column| column.value(row))
@@ -174,8 +202,8 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// A captured column's values. The image before an update lacks a `(max)` value that did not change.
-    fn column(&self, ordinal: usize, position: usize, large: bool) -> Result<ArrayRef, ArrowError> {
+    /// A captured column's values.
+    fn column(&self, ordinal: usize, position: usize, rule: Rule) -> Result<ArrayRef, ArrowError> {
         let [before, after] = self.images.map(|image| image.columns().get(position));
         let (Some(before), Some(after)) = (before, after) else {
             let form = self.images[0].schema().field(0).data_type().clone();
@@ -189,7 +217,9 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|row| {
                 let kept = changed.is_some_and(|changed| !changed.value(row.row));
-                if large && row.partial && row.image == 0 && kept {
+                let unchanged = rule.large && row.partial && row.image == 0 && kept;
+                let lost = rule.lost_by_delete && row.operation == DELETE;
+                if unchanged || lost {
                     (2, 0)
                 } else {
                     (row.image, row.row)

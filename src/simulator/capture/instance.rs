@@ -1,5 +1,8 @@
 //! Capture instances.
 
+use super::job::JobSettings;
+use crate::simulator::store::Lsn;
+
 /// A column of a capture instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CapturedColumn {
@@ -20,9 +23,13 @@ pub(crate) struct Instance {
     pub(crate) source: i32,
     /// The change table.
     pub(crate) change_table: i32,
-    /// The low end of its validity: the commit that enabled it, or a later cleanup's mark. `None` until
-    /// that commit.
-    pub(crate) start_lsn: Option<[u8; 10]>,
+    /// The commit that enabled it; `None` until then.
+    pub(crate) enabled: Option<Lsn>,
+    /// The low end of its validity: the commit that enabled it, or a later cleanup's mark. `None` until it
+    /// is known.
+    pub(crate) start_lsn: Option<Lsn>,
+    /// Whether the source table is gone, and a scan of the log will end the instance.
+    pub(crate) dropped: bool,
     /// When it was enabled.
     pub(crate) created: i64,
     /// `supports_net_changes`.
@@ -37,11 +44,20 @@ pub(crate) struct Instance {
     pub(crate) index_columns: Vec<usize>,
 }
 
+impl Instance {
+    /// Whether a commit lies within its validity, as far as its beginning goes.
+    pub(crate) fn has_begun(&self, commit: Lsn) -> bool {
+        self.enabled.is_some_and(|enabled| enabled <= commit)
+    }
+}
+
 /// A database's change data capture.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Capture {
     /// The capture instances, oldest first.
     pub(crate) instances: Vec<Instance>,
+    /// The settings of its jobs.
+    pub(crate) jobs: JobSettings,
 }
 
 impl Capture {
@@ -49,7 +65,7 @@ impl Capture {
     pub(crate) fn captures(&self, table: i32) -> bool {
         self.instances
             .iter()
-            .any(|instance| instance.source == table)
+            .any(|instance| instance.source == table && !instance.dropped)
     }
 
     /// The instance of a name, without case.

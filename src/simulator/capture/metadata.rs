@@ -12,6 +12,9 @@ pub(crate) const SCHEMA: &str = "cdc";
 /// The table of commits.
 pub(crate) const LSN_TIME_MAPPING: &str = "lsn_time_mapping";
 
+/// The table of changed definitions.
+pub(super) const DDL_HISTORY_TABLE: &str = "ddl_history";
+
 const LSN: SqlType = SqlType::Binary(10);
 const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
 
@@ -74,7 +77,7 @@ const MAPPING: Columns = &[
 const TABLES: [(&str, Columns); 5] = [
     ("captured_columns", CAPTURED_COLUMNS),
     ("change_tables", CHANGE_TABLES),
-    ("ddl_history", DDL_HISTORY),
+    (DDL_HISTORY_TABLE, DDL_HISTORY),
     ("index_columns", INDEX_COLUMNS),
     (LSN_TIME_MAPPING, MAPPING),
 ];
@@ -125,14 +128,26 @@ fn fill(
     name: &str,
     rows: impl Iterator<Item = Vec<Value>>,
 ) -> Result<(), ServerError> {
-    let Some(object_id) = state.table(SCHEMA, name).map(|table| table.object_id) else {
+    if let Some(table) = table_mut(state, name) {
+        table.rows.clear();
+    }
+    append(state, name, rows.collect())
+}
+
+fn table_mut<'a>(state: &'a mut State, name: &str) -> Option<&'a mut Table> {
+    let object_id = state.table(SCHEMA, name)?.object_id;
+    state.table_mut(object_id)
+}
+
+/// Adds rows to one of the tables.
+pub(super) fn append(
+    state: &mut State,
+    name: &str,
+    rows: Vec<Vec<Value>>,
+) -> Result<(), ServerError> {
+    let Some(table) = table_mut(state, name).filter(|_| !rows.is_empty()) else {
         return Ok(());
     };
-    let Some(table) = state.table_mut(object_id) else {
-        return Ok(());
-    };
-    table.rows.clear();
-    let rows: Vec<Vec<Value>> = rows.collect();
     let columns = table
         .columns
         .iter()
@@ -159,7 +174,7 @@ fn change_table(instance: &Instance) -> Vec<Value> {
             .map_or(Value::Null, |lsn| Value::Bytes(lsn.to_vec())),
         Value::Null,
         instance.net_changes.into(),
-        Value::Null,
+        instance.dropped.then_some(true).into(),
         instance.role.clone().into(),
         instance.index_name.clone().into(),
         Value::Null,

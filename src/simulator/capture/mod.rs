@@ -1,17 +1,37 @@
 //! Change data capture: capture instances, their change tables, and the log-time mapping.
 //!
-//! Capture is synchronous: a commit puts its row images into the change tables and a row into
-//! `cdc.lsn_time_mapping` before anybody sees it.
+//! A commit leaves row images in the log. A scan of the log moves them into the change tables and gives
+//! the transaction its row in `cdc.lsn_time_mapping`; [`CaptureJob`] says when. A scan fixes the end of the
+//! log before it writes, and what it writes is visible at once, as one transaction.
+//!
+//! What capture owns, the tables of schema `cdc`, is written by scans, and by transactions that change
+//! capture itself, which no scan passes.
 
-mod commit;
+mod behaviour;
+mod cleanup;
+mod control;
+mod definition;
 mod enable;
 mod images;
 mod instance;
+mod job;
+mod jobs;
 mod metadata;
 mod procedures;
+mod reports;
+mod scan;
 
-pub(crate) use commit::commit;
-pub(crate) use enable::forget_table;
+pub use behaviour::{CaptureBehaviour, CaptureJob, CommandId, CommitTimes};
+pub use control::{BegunCleanup, CaptureControl, FixedScan, KeptDatabase};
+pub use job::ScanReport;
+
+pub(crate) use definition::{Definition, DefinitionKind};
+pub(crate) use enable::mark_dropped;
 pub(crate) use instance::{Capture, Instance};
+#[cfg(test)]
+pub(crate) use job::turn;
+pub(crate) use job::{Job, ScanSession, after_commit, look, run};
 pub(crate) use metadata::{LSN_TIME_MAPPING, SCHEMA};
-pub(crate) use procedures::{Argument, procedure};
+pub(crate) use procedures::{Argument, Procedure, procedure};
+pub(crate) use reports::job_id;
+pub(crate) use scan::{begin, begins};

@@ -1,13 +1,13 @@
 //! The stored procedures of change data capture.
 
-use std::sync::Arc;
-
+use super::cleanup;
 use super::enable::{
     Request, disable_database, disable_table, enable_database, enable_table, enabled,
 };
-use super::metadata;
+use super::jobs;
+use super::reports::{self, Report};
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{State, internal};
+use crate::simulator::store::{DatabaseCell, State, Write};
 use crate::simulator::types::Value;
 
 /// An argument of a procedure call.
@@ -73,7 +73,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Error 201, if a parameter without default was left out.
-    fn given(&self, name: &str) -> Result<(), ServerError> {
+    pub(super) fn given(&self, name: &str) -> Result<(), ServerError> {
         if self.values.iter().any(|(parameter, _)| *parameter == name) {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text that must be given and not NULL.
-    fn required(&self, name: &str) -> Result<String, ServerError> {
+    pub(super) fn required(&self, name: &str) -> Result<String, ServerError> {
         self.given(name)?;
         self.text(name)
             .filter(|text| !text.is_empty())
@@ -115,29 +115,58 @@ const ENABLE_TABLE: &[&str] = &[
     "allow_partition_switch",
 ];
 
-type Procedure = fn(&mut State, &[Argument]) -> Result<(), ServerError>;
+/// What a procedure does, and to what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Procedure {
+    /// Changes capture, within the caller's transaction.
+    Define(fn(&mut Write, &[Argument]) -> Result<(), ServerError>),
+    /// Drives a job, outside of any transaction.
+    Act(fn(&DatabaseCell, &[Argument]) -> Result<(), ServerError>),
+    /// Answers with rows.
+    Report(fn(&State, &[Argument]) -> Result<Report, ServerError>),
+}
 
 /// The procedure of a name without schema, if change data capture has it.
 pub(crate) fn procedure(name: &str) -> Option<Procedure> {
-    match name.to_lowercase().as_str() {
-        "sp_cdc_enable_db" => Some(|state, arguments| {
+    Some(match name.to_lowercase().as_str() {
+        "sp_cdc_enable_db" => Procedure::Define(|write, arguments| {
             Arguments::bind("sp_cdc_enable_db", &[], arguments)?;
-            enable_database(state)
+            enable_database(write.state_mut())
         }),
-        "sp_cdc_disable_db" => Some(|state, arguments| {
+        "sp_cdc_disable_db" => Procedure::Define(|write, arguments| {
             Arguments::bind("sp_cdc_disable_db", &[], arguments)?;
-            disable_database(state);
+            disable_database(write.state_mut());
             Ok(())
         }),
-        "sp_cdc_enable_table" => Some(call_enable_table),
-        "sp_cdc_disable_table" => Some(call_disable_table),
-        "sp_cdc_cleanup_change_table" => Some(cleanup),
-        _ => None,
-    }
+        "sp_cdc_enable_table" => Procedure::Define(call_enable_table),
+        "sp_cdc_disable_table" => {
+            Procedure::Define(|write, arguments| call_disable_table(write.state_mut(), arguments))
+        }
+        "sp_cdc_cleanup_change_table" => {
+            Procedure::Define(|write, arguments| clean_up(write.state_mut(), arguments))
+        }
+        "sp_cdc_add_job" => {
+            Procedure::Define(|write, arguments| jobs::add(write.state_mut(), arguments))
+        }
+        "sp_cdc_change_job" => {
+            Procedure::Define(|write, arguments| jobs::change(write.state_mut(), arguments))
+        }
+        "sp_cdc_drop_job" => {
+            Procedure::Define(|write, arguments| jobs::drop_job(write.state_mut(), arguments))
+        }
+        "sp_cdc_start_job" => Procedure::Act(jobs::start),
+        "sp_cdc_stop_job" => Procedure::Act(jobs::stop),
+        "sp_cdc_scan" => Procedure::Act(jobs::scan),
+        "sp_cdc_help_jobs" => Procedure::Report(reports::jobs),
+        "sp_cdc_help_change_data_capture" => Procedure::Report(reports::instances),
+        "sp_cdc_get_captured_columns" => Procedure::Report(reports::captured_columns),
+        "sp_cdc_get_ddl_history" => Procedure::Report(reports::ddl_history),
+        _ => return None,
+    })
 }
 
-fn call_enable_table(state: &mut State, arguments: &[Argument]) -> Result<(), ServerError> {
-    enabled(state)?;
+fn call_enable_table(write: &mut Write, arguments: &[Argument]) -> Result<(), ServerError> {
+    enabled(write.state())?;
     let arguments = Arguments::bind("sp_cdc_enable_table", ENABLE_TABLE, arguments)?;
     arguments.given("role_name")?;
     let request = Request {
@@ -152,7 +181,8 @@ fn call_enable_table(state: &mut State, arguments: &[Argument]) -> Result<(), Se
         index: arguments.text("index_name"),
         columns: arguments.text("captured_column_list"),
     };
-    enable_table(state, &request)
+    let command_id = write.capture_behaviour().command_id;
+    enable_table(write.state_mut(), &request, command_id)
 }
 
 fn call_disable_table(state: &mut State, arguments: &[Argument]) -> Result<(), ServerError> {
@@ -167,83 +197,20 @@ fn call_disable_table(state: &mut State, arguments: &[Argument]) -> Result<(), S
     )
 }
 
-/// `sys.sp_cdc_cleanup_change_table`: moves the instance's low end up to a mark, which is a commit in the
+/// `sys.sp_cdc_cleanup_change_table`: moves the instance's low end up to a mark, which is an entry of the
 /// mapping or NULL for the present low end, and removes the rows below it.
-fn cleanup(state: &mut State, arguments: &[Argument]) -> Result<(), ServerError> {
-    let mut capture = enabled(state)?.as_ref().clone();
+fn clean_up(state: &mut State, arguments: &[Argument]) -> Result<(), ServerError> {
+    enabled(state)?;
     let parameters = &["capture_instance", "low_water_mark", "threshold"];
     let arguments = Arguments::bind("sp_cdc_cleanup_change_table", parameters, arguments)?;
     let name = arguments.required("capture_instance")?;
-    let lower = name.to_lowercase();
-    let instance = capture
-        .instances
-        .iter_mut()
-        .find(|instance| instance.name.to_lowercase() == lower)
-        .ok_or_else(|| {
-            ServerError::new(
-                22965,
-                format!("Capture instance '{name}' does not exist in the current database."),
-            )
-        })?;
     let mark = match arguments.value("low_water_mark") {
-        Value::Null => instance.start_lsn,
-        value => Some(water_mark(state, &value)?),
+        Value::Null => None,
+        Value::Bytes(bytes) => Some(bytes.try_into().map_err(|_| cleanup::no_such_mark())?),
+        _ => return Err(cleanup::no_such_mark()),
     };
-    let Some(mark) = mark else { return Ok(()) };
-    if instance.start_lsn.is_some_and(|start| mark < start) {
-        return Err(ServerError::new(
-            22957,
-            "LSN low water mark is less than or equal to the current low water mark of the capture instance.",
-        ));
+    match cleanup::begin(state, &name, mark)? {
+        Some(begun) => cleanup::finish(state, &begun),
+        None => Ok(()),
     }
-    instance.start_lsn = Some(mark);
-    let table = instance.change_table;
-    remove_below(state, table, &mark)?;
-    if let Some(oldest) = capture.instances.iter().filter_map(|i| i.start_lsn).min() {
-        let mapping = state.table(metadata::SCHEMA, metadata::LSN_TIME_MAPPING);
-        if let Some(mapping) = mapping.map(|table| table.object_id) {
-            remove_below(state, mapping, &oldest)?;
-        }
-    }
-    state.capture = Some(Arc::new(capture));
-    metadata::refresh(state)
-}
-
-fn water_mark(state: &State, value: &Value) -> Result<[u8; 10], ServerError> {
-    let mark: Option<[u8; 10]> = value.as_bytes().and_then(|bytes| bytes.try_into().ok());
-    mark.filter(|mark| {
-        state
-            .table(metadata::SCHEMA, metadata::LSN_TIME_MAPPING)
-            .is_some_and(|mapping| rows_where(mapping, |lsn| lsn == mark).next().is_some())
-    })
-    .ok_or_else(|| {
-        ServerError::new(
-            22964,
-            "LSN specified as the low water mark for cleanup does not exist in cdc.lsn_time_mapping.",
-        )
-    })
-}
-
-/// Ids of the rows whose first column, an LSN, meets a condition.
-fn rows_where<'a>(
-    table: &'a crate::simulator::store::Table,
-    holds: impl Fn(&[u8]) -> bool + 'a,
-) -> impl Iterator<Item = u64> + 'a {
-    use datafusion::arrow::array::AsArray;
-    let chunks = table.rows.chunks().iter().enumerate();
-    chunks.flat_map(move |(number, chunk)| {
-        let lsns = chunk.column(0).as_binary::<i32>();
-        (0..chunk.num_rows())
-            .filter(|row| holds(lsns.value(*row)))
-            .map(|row| crate::simulator::store::row_id(number, row))
-            .collect::<Vec<_>>()
-    })
-}
-
-fn remove_below(state: &mut State, object_id: i32, mark: &[u8; 10]) -> Result<(), ServerError> {
-    if let Some(table) = state.table_mut(object_id) {
-        let old: Vec<u64> = rows_where(table, |lsn| lsn < mark.as_slice()).collect();
-        table.rows.remove(&old).map_err(internal)?;
-    }
-    Ok(())
 }

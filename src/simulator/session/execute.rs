@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{Batch, Session, Stop};
-use crate::simulator::capture::{Argument, procedure};
+use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Reply, ServerError};
 use crate::simulator::store::Write;
-use crate::simulator::tsql::changes::{apply, database_of, effect};
+use crate::simulator::tsql::alter::{Alteration, alter_table};
+use crate::simulator::tsql::changes::{apply, changes_capture, database_of, effect};
 use crate::simulator::tsql::command::{Command, ExecArgument, command};
 use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::definitions;
@@ -79,6 +80,9 @@ impl Session {
         let database = database_of(tokens).unwrap_or_else(|| self.database.clone());
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
+        if changes_capture(tokens) {
+            self.writing()?.define_capture()?;
+        }
         let scope = self.scope(batch);
         let explicit = self.explicit_identity(&scope);
         let effect = Box::pin(effect(tokens, &scope, explicit)).await?;
@@ -105,7 +109,7 @@ impl Session {
     ) -> Result<(), Stop> {
         let database = match command {
             Command::CreateTable(name, _)
-            | Command::AddColumns(name, _, _)
+            | Command::AlterTable(name, _)
             | Command::CreateIndex(name, _)
             | Command::Truncate(name) => name.database(),
             Command::AlterDatabase { name, .. } => name.as_deref(),
@@ -115,9 +119,9 @@ impl Session {
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
         let defaults = match command {
-            Command::AddColumns(_, columns, _) => {
+            Command::AlterTable(_, Alteration::Add(added)) => {
                 let scope = self.scope(batch);
-                crate::simulator::tsql::changes::defaults(columns, &scope).await?
+                crate::simulator::tsql::changes::defaults(&added.columns, &scope).await?
             }
             _ => Vec::new(),
         };
@@ -126,8 +130,8 @@ impl Session {
             Command::CreateTable(name, elements) => {
                 definitions::create_table(write, name, elements)?;
             }
-            Command::AddColumns(name, columns, keys) => {
-                definitions::alter_table(write, name, columns, keys, &defaults)?;
+            Command::AlterTable(name, alteration) => {
+                alter_table(write, name, alteration, &defaults, statement(tokens, batch))?;
             }
             Command::CreateIndex(name, key) => {
                 definitions::create_index(write, name, key.as_ref())?;
@@ -224,13 +228,39 @@ impl Session {
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
         let database = name.database().unwrap_or(&self.database).to_owned();
+        let run = match procedure {
+            Procedure::Define(run) => run,
+            Procedure::Act(run) => {
+                let cell = self.server.database(&database);
+                let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
+                return Ok(run(&cell, &arguments)?);
+            }
+            Procedure::Report(run) => {
+                let state = scope.state(&database);
+                let state = state.ok_or_else(|| ServerError::unknown_database(&database))?;
+                let report = run(&state, &arguments)?;
+                batch.send(Reply::Columns(report.columns)).await?;
+                if report.rows.num_rows() > 0 {
+                    batch.send(Reply::Rows(report.rows)).await?;
+                }
+                return Ok(());
+            }
+        };
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
         let write: &mut Write = self.writing()?;
-        procedure(write.state_mut(), &arguments)?;
+        write.define_capture()?;
+        run(write, &arguments)?;
         self.finish_writing()?;
         Ok(())
     }
+}
+
+/// A statement as it was written.
+fn statement<'a>(tokens: &[Token], batch: &Batch<'a>) -> &'a str {
+    let start = tokens.first().map_or(0, |token| token.start);
+    let end = tokens.last().map_or(start, |token| token.end);
+    batch.text.get(start..end).unwrap_or_default()
 }
 
 /// The value of an argument of EXEC: a constant, a variable, or a bare word, which is a text.

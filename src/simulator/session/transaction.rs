@@ -61,7 +61,7 @@ impl Session {
         let mut given = transaction.pinned.clone();
         if let Some(write) = &transaction.write {
             given.retain(|state| state.name != write.database());
-            given.push(Arc::new(write.state().clone()));
+            given.push(Arc::new(write.visible()));
         }
         given
     }
@@ -123,7 +123,7 @@ impl Session {
                 .pinned
                 .iter()
                 .find(|s| s.name == write.database());
-            if pinned.is_some_and(|pinned| !Arc::ptr_eq(pinned, write.base())) {
+            if pinned.is_some_and(|pinned| pinned.version != write.base().version) {
                 return Err(ServerError::new(
                     3960,
                     format!(

@@ -1,9 +1,15 @@
-//! A database: its committed state and its writer's seat.
+//! A database: its committed state, its writer's seat, and its log.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use tokio::sync::Notify;
+
+use super::clock::Clock;
+use super::log::{Entry, KeptLog, Log, Lsn, TRANSACTION_ID};
 use super::state::State;
 use super::write::Writer;
+use crate::simulator::capture::{self, CaptureBehaviour, CaptureJob, Job};
+use crate::simulator::protocol::ServerError;
 
 /// A database that sessions share.
 #[derive(Debug)]
@@ -12,14 +18,43 @@ pub(crate) struct DatabaseCell {
     committed: RwLock<Arc<State>>,
     /// One transaction writes at a time; the seat holds what only writers use.
     pub(super) writer: Arc<tokio::sync::Mutex<Writer>>,
+    log: Mutex<Log>,
+    /// Held by whoever writes what capture owns.
+    scanning: Mutex<()>,
+    /// Wakes whoever waits for a scan that may not run now.
+    changed: Notify,
+    clock: RwLock<Clock>,
+}
+
+/// A database as it was, to go back to.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    state: Arc<State>,
+    log: KeptLog,
+}
+
+/// A transaction as it is put into the log.
+pub(super) struct Committing {
+    /// What others see from now on.
+    pub(super) state: State,
+    /// What capture will scan.
+    pub(super) entries: Vec<Entry>,
+    /// When the transaction began.
+    pub(super) began: i64,
+    /// Whether the transaction has changed capture itself.
+    pub(super) defines: bool,
 }
 
 impl DatabaseCell {
-    pub(super) fn new(state: State) -> Self {
+    pub(super) fn new(state: State, settings: &Settings) -> Self {
         Self {
             name: state.name.clone(),
             committed: RwLock::new(Arc::new(state)),
             writer: Arc::default(),
+            log: Mutex::new(Log::new(settings)),
+            scanning: Mutex::default(),
+            changed: Notify::new(),
+            clock: RwLock::new(settings.clock),
         }
     }
 
@@ -38,10 +73,209 @@ impl DatabaseCell {
         )
     }
 
-    pub(super) fn publish(&self, state: State) {
-        *self
+    /// What moves the clock.
+    pub(crate) fn clock(&self) -> Clock {
+        *self.clock.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What time it is.
+    pub(crate) fn now(&self) -> i64 {
+        self.clock().now(self.committed().clock)
+    }
+
+    pub(super) fn configure(&self, settings: &Settings) {
+        *self.clock.write().unwrap_or_else(PoisonError::into_inner) = settings.clock;
+        self.log().configure(settings);
+        self.changed.notify_waiters();
+    }
+
+    /// How capture behaves.
+    pub(crate) fn capture_behaviour(&self) -> CaptureBehaviour {
+        self.log().behaviour.clone()
+    }
+
+    /// When the log is scanned.
+    pub(crate) fn schedule(&self) -> CaptureJob {
+        self.log().schedule
+    }
+
+    /// Scans the log on no schedule from now on, or on the configured one again.
+    pub(crate) fn hold(&self, held: bool) {
+        self.log().hold(held);
+    }
+
+    /// Whether the log holds what capture has not scanned.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.log().pending.is_empty()
+    }
+
+    /// Reads or changes what is known of the capture job.
+    pub(crate) fn job<T>(&self, work: impl FnOnce(&mut Job) -> T) -> T {
+        work(&mut self.log().job)
+    }
+
+    /// Waits until something happens after which a scan may go on.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a transaction into the log, and lets everyone see what it did.
+    pub(super) fn commit(&self, transaction: Committing) -> Result<(), ServerError> {
+        let Committing {
+            mut state,
+            entries,
+            began,
+            defines,
+        } = transaction;
+        let mut log = self.log();
+        if !log.has_room(&entries) {
+            return Err(log_full(&self.name));
+        }
+        let begins = defines && capture::begins(&state);
+        let kept = state.capture.is_some() && (begins || !entries.is_empty());
+        let mut id = [0; TRANSACTION_ID];
+        id.copy_from_slice(&state.history[..TRANSACTION_ID]);
+        state.version += 1;
+        let lsn = log.append(entries, (began, state.clock), id, kept);
+        if begins {
+            capture::begin(&mut state, lsn, log.behaviour.start_lsn_by_scan)?;
+        }
+        if state.capture.is_none() {
+            log.forget();
+        }
+        self.publish(|committed| {
+            if !defines {
+                state.take_capture_of(committed);
+            }
+            state
+        });
+        Ok(())
+    }
+
+    fn publish(&self, next: impl FnOnce(&State) -> State) {
+        let mut committed = self
             .committed
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+            .unwrap_or_else(PoisonError::into_inner);
+        *committed = Arc::new(next(&committed));
     }
+
+    /// Begins a change of capture itself: no scan runs until [`DatabaseCell::end_definition`]. Error 1222
+    /// if another transaction has begun one.
+    pub(super) fn begin_definition(&self) -> Result<(), ServerError> {
+        let _scanning = self.scanning();
+        let mut log = self.log();
+        if std::mem::replace(&mut log.definition, true) {
+            return Err(ServerError::lock_timeout());
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_definition(&self) {
+        self.log().definition = false;
+        self.changed.notify_waiters();
+    }
+
+    fn scanning(&self) -> MutexGuard<'_, ()> {
+        self.scanning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The position of the last commit in the log.
+    pub(crate) fn log_end(&self) -> Option<Lsn> {
+        self.log().end
+    }
+
+    /// Changes what capture owns, unless a transaction is changing it that is not committed yet; `None`
+    /// then. `work` gets the transactions that wait in the log up to `end`, at most `limit`, and says how
+    /// many of them it has done with.
+    pub(crate) fn scan<T>(
+        &self,
+        end: Option<Lsn>,
+        limit: usize,
+        work: impl FnOnce(&mut State, &[Arc<super::Logged>]) -> (usize, T),
+    ) -> Option<T> {
+        let _scanning = self.scanning();
+        let log = self.log();
+        if log.definition {
+            return None;
+        }
+        let batch: Vec<_> = log
+            .pending
+            .iter()
+            .take_while(|logged| Some(logged.commit_lsn) <= end)
+            .take(limit)
+            .cloned()
+            .collect();
+        drop(log);
+        let mut state = self.committed().as_ref().clone();
+        let (done, result) = work(&mut state, &batch);
+        // An empty scan leaves everything as it is.
+        if limit == 0 || done > 0 {
+            self.publish(|committed| {
+                let mut next = committed.clone();
+                next.take_capture_of(&state);
+                next
+            });
+        }
+        self.log().scanned(done);
+        self.changed.notify_waiters();
+        Some(result)
+    }
+
+    /// The position of an entry of the mapping that stands for no transaction; `None` if transactions wait.
+    pub(crate) fn idle_position(&self) -> Option<Lsn> {
+        let mut log = self.log();
+        log.pending.is_empty().then(|| log.idle())
+    }
+
+    /// The database as it is now, with its log.
+    pub(crate) fn keep(&self) -> Kept {
+        let log = self.log();
+        Kept {
+            state: self.committed(),
+            log: log.keep(),
+        }
+    }
+
+    /// Makes the database what it was, as RESTORE does: transactions that begin later are others than those
+    /// that are lost. Waits for the transaction that is open.
+    pub(crate) async fn restore(&self, kept: &Kept) {
+        let mut seat = self.writer.lock().await;
+        seat.clear();
+        let _scanning = self.scanning();
+        let mut log = self.log();
+        log.restore(&kept.log);
+        log.job = Job::default();
+        self.publish(|lost| {
+            let mut state = kept.state.as_ref().clone();
+            state.fork(lost);
+            state.version = lost.version + 1;
+            state
+        });
+        drop(log);
+        self.changed.notify_waiters();
+    }
+}
+
+/// What a server's databases have in common.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub(super) behaviour: CaptureBehaviour,
+    pub(super) schedule: CaptureJob,
+    pub(super) clock: Clock,
+    pub(super) seed: u64,
+}
+
+fn log_full(database: &str) -> ServerError {
+    let mut error = ServerError::new(
+        9002,
+        format!("The transaction log for database '{database}' is full due to 'REPLICATION'."),
+    );
+    error.severity = 17;
+    error.state = 4;
+    error
 }

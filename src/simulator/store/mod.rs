@@ -14,7 +14,10 @@ mod state;
 mod table;
 mod write;
 
+pub use clock::Clock;
 pub(crate) use clock::EPOCH_MICROS;
+pub(crate) use database::{DatabaseCell, Kept};
+pub(crate) use log::{Entry, Logged, Lsn};
 pub(crate) use rows::{ROW_ID, row_id};
 pub(crate) use server::Server;
 pub(crate) use state::State;

@@ -12,6 +12,8 @@ use datafusion::arrow::compute::{
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
+use crate::simulator::protocol::ServerError;
+
 /// Rows of a chunk at most.
 const CHUNK: usize = 8192;
 /// A chunk that is shorter is copied when rows are added, else a new one begins.
@@ -167,6 +169,47 @@ impl Rows {
                 let added = take_record_batch(&single, &indices)?;
                 let mut columns = chunk.columns().to_vec();
                 columns.extend(added.columns().iter().cloned());
+                RecordBatch::try_new(Arc::clone(&schema), columns)
+            })
+            .collect::<Result<Vec<_>, ArrowError>>()?;
+        Ok(Self {
+            schema,
+            chunks,
+            count: self.count,
+        })
+    }
+
+    /// The same rows with other values in one column.
+    pub(crate) fn map_column(
+        &self,
+        schema: SchemaRef,
+        at: usize,
+        map: impl Fn(&ArrayRef) -> Result<ArrayRef, ServerError>,
+    ) -> Result<Self, ServerError> {
+        let chunks = self
+            .chunks
+            .iter()
+            .map(|chunk| {
+                let mut columns = chunk.columns().to_vec();
+                columns[at] = map(&columns[at])?;
+                RecordBatch::try_new(Arc::clone(&schema), columns).map_err(super::internal)
+            })
+            .collect::<Result<Vec<_>, ServerError>>()?;
+        Ok(Self {
+            schema,
+            chunks,
+            count: self.count,
+        })
+    }
+
+    /// The same rows without one column.
+    pub(crate) fn without_column(&self, schema: SchemaRef, at: usize) -> Result<Self, ArrowError> {
+        let chunks = self
+            .chunks
+            .iter()
+            .map(|chunk| {
+                let mut columns = chunk.columns().to_vec();
+                columns.remove(at);
                 RecordBatch::try_new(Arc::clone(&schema), columns)
             })
             .collect::<Result<Vec<_>, ArrowError>>()?;

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::database::DatabaseCell;
+use super::clock::Clock;
+use super::database::{DatabaseCell, Settings};
 use super::state::State;
+use crate::simulator::behaviour::Behaviour;
+use crate::simulator::capture::CaptureJob;
 use crate::simulator::protocol::ServerError;
 
 /// The databases that every server has, with ids from 1.
@@ -13,6 +16,7 @@ const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 #[derive(Debug)]
 pub(crate) struct Server {
     databases: RwLock<Vec<Arc<DatabaseCell>>>,
+    settings: RwLock<Settings>,
 }
 
 impl Server {
@@ -20,10 +24,35 @@ impl Server {
     pub(crate) fn new() -> Self {
         let databases = (1..)
             .zip(SYSTEM_DATABASES)
-            .map(|(id, name)| Arc::new(DatabaseCell::new(State::new(name, id))))
+            .map(|(id, name)| {
+                let state = State::new(name, id);
+                Arc::new(DatabaseCell::new(state, &Settings::default()))
+            })
             .collect();
         Self {
             databases: RwLock::new(databases),
+            settings: RwLock::default(),
+        }
+    }
+
+    /// Changes how every database behaves, those that come included.
+    pub(crate) fn behave(&self, behaviour: &Behaviour, schedule: CaptureJob, clock: Clock) {
+        self.configure(|settings| {
+            settings.behaviour = behaviour.capture.clone();
+            settings.schedule = schedule;
+            settings.clock = clock;
+            settings.seed = behaviour.seed.unwrap_or_default();
+        });
+    }
+
+    fn configure(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(&mut settings);
+        for database in self.databases() {
+            database.configure(&settings);
         }
     }
 
@@ -62,7 +91,9 @@ impl Server {
             .max()
             .unwrap_or(0)
             + 1;
-        databases.push(Arc::new(DatabaseCell::new(State::new(name, id))));
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let cell = DatabaseCell::new(State::new(name, id), &settings);
+        databases.push(Arc::new(cell));
         Ok(())
     }
 }

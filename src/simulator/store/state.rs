@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::clock::EPOCH_MICROS;
-use super::log::LogPosition;
 use super::table::Table;
 use crate::simulator::capture::Capture;
 
@@ -38,10 +39,10 @@ pub(crate) struct State {
     pub(crate) schemas: Vec<Schema>,
     /// Its tables by object id, the change tables among them.
     pub(crate) tables: BTreeMap<i32, Arc<Table>>,
+    /// The number of its commits; what capture writes is not counted.
+    pub(crate) version: u64,
     /// The database's clock: its last event, in microseconds since 1970-01-01.
     pub(crate) clock: i64,
-    /// The log's next position.
-    pub(crate) log: LogPosition,
     /// A hash over every statement that has written.
     pub(crate) history: [u8; 32],
     /// Change data capture, if it is enabled.
@@ -67,8 +68,8 @@ impl State {
                 })
                 .collect(),
             tables: BTreeMap::new(),
+            version: 0,
             clock: EPOCH_MICROS,
-            log: LogPosition::first(),
             history: [0; 32],
             capture: None,
             last_object_id: FIRST_OBJECT_ID,
@@ -108,6 +109,24 @@ impl State {
     /// Adds a table, or replaces the one with its object id.
     pub(crate) fn put(&mut self, table: Table) {
         self.tables.insert(table.object_id, Arc::new(table));
+    }
+
+    /// Takes over what capture owns in another version of the same database.
+    pub(super) fn take_capture_of(&mut self, other: &Self) {
+        self.tables.retain(|_, table| !table.shipped);
+        let shipped = other.tables.iter().filter(|(_, table)| table.shipped);
+        self.tables
+            .extend(shipped.map(|(id, table)| (*id, Arc::clone(table))));
+        self.capture.clone_from(&other.capture);
+    }
+
+    /// Goes on after a restore that has lost `other`: later transactions have other ids.
+    pub(super) fn fork(&mut self, lost: &Self) {
+        let mut hash = Sha256::new();
+        hash.update(self.history);
+        hash.update("RESTORE");
+        hash.update(lost.history);
+        self.history = hash.finalize().into();
     }
 
     /// An object id that was not used before.

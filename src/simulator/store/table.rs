@@ -7,8 +7,8 @@ use datafusion::arrow::error::ArrowError;
 
 use super::index::KeyIndex;
 use super::rows::Rows;
-use crate::simulator::protocol::SqlType;
-use crate::simulator::types::field;
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::types::{Mode, convert_array, field};
 
 /// `IDENTITY(seed, increment)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub(crate) struct Table {
     pub(crate) keys: Arc<[Key]>,
     /// Its rows.
     pub(crate) rows: Rows,
+    /// The greatest `column_id` that was ever used.
+    pub(crate) last_column_id: i32,
     /// The next IDENTITY value.
     pub(crate) next_identity: Option<i64>,
     /// When it was created.
@@ -111,6 +113,7 @@ impl Table {
             schema: schema.to_owned(),
             name: name.to_owned(),
             rows: Rows::empty(arrow_schema(&columns)),
+            last_column_id: columns.iter().map(|column| column.id).max().unwrap_or(0),
             columns: columns.into(),
             keys: keys.into(),
             next_identity,
@@ -147,6 +150,43 @@ impl Table {
     /// Whether no two rows have the same values of a key.
     pub(crate) fn is_unique(&self, key: &Key) -> Result<bool, ArrowError> {
         Ok(KeyIndex::build(self, key)?.len() == self.rows.count())
+    }
+
+    /// Gives a column another type, and its values the new form; the error names one that does not fit.
+    pub(crate) fn retype(
+        &mut self,
+        at: usize,
+        sql_type: SqlType,
+        database: &str,
+    ) -> Result<(), ServerError> {
+        self.redefine(at, sql_type, self.columns[at].nullable, database)
+    }
+
+    /// Gives a column another type, and says whether it may be NULL.
+    pub(crate) fn redefine(
+        &mut self,
+        at: usize,
+        sql_type: SqlType,
+        nullable: bool,
+        database: &str,
+    ) -> Result<(), ServerError> {
+        let mut columns = self.columns.to_vec();
+        let from = std::mem::replace(&mut columns[at].sql_type, sql_type);
+        columns[at].nullable = nullable;
+        let rows = self.rows.map_column(arrow_schema(&columns), at, |array| {
+            convert_array(array, from, sql_type, 0, Mode::Assign).map_err(|mut error| {
+                let place = format!(
+                    "in table '{database}.{}', column '{}'.",
+                    self.qualified(),
+                    columns[at].name
+                );
+                error.message = error.message.replace("in table '', column ''.", &place);
+                error
+            })
+        })?;
+        self.rows = rows;
+        self.columns = columns.into();
+        Ok(())
     }
 
     /// The schema of its rows.

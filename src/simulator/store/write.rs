@@ -9,12 +9,12 @@ use datafusion::arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use super::clock::SECOND;
-use super::database::DatabaseCell;
+use super::database::{Committing, DatabaseCell};
 use super::index::KeyIndex;
+use super::log::Entry;
 use super::state::State;
-use super::table::{Key, Table};
-use crate::simulator::capture;
+use super::table::{ColumnDef, Key, Table};
+use crate::simulator::capture::{self, Definition};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::types::{bytes_to_hex, text_of, values_of};
 
@@ -22,6 +22,13 @@ use crate::simulator::types::{bytes_to_hex, text_of, values_of};
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     indexes: HashMap<i32, HashMap<i32, KeyIndex>>,
+}
+
+impl Writer {
+    /// Forgets every index, since all rows may have changed.
+    pub(super) fn clear(&mut self) {
+        self.indexes.clear();
+    }
 }
 
 /// Row images of one statement.
@@ -40,11 +47,35 @@ pub(crate) enum Images {
     },
 }
 
+impl Images {
+    /// The number of changed rows.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Inserted(rows) | Self::Deleted(rows) => rows.num_rows(),
+            Self::Updated { before, .. } => before.num_rows(),
+        }
+    }
+
+    /// The memory that they hold.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Inserted(rows) | Self::Deleted(rows) => rows.get_array_memory_size(),
+            Self::Updated { before, after } => {
+                before.get_array_memory_size() + after.get_array_memory_size()
+            }
+        }
+    }
+}
+
 /// A change of a captured table.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     /// The table.
     pub(crate) object_id: i32,
+    /// The table's columns at that time.
+    pub(crate) columns: Arc<[ColumnDef]>,
+    /// The table's keys at that time.
+    pub(crate) keys: Arc<[Key]>,
     /// The number of the statement in its transaction, from 1.
     pub(crate) command: i32,
     /// The rows.
@@ -55,9 +86,9 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Savepoint {
     state: State,
-    changes: usize,
+    entries: usize,
     command: i32,
-    wrote: bool,
+    defines: bool,
 }
 
 /// A transaction in the writer's seat. Dropping it rolls back.
@@ -67,9 +98,10 @@ pub(crate) struct Write {
     seat: OwnedMutexGuard<Writer>,
     base: Arc<State>,
     state: State,
-    changes: Vec<Change>,
+    entries: Vec<Entry>,
     command: i32,
-    wrote: bool,
+    /// Whether it changes capture itself, so that no scan runs meanwhile.
+    defines: bool,
     began: i64,
     touched: BTreeSet<i32>,
     committed: bool,
@@ -87,14 +119,14 @@ impl Write {
             .map_err(|_| ServerError::lock_timeout())?;
         let base = cell.committed();
         Ok(Self {
+            began: cell.clock().event(base.clock),
             cell,
             seat,
             state: base.as_ref().clone(),
-            began: base.clock + SECOND,
             base,
-            changes: Vec::new(),
+            entries: Vec::new(),
             command: 0,
-            wrote: false,
+            defines: false,
             touched: BTreeSet::new(),
             committed: false,
         })
@@ -115,6 +147,37 @@ impl Write {
         &self.state
     }
 
+    /// What the transaction sees: its own changes, and what capture has written meanwhile.
+    pub(crate) fn visible(&self) -> State {
+        let mut state = self.state.clone();
+        if !self.defines {
+            state.take_capture_of(&self.cell.committed());
+        }
+        state
+    }
+
+    /// Prepares to change capture itself. No scan of the log runs until the transaction ends.
+    pub(crate) fn define_capture(&mut self) -> Result<(), ServerError> {
+        if !self.defines {
+            self.cell.begin_definition()?;
+            self.defines = true;
+            self.state.take_capture_of(&self.cell.committed());
+        }
+        Ok(())
+    }
+
+    /// How capture behaves.
+    pub(crate) fn capture_behaviour(&self) -> crate::simulator::capture::CaptureBehaviour {
+        self.cell.capture_behaviour()
+    }
+
+    /// Leaves a changed definition in the log, if the table is captured.
+    pub(crate) fn log_definition(&mut self, definition: Definition) {
+        if self.captures(definition.object_id) {
+            self.entries.push(Entry::Definition(definition));
+        }
+    }
+
     /// The state, to change its definitions.
     pub(crate) fn state_mut(&mut self) -> &mut State {
         &mut self.state
@@ -126,7 +189,7 @@ impl Write {
         hash.update(self.state.history);
         hash.update(text.as_bytes());
         self.state.history = hash.finalize().into();
-        self.state.clock += SECOND;
+        self.state.clock = self.cell.clock().event(self.state.clock);
         self.command += 1;
     }
 
@@ -134,18 +197,20 @@ impl Write {
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
             state: self.state.clone(),
-            changes: self.changes.len(),
+            entries: self.entries.len(),
             command: self.command,
-            wrote: self.wrote,
+            defines: self.defines,
         }
     }
 
     /// Undoes everything since a savepoint.
     pub(crate) fn undo(&mut self, savepoint: Savepoint) {
         self.state = savepoint.state;
-        self.changes.truncate(savepoint.changes);
+        self.entries.truncate(savepoint.entries);
         self.command = savepoint.command;
-        self.wrote = savepoint.wrote;
+        if self.defines && !savepoint.defines {
+            self.end_definition();
+        }
         self.forget_indexes();
     }
 
@@ -161,7 +226,7 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.append(rows).map_err(internal)?;
         }
-        self.record(object_id, || Images::Inserted(rows.clone()));
+        self.record(&table, || Images::Inserted(rows.clone()));
         Ok(())
     }
 
@@ -176,7 +241,7 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.remove(ids).map_err(internal)?;
         }
-        self.record(object_id, || Images::Deleted(before));
+        self.record(&table, || Images::Deleted(before));
         Ok(())
     }
 
@@ -196,31 +261,36 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.replace(ids, &after).map_err(internal)?;
         }
-        self.record(object_id, || Images::Updated { before, after });
+        self.record(&table, || Images::Updated { before, after });
         Ok(())
     }
 
     fn table(&self, object_id: i32) -> Result<Arc<Table>, ServerError> {
-        self.state
-            .tables
-            .get(&object_id)
-            .cloned()
-            .ok_or_else(|| ServerError::invalid_object(&object_id.to_string()))
+        let table = self.state.tables.get(&object_id).cloned();
+        let table = table.ok_or_else(|| ServerError::invalid_object(&object_id.to_string()))?;
+        if table.shipped && !self.defines {
+            return Err(ServerError::unsupported(
+                "changes of capture's tables under another name",
+            ));
+        }
+        Ok(table)
     }
 
-    fn record(&mut self, object_id: i32, images: impl FnOnce() -> Images) {
-        self.wrote = true;
-        let captured = self
-            .state
-            .capture
-            .as_ref()
-            .is_some_and(|capture| capture.captures(object_id));
-        if captured {
-            self.changes.push(Change {
-                object_id,
+    /// Whether changes of a table are captured.
+    pub(crate) fn captures(&self, object_id: i32) -> bool {
+        let capture = self.state.capture.as_ref();
+        capture.is_some_and(|capture| capture.captures(object_id))
+    }
+
+    fn record(&mut self, table: &Table, images: impl FnOnce() -> Images) {
+        if self.captures(table.object_id) {
+            self.entries.push(Entry::Rows(Change {
+                object_id: table.object_id,
+                columns: Arc::clone(&table.columns),
+                keys: Arc::clone(&table.keys),
                 command: self.command,
                 images: images(),
-            });
+            }));
         }
     }
 
@@ -249,13 +319,26 @@ impl Write {
         Ok(())
     }
 
-    /// Commits at the database's clock: changes are captured, then everyone sees the new state.
+    /// Commits at the database's clock: the log has the changes, and everyone sees the new state. Where
+    /// every commit is captured, it has been when this returns.
     pub(crate) fn commit(mut self) -> Result<(), ServerError> {
-        let changes = std::mem::take(&mut self.changes);
-        capture::commit(&mut self.state, &changes, self.began, self.wrote)?;
-        self.cell.publish(self.state.clone());
+        self.cell.commit(Committing {
+            state: self.state.clone(),
+            entries: std::mem::take(&mut self.entries),
+            began: self.began,
+            defines: self.defines,
+        })?;
         self.committed = true;
+        if self.defines {
+            self.end_definition();
+        }
+        capture::after_commit(&self.cell);
         Ok(())
+    }
+
+    fn end_definition(&mut self) {
+        self.defines = false;
+        self.cell.end_definition();
     }
 
     fn forget_indexes(&mut self) {
@@ -269,6 +352,9 @@ impl Drop for Write {
     fn drop(&mut self) {
         if !self.committed {
             self.forget_indexes();
+        }
+        if self.defines {
+            self.end_definition();
         }
     }
 }

@@ -5,6 +5,7 @@ mod catalogue;
 mod client_queries;
 mod errors;
 mod queries;
+mod scans;
 mod transactions;
 mod tutorial;
 

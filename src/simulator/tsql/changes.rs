@@ -19,7 +19,7 @@ use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Table, Write, internal};
 use crate::simulator::types::{Mode, convert_array};
 
-pub(crate) use target::database_of;
+pub(crate) use target::{changes_capture, database_of};
 
 /// What a statement does to a table, computed and not yet done.
 #[derive(Debug)]

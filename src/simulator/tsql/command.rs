@@ -1,8 +1,9 @@
 //! A statement by kind.
 
+use super::alter::{Alteration, alteration};
 use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
-use super::ddl::{ColumnSpec, Elements, KeySpec, create_table, elements, names};
+use super::ddl::{Elements, KeySpec, create_table, names};
 use super::lexer::{Kind, Token};
 use crate::simulator::protocol::ServerError;
 
@@ -24,8 +25,8 @@ pub(crate) enum Command<'a> {
     Change(&'a [Token]),
     /// CREATE TABLE.
     CreateTable(ObjectName, Elements),
-    /// ALTER TABLE … ADD.
-    AddColumns(ObjectName, Vec<ColumnSpec>, Vec<KeySpec>),
+    /// ALTER TABLE.
+    AlterTable(ObjectName, Alteration),
     /// CREATE UNIQUE INDEX name ON table (columns); other indexes are accepted as `None`.
     CreateIndex(ObjectName, Option<KeySpec>),
     /// DROP TABLE.
@@ -186,11 +187,8 @@ fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
         return Err(ServerError::unsupported("this ALTER statement"));
     }
     let name = cursor.object_name()?;
-    if !cursor.eat("ADD") {
-        return Err(ServerError::unsupported("ALTER TABLE other than ADD"));
-    }
-    let added = elements(cursor.rest())?;
-    Ok(Command::AddColumns(name, added.columns, added.keys))
+    let alteration = alteration(cursor)?;
+    Ok(Command::AlterTable(name, alteration))
 }
 
 fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {

@@ -148,6 +148,29 @@ fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), Server
     Ok(())
 }
 
+/// The column of ALTER COLUMN: a name, a type, and NULL or NOT NULL.
+pub(crate) fn one_column(cursor: &mut Cursor<'_>) -> Result<ColumnSpec, ServerError> {
+    let name = cursor.name()?;
+    let (sql_type, alias_type) = data_type(cursor)?;
+    if cursor.eat("COLLATE") {
+        cursor.name()?;
+    }
+    let nullable = if cursor.eat_all(&["NOT", "NULL"]) {
+        Some(false)
+    } else {
+        cursor.eat("NULL").then_some(true)
+    };
+    cursor.end()?;
+    Ok(ColumnSpec {
+        name,
+        sql_type,
+        alias_type,
+        nullable,
+        identity: None,
+        default: None,
+    })
+}
+
 fn option(
     cursor: &mut Cursor<'_>,
     column: &mut ColumnSpec,

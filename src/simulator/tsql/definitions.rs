@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
-use datafusion::arrow::array::ArrayRef;
 use sha2::{Digest, Sha256};
 
 use super::cursor::ObjectName;
 use super::ddl::{ColumnSpec, Elements, KeySpec};
 use super::normal::source;
-use crate::simulator::capture;
+use crate::simulator::capture::{Definition, DefinitionKind, mark_dropped};
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{ColumnDef, Key, State, Table, Write, arrow_schema, internal};
+use crate::simulator::store::{ColumnDef, Key, State, Table, Write, internal};
 use crate::simulator::types::bytes_to_hex;
 
 /// Error 2760, unless the schema exists; its name as created.
@@ -26,7 +25,7 @@ fn schema_of(state: &State, name: &ObjectName) -> Result<String, ServerError> {
     })
 }
 
-fn find(state: &State, name: &ObjectName) -> Option<Table> {
+pub(super) fn find(state: &State, name: &ObjectName) -> Option<Table> {
     state
         .table(name.schema().unwrap_or("dbo"), name.object())
         .map(|table| table.as_ref().clone())
@@ -70,7 +69,7 @@ pub(crate) fn create_table(
     Ok(())
 }
 
-fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
+pub(super) fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
     ColumnDef {
         name: spec.name.clone(),
         id,
@@ -82,7 +81,7 @@ fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
     }
 }
 
-fn check_names(columns: &[ColumnDef], table: &str) -> Result<(), ServerError> {
+pub(super) fn check_names(columns: &[ColumnDef], table: &str) -> Result<(), ServerError> {
     let mut seen = HashSet::new();
     for column in columns {
         if !seen.insert(column.name.to_lowercase()) {
@@ -176,70 +175,7 @@ fn made_up_name(primary: bool, table: &str, object_id: i32, number: usize) -> St
     format!("{kind}__{short}__{}", bytes_to_hex(&hash[..8]))
 }
 
-/// ALTER TABLE … ADD, of columns and of keys.
-pub(crate) fn alter_table(
-    write: &mut Write,
-    name: &ObjectName,
-    added: &[ColumnSpec],
-    specs: &[KeySpec],
-    defaults: &[ArrayRef],
-) -> Result<(), ServerError> {
-    let Some(mut table) = find(write.state(), name) else {
-        return Err(ServerError::new(
-            4902,
-            format!(
-                "Cannot find the object \"{name}\" because it does not exist or you do not have permissions."
-            ),
-        ));
-    };
-    let last = table
-        .columns
-        .iter()
-        .map(|column| column.id)
-        .max()
-        .unwrap_or(0);
-    let mut columns = table.columns.to_vec();
-    for ((id, spec), one) in (last + 1..).zip(added).zip(defaults) {
-        let column = column(id, spec);
-        let empty = table.rows.count() == 0;
-        if column.identity.is_some() && !empty {
-            return Err(ServerError::unsupported(
-                "adding an IDENTITY column to rows",
-            ));
-        }
-        if !column.nullable && one.null_count() > 0 && !empty {
-            return Err(ServerError::new(
-                4901,
-                format!(
-                    "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition specified, or the column being added is an identity or timestamp column, or alternatively if none of the previous conditions are satisfied the table must be empty to allow addition of this column. Column '{}' cannot be added to non-empty table '{}' because it does not satisfy these conditions.",
-                    column.name, table.name
-                ),
-            ));
-        }
-        if let Some(identity) = column.identity {
-            table.next_identity = Some(identity.seed);
-        }
-        columns.push(column);
-        // A nullable column's DEFAULT is for new rows alone.
-        let value = if spec.nullable == Some(false) {
-            std::sync::Arc::clone(one)
-        } else {
-            datafusion::arrow::array::new_null_array(one.data_type(), 1)
-        };
-        table.rows = table
-            .rows
-            .with_column(arrow_schema(&columns), &value)
-            .map_err(internal)?;
-    }
-    check_names(&columns, &table.name)?;
-    add_keys(&mut table, &mut columns, specs)?;
-    table.columns = columns.into();
-    write.forget(table.object_id);
-    write.state_mut().put(table);
-    Ok(())
-}
-
-fn add_keys(
+pub(super) fn add_keys(
     table: &mut Table,
     columns: &mut [ColumnDef],
     specs: &[KeySpec],
@@ -360,7 +296,17 @@ pub(crate) fn drop_table(
             Err(ServerError::cannot_drop(&name.to_string()))
         };
     };
-    capture::forget_table(write.state_mut(), table.object_id)?;
+    if write.captures(table.object_id) {
+        let at = write.state().clock;
+        write.log_definition(Definition {
+            object_id: table.object_id,
+            kind: DefinitionKind::Dropped,
+            command: format!("DROP TABLE {name}"),
+            at,
+        });
+        write.define_capture()?;
+        mark_dropped(write.state_mut(), table.object_id)?;
+    }
     write.forget(table.object_id);
     write.state_mut().tables.remove(&table.object_id);
     Ok(())

@@ -5,6 +5,7 @@
 //! into ones that DataFusion plans, with the functions of [`functions`] and the operators of
 //! [`operators`] standing in where the two languages differ.
 
+pub(crate) mod alter;
 pub(crate) mod batch;
 pub(crate) mod changes;
 pub(crate) mod command;

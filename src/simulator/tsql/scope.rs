@@ -133,8 +133,11 @@ impl Scope {
 
     /// The server's clock: the current database's.
     pub(crate) fn now(&self) -> i64 {
-        self.current()
-            .map_or(crate::simulator::store::EPOCH_MICROS, |state| state.clock)
+        let last = self
+            .current()
+            .map_or(crate::simulator::store::EPOCH_MICROS, |state| state.clock);
+        let database = self.server.database(&self.database);
+        database.map_or(last, |database| database.clock().now(last))
     }
 
     /// What a name stands for; error 208 has the name as written.

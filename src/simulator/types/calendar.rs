@@ -72,6 +72,11 @@ pub(crate) fn round_instant(micros: i64, sql_type: SqlType) -> Option<i64> {
     (first..last).contains(&rounded).then_some(rounded)
 }
 
+/// An instant in the steps of `datetime`; one that no `datetime` holds stays as it is.
+pub(crate) fn round_datetime(micros: i64) -> i64 {
+    round_instant(micros, SqlType::DateTime).unwrap_or(micros)
+}
+
 /// A time of day in the steps of `time(scale)`, short of midnight.
 pub(crate) fn round_time(nanos: i64, scale: u8) -> i64 {
     let step = 10_i64.pow(9 - u32::from(scale.min(7)));

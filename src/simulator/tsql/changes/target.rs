@@ -19,13 +19,25 @@ use crate::simulator::tsql::scope::Scope;
 
 /// The database that a row change names, if it names one: what follows INTO, UPDATE, or DELETE FROM.
 pub(crate) fn database_of(tokens: &[Token]) -> Option<String> {
+    named_target(tokens)?.database().map(str::to_owned)
+}
+
+/// Whether a row change names a table that belongs to change data capture.
+pub(crate) fn changes_capture(tokens: &[Token]) -> bool {
+    let name = named_target(tokens);
+    name.is_some_and(|name| {
+        name.schema()
+            .is_some_and(|schema| schema.eq_ignore_ascii_case(crate::simulator::capture::SCHEMA))
+    })
+}
+
+fn named_target(tokens: &[Token]) -> Option<ObjectName> {
     let verb = tokens
         .iter()
         .position(|token| token.is_any(&["INSERT", "UPDATE", "DELETE"]))?;
     let mut cursor = Cursor::new(&tokens[verb + 1..]);
     let _ = cursor.eat("INTO") || cursor.eat("FROM");
-    let name = cursor.object_name().ok()?;
-    name.database().map(str::to_owned)
+    cursor.object_name().ok()
 }
 
 /// A parsed name as the statement spells it.

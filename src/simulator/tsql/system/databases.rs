@@ -1,10 +1,11 @@
 //! Databases, and what the server knows of capture jobs.
 
-use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, no_rows};
+use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME};
+use crate::simulator::capture::{CaptureJob, ScanSession, job_id, look};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::store::State;
+use crate::simulator::store::{Lsn, State};
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::types::Value;
+use crate::simulator::types::{Value, round_datetime};
 
 pub(super) const VIEWS: &[Definition] = &[
     Definition {
@@ -17,13 +18,13 @@ pub(super) const VIEWS: &[Definition] = &[
         schema: "sys",
         name: "dm_cdc_log_scan_sessions",
         columns: SESSIONS,
-        rows: no_rows,
+        rows: sessions,
     },
     Definition {
         schema: "sys",
         name: "dm_cdc_errors",
         columns: ERRORS,
-        rows: no_rows,
+        rows: errors,
     },
     Definition {
         schema: "dbo",
@@ -67,6 +68,13 @@ fn databases(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
     let states = names.iter().filter_map(|name| scope.state(name));
     Ok(states
         .map(|state| {
+            let cell = scope.server().database(&state.name);
+            let behind = state.capture.is_some() && cell.is_some_and(|cell| cell.is_behind());
+            let (reuse, reuse_name) = if behind {
+                (6, "REPLICATION")
+            } else {
+                (0, "NOTHING")
+            };
             let snapshot = if state.snapshot_isolation {
                 "ON"
             } else {
@@ -90,8 +98,8 @@ fn databases(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
                 Value::Int(1),
                 "FULL".into(),
                 false.into(),
-                Value::Int(0),
-                "NOTHING".into(),
+                Value::Int(reuse),
+                reuse_name.into(),
                 state.capture.is_some().into(),
                 false.into(),
             ]
@@ -99,7 +107,6 @@ fn databases(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
         .collect())
 }
 
-/// Capture needs no scan of the log here, so that there are no sessions of it.
 const SESSIONS: Columns = &[
     ("session_id", SqlType::Int, false),
     ("start_time", SqlType::DateTime, true),
@@ -123,6 +130,96 @@ const SESSIONS: Columns = &[
     ("empty_scan_count", SqlType::Int, true),
     ("failed_sessions_count", SqlType::Int, true),
 ];
+
+/// The database's scans of the log: the newest ones, and row 0 with all since the server began.
+fn sessions(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let Some(cell) = scope.server().database(&state.name) else {
+        return Ok(Vec::new());
+    };
+    if cell.schedule() == CaptureJob::EveryCommit && state.capture.is_some() {
+        // The job is always at the end of the log: it comes there again whenever somebody looks.
+        look(&cell);
+    }
+    Ok(cell.job(|job| {
+        if job.sessions.is_empty() {
+            return Vec::new();
+        }
+        std::iter::once(&job.total)
+            .chain(&job.sessions)
+            .map(session)
+            .collect()
+    }))
+}
+
+fn session(session: &ScanSession) -> Vec<Value> {
+    let aggregate = session.id == 0;
+    let (commit_lsn, commit_time) = session.last_commit.unzip();
+    let latency = match commit_time {
+        Some(at) if session.transactions > 0 => (session.ended - at) / 1_000_000,
+        _ => 0,
+    };
+    let when = |micros| {
+        if aggregate {
+            Value::Null
+        } else {
+            Value::Timestamp(round_datetime(micros))
+        }
+    };
+    vec![
+        session.id.into(),
+        when(session.started),
+        when(session.ended),
+        ((session.ended - session.started) / 1_000_000).into(),
+        if aggregate { "Aggregate" } else { "Done" }.into(),
+        session.errors.into(),
+        lsn_text(session.start_lsn),
+        lsn_text(commit_lsn.or(session.end_lsn)),
+        lsn_text(session.end_lsn),
+        count(session.transactions),
+        lsn_text(commit_lsn),
+        commit_time.map_or(Value::Null, Value::Timestamp),
+        count(session.records),
+        count(session.commands),
+        latency.into(),
+        session.empty_scans.into(),
+        session.failed.into(),
+    ]
+}
+
+fn count(number: u64) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// An LSN as these views have it: `vvvvvvvv:bbbbbbbb:rrrr`.
+fn lsn_text(lsn: Option<Lsn>) -> Value {
+    let Some(lsn) = lsn else {
+        return Value::from("00000000:00000000:0000");
+    };
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    format!("{}:{}:{}", hex(&lsn[..4]), hex(&lsn[4..8]), hex(&lsn[8..])).into()
+}
+
+fn errors(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let Some(cell) = scope.server().database(&state.name) else {
+        return Ok(Vec::new());
+    };
+    Ok(cell.job(|job| {
+        job.errors
+            .iter()
+            .map(|found| {
+                vec![
+                    found.session.into(),
+                    Value::Int(7),
+                    Value::Timestamp(round_datetime(found.at)),
+                    Value::Int(found.error.number.into()),
+                    Value::Int(found.error.severity.into()),
+                    Value::Int(found.error.state.into()),
+                    found.error.message.as_str().into(),
+                ]
+            })
+            .collect()
+    }))
+}
 
 const ERRORS: Columns = &[
     ("session_id", SqlType::Int, true),
@@ -153,25 +250,38 @@ const JOBS: Columns = &[
 fn jobs(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
     let mut rows = Vec::new();
     for database in scope.server().databases() {
-        let Some(state) = scope.state(database.name()).filter(|s| s.capture.is_some()) else {
+        let Some(state) = scope.state(database.name()) else {
             continue;
         };
-        let job = |kind: &str, numbers: [i64; 5]| {
-            let [maxtrans, maxscans, polling, retention, threshold] = numbers;
-            vec![
-                state.id.into(),
-                kind.into(),
-                Value::Null,
-                Value::Int(maxtrans),
-                Value::Int(maxscans),
-                (kind == "capture").into(),
-                Value::Int(polling),
-                Value::Int(retention),
-                Value::Int(threshold),
-            ]
+        let Some(settings) = state.capture.as_ref().map(|capture| &capture.jobs) else {
+            continue;
         };
-        rows.push(job("capture", [500, 10, 5, 0, 0]));
-        rows.push(job("cleanup", [0, 0, 0, 4320, 5000]));
+        if let Some(capture) = &settings.capture {
+            rows.push(vec![
+                state.id.into(),
+                "capture".into(),
+                job_id(&state, 1),
+                Value::Int(capture.maxtrans.into()),
+                Value::Int(capture.maxscans.into()),
+                capture.continuous.into(),
+                capture.pollinginterval.into(),
+                Value::Int(0),
+                Value::Int(0),
+            ]);
+        }
+        if let Some(cleanup) = &settings.cleanup {
+            rows.push(vec![
+                state.id.into(),
+                "cleanup".into(),
+                job_id(&state, 2),
+                Value::Int(0),
+                Value::Int(0),
+                false.into(),
+                Value::Int(0),
+                cleanup.retention.into(),
+                cleanup.threshold.into(),
+            ]);
+        }
     }
     Ok(rows)
 }

@@ -173,10 +173,9 @@ fn tables(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
                 .capture
                 .as_ref()
                 .is_some_and(|capture| capture.captures(table.object_id));
-            let last = table.columns.iter().map(|column| column.id).max();
             let mut row = object(table, state);
             row.extend([
-                last.unwrap_or(0).into(),
+                table.last_column_id.into(),
                 false.into(),
                 tracked.into(),
                 Value::Int(0),
