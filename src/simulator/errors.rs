@@ -111,6 +111,54 @@ impl ServerError {
         )
     }
 
+    /// 229: a permission on an object is missing.
+    pub(crate) fn permission_denied(
+        permission: &str,
+        object: &str,
+        database: &str,
+        schema: &str,
+    ) -> Self {
+        let mut error = Self::new(
+            229,
+            format!(
+                "The {permission} permission was denied on the object '{object}', database '{database}', schema '{schema}'."
+            ),
+        );
+        error.severity = 14;
+        error.state = 5;
+        error
+    }
+
+    /// 262: a permission on the database is missing.
+    pub(crate) fn permission_denied_in(permission: &str, database: &str) -> Self {
+        let mut error = Self::new(
+            262,
+            format!("{permission} permission denied in database '{database}'."),
+        );
+        error.severity = 14;
+        error
+    }
+
+    /// 916: the login has no user in the database.
+    pub(crate) fn no_user(login: &str, database: &str) -> Self {
+        let mut error = Self::new(
+            916,
+            format!(
+                "The server principal \"{login}\" is not able to access the database \"{database}\" under the current security context."
+            ),
+        );
+        error.severity = 14;
+        error
+    }
+
+    /// 15247: the user may not do that.
+    pub(crate) fn not_permitted() -> Self {
+        Self::new(
+            15247,
+            "User does not have permission to perform this action.",
+        )
+    }
+
     /// 1222.
     pub(crate) fn lock_timeout() -> Self {
         let mut error = Self::new(1222, "Lock request time out period exceeded.");

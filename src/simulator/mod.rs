@@ -16,6 +16,7 @@ mod errors;
 pub mod protocol;
 mod running;
 mod script;
+mod security;
 pub(crate) mod server;
 pub mod session;
 mod store;

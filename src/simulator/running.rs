@@ -31,7 +31,7 @@ const PEM_LINE: usize = 64;
 pub struct SimulatorOptions {
     /// The address; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The only login.
+    /// The server's own login, which may do everything; `CREATE LOGIN` makes others.
     pub user: String,
     /// Its password; a random one is made unless given.
     pub password: Option<String>,
@@ -131,7 +131,7 @@ impl Simulator {
             password: SecretString::from(password.clone()),
             tls: Tls::Optional,
         };
-        let server = Server::bind(server_options, sessions)
+        let server = Server::bind_with(server_options, database.accounts(), sessions)
             .await
             .map_err(|source| SimulatorError::Listen {
                 address: options.listen,
@@ -152,7 +152,7 @@ impl Simulator {
         self.server.address()
     }
 
-    /// The only login.
+    /// The server's own login.
     pub fn user(&self) -> &str {
         &self.user
     }

@@ -6,6 +6,7 @@ use super::behaviour::Behaviour;
 use super::capture::{CaptureControl, CaptureJob};
 use super::errors::SimulatorError;
 use super::protocol::{Reply, ServerError};
+use super::server::Accounts;
 use super::session::{Login, Session};
 use super::store::{Clock, Server};
 use super::tsql::lexer::{Token, tokens};
@@ -79,6 +80,14 @@ impl Database {
             .behave(behaviour, CaptureJob::EveryCommit, Clock::Statements);
         database.replay(file, text).await?;
         Ok(database)
+    }
+
+    /// The logins that `CREATE LOGIN` has made, also while the server runs.
+    pub(super) fn accounts(&self) -> Accounts {
+        let server = Arc::clone(&self.server);
+        Accounts(Arc::new(move |user, password| {
+            server.logins(|logins| logins.admits(user, password))
+        }))
     }
 
     /// A hand on the capture of one of the server's databases; `None` if there is no such database.

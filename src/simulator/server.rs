@@ -42,7 +42,7 @@ pub(crate) enum Tls {
 pub(crate) struct ServerOptions {
     /// The address; port 0 takes a free one.
     pub(crate) listen: SocketAddr,
-    /// The only login.
+    /// The server's own login.
     pub(crate) user: String,
     /// Its password.
     pub(crate) password: SecretString,
@@ -68,8 +68,23 @@ impl Server {
     /// # Errors
     ///
     /// The address cannot be bound, or the certificate cannot be made.
+    #[cfg(test)]
     pub(crate) async fn bind<S: Backend>(
         options: ServerOptions,
+        sessions: SessionFactory<S>,
+    ) -> io::Result<Self> {
+        let nobody = Accounts(Arc::new(|_, _| false));
+        Self::bind_with(options, nobody, sessions).await
+    }
+
+    /// Listens, and serves until dropped; `accounts` are logins beside the server's own.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound, or the certificate cannot be made.
+    pub(crate) async fn bind_with<S: Backend>(
+        options: ServerOptions,
+        accounts: Accounts,
         sessions: SessionFactory<S>,
     ) -> io::Result<Self> {
         let identity = Identity::generate()?;
@@ -79,6 +94,7 @@ impl Server {
         let terms = Terms {
             user: options.user,
             password: options.password,
+            accounts,
             tls: options.tls,
             identity,
             sessions,
@@ -105,6 +121,19 @@ impl Server {
     /// Waits until the listener has ended, which it does only when accepting fails.
     pub(crate) async fn closed(&mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Whether a login of this name has this password.
+#[derive(Clone)]
+pub(crate) struct Accounts(pub(crate) Arc<PasswordCheck>);
+
+/// A check of a name and a password.
+type PasswordCheck = dyn Fn(&str, &str) -> bool + Send + Sync;
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accounts")
     }
 }
 

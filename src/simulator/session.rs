@@ -1,6 +1,7 @@
 //! One client's session: its current database, its transaction, its settings.
 
 mod execute;
+mod permissions;
 mod settings;
 mod transaction;
 
@@ -80,14 +81,21 @@ impl Batch<'_> {
 impl Session {
     /// Opens a session; error 4060 for a database that does not exist.
     pub(crate) fn open(database: &Database, login: Login) -> Result<Self, ServerError> {
+        let own = database
+            .server
+            .logins(|logins| logins.database(&login.user));
         let name = if login.database.is_empty() {
-            database.name()
+            own.as_deref().unwrap_or(database.name())
         } else {
             &login.database
         };
         let found = database
             .server
             .database(name)
+            .filter(|found| {
+                let rights = database.server.rights(&login.user, &found.committed());
+                rights.is_some()
+            })
             .ok_or_else(|| ServerError::cannot_open_database(name))?;
         Ok(Self {
             server: Arc::clone(&database.server),

@@ -125,3 +125,29 @@ fn an_untrusted_certificate_is_refused_with_the_remedy() {
         .run(&project, "sa:Pa55word!", "app_db", "")
         .failed(1, &["certificate", "trust_server_certificate"]);
 }
+
+#[test]
+fn a_login_of_the_script_copies_what_it_may_read() {
+    let project = Project::new();
+    project.append_to_database(
+        "CREATE LOGIN reader WITH PASSWORD = N'Read3r!'\n\
+         CREATE USER reader FOR LOGIN reader\n\
+         GRANT SELECT ON SCHEMA::cdc TO reader",
+    );
+    let trust = "?trust_server_certificate=true";
+    let server = Server::start(&project, "Pa55word!");
+    server
+        .run(&project, "reader:wrong", "app_db", trust)
+        .failed(1, &["18456"]);
+    let hidden = server
+        .run(&project, "reader:Read3r!", "app_db", trust)
+        .failed(1, &[]);
+    assert!(hidden.stderr.contains("customers"), "{}", hidden.stderr);
+    drop(server);
+    project.append_to_database("GRANT SELECT ON dbo.customers TO reader");
+    let server = Server::start(&project, "Pa55word!");
+    let first = server
+        .run(&project, "reader:Read3r!", "app_db", trust)
+        .succeeded();
+    assert!(first.stderr.contains("3 inserted"), "{}", first.stderr);
+}

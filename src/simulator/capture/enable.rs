@@ -90,6 +90,11 @@ pub(super) fn enable_table(
             .filter_map(|at| columns.iter().position(|column| column == at))
             .collect()
     });
+    if let Some(role) = &request.role
+        && state.principals.find(role).is_none()
+    {
+        Arc::make_mut(&mut state.principals).add(role, None, true)?;
+    }
     let object_id = state.new_object_id();
     state.put(change_table(
         object_id,
@@ -118,6 +123,7 @@ pub(super) fn enable_table(
                 name: source.columns[*at].name.clone(),
                 column_id: source.columns[*at].id,
                 type_name: source.columns[*at].sql_type.base_name(),
+                computed: source.columns[*at].computed.is_some(),
             })
             .collect(),
         index_columns,

@@ -38,7 +38,7 @@ pub(super) fn change_rows(
             change
                 .columns
                 .iter()
-                .position(|c| c.id == captured.column_id)
+                .position(|c| c.id == captured.column_id && !captured.computed)
         })
         .collect();
     let plan = Plan::new(change, &positions, behaviour).map_err(internal)?;
@@ -84,7 +84,7 @@ pub(super) fn change_rows(
 }
 
 /// The position of the first captured column in a change table.
-pub(super) const FIRST_CAPTURED: usize = 5;
+pub(crate) const FIRST_CAPTURED: usize = 5;
 
 fn repeated(bytes: &[u8], rows: usize) -> ArrayRef {
     binary(std::iter::repeat_n(bytes, rows))
@@ -179,6 +179,10 @@ impl<'a> Plan<'a> {
         let mut rows = Vec::with_capacity(before.num_rows() * 2);
         for row in 0..before.num_rows() {
             let moved = keys.iter().any(|key| key.value(row));
+            if !moved && !changed.iter().any(|column| is_set(column, row)) {
+                // What the instance does not capture has not changed for it.
+                continue;
+            }
             let (operations, bits) = if moved {
                 ([DELETE, INSERT], full.to_vec())
             } else {

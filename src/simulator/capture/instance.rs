@@ -12,6 +12,8 @@ pub(crate) struct CapturedColumn {
     pub(crate) column_id: i32,
     /// Its type's name, as `captured_columns.column_type`.
     pub(crate) type_name: &'static str,
+    /// Whether it is computed, so that changes have NULL.
+    pub(crate) computed: bool,
 }
 
 /// A table's capture, with the shape that it had when it was enabled.

@@ -193,7 +193,7 @@ fn captured_columns(instance: &Instance) -> Vec<Vec<Value>> {
                 column.column_id.into(),
                 column.type_name.into(),
                 Value::Int(ordinal),
-                false.into(),
+                column.computed.into(),
                 Value::Null,
             ]
         })

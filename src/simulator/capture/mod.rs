@@ -27,11 +27,12 @@ pub use job::ScanReport;
 
 pub(crate) use definition::{Definition, DefinitionKind};
 pub(crate) use enable::mark_dropped;
+pub(crate) use images::FIRST_CAPTURED;
 pub(crate) use instance::{Capture, Instance};
 #[cfg(test)]
 pub(crate) use job::turn;
 pub(crate) use job::{Job, ScanSession, after_commit, look, run};
 pub(crate) use metadata::{LSN_TIME_MAPPING, SCHEMA};
-pub(crate) use procedures::{Argument, Procedure, procedure};
+pub(crate) use procedures::{Argument, Arguments, Procedure, procedure};
 pub(crate) use reports::job_id;
 pub(crate) use scan::{begin, begins};

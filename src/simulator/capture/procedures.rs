@@ -73,7 +73,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Error 201, if a parameter without default was left out.
-    pub(super) fn given(&self, name: &str) -> Result<(), ServerError> {
+    pub(crate) fn given(&self, name: &str) -> Result<(), ServerError> {
         if self.values.iter().any(|(parameter, _)| *parameter == name) {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// A text that must be given and not NULL.
-    pub(super) fn required(&self, name: &str) -> Result<String, ServerError> {
+    pub(crate) fn required(&self, name: &str) -> Result<String, ServerError> {
         self.given(name)?;
         self.text(name)
             .filter(|text| !text.is_empty())
@@ -118,6 +118,8 @@ const ENABLE_TABLE: &[&str] = &[
 /// What a procedure does, and to what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Procedure {
+    /// Changes what the database defines, within the caller's transaction.
+    Change(fn(&mut Write, &[Argument]) -> Result<(), ServerError>),
     /// Changes capture, within the caller's transaction.
     Define(fn(&mut Write, &[Argument]) -> Result<(), ServerError>),
     /// Drives a job, outside of any transaction.

@@ -9,11 +9,15 @@ use crate::simulator::store::Write;
 use crate::simulator::tsql::alter::{Alteration, alter_table};
 use crate::simulator::tsql::changes::{apply, changes_capture, database_of, effect};
 use crate::simulator::tsql::command::{Command, ExecArgument, command};
+use crate::simulator::tsql::computed::resolve;
 use crate::simulator::tsql::cursor::ObjectName;
+use crate::simulator::tsql::ddl::Elements;
 use crate::simulator::tsql::definitions;
 use crate::simulator::tsql::lexer::{Token, tokens};
 use crate::simulator::tsql::query::query;
+use crate::simulator::tsql::rename::rename;
 use crate::simulator::tsql::scope::{Relation, Scope};
+use crate::simulator::tsql::security::{change_logins, change_principals};
 use crate::simulator::types::{Value, text_of, values_of};
 
 impl Session {
@@ -37,7 +41,16 @@ impl Session {
             Command::Begin => self.begin(),
             Command::Commit => self.commit()?,
             Command::Rollback => self.roll_back()?,
-            Command::CreateDatabase(name) => self.create_database(&name)?,
+            Command::CreateDatabase(name) => {
+                self.permit_server(|| {
+                    ServerError::permission_denied_in("CREATE DATABASE", "master")
+                })?;
+                self.create_database(&name)?;
+            }
+            Command::Login(login) => {
+                self.permit_server(ServerError::not_permitted)?;
+                change_logins(&self.server, &login)?;
+            }
             definition => self.define(&definition, tokens, batch).await?,
         }
         self.done(None, batch).await
@@ -86,6 +99,7 @@ impl Session {
         let scope = self.scope(batch);
         let explicit = self.explicit_identity(&scope);
         let effect = Box::pin(effect(tokens, &scope, explicit)).await?;
+        self.permit_change(&effect, &database)?;
         let done = apply(effect, self.writing()?)?;
         self.finish_writing()?;
         self.facts.identity = done.identity.or(self.facts.identity);
@@ -116,21 +130,29 @@ impl Session {
             _ => None,
         };
         let database = database.unwrap_or(&self.database).to_owned();
+        self.permit_definition(command, &database)?;
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
+        let elements = self.elements(command, batch).await?;
+        let server = Arc::clone(&self.server);
         let defaults = match command {
-            Command::AlterTable(_, Alteration::Add(added)) => {
+            Command::AlterTable(_, Alteration::Add(_)) => {
                 let scope = self.scope(batch);
-                crate::simulator::tsql::changes::defaults(&added.columns, &scope).await?
+                crate::simulator::tsql::changes::defaults(&elements.columns, &scope).await?
             }
             _ => Vec::new(),
         };
         let write = self.writing()?;
         match command {
-            Command::CreateTable(name, elements) => {
-                definitions::create_table(write, name, elements)?;
+            Command::CreateTable(name, _) => {
+                definitions::create_table(write, name, &elements)?;
             }
             Command::AlterTable(name, alteration) => {
+                let added = Alteration::Add(elements);
+                let alteration = match alteration {
+                    Alteration::Add(_) => &added,
+                    other => other,
+                };
                 alter_table(write, name, alteration, &defaults, statement(tokens, batch))?;
             }
             Command::CreateIndex(name, key) => {
@@ -142,6 +164,7 @@ impl Session {
                 }
             }
             Command::Truncate(name) => definitions::truncate(write, name)?,
+            Command::Principal(command) => change_principals(write, &server, command)?,
             Command::CreateSchema(name) => definitions::create_schema(write, name)?,
             Command::AlterDatabase { option, on, .. } => {
                 definitions::alter_database(write, option, *on)?;
@@ -150,6 +173,25 @@ impl Session {
         }
         self.finish_writing()?;
         Ok(())
+    }
+
+    /// The columns and keys that a statement adds, with the types of computed columns.
+    async fn elements(
+        &mut self,
+        command: &Command<'_>,
+        batch: &Batch<'_>,
+    ) -> Result<Elements, ServerError> {
+        let scope = self.scope(batch);
+        let (mut elements, existing) = match command {
+            Command::CreateTable(_, elements) => (elements.clone(), None),
+            Command::AlterTable(name, Alteration::Add(elements)) => {
+                (elements.clone(), scope.table(name).ok())
+            }
+            _ => return Ok(Elements::default()),
+        };
+        let existing = existing.as_ref().map_or(&[][..], |table| &table.columns);
+        resolve(&mut elements.columns, existing, &scope).await?;
+        Ok(elements)
     }
 
     fn create_database(&mut self, name: &str) -> Result<(), ServerError> {
@@ -171,6 +213,7 @@ impl Session {
             .server
             .database(name)
             .ok_or_else(|| ServerError::unknown_database(name))?;
+        self.rights(found.name())?;
         let old = std::mem::replace(&mut self.database, found.name().to_owned());
         let new = self.database.clone();
         batch
@@ -214,8 +257,11 @@ impl Session {
         tokens: &[Token],
         batch: &Batch<'_>,
     ) -> Result<(), Stop> {
-        let Some(procedure) = procedure(name.object()) else {
-            return Err(ServerError::unknown_procedure(&name.to_string()).into());
+        let procedure = if name.object().eq_ignore_ascii_case("sp_rename") {
+            Procedure::Change(rename)
+        } else {
+            procedure(name.object())
+                .ok_or_else(|| ServerError::unknown_procedure(&name.to_string()))?
         };
         let scope = self.scope(batch);
         let arguments = arguments
@@ -228,8 +274,10 @@ impl Session {
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
         let database = name.database().unwrap_or(&self.database).to_owned();
-        let run = match procedure {
-            Procedure::Define(run) => run,
+        self.permit_procedure(name.object(), &database)?;
+        let (run, defines) = match procedure {
+            Procedure::Define(run) => (run, true),
+            Procedure::Change(run) => (run, false),
             Procedure::Act(run) => {
                 let cell = self.server.database(&database);
                 let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
@@ -249,7 +297,9 @@ impl Session {
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
         let write: &mut Write = self.writing()?;
-        write.define_capture()?;
+        if defines {
+            write.define_capture()?;
+        }
         run(write, &arguments)?;
         self.finish_writing()?;
         Ok(())

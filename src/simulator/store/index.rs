@@ -21,7 +21,7 @@ impl KeyIndex {
     pub(crate) fn build(table: &Table, key: &Key) -> Result<Self, ArrowError> {
         let mut index = Self::default();
         for chunk in table.rows.chunks() {
-            index.keys.extend(encode(chunk, &key.columns)?);
+            index.keys.extend(key_values(chunk, &key.columns)?);
         }
         Ok(index)
     }
@@ -39,8 +39,8 @@ impl KeyIndex {
         removed: Option<&RecordBatch>,
         added: Option<&RecordBatch>,
     ) -> Result<Result<(), usize>, ArrowError> {
-        let removed = removed.map_or(Ok(Vec::new()), |batch| encode(batch, &key.columns))?;
-        let added = added.map_or(Ok(Vec::new()), |batch| encode(batch, &key.columns))?;
+        let removed = removed.map_or(Ok(Vec::new()), |batch| key_values(batch, &key.columns))?;
+        let added = added.map_or(Ok(Vec::new()), |batch| key_values(batch, &key.columns))?;
         for value in &removed {
             self.keys.remove(value);
         }
@@ -58,7 +58,10 @@ impl KeyIndex {
 }
 
 /// The keys of a batch's rows: texts are compared without case and trailing blanks, NULLs are equal.
-fn encode(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<Box<[u8]>>, ArrowError> {
+pub(crate) fn key_values(
+    batch: &RecordBatch,
+    columns: &[usize],
+) -> Result<Vec<Box<[u8]>>, ArrowError> {
     let arrays: Vec<ArrayRef> = columns.iter().map(|at| folded(batch.column(*at))).collect();
     let converter = RowConverter::new(
         arrays

@@ -202,6 +202,20 @@ impl Rows {
         })
     }
 
+    /// The same rows under other names.
+    pub(crate) fn under_schema(&self, schema: SchemaRef) -> Result<Self, ArrowError> {
+        let chunks = self
+            .chunks
+            .iter()
+            .map(|chunk| RecordBatch::try_new(Arc::clone(&schema), chunk.columns().to_vec()))
+            .collect::<Result<Vec<_>, ArrowError>>()?;
+        Ok(Self {
+            schema,
+            chunks,
+            count: self.count,
+        })
+    }
+
     /// The same rows without one column.
     pub(crate) fn without_column(&self, schema: SchemaRef, at: usize) -> Result<Self, ArrowError> {
         let chunks = self

@@ -1,6 +1,6 @@
 //! The server: its databases by name.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::clock::Clock;
 use super::database::{DatabaseCell, Settings};
@@ -8,6 +8,7 @@ use super::state::State;
 use crate::simulator::behaviour::Behaviour;
 use crate::simulator::capture::CaptureJob;
 use crate::simulator::protocol::ServerError;
+use crate::simulator::security::{Logins, Rights};
 
 /// The databases that every server has, with ids from 1.
 const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
@@ -17,6 +18,7 @@ const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 pub(crate) struct Server {
     databases: RwLock<Vec<Arc<DatabaseCell>>>,
     settings: RwLock<Settings>,
+    logins: Mutex<Logins>,
 }
 
 impl Server {
@@ -32,6 +34,7 @@ impl Server {
         Self {
             databases: RwLock::new(databases),
             settings: RwLock::default(),
+            logins: Mutex::default(),
         }
     }
 
@@ -54,6 +57,20 @@ impl Server {
         for database in self.databases() {
             database.configure(&settings);
         }
+    }
+
+    /// Reads or changes the logins.
+    pub(crate) fn logins<T>(&self, work: impl FnOnce(&mut Logins) -> T) -> T {
+        work(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a login may do in a database; `None` if it has no user there.
+    pub(crate) fn rights(&self, login: &str, state: &State) -> Option<Rights> {
+        if self.logins(|logins| logins.is_sysadmin(login)) {
+            return Some(Rights::all());
+        }
+        let system = SYSTEM_DATABASES.contains(&state.name.as_str());
+        Rights::of_login(&state.principals, login, system)
     }
 
     /// Every database, in the order of their ids.

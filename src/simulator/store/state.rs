@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::clock::EPOCH_MICROS;
 use super::table::Table;
 use crate::simulator::capture::Capture;
+use crate::simulator::security::Principals;
 
 /// How object ids follow each other, as in SQL Server.
 const OBJECT_ID_STEP: i32 = 16_000_057;
@@ -45,6 +46,8 @@ pub(crate) struct State {
     pub(crate) clock: i64,
     /// A hash over every statement that has written.
     pub(crate) history: [u8; 32],
+    /// Its users and roles, and what they were granted.
+    pub(crate) principals: Arc<Principals>,
     /// Change data capture, if it is enabled.
     pub(crate) capture: Option<Arc<Capture>>,
     last_object_id: i32,
@@ -71,6 +74,7 @@ impl State {
             version: 0,
             clock: EPOCH_MICROS,
             history: [0; 32],
+            principals: Arc::default(),
             capture: None,
             last_object_id: FIRST_OBJECT_ID,
         }

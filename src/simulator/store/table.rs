@@ -19,6 +19,15 @@ pub(crate) struct Identity {
     pub(crate) increment: i64,
 }
 
+/// `AS expression`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Computed {
+    /// The expression, in T-SQL.
+    pub(crate) expression: String,
+    /// PERSISTED.
+    pub(crate) persisted: bool,
+}
+
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ColumnDef {
@@ -36,6 +45,8 @@ pub(crate) struct ColumnDef {
     pub(crate) identity: Option<Identity>,
     /// Its DEFAULT, as an expression in T-SQL.
     pub(crate) default: Option<String>,
+    /// What it is computed of.
+    pub(crate) computed: Option<Computed>,
 }
 
 impl ColumnDef {
@@ -49,6 +60,7 @@ impl ColumnDef {
             nullable,
             identity: None,
             default: None,
+            computed: None,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Sessions against databases, as a client sees them.
 
 mod capture;
+mod capture_images;
 mod catalogue;
 mod client_queries;
+mod definitions;
 mod errors;
+mod permissions;
 mod queries;
 mod scans;
 mod transactions;
@@ -11,10 +14,10 @@ mod tutorial;
 
 use tokio::sync::mpsc;
 
-use super::Database;
 use super::protocol::{Column, Parameter, Reply, ServerError};
 use super::session::{Login, Session};
 use super::types::{Value, bytes_to_hex, text_of, values_of};
+use super::{Behaviour, CaptureBehaviour, Database};
 
 /// What a batch answered.
 #[derive(Debug, Default)]
@@ -118,6 +121,28 @@ fn open(database: &Database) -> Session {
         ..Login::default()
     };
     database.session(login).unwrap()
+}
+
+/// A session of another login.
+fn log_in(database: &Database, user: &str) -> Result<Session, ServerError> {
+    database.session(Login {
+        session_id: 52,
+        user: user.to_owned(),
+        ..Login::default()
+    })
+}
+
+/// A session of a new database made by a script, on a server whose capture behaves so.
+async fn behaving(script: &str, capture: CaptureBehaviour) -> (Session, Database) {
+    let behaviour = Behaviour {
+        seed: Some(7),
+        capture,
+        ..Behaviour::orderly()
+    };
+    let database = Database::from_script_with("app_db", "test.sql", script, &behaviour)
+        .await
+        .unwrap();
+    (open(&database), database)
 }
 
 /// A session of a new database made by a script.

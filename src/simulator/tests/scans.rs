@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{database, ok, open, run};
+use super::{behaving, database, ok, open, run};
 use crate::simulator::session::Session;
 use crate::simulator::{
-    Behaviour, CaptureBehaviour, CaptureControl, CaptureJob, CommitTimes, Database, Simulator,
+    Behaviour, CaptureBehaviour, CaptureControl, CaptureJob, CommitTimes, Simulator,
     SimulatorOptions,
 };
 
@@ -23,18 +23,6 @@ async fn held(script: &str) -> (Session, CaptureControl) {
     let control = database.capture_of("app_db").unwrap();
     control.hold();
     (open(&database), control)
-}
-
-async fn behaving(script: &str, capture: CaptureBehaviour) -> (Session, Database) {
-    let behaviour = Behaviour {
-        seed: Some(7),
-        capture,
-        ..Behaviour::orderly()
-    };
-    let database = Database::from_script_with("app_db", "test.sql", script, &behaviour)
-        .await
-        .unwrap();
-    (open(&database), database)
 }
 
 async fn value(session: &mut Session, sql: &str) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, new_null_array};
 
+use super::computed::dependent;
 use super::cursor::{Cursor, ObjectName, at_commas};
 use super::ddl::{ColumnSpec, Elements, elements, one_column};
 use super::definitions::{add_keys, check_names, column, find};
@@ -144,6 +145,9 @@ fn add(table: &mut Table, added: &Elements, defaults: &[ArrayRef]) -> Result<(),
                 ),
             ));
         }
+        if column.computed.is_some() && !empty {
+            return Err(ServerError::unsupported("adding a computed column to rows"));
+        }
         if let Some(identity) = column.identity {
             table.next_identity = Some(identity.seed);
         }
@@ -177,8 +181,17 @@ fn position(table: &Table, name: &str) -> Result<usize, ServerError> {
     })
 }
 
-/// Error 5074, if a key has a column.
+/// Error 5074, if a key or a computed column has a column.
 fn check_free(table: &Table, at: usize) -> Result<(), ServerError> {
+    if let Some(computed) = dependent(table, &table.columns[at].name) {
+        return Err(ServerError::new(
+            5074,
+            format!(
+                "The column '{}' is dependent on column '{}'.",
+                computed.name, table.columns[at].name
+            ),
+        ));
+    }
     match table.keys.iter().find(|key| key.columns.contains(&at)) {
         None => Ok(()),
         Some(key) => Err(ServerError::new(
@@ -233,6 +246,15 @@ fn alter_column(
     database: &str,
 ) -> Result<usize, ServerError> {
     let at = position(table, &spec.name)?;
+    if table.columns[at].computed.is_some() {
+        return Err(ServerError::new(
+            4928,
+            format!(
+                "Cannot alter column '{}' because it is 'COMPUTED'.",
+                spec.name
+            ),
+        ));
+    }
     let same = table.columns[at].sql_type == spec.sql_type;
     let nullable = spec.nullable.unwrap_or(true);
     if !same || nullable != table.columns[at].nullable {

@@ -241,9 +241,11 @@ impl Progress {
         let after = |keywords: &[&str]| statement.get(at + 1).is_some_and(|t| t.is_any(keywords));
         let with = first.is("WITH");
         let inserts = statement[..at].iter().any(|token| token.is("INSERT"));
-        if first.is_any(&["GRANT", "REVOKE", "DENY", "MERGE"])
-            && !token.is_any(&["GRANT", "CREATE"])
-        {
+        if first.is_any(&["GRANT", "REVOKE", "DENY"]) {
+            // A permission, not a statement.
+            return before.is_any(&["GRANT", "REVOKE", "DENY", "FOR"]) || before.symbol(",");
+        }
+        if first.is("MERGE") && !token.is_any(&["GRANT", "CREATE"]) {
             return token.is_any(&[
                 "SELECT", "INSERT", "UPDATE", "DELETE", "EXECUTE", "EXEC", "ALTER", "SET",
             ]);
@@ -261,7 +263,7 @@ impl Progress {
         } else if token.is_any(&["EXEC", "EXECUTE"]) {
             inserts && !self.source || before.is("WITH")
         } else if token.is_any(&["DROP", "ALTER"]) {
-            first.is("ALTER") && after(&["COLUMN", "CONSTRAINT"])
+            first.is("ALTER") && after(&["COLUMN", "CONSTRAINT", "MEMBER"])
         } else if token.is("IF") {
             after(&["EXISTS"]) && first.is_any(&["DROP", "ALTER"])
         } else {

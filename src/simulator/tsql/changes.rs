@@ -185,7 +185,7 @@ fn check_nulls(
     verb: &str,
 ) -> Result<(), ServerError> {
     for (column, array) in table.columns.iter().zip(columns) {
-        if !column.nullable && array.null_count() > 0 {
+        if !column.nullable && column.computed.is_none() && array.null_count() > 0 {
             let table = format!("{database}.{}", table.qualified());
             return Err(ServerError::null_in_column(&column.name, &table, verb));
         }

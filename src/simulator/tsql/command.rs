@@ -5,6 +5,7 @@ use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
 use super::ddl::{Elements, KeySpec, create_table, names};
 use super::lexer::{Kind, Token};
+use super::security::{LoginCommand, PrincipalCommand, grant, login_command, principal_command};
 use crate::simulator::protocol::ServerError;
 
 /// An argument of EXEC: a constant, or a variable.
@@ -51,6 +52,10 @@ pub(crate) enum Command<'a> {
     },
     /// CREATE SCHEMA.
     CreateSchema(String),
+    /// CREATE, ALTER or DROP LOGIN, and ALTER SERVER ROLE.
+    Login(LoginCommand),
+    /// CREATE, ALTER or DROP of users and roles; GRANT, DENY, REVOKE.
+    Principal(PrincipalCommand),
     /// BEGIN TRANSACTION.
     Begin,
     /// COMMIT.
@@ -86,9 +91,21 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
         "SELECT" => Ok(Command::Query(tokens)),
         "WITH" => Ok(with(tokens)),
         "INSERT" | "UPDATE" | "DELETE" => Ok(Command::Change(tokens)),
-        "CREATE" => create(&mut cursor),
-        "ALTER" => alter(&mut cursor),
-        "DROP" => drop_table(&mut cursor),
+        verb @ ("CREATE" | "ALTER" | "DROP") => {
+            let mut after = Cursor::new(&tokens[1..]);
+            if let Some(login) = login_command(verb, &mut after)? {
+                return Ok(Command::Login(login));
+            }
+            if let Some(principal) = principal_command(verb, &mut after)? {
+                return Ok(Command::Principal(principal));
+            }
+            match verb {
+                "CREATE" => create(&mut cursor),
+                "ALTER" => alter(&mut cursor),
+                _ => drop_table(&mut cursor),
+            }
+        }
+        "GRANT" | "DENY" | "REVOKE" => grant(tokens).map(Command::Principal),
         "TRUNCATE" => {
             cursor.next();
             cursor.expect("TABLE")?;

@@ -3,8 +3,9 @@
 use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
 use super::lexer::{Kind, Token};
+use super::normal::source;
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::store::Identity;
+use crate::simulator::store::{Computed, Identity};
 use crate::simulator::types::DefaultLength;
 
 /// A column as declared.
@@ -17,6 +18,8 @@ pub(crate) struct ColumnSpec {
     pub(crate) identity: Option<Identity>,
     /// The tokens of the DEFAULT expression.
     pub(crate) default: Option<Vec<Token>>,
+    /// What it is computed of. Its type is not known before the table is.
+    pub(crate) computed: Option<Computed>,
 }
 
 /// A key as declared.
@@ -129,8 +132,9 @@ pub(crate) fn names(tokens: &[Token]) -> Result<Vec<String>, ServerError> {
 
 fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), ServerError> {
     let name = cursor.name()?;
-    if let Some(token) = cursor.peek().filter(|token| token.is("AS")) {
-        return Err(ServerError::unsupported("computed columns").at_line(token.line));
+    if cursor.eat("AS") {
+        elements.columns.push(computed_column(cursor, name)?);
+        return Ok(());
     }
     let (sql_type, alias_type) = data_type(cursor)?;
     let mut column = ColumnSpec {
@@ -140,12 +144,48 @@ fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), Server
         nullable: None,
         identity: None,
         default: None,
+        computed: None,
     };
     while cursor.peek().is_some() {
         option(cursor, &mut column, elements)?;
     }
     elements.columns.push(column);
     Ok(())
+}
+
+/// A computed column, after AS: an expression in parentheses, and PERSISTED.
+fn computed_column(cursor: &mut Cursor<'_>, name: String) -> Result<ColumnSpec, ServerError> {
+    let line = cursor.peek().map_or(1, |token: &Token| token.line);
+    let rest = cursor.rest();
+    let end = rest
+        .iter()
+        .position(|token| token.is_any(&["PERSISTED", "CONSTRAINT", "PRIMARY", "UNIQUE"]))
+        .unwrap_or(rest.len());
+    let expression = source(&rest[..end]);
+    while cursor.rest().len() > rest.len() - end {
+        cursor.next();
+    }
+    if expression.is_empty() {
+        return Err(cursor.error());
+    }
+    let persisted = cursor.eat("PERSISTED");
+    let _ = cursor.eat_all(&["NOT", "NULL"]);
+    if cursor.peek().is_some() {
+        let what = "keys and constraints of computed columns";
+        return Err(ServerError::unsupported(what).at_line(line));
+    }
+    Ok(ColumnSpec {
+        name,
+        sql_type: SqlType::Int,
+        alias_type: None,
+        nullable: Some(true),
+        identity: None,
+        default: None,
+        computed: Some(Computed {
+            expression,
+            persisted,
+        }),
+    })
 }
 
 /// The column of ALTER COLUMN: a name, a type, and NULL or NOT NULL.
@@ -168,6 +208,7 @@ pub(crate) fn one_column(cursor: &mut Cursor<'_>) -> Result<ColumnSpec, ServerEr
         nullable,
         identity: None,
         default: None,
+        computed: None,
     })
 }
 

@@ -78,6 +78,7 @@ pub(super) fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
         nullable: spec.nullable.unwrap_or(spec.identity.is_none()) && spec.identity.is_none(),
         identity: spec.identity,
         default: spec.default.as_deref().map(source),
+        computed: spec.computed.clone(),
     }
 }
 

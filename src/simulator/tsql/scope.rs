@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cursor::ObjectName;
 use super::system::{self, View};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::security::{Permission, Rights};
 use crate::simulator::store::{Server, State, Table};
 use crate::simulator::types::Value;
 
@@ -147,13 +148,48 @@ impl Scope {
             .unwrap_or_else(|| Err(ServerError::invalid_object(&name.to_string())))
     }
 
+    /// What the session may do in a database; error 916 if it has no user there.
+    pub(crate) fn rights(&self, state: &State) -> Result<Rights, ServerError> {
+        let login = &self.facts.user;
+        let rights = self.server.rights(login, state);
+        rights.ok_or_else(|| ServerError::no_user(login, &state.name))
+    }
+
+    /// The table that a name stands for, if the session may know of it.
+    pub(crate) fn visible_table(&self, name: &ObjectName) -> Option<Arc<Table>> {
+        let state = self.state(name.database().unwrap_or(&self.database))?;
+        let table = state.table(name.schema().unwrap_or("dbo"), name.object())?;
+        let rights = self.rights(&state).ok()?;
+        rights.sees(&state, table).then(|| Arc::clone(table))
+    }
+
+    /// A database as the session may know it: without the tables that it has no permission on.
+    pub(crate) fn visible(&self, state: &Arc<State>) -> Result<Arc<State>, ServerError> {
+        let rights = self.rights(state)?;
+        if rights.is_owner() {
+            return Ok(Arc::clone(state));
+        }
+        let mut visible = state.as_ref().clone();
+        visible.tables.retain(|_, table| rights.sees(state, table));
+        Ok(Arc::new(visible))
+    }
+
     fn find(&self, name: &ObjectName) -> Result<Option<Relation>, ServerError> {
         let database = name.database().unwrap_or(&self.database);
         let Some(state) = self.state(database) else {
             return Ok(None);
         };
+        let rights = self.rights(&state)?;
         let schema = name.schema().unwrap_or("dbo");
         if let Some(table) = state.table(schema, name.object()) {
+            if !rights.on_table(&state, Permission::Select, table) {
+                return Err(ServerError::permission_denied(
+                    "SELECT",
+                    &table.name,
+                    &state.name,
+                    &table.schema,
+                ));
+            }
             if self.snapshot && !state.snapshot_isolation {
                 return Err(snapshot_forbidden(&state.name));
             }
@@ -163,8 +199,16 @@ impl Scope {
             .map(|view| view.map(|view| Relation::View(Arc::new(view))))
     }
 
-    /// The table that a name stands for, with its database.
+    /// The table that a name stands for, to change it; whether the session may is asked later.
     pub(crate) fn table(&self, name: &ObjectName) -> Result<Arc<Table>, ServerError> {
+        let state = self.state(name.database().unwrap_or(&self.database));
+        if let Some(state) = state {
+            self.rights(&state)?;
+            let table = state.table(name.schema().unwrap_or("dbo"), name.object());
+            if let Some(table) = table.filter(|_| !self.snapshot) {
+                return Ok(Arc::clone(table));
+            }
+        }
         match self.relation(name)? {
             Relation::Table(table) => Ok(table),
             Relation::View(_) => Err(ServerError::new(

@@ -10,6 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableSource};
 
 use super::functions::external;
+use super::net_changes::{NetOption, is_command_id, net_changes};
 use super::normal::Spelling;
 use super::planner::constant;
 use super::scope::Scope;
@@ -82,75 +83,78 @@ fn changes(
     };
     let missing = || ServerError::invalid_object(&spelling.of_dotted(name));
     let state = scope.state(database).ok_or_else(missing)?;
-    if function.starts_with(NET_CHANGES) && schema == SCHEMA {
-        return Err(ServerError::unsupported("cdc.fn_cdc_get_net_changes_…"));
-    }
-    let instance = function
-        .strip_prefix(ALL_CHANGES)
-        .filter(|_| schema == SCHEMA)
-        .and_then(|instance| state.capture.as_ref()?.instance(instance))
-        .ok_or_else(missing)?;
-    let [from, to, option] = values else {
-        return Err(out_of_range(instance));
+    let instance = |prefix: &str| {
+        let name = function.strip_prefix(prefix).filter(|_| schema == SCHEMA)?;
+        state.capture.as_ref()?.instance(name)
     };
-    let before = match option.as_text().unwrap_or_default().to_lowercase().as_str() {
-        "all" => false,
-        "all update old" => true,
-        _ => return Err(out_of_range(instance)),
+    let (kind, instance) = match (instance(ALL_CHANGES), instance(NET_CHANGES)) {
+        (Some(instance), _) => (ALL_CHANGES, instance),
+        (None, Some(instance)) if instance.net_changes => (NET_CHANGES, instance),
+        _ => return Err(missing()),
+    };
+    if !scope.rights(&state)?.reads_changes(&state, instance) {
+        // Net changes look as if they were not there.
+        if kind == NET_CHANGES {
+            return Err(missing());
+        }
+        let function = format!("{kind}{}", instance.name);
+        return Err(ServerError::permission_denied(
+            "SELECT",
+            &function,
+            &state.name,
+            SCHEMA,
+        ));
+    }
+    let out_of_range =
+        || ServerError::insufficient_arguments(&format!("cdc.{kind}{}", instance.name));
+    let [from, to, option] = values else {
+        return Err(out_of_range());
     };
     let (Some(from), Some(to)) = (from.as_bytes(), to.as_bytes()) else {
-        return Err(out_of_range(instance));
+        return Err(out_of_range());
     };
-    check_range(&state, instance, from, to)?;
+    if !is_in_range(&state, instance, from, to) {
+        return Err(out_of_range());
+    }
     let table = state
         .tables
         .get(&instance.change_table)
         .ok_or_else(missing)?;
-    select(table, from, to, before)
+    let option = option.as_text().unwrap_or_default();
+    if kind == NET_CHANGES {
+        let option = NetOption::parse(option).ok_or_else(out_of_range)?;
+        return net_changes(instance, table, &within(table, from, to, true)?, option);
+    }
+    match option.to_lowercase().as_str() {
+        "all" => all_changes(table, &within(table, from, to, false)?),
+        "all update old" => all_changes(table, &within(table, from, to, true)?),
+        _ => Err(out_of_range()),
+    }
 }
 
-fn out_of_range(instance: &Instance) -> ServerError {
-    ServerError::insufficient_arguments(&format!("cdc.{ALL_CHANGES}{}", instance.name))
-}
-
-/// Both ends must lie between the instance's low end and the database's newest commit.
-fn check_range(
-    state: &State,
-    instance: &Instance,
-    from: &[u8],
-    to: &[u8],
-) -> std::result::Result<(), ServerError> {
+/// Whether both ends lie between the instance's low end and the database's newest commit.
+fn is_in_range(state: &State, instance: &Instance, from: &[u8], to: &[u8]) -> bool {
     let newest = state.table(SCHEMA, LSN_TIME_MAPPING).and_then(|mapping| {
         let last = mapping.rows.chunks().last()?;
         let lsns = last.column(0).as_binary::<i32>();
         Some(lsns.value(lsns.len().checked_sub(1)?).to_vec())
     });
-    let valid = match (instance.start_lsn, newest) {
+    match (instance.start_lsn, newest) {
         (Some(least), Some(newest)) => {
             least.as_slice() <= from && from <= to && to <= newest.as_slice()
         }
         _ => false,
-    };
-    if valid {
-        Ok(())
-    } else {
-        Err(out_of_range(instance))
     }
 }
 
-/// The rows of a range, with the columns that the function has: no end LSN, no command id.
-fn select(
+/// The rows of a range.
+fn within(
     table: &Table,
     from: &[u8],
     to: &[u8],
     before: bool,
-) -> std::result::Result<Scan, ServerError> {
-    let last = table.columns.len() - 1;
-    let kept: Vec<usize> = (0..last).filter(|at| *at != 1).collect();
-    let schema = table.rows.schema();
-    let schema: Arc<Schema> = Arc::new(schema.project(&kept).map_err(internal)?);
-    let mut chunks: Vec<RecordBatch> = Vec::new();
-    for chunk in table.rows.chunks() {
+) -> std::result::Result<Vec<RecordBatch>, ServerError> {
+    let chunks = table.rows.chunks().iter().map(|chunk| {
         let lsns = chunk.column(0).as_binary::<i32>();
         let operations = chunk.column(3).as_primitive::<Int32Type>();
         let wanted: BooleanArray = (0..chunk.num_rows())
@@ -159,8 +163,20 @@ fn select(
                 Some(from <= lsn && lsn <= to && (before || operations.value(row) != 3))
             })
             .collect();
-        let rows = filter_record_batch(chunk, &wanted).map_err(internal)?;
-        chunks.push(rows.project(&kept).map_err(internal)?);
-    }
-    Ok(Scan::of(schema, chunks))
+        filter_record_batch(chunk, &wanted).map_err(internal)
+    });
+    chunks.collect()
+}
+
+/// The columns that the function has: no end LSN, no command id.
+fn all_changes(table: &Table, rows: &[RecordBatch]) -> std::result::Result<Scan, ServerError> {
+    let kept: Vec<usize> = (0..table.columns.len())
+        .filter(|at| *at != 1 && !is_command_id(table, *at))
+        .collect();
+    let schema: Arc<Schema> = Arc::new(table.arrow_schema().project(&kept).map_err(internal)?);
+    let rows = rows
+        .iter()
+        .map(|rows| rows.project(&kept).map_err(internal))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(Scan::of(schema, rows))
 }

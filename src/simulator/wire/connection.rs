@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::simulator::protocol::ServerError;
-use crate::simulator::server::{SessionFactory, Tls};
+use crate::simulator::server::{Accounts, SessionFactory, Tls};
 
 use super::answer::Answer;
 use super::backend::Backend;
@@ -36,6 +36,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub(crate) struct Terms<S> {
     pub(crate) user: String,
     pub(crate) password: SecretString,
+    pub(crate) accounts: Accounts,
     pub(crate) tls: Tls,
     pub(crate) identity: Identity,
     pub(crate) sessions: SessionFactory<S>,

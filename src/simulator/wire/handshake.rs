@@ -106,7 +106,7 @@ pub(super) fn admit<S: Backend>(
     if login.integrated {
         return Err(vec![untrusted()]);
     }
-    if !login.is_by(&terms.user, &terms.password) {
+    if !login.is_by(&terms.user, &terms.password) && !login.is_of(&terms.accounts) {
         return Err(vec![failed(login.user())]);
     }
     let opened = (terms.sessions)(login);

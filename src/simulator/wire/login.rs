@@ -4,6 +4,8 @@ use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::simulator::server::Accounts;
+
 use super::error::WireError;
 use super::reader::{Reader, utf16_text};
 
@@ -74,6 +76,11 @@ impl LoginRequest {
             .fold(0, |bits, (a, b)| bits | (a ^ b));
         let same_password = ours.len() == theirs.len() && differing == 0;
         same_password && self.user.to_lowercase() == user.to_lowercase()
+    }
+
+    /// Whether user and password are those of an account.
+    pub(super) fn is_of(&self, accounts: &Accounts) -> bool {
+        (accounts.0)(&self.user, self.password.expose_secret())
     }
 
     /// Reads a login, which opens the session of this number.

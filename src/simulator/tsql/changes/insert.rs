@@ -10,6 +10,7 @@ use super::target::{default_of, is_default, select, spelled};
 use super::{Effect, assigned, batch, check_nulls};
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Identity, Table};
+use crate::simulator::tsql::computed::{fill, no_value};
 use crate::simulator::tsql::normal::Spelling;
 use crate::simulator::tsql::query::run;
 use crate::simulator::tsql::scope::Scope;
@@ -44,7 +45,10 @@ pub(super) async fn effect(
         Some(query) => plan.rows_of(query, spelling, scope).await?,
         None => vec![plan.row_of_defaults()?],
     };
-    let (rows, identity) = plan.number(rows)?;
+    let (mut rows, identity) = plan.number(rows)?;
+    for rows in &mut rows {
+        *rows = fill(&plan.table, rows.clone(), scope).await?;
+    }
     Ok(Effect::Insert {
         object_id: plan.table.object_id,
         rows,
@@ -65,7 +69,8 @@ fn columns(
     }
     if insert.columns.is_empty() {
         let all = 0..table.columns.len();
-        return Ok(all.filter(|at| Some(*at) != identity).collect());
+        let given = |at: &usize| Some(*at) != identity && table.columns[*at].computed.is_none();
+        return Ok(all.filter(given).collect());
     }
     let mut seen = HashSet::new();
     let mut columns = Vec::new();
@@ -74,6 +79,9 @@ fn columns(
         let at = table
             .column(name.object())
             .ok_or_else(|| ServerError::invalid_column(name.object()))?;
+        if table.columns[at].computed.is_some() {
+            return Err(no_value(&table.columns[at]));
+        }
         if !seen.insert(at) {
             return Err(ServerError::new(
                 264,

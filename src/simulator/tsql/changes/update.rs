@@ -17,6 +17,7 @@ use super::target::{Target, default_of, is_default, select, target};
 use super::{Effect, assigned, batch, check_nulls};
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{ROW_ID, Table, internal};
+use crate::simulator::tsql::computed::{fill, no_value};
 use crate::simulator::tsql::normal::Spelling;
 use crate::simulator::tsql::query::run;
 use crate::simulator::tsql::rewrite::ident;
@@ -45,7 +46,11 @@ pub(super) async fn update(
             .map(|(at, expr)| (expr, format!("__set_{at}"))),
     );
     let found = Found::read(items, &target, update.selection, spelling, scope).await?;
-    found.into_update(&target, &columns)
+    let mut effect = found.into_update(&target, &columns)?;
+    if let Effect::Update { after, .. } = &mut effect {
+        *after = fill(&target.table, after.clone(), scope).await?;
+    }
+    Ok(effect)
 }
 
 pub(super) async fn delete(
@@ -106,6 +111,9 @@ fn assignments(
         let at = table
             .column(&name)
             .ok_or_else(|| ServerError::invalid_column(&name))?;
+        if table.columns[at].computed.is_some() {
+            return Err(no_value(&table.columns[at]));
+        }
         if table.identity() == Some(at) {
             return Err(ServerError::new(
                 8102,

@@ -26,7 +26,10 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         "fn_cdc_get_min_lsn" => Function::new(name, (2, 2), LSN, move |args| {
             let state = database(&scope, &args[0])?;
             let capture = state.capture.as_ref();
-            let instance = capture.and_then(|c| c.instance(args[1].as_text().unwrap_or_default()));
+            let rights = scope.rights(&state)?;
+            let instance = capture
+                .and_then(|c| c.instance(args[1].as_text().unwrap_or_default()))
+                .filter(|instance| rights.reads_changes(&state, instance));
             let start = instance.and_then(|instance| instance.start_lsn);
             Ok(Value::Bytes(start.unwrap_or_default().to_vec()))
         }),

@@ -1,73 +1,114 @@
-//! Functions that ask for permissions. The only login may do everything that can be done.
+//! Functions that ask for permissions.
 
 use std::sync::Arc;
 
 use super::Function;
 use super::server::named_table;
-use crate::simulator::protocol::SqlType;
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::security::Permission;
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::tsql::system::{parse_name, view_object};
 use crate::simulator::types::Value;
-
-const ROLES: &[&str] = &[
-    "db_owner",
-    "db_datareader",
-    "db_datawriter",
-    "db_ddladmin",
-    "public",
-];
 
 pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     let scope = Arc::clone(scope);
     Some(match name {
         "has_perms_by_name" => Function::new(name, (3, 5), SqlType::Int, move |args| {
-            Ok(permission(&scope, args))
+            permission(&scope, args)
         })
         .takes_nulls(),
-        "is_member" | "is_rolemember" => Function::new(name, (1, 2), SqlType::Int, |args| {
+        "is_member" | "is_rolemember" => Function::new(name, (1, 2), SqlType::Int, move |args| {
+            if args.len() > 1 {
+                return Err(ServerError::unsupported("IS_ROLEMEMBER of another user"));
+            }
+            let state = scope.current()?;
+            let role = args[0].as_text().unwrap_or_default();
+            let member = scope.rights(&state)?.is_in(&state, role);
+            Ok(member.map(i64::from).into())
+        }),
+        "is_srvrolemember" => Function::new(name, (1, 2), SqlType::Int, move |args| {
             let role = args[0].as_text().unwrap_or_default().to_lowercase();
-            Ok(if ROLES.contains(&role.as_str()) {
-                Value::Int(1)
-            } else {
-                // A gating role that is not known is held to be the owner's.
-                Value::Null
+            let login = args.get(1).and_then(Value::as_text);
+            let login = login.unwrap_or(&scope.facts().user);
+            let sysadmin = scope.server().logins(|logins| logins.is_sysadmin(login));
+            Ok(match role.as_str() {
+                "public" => Value::Int(1),
+                "sysadmin" => Value::Int(sysadmin.into()),
+                "serveradmin" | "securityadmin" | "processadmin" | "setupadmin" | "bulkadmin"
+                | "diskadmin" | "dbcreator" => Value::Int(0),
+                _ => Value::Null,
             })
         }),
-        "is_srvrolemember" => Function::new(name, (1, 2), SqlType::Int, |_| Ok(Value::Int(1))),
         "has_dbaccess" => Function::new(name, (1, 1), SqlType::Int, move |args| {
             let state = args[0].as_text().and_then(|name| scope.state(name));
-            Ok(Value::Int(state.is_some().into()))
+            Ok(state.map_or(Value::Null, |state| {
+                Value::Int(scope.rights(&state).is_ok().into())
+            }))
         }),
         _ => return None,
     })
 }
 
-/// 1 for what exists, NULL for what does not.
-fn permission(scope: &Scope, args: &[Value]) -> Value {
+/// 1 for what may be done, 0 for what may not, NULL for what does not exist or may not be known of.
+fn permission(scope: &Scope, args: &[Value]) -> Result<Value, ServerError> {
     let name = args[0].as_text();
     let class = args[1].as_text().unwrap_or("SERVER").to_uppercase();
-    if args[2].is_null() {
-        return Value::Null;
+    let Some(asked) = args[2].as_text().map(str::to_uppercase) else {
+        return Ok(Value::Null);
+    };
+    let known = Permission::parse(&asked);
+    if known.is_none() && asked != "ANY" && class != "SERVER" {
+        return Ok(Value::Null);
     }
-    let exists = match (class.as_str(), name) {
+    let answer = match (class.as_str(), name) {
+        ("SERVER", None) => {
+            let state = scope.current()?;
+            Some(scope.rights(&state)?.is_sysadmin())
+        }
         ("DATABASE", Some(name)) => {
-            parse_name(name).is_some_and(|name| scope.state(name.object()).is_some())
+            let state = parse_name(name).and_then(|name| scope.state(name.object()));
+            state.map(|state| {
+                scope.rights(&state).is_ok_and(|rights| {
+                    known.is_none_or(|permission| rights.on_database(&state, permission))
+                })
+            })
         }
         ("SCHEMA", Some(name)) => {
-            let state = scope.current().ok();
-            parse_name(name)
-                .zip(state)
-                .is_some_and(|(name, state)| state.schema(name.object()).is_some())
+            let state = scope.current()?;
+            let rights = scope.rights(&state)?;
+            let schema = parse_name(name).and_then(|name| state.schema(name.object()).cloned());
+            schema.map(|schema| {
+                known.is_none_or(|permission| rights.on_schema(&state, permission, schema.id))
+            })
         }
-        ("OBJECT", Some(name)) => {
-            let column = args.get(3).and_then(Value::as_text);
-            match named_table(scope, name) {
-                Some(table) => column.is_none_or(|column| table.column(column).is_some()),
-                None => view_object(scope, name).is_some(),
-            }
-        }
-        ("SERVER", None) => true,
-        _ => false,
+        ("OBJECT", Some(name)) => object(scope, name, args.get(3), known)?,
+        _ => None,
     };
-    if exists { Value::Int(1) } else { Value::Null }
+    Ok(answer.map(i64::from).into())
+}
+
+fn object(
+    scope: &Scope,
+    name: &str,
+    column: Option<&Value>,
+    known: Option<Permission>,
+) -> Result<Option<bool>, ServerError> {
+    let Some(table) = named_table(scope, name) else {
+        // The catalogue is everybody's to read.
+        let view = view_object(scope, name);
+        return Ok(view.map(|_| known.is_none_or(|p| p == Permission::Select)));
+    };
+    let column = column.and_then(Value::as_text);
+    if column.is_some_and(|column| table.column(column).is_none()) {
+        return Ok(None);
+    }
+    let database = parse_name(name).and_then(|name| name.database().map(str::to_owned));
+    let database = database.unwrap_or_else(|| scope.database().to_owned());
+    let state = scope
+        .state(&database)
+        .ok_or_else(|| ServerError::unknown_database(&database))?;
+    let rights = scope.rights(&state)?;
+    Ok(Some(known.is_none_or(|permission| {
+        rights.on_table(&state, permission, &table)
+    })))
 }

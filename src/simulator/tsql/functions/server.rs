@@ -88,8 +88,7 @@ fn server_property(property: &str) -> Value {
 
 /// The table that a text such as `[dbo].[t]` names.
 pub(super) fn named_table(scope: &Scope, text: &str) -> Option<Arc<Table>> {
-    let name = parse_name(text)?;
-    scope.table(&name).ok()
+    scope.visible_table(&parse_name(text)?)
 }
 
 fn by_id(scope: &Scope, id: Option<i64>, database: Option<&Value>) -> Option<Arc<Table>> {
@@ -103,7 +102,9 @@ fn by_id(scope: &Scope, id: Option<i64>, database: Option<&Value>) -> Option<Arc
         None => scope.current().ok()?,
     };
     let id = i32::try_from(id?).ok()?;
-    state.tables.get(&id).cloned()
+    let table = state.tables.get(&id)?;
+    let rights = scope.rights(&state).ok()?;
+    rights.sees(&state, table).then(|| Arc::clone(table))
 }
 
 fn objects(name: &str, scope: &Arc<Scope>) -> Option<Function> {
@@ -191,7 +192,8 @@ fn columns(name: &str, scope: &Arc<Scope>) -> Option<Function> {
                 match property.as_str() {
                     "isidentity" => Some(i32::from(column.identity.is_some())),
                     "allowsnull" => Some(i32::from(column.nullable)),
-                    "iscomputed" | "ishidden" => Some(0),
+                    "iscomputed" => Some(i32::from(column.computed.is_some())),
+                    "ishidden" => Some(0),
                     "columnid" => Some(column.id),
                     "precision" => Some(column.sql_type.precision().into()),
                     "scale" => Some(column.sql_type.scale().into()),
@@ -237,7 +239,10 @@ fn session(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     let text = |text: &str| Some(Function::constant(name, NAME, text.into()));
     match name {
         "suser_sname" | "suser_name" | "original_login" | "system_user" => text(&facts.user),
-        "user_name" | "current_user" | "session_user" | "user" => text("dbo"),
+        "user_name" | "current_user" | "session_user" | "user" => {
+            let rights = scope.current().and_then(|state| scope.rights(&state));
+            text(rights.as_ref().map_or("guest", |rights| rights.user()))
+        }
         "app_name" => text(&facts.program),
         "host_name" => text(&facts.host),
         "xact_state" => Some(Function::constant(

@@ -1,6 +1,6 @@
 //! Columns, of tables and of the catalogue's own views.
 
-use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, definitions, no_rows};
+use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, definitions};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, State};
 use crate::simulator::tsql::scope::Scope;
@@ -28,8 +28,8 @@ pub(super) const VIEWS: &[Definition] = &[
     Definition {
         schema: "sys",
         name: "computed_columns",
-        columns: COLUMNS,
-        rows: no_rows,
+        columns: COMPUTED,
+        rows: computed,
     },
 ];
 
@@ -81,7 +81,7 @@ fn column(object_id: i32, column: &ColumnDef) -> Vec<Value> {
         (sql_type.is_text() || sql_type.is_binary()).into(),
         false.into(),
         column.identity.is_some().into(),
-        false.into(),
+        column.computed.is_some().into(),
         false.into(),
         false.into(),
         Value::Int(0),
@@ -112,6 +112,32 @@ fn all_columns(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerEr
                 object_id,
                 &ColumnDef::plain(id, name, *sql_type, *nullable),
             ));
+        }
+    }
+    Ok(rows)
+}
+
+const COMPUTED: Columns = &[
+    ("object_id", SqlType::Int, false),
+    ("name", NAME, true),
+    ("column_id", SqlType::Int, false),
+    ("definition", SqlType::NVarChar(Length::Max), true),
+    ("is_persisted", SqlType::Bit, false),
+];
+
+fn computed(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let mut rows = Vec::new();
+    for table in state.tables.values() {
+        for column in table.columns.iter() {
+            if let Some(computed) = &column.computed {
+                rows.push(vec![
+                    table.object_id.into(),
+                    column.name.as_str().into(),
+                    column.id.into(),
+                    format!("({})", computed.expression).into(),
+                    computed.persisted.into(),
+                ]);
+            }
         }
     }
     Ok(rows)

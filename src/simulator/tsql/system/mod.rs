@@ -5,6 +5,7 @@ mod databases;
 mod indexes;
 mod information;
 mod objects;
+mod principals;
 mod types;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::cursor::{Cursor, ObjectName};
 use super::lexer::tokens;
 use super::scope::Scope;
 use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::security::Permission;
 use crate::simulator::store::{State, internal};
 use crate::simulator::types::{Value, array_of, field};
 
@@ -57,6 +59,7 @@ fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
         columns::VIEWS,
         types::VIEWS,
         indexes::VIEWS,
+        principals::VIEWS,
         information::VIEWS,
     ];
     (1..).map(|n: i32| -100 - n).zip(all.into_iter().flatten())
@@ -65,7 +68,7 @@ fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
 /// The view of a schema and name, without case; `None` if there is none.
 pub(crate) fn view(
     scope: &Scope,
-    state: &State,
+    state: &Arc<State>,
     schema: &str,
     name: &str,
 ) -> Result<Option<View>, ServerError> {
@@ -78,7 +81,9 @@ pub(crate) fn view(
     if definition.schema == "dbo" && state.name != "msdb" {
         return Ok(None);
     }
-    let rows = (definition.rows)(scope, state)?;
+    permit(scope, state, definition)?;
+    let visible = scope.visible(state)?;
+    let rows = (definition.rows)(scope, &visible)?;
     let fields: Vec<_> = definition
         .columns
         .iter()
@@ -97,6 +102,25 @@ pub(crate) fn view(
         .collect::<Result<Vec<_>, _>>()?;
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)?;
     Ok(Some(View { rows }))
+}
+
+/// Whether the session may ask for a view: those of `sys` are everybody's, but not what capture does.
+fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), ServerError> {
+    let rights = scope.rights(state)?;
+    if definition.schema == "dbo" && !rights.is_owner() {
+        return Err(ServerError::permission_denied(
+            "SELECT",
+            definition.name,
+            &state.name,
+            definition.schema,
+        ));
+    }
+    let of_state = definition.name.starts_with("dm_cdc_");
+    if of_state && !rights.on_database(state, Permission::ViewDatabasePerformanceState) {
+        let permission = Permission::ViewDatabasePerformanceState.name();
+        return Err(ServerError::permission_denied_in(permission, &state.name));
+    }
+    Ok(())
 }
 
 /// A name such as `[dbo].[t]` out of a string.

@@ -1,0 +1,13 @@
+//! Logins, users, roles and permissions.
+//!
+//! A login is the server's; a user and its permissions are a database's. A login that `CREATE LOGIN` made may
+//! do what its user was granted and nothing else; the login that the server was started with, and a script
+//! while it is replayed, is `sysadmin` and may do everything.
+
+mod logins;
+mod principals;
+mod rights;
+
+pub(crate) use logins::Logins;
+pub(crate) use principals::{Permission, Principals, Securable};
+pub(crate) use rights::Rights;
