@@ -130,6 +130,9 @@ pub enum Reply {
     },
     /// The statement failed; `Done` does not follow.
     Error(ServerError),
+    /// What a call's OUTPUT parameter was given; a parameter without this reply keeps the value sent. The name
+    /// is the one that the statement knows it by.
+    Output(Parameter),
     /// An informational message (PRINT, 5701).
     Info(ServerError),
     /// The session's database changed (USE).

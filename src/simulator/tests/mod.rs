@@ -92,6 +92,7 @@ async fn run_with(session: &mut Session, sql: &str, parameters: &[Parameter]) ->
                 Reply::Done { rows, .. } => answer.counts.push(rows),
                 Reply::Error(error) => answer.errors.push(error),
                 Reply::Info(message) => answer.messages.push(message.message),
+                Reply::Output(_) => {}
                 Reply::Database { .. } => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::simulator::protocol::{Column, Reply, ServerError};
+use crate::simulator::protocol::{Column, Parameter, Reply, ServerError};
 
 use super::rows::Rows;
 use super::token::{self, Change, DONE_COUNT, DONE_ERROR, DONE_MORE, Done, DoneToken};
@@ -29,6 +29,7 @@ pub(super) struct Answer {
     held: Option<Done>,
     error: Option<u32>,
     is_fatal: bool,
+    outputs: Vec<Parameter>,
 }
 
 impl Answer {
@@ -41,12 +42,19 @@ impl Answer {
             held: None,
             error: None,
             is_fatal: false,
+            outputs: Vec::new(),
         }
     }
 
     /// The number of the first error.
     pub(super) fn error(&self) -> Option<u32> {
         self.error
+    }
+
+    /// What a parameter was given last, by the name that the statement knows it by.
+    pub(super) fn output(&self, name: &str) -> Option<&Parameter> {
+        let mut outputs = self.outputs.iter().rev();
+        outputs.find(|output| output.name.eq_ignore_ascii_case(name))
     }
 
     /// Whether an error was such that the connection ends.
@@ -64,8 +72,13 @@ impl Answer {
         out: &mut Vec<u8>,
         reply: Reply,
     ) -> Result<Option<Rows>, ServerError> {
+        if let Reply::Output(parameter) = reply {
+            self.outputs.push(parameter);
+            return Ok(None);
+        }
         self.release(out);
         match reply {
+            Reply::Output(_) => {}
             Reply::Columns(columns) => {
                 token::columns(out, &columns)?;
                 self.columns = columns;

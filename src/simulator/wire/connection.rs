@@ -19,10 +19,11 @@ use super::login::{DEFAULT_PACKET_SIZE, LoginRequest};
 use super::outgoing::Outgoing;
 use super::packet::{Message, REQUEST_LIMIT, Reset};
 use super::parameter::CallError;
-use super::prepared::{Prepared, split_handle};
+use super::plan::Plan;
+use super::prepared::Prepared;
 use super::reader::Reader;
 use super::request::Request;
-use super::rpc::{self, Call, Procedure, Statement};
+use super::rpc::{self, Call, Statement};
 use super::tls::Identity;
 use super::token::{self, Change, DONE_ATTENTION, DONE_ERROR, Done, DoneToken};
 use super::transaction::TransactionRequest;
@@ -89,14 +90,6 @@ enum Next {
     Request,
     /// The connection is to be closed.
     Close,
-}
-
-/// What a procedure call comes to.
-#[derive(Debug)]
-struct Plan {
-    statement: Option<Statement>,
-    /// A handle for the client.
-    handle: Option<i32>,
 }
 
 /// A client that is logged in.
@@ -231,7 +224,7 @@ impl<'t, S: Backend> Connection<'t, S> {
     }
 
     async fn call(&mut self, call: Call, more: bool) -> Result<Ending, WireError> {
-        let plan = match self.plan(call) {
+        let plan = match Plan::of(call, &mut self.prepared) {
             Ok(plan) => plan,
             Err(error) => return Ok(Ending::Complete(self.refuse_call(&error, more))),
         };
@@ -242,10 +235,15 @@ impl<'t, S: Backend> Connection<'t, S> {
                 interrupted => return Ok(interrupted),
             }
         }
-        answer.finish_call(self.line.tokens(), more, |tokens| {
-            if let Some(handle) = plan.handle {
-                token::return_int(tokens, 0, "", handle);
+        let values = match plan.return_values(&answer) {
+            Ok(values) => values,
+            Err(error) => {
+                answer.fail(self.line.tokens(), &error);
+                Vec::new()
             }
+        };
+        answer.finish_call(self.line.tokens(), more, |tokens| {
+            tokens.extend_from_slice(&values);
         });
         Ok(Ending::Complete(answer))
     }
@@ -255,28 +253,6 @@ impl<'t, S: Backend> Connection<'t, S> {
         answer.fail(self.line.tokens(), error);
         answer.finish_call(self.line.tokens(), more, |_| ());
         answer
-    }
-
-    fn plan(&mut self, call: Call) -> Result<Plan, ServerError> {
-        let parameters = call.parameters;
-        let (statement, handle) = match call.procedure {
-            Procedure::ExecuteSql => (Some(rpc::executed_statement(parameters)?), None),
-            Procedure::Named(name) => (Some(rpc::exec_statement(&name, parameters)?), None),
-            Procedure::Prepare => (None, Some(self.prepared.prepare(parameters)?.0)),
-            Procedure::Execute => {
-                let (handle, values) = split_handle(parameters)?;
-                (Some(self.prepared.bind(handle, values)?), None)
-            }
-            Procedure::PrepareAndExecute => {
-                let (handle, values) = self.prepared.prepare(parameters)?;
-                (Some(self.prepared.bind(handle, values)?), Some(handle))
-            }
-            Procedure::Unprepare => {
-                self.prepared.forget(split_handle(parameters)?.0)?;
-                (None, None)
-            }
-        };
-        Ok(Plan { statement, handle })
     }
 
     async fn transaction(&mut self, request: TransactionRequest) -> Result<Next, WireError> {

@@ -24,6 +24,7 @@ mod login;
 mod outgoing;
 mod packet;
 mod parameter;
+mod plan;
 mod prelogin;
 mod prepared;
 mod reader;

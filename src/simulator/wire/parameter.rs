@@ -68,8 +68,11 @@ impl WireType {
     }
 }
 
-/// Reads one parameter; `ordinal` counts from 1.
-pub(super) fn decode(call: &mut Reader<'_>, ordinal: usize) -> Result<Parameter, CallError> {
+/// Reads one parameter, and whether it is to have the procedure's default; `ordinal` counts from 1.
+pub(super) fn decode(
+    call: &mut Reader<'_>,
+    ordinal: usize,
+) -> Result<(Parameter, bool), CallError> {
     let name = call.b_varchar()?;
     let status = call.u8()?;
     let token = call.u8()?;
@@ -82,12 +85,13 @@ pub(super) fn decode(call: &mut Reader<'_>, ordinal: usize) -> Result<Parameter,
     let Some(value) = scalar::decode(sql_type, wire_type.collation, value) else {
         return Err(CallError::Refused(invalid_value(ordinal, &name)));
     };
-    Ok(Parameter {
+    let parameter = Parameter {
         name,
         sql_type,
         value,
         output: status & OUTPUT != 0,
-    })
+    };
+    Ok((parameter, status & DEFAULT != 0))
 }
 
 /// Reads what follows the type's token; `None` for a type that the server does not take.

@@ -6,7 +6,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::type_info::has_bare_form;
 use super::values::{Unfit, Values};
-use crate::simulator::protocol::{Column, ServerError};
+use crate::simulator::protocol::{Column, Parameter, ServerError};
 
 const ROW: u8 = 0xd1;
 const NBC_ROW: u8 = 0xd2;
@@ -59,6 +59,26 @@ impl ColumnValues {
             .put(out, row, self.sized)
             .map_err(|unfit| unfit_error(&self.column, unfit))
     }
+}
+
+/// Appends the value of a parameter, after its type with a length.
+///
+/// # Errors
+///
+/// It is not a value of its type.
+pub(super) fn put_value(out: &mut Vec<u8>, parameter: &Parameter) -> Result<(), ServerError> {
+    let column = Column {
+        name: parameter.name.clone(),
+        sql_type: parameter.sql_type,
+        nullable: true,
+        identity: false,
+    };
+    let values = ColumnValues::new(&column, &parameter.value)?;
+    if values.is_null(0) {
+        out.extend_from_slice(values.values.null());
+        return Ok(());
+    }
+    values.put(out, 0)
 }
 
 impl Rows {

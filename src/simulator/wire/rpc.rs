@@ -33,6 +33,8 @@ pub(super) enum Procedure {
 pub(super) struct Call {
     pub(super) procedure: Procedure,
     pub(super) parameters: Vec<Parameter>,
+    /// Positions of the parameters that are to have the procedure's own default.
+    pub(super) defaults: Vec<usize>,
 }
 
 /// A statement with the parameters that its declaration names.
@@ -47,11 +49,16 @@ pub(super) fn next_call(message: &mut Reader<'_>) -> Result<Call, CallError> {
     let procedure = procedure(message)?;
     let _options = message.u16()?;
     let mut parameters = Vec::new();
+    let mut defaults = Vec::new();
     while !matches!(message.peek(), None | Some(BATCH_FLAG | NO_EXEC_FLAG)) {
         if parameters.len() == PARAMETER_LIMIT {
             return Err(CallError::Refused(too_many_parameters()));
         }
-        parameters.push(parameter::decode(message, parameters.len() + 1)?);
+        let (parameter, is_default) = parameter::decode(message, parameters.len() + 1)?;
+        if is_default {
+            defaults.push(parameters.len());
+        }
+        parameters.push(parameter);
     }
     if !message.is_empty() {
         message.u8()?;
@@ -59,6 +66,7 @@ pub(super) fn next_call(message: &mut Reader<'_>) -> Result<Call, CallError> {
     Ok(Call {
         procedure,
         parameters,
+        defaults,
     })
 }
 
@@ -133,22 +141,32 @@ pub(super) fn bind(
     })
 }
 
-/// The call of any other procedure, as the text of an EXEC statement.
+/// The call of any other procedure, as the text of an EXEC statement. A parameter that is to have the
+/// procedure's default is left out, or is DEFAULT where it has no name.
 pub(super) fn exec_statement(
     name: &str,
     mut parameters: Vec<Parameter>,
+    defaults: &[usize],
 ) -> Result<Statement, ServerError> {
     if name.is_empty() || !name.chars().all(is_of_name) {
         return Err(not_found(name));
     }
     let mut arguments = Vec::new();
     for (index, parameter) in parameters.iter_mut().enumerate() {
+        let is_default = defaults.contains(&index);
+        let output = if parameter.output { " OUTPUT" } else { "" };
         if !parameter.name.is_empty() {
-            arguments.push(format!("{0} = {0}", parameter.name));
+            if !is_default {
+                arguments.push(format!("{0} = {0}{output}", parameter.name));
+            }
             continue;
         }
         parameter.name = format!("@P{}", index + 1);
-        arguments.push(parameter.name.clone());
+        arguments.push(if is_default {
+            "DEFAULT".to_owned()
+        } else {
+            format!("{}{output}", parameter.name)
+        });
     }
     let sql = format!("EXEC {name} {}", arguments.join(", "));
     Ok(Statement {

@@ -2,9 +2,10 @@
 
 use super::login::LoginRequest;
 use super::prelogin::SERVER_VERSION;
+use super::rows;
 use super::text::{COLLATION, put_b_varchar, put_us_varchar};
 use super::type_info;
-use crate::simulator::protocol::{Column, ServerError};
+use crate::simulator::protocol::{Column, Parameter, ServerError};
 
 const COLMETADATA: u8 = 0x81;
 const RETURN_STATUS: u8 = 0x79;
@@ -16,10 +17,13 @@ const FEATURE_EXT_ACK: u8 = 0xae;
 const ENV_CHANGE: u8 = 0xe3;
 
 const SERVER_NAME: &str = "CDCQL";
-const PROGRAM_NAME: &str = "Microsoft SQL Server";
+/// With the two zeros that a real server sends.
+const PROGRAM_NAME: &str = "Microsoft SQL Server\0\0";
 const LANGUAGE: &str = "us_english";
 /// SQL Server's own limit for the text of a message.
 const MESSAGE_UNITS: u16 = 2047;
+/// The longest name of a server that a client is sent to.
+const HOST_UNITS: u16 = 1024;
 
 const NULLABLE: u16 = 0x01;
 const UPDATABLE_UNKNOWN: u16 = 0x08;
@@ -81,14 +85,30 @@ pub(super) fn done(out: &mut Vec<u8>, done: Done) {
 /// A change of the session that the client must know of.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change<'a> {
-    Database { old: &'a str, new: &'a str },
+    Database {
+        old: &'a str,
+        new: &'a str,
+    },
     Language,
-    PacketSize { size: usize },
+    PacketSize {
+        size: usize,
+    },
     Collation,
-    Began { transaction: u64 },
-    Committed { transaction: u64 },
-    RolledBack { transaction: u64 },
+    Began {
+        transaction: u64,
+    },
+    Committed {
+        transaction: u64,
+    },
+    RolledBack {
+        transaction: u64,
+    },
     Reset,
+    /// The client is to log in to another server.
+    Routing {
+        host: &'a str,
+        port: u16,
+    },
 }
 
 pub(super) fn change(out: &mut Vec<u8>, change: Change<'_>) {
@@ -101,6 +121,7 @@ pub(super) fn change(out: &mut Vec<u8>, change: Change<'_>) {
         Change::Committed { transaction } => bytes(out, 9, &transaction.to_le_bytes(), &[]),
         Change::RolledBack { transaction } => bytes(out, 10, &transaction.to_le_bytes(), &[]),
         Change::Reset => bytes(out, 18, &[], &[]),
+        Change::Routing { host, port } => routing(out, host, port),
     });
 }
 
@@ -108,6 +129,18 @@ fn texts(out: &mut Vec<u8>, kind: u8, old: &str, new: &str) {
     out.push(kind);
     put_b_varchar(out, new);
     put_b_varchar(out, old);
+}
+
+fn routing(out: &mut Vec<u8>, host: &str, port: u16) {
+    const TCP: u8 = 0;
+    out.push(20);
+    let mut data = vec![TCP];
+    data.extend_from_slice(&port.to_le_bytes());
+    put_us_varchar(&mut data, host, HOST_UNITS);
+    // A name of 1024 code units at most.
+    out.extend_from_slice(&(data.len() as u16).to_le_bytes());
+    out.extend_from_slice(&data);
+    out.extend_from_slice(&[0, 0]);
 }
 
 /// Values of at most eight bytes.
@@ -143,11 +176,11 @@ pub(super) fn login_ack(out: &mut Vec<u8>, login: &LoginRequest) {
     });
 }
 
-/// Answers the features asked for: none is on, and UTF-8 says so.
+/// Answers the features asked for: text of UTF-8 collations is the only one there is.
 pub(super) fn feature_ext_ack(out: &mut Vec<u8>, features: &[u8]) {
     out.push(FEATURE_EXT_ACK);
     if features.contains(&FEATURE_UTF8) {
-        out.extend_from_slice(&[FEATURE_UTF8, 1, 0, 0, 0, 0]);
+        out.extend_from_slice(&[FEATURE_UTF8, 1, 0, 0, 0, 1]);
     }
     out.push(0xff);
 }
@@ -197,17 +230,30 @@ pub(super) fn return_status(out: &mut Vec<u8>, status: i32) {
     out.extend_from_slice(&status.to_le_bytes());
 }
 
-/// The value of an INT output parameter.
-pub(super) fn return_int(out: &mut Vec<u8>, ordinal: u16, name: &str, value: i32) {
+/// What an OUTPUT parameter was given; `ordinal` counts the call's parameters from 0.
+///
+/// # Errors
+///
+/// The value is not one of its type.
+pub(super) fn return_value(
+    out: &mut Vec<u8>,
+    ordinal: u16,
+    parameter: &Parameter,
+) -> Result<(), ServerError> {
     const OUTPUT_PARAMETER: u8 = 1;
+    let start = out.len();
     out.push(RETURN_VALUE);
     out.extend_from_slice(&ordinal.to_le_bytes());
-    put_b_varchar(out, name);
+    put_b_varchar(out, &parameter.name);
     out.push(OUTPUT_PARAMETER);
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&NULLABLE.to_le_bytes());
-    out.extend_from_slice(&[0x26, 4, 4]);
-    out.extend_from_slice(&value.to_le_bytes());
+    // The user type, and flags, of which none applies.
+    out.extend_from_slice(&[0; 6]);
+    type_info::encode(out, parameter.sql_type, true);
+    let put = rows::put_value(out, parameter);
+    if put.is_err() {
+        out.truncate(start);
+    }
+    put
 }
 
 /// A token with its length as two bytes in front. What is put inside is bounded by its callers.
@@ -222,8 +268,19 @@ fn sized(out: &mut Vec<u8>, token: u8, put: impl FnOnce(&mut Vec<u8>)) {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::Int32Array;
+
     use super::*;
     use crate::simulator::protocol::{Length, SqlType};
+
+    fn int(name: &str, value: i32) -> Parameter {
+        Parameter {
+            name: name.to_owned(),
+            sql_type: SqlType::Int,
+            value: std::sync::Arc::new(Int32Array::from(vec![value])),
+            output: true,
+        }
+    }
 
     fn put(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut out = Vec::new();
@@ -334,8 +391,8 @@ mod tests {
     fn a_procedure_returns_a_status_and_values() {
         assert_eq!(put(|out| return_status(out, 0)), b"\x79\0\0\0\0");
         assert_eq!(
-            put(|out| return_int(out, 0, "@h", 7)),
-            b"\xac\x00\x00\x02@\0h\0\x01\0\0\0\0\x01\x00\x26\x04\x04\x07\0\0\0"
+            put(|out| return_value(out, 0, &int("@h", 7)).unwrap()),
+            b"\xac\x00\x00\x02@\0h\0\x01\0\0\0\0\0\0\x26\x04\x04\x07\0\0\0"
         );
     }
 }

@@ -314,7 +314,7 @@ async fn statements_can_be_prepared_executed_and_forgotten() {
     raw.send(3, 1, &prepare).await;
     let answer = raw.response().await;
     assert!(answer.windows(6).any(|part| part == b"\xd1\x04\x05\0\0\0"));
-    let returned = b"\xac\0\0\0\x01\0\0\0\0\x01\0\x26\x04\x04\x01\0\0\0\xfe";
+    let returned = b"\xac\0\0\0\x01\0\0\0\0\0\0\x26\x04\x04\x01\0\0\0\xfe";
     assert!(answer.windows(19).any(|part| part == returned));
     let execute = [
         NO_HEADERS,
@@ -336,4 +336,67 @@ async fn statements_can_be_prepared_executed_and_forgotten() {
     assert!(raw.response().await.starts_with(b"\x79\0\0\0\0\xfe\0\0"));
     raw.send(3, 1, &execute).await;
     assert_eq!(raw.response().await[3..7], 8179_u32.to_le_bytes());
+}
+
+#[tokio::test]
+async fn output_parameters_come_back_under_the_names_that_the_client_gave() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    let call = [
+        NO_HEADERS,
+        EXECUTE_SQL,
+        &nvarchar("", "double"),
+        &nvarchar("", "@a int OUTPUT, @b int OUTPUT"),
+        &parameter("", 1, &[0x26, 4, 4, 5, 0, 0, 0]),
+        &parameter("@b", 1, &[0x26, 4, 4, 6, 0, 0, 0]),
+    ]
+    .concat();
+    raw.send(3, 1, &call).await;
+    let answer = raw.response().await;
+    // RETURNSTATUS, two RETURNVALUEs with the places in the call, DONEPROC.
+    let end = b"\x79\0\0\0\0\xac\x02\0\0\x01\0\0\0\0\0\0\x26\x04\x04\x0a\0\0\0\
+        \xac\x03\0\x02@\0b\0\x01\0\0\0\0\0\0\x26\x04\x04\x0c\0\0\0\xfe\0\0\xe0\0\0\0\0\0\0\0\0\0";
+    assert!(answer.ends_with(end), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_statement_that_sets_no_output_parameter_returns_what_was_sent() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    let call = [
+        NO_HEADERS,
+        &[0xff, 0xff, 13, 0, 0, 0],
+        &parameter("@handle", 1, &[0x26, 4, 0]),
+        &nvarchar("", "@a int OUTPUT"),
+        &nvarchar("", "change"),
+        &parameter("@a", 1, &[0x26, 4, 4, 5, 0, 0, 0]),
+    ]
+    .concat();
+    raw.send(3, 1, &call).await;
+    let answer = raw.response().await;
+    let handle = [
+        b"\xac\0\0\x07".as_slice(),
+        &utf16("@handle"),
+        b"\x01\0\0\0\0\0\0\x26\x04\x04\x01\0\0\0",
+        b"\xac\x03\0\x02@\0a\0\x01\0\0\0\0\0\0\x26\x04\x04\x05\0\0\0\xfe",
+    ]
+    .concat();
+    assert!(answer.windows(handle.len()).any(|part| part == handle));
+}
+
+#[tokio::test]
+async fn a_parameter_with_its_default_is_left_to_the_procedure() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    let call = [
+        NO_HEADERS,
+        &[1, 0],
+        &utf16("p"),
+        &[0, 0],
+        &parameter("", 2, &[0x26, 4, 0]),
+        &parameter("@left_out", 2, &[0x26, 4, 0]),
+        &parameter("@out", 1, &[0x26, 4, 0]),
+    ]
+    .concat();
+    raw.send(3, 1, &call).await;
+    let answer = raw.response().await;
+    let text = utf16("EXEC p DEFAULT, @out = @out OUTPUT");
+    assert!(answer.windows(text.len()).any(|part| part == text));
 }

@@ -1,6 +1,7 @@
 //! The server over real sockets, with a database that does as it is told.
 
 mod calls;
+mod golden;
 mod hostile;
 mod logins;
 mod queries;

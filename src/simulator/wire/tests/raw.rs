@@ -115,7 +115,7 @@ async fn the_welcome_is_in_the_order_of_sql_server() {
         tokens.iter().map(|token| token.1).collect::<Vec<_>>(),
         [1, 0x45, 7, 2, 0x47, 1, 4]
     );
-    assert_eq!(rest[..8], *b"\xae\x0a\x01\x00\x00\x00\x00\xff");
+    assert_eq!(rest[..8], *b"\xae\x0a\x01\x00\x00\x00\x01\xff");
     assert_eq!(rest[8..], *b"\xfd\0\0\0\0\0\0\0\0\0\0\0\0");
 }
 

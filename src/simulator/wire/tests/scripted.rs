@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{Field, Int32Type, Schema};
 use tokio::sync::mpsc;
 
 use crate::simulator::protocol::{Column, Length, Parameter, Reply, ServerError, SqlType};
@@ -15,6 +15,7 @@ use crate::simulator::wire::Backend;
 /// - `text …` answers with the statement itself;
 /// - `endless` sends rows until it is cancelled, `silent` nothing;
 /// - `fail` sends an error after a row, `fatal` one that ends the connection;
+/// - `double` gives its INT OUTPUT parameters twice their value;
 /// - `two` answers with two result sets and a count, `narrow` with a value that does not fit;
 /// - anything else answers with a count of 1.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Backend for Scripted {
             "fatal" => vec![error(9002, 20)],
             "two" => [numbers(&[1, 2]), numbers(&[3]), vec![count(7)]].concat(),
             "narrow" => result(SqlType::NVarChar(Length::Limited(2)), text("abc")),
+            "double" => doubled(parameters),
             "silent" => return std::future::pending().await,
             "endless" => return endless(replies).await,
             sql if sql.starts_with("text") || sql.starts_with("EXEC") => {
@@ -87,6 +89,19 @@ fn echo(parameters: &[Parameter], nullable: bool) -> Vec<Reply> {
         Reply::Rows(batch(arrays)),
         done(Some(1), true),
     ]
+}
+
+fn doubled(parameters: &[Parameter]) -> Vec<Reply> {
+    let outputs = parameters.iter().filter(|parameter| parameter.output);
+    let mut replies = vec![count(1)];
+    for output in outputs {
+        let value = output.value.as_primitive::<Int32Type>().value(0);
+        replies.push(Reply::Output(Parameter {
+            value: Arc::new(Int32Array::from(vec![value * 2])),
+            ..output.clone()
+        }));
+    }
+    replies
 }
 
 fn numbers(values: &[i32]) -> Vec<Reply> {
