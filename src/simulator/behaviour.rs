@@ -25,6 +25,11 @@ pub struct Behaviour {
     pub capture: CaptureBehaviour,
     /// What moves the clock, once the script has been replayed.
     pub clock: Clock,
+    /// Packets and TCP segments end at random bytes, so that any value may be torn apart.
+    pub split_packets: bool,
+    /// Rows come with a bitmap of their NULLs or without (NBCROW or ROW), and values of (max) types with a length
+    /// and one chunk or without a length and several, as chance has it.
+    pub vary_rows: bool,
 }
 
 impl Default for Behaviour {
@@ -38,12 +43,14 @@ impl Default for Behaviour {
                 ..CaptureBehaviour::default()
             },
             clock: Clock::default(),
+            split_packets: true,
+            vary_rows: true,
         }
     }
 }
 
 impl Behaviour {
-    /// Nothing is left to chance: rows come in the order of their insertion.
+    /// Nothing is left to chance: rows come in the order of their insertion, and packets are full.
     pub fn orderly() -> Self {
         Self {
             seed: Some(0),
@@ -51,6 +58,8 @@ impl Behaviour {
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),
+            split_packets: false,
+            vary_rows: false,
         }
     }
 
@@ -70,9 +79,23 @@ impl Behaviour {
 
     /// What orders the rows that a session reads.
     pub(super) fn chance(&self, session: u16) -> Option<Chance> {
+        self.shuffle_rows.then(|| self.own_chance(session))
+    }
+
+    /// What ends the packets and segments that a session gets.
+    pub(super) fn packet_chance(&self, session: u16) -> Option<Chance> {
+        self.split_packets.then(|| self.own_chance(session))
+    }
+
+    /// What chooses the forms of the rows that a session gets.
+    pub(super) fn row_chance(&self, session: u16) -> Option<Chance> {
+        self.vary_rows.then(|| self.own_chance(session))
+    }
+
+    fn own_chance(&self, session: u16) -> Chance {
         let seed = self.seed.unwrap_or_default();
         let own = Chance::new(seed ^ u64::from(session)).next();
-        self.shuffle_rows.then(|| Chance::new(own))
+        Chance::new(own)
     }
 }
 
@@ -93,6 +116,11 @@ impl Chance {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
+    }
+
+    /// True once in `times` times.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
     }
 
     /// A number below `end`, which is not 0.

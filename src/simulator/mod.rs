@@ -12,6 +12,7 @@
 
 mod behaviour;
 mod capture;
+pub mod control;
 mod errors;
 pub mod protocol;
 mod running;
@@ -31,6 +32,7 @@ pub use capture::{
     BegunCleanup, CaptureBehaviour, CaptureControl, CaptureJob, CommandId, CommitTimes, FixedScan,
     KeptDatabase, ScanReport,
 };
+pub use control::Control;
 pub use errors::SimulatorError;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;

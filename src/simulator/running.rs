@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::behaviour::Behaviour;
 use super::capture::{self, CaptureControl, CaptureJob};
+use super::control::Control;
 use super::errors::SimulatorError;
 use super::script::Database;
 use super::server::{Server, ServerOptions, Tls};
@@ -69,6 +70,7 @@ pub struct Simulator {
     seed: u64,
     /// Dropped with the server, and ends with it.
     _jobs: JoinSet<()>,
+    control: Control,
 }
 
 impl Drop for Simulator {
@@ -111,11 +113,13 @@ impl Simulator {
         if let CaptureJob::Every(interval) = options.behaviour.capture_job {
             jobs.spawn(capture::run(Arc::clone(&database.server), interval));
         }
-        let database = database.behaving(Behaviour {
+        let behaviour = Behaviour {
             seed: Some(seed),
             ..options.behaviour
-        });
+        };
+        let database = database.behaving(behaviour.clone());
         let served = database.clone();
+        let control = Control::default();
         let sessions = Arc::new(move |login: &LoginRequest| {
             served.session(Login {
                 session_id: login.session_id(),
@@ -130,6 +134,8 @@ impl Simulator {
             user: options.user.clone(),
             password: SecretString::from(password.clone()),
             tls: Tls::Optional,
+            behaviour,
+            control: control.clone(),
         };
         let server = Server::bind_with(server_options, database.accounts(), sessions)
             .await
@@ -144,6 +150,7 @@ impl Simulator {
             database,
             seed,
             _jobs: jobs,
+            control,
         })
     }
 
@@ -170,6 +177,11 @@ impl Simulator {
     /// A hand on the capture of one of its databases; `None` if there is no such database.
     pub fn capture_of(&self, database: &str) -> Option<CaptureControl> {
         self.database.capture_of(database)
+    }
+
+    /// What makes it fail, for tests.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// The seed of what is left to chance.

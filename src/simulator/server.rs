@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 
 use super::wire::{self, Backend, Identity, LoginRequest, Terms};
 
+use super::behaviour::Behaviour;
+use super::control::Control;
 use super::protocol::ServerError;
 
 /// Connections served at one time; one more is closed as soon as it is accepted.
@@ -48,6 +50,10 @@ pub(crate) struct ServerOptions {
     pub(crate) password: SecretString,
     /// The encryption offered.
     pub(crate) tls: Tls,
+    /// What is left to chance; its seed is given.
+    pub(crate) behaviour: Behaviour,
+    /// What makes it fail.
+    pub(crate) control: Control,
 }
 
 /// Opens a session for a login whose password has been checked. An error, such as 4060 for an unknown
@@ -96,6 +102,8 @@ impl Server {
             password: options.password,
             accounts,
             tls: options.tls,
+            behaviour: options.behaviour,
+            control: options.control,
             identity,
             sessions,
         };

@@ -4,6 +4,7 @@ mod capture;
 mod capture_images;
 mod catalogue;
 mod client_queries;
+mod control;
 mod definitions;
 mod errors;
 mod permissions;

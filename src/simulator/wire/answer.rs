@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{Column, Parameter, Reply, ServerError};
 
 use super::rows::Rows;
@@ -25,6 +26,8 @@ const COMMAND_EXECUTE: u16 = 0xe0;
 pub(super) struct Answer {
     token: DoneToken,
     knows_bitmap: bool,
+    /// What chooses the forms of rows.
+    chance: Option<Chance>,
     columns: Arc<[Column]>,
     held: Option<Done>,
     error: Option<u32>,
@@ -34,10 +37,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `token` ends each statement.
-    pub(super) fn new(token: DoneToken, knows_bitmap: bool) -> Self {
+    pub(super) fn new(token: DoneToken, knows_bitmap: bool, chance: Option<Chance>) -> Self {
         Self {
             token,
             knows_bitmap,
+            chance,
             columns: Arc::new([]),
             held: None,
             error: None,
@@ -84,7 +88,12 @@ impl Answer {
                 self.columns = columns;
             }
             Reply::Rows(batch) => {
-                return Rows::new(&self.columns, &batch, self.knows_bitmap).map(Some);
+                let rows = Rows::new(&self.columns, &batch, self.knows_bitmap)?;
+                let chance = self
+                    .chance
+                    .as_mut()
+                    .map(|chance| Chance::new(chance.next()));
+                return Ok(Some(rows.with_chance(chance)));
             }
             Reply::Done { rows, select } => self.hold(rows, select),
             Reply::Error(error) if error.severity > INFORMS => self.fail(out, &error),
@@ -95,6 +104,15 @@ impl Answer {
             }
         }
         Ok(None)
+    }
+
+    /// Appends an INFO message, and the end of a nested statement where no rows are being sent.
+    pub(super) fn interject(&mut self, out: &mut Vec<u8>, within_rows: bool) {
+        self.release(out);
+        token::message(out, &aside());
+        if !within_rows {
+            token::done(out, Done::plain(DoneToken::InProcedure, DONE_MORE));
+        }
     }
 
     /// Appends an error, and ends its statement.
@@ -154,4 +172,14 @@ impl Answer {
             token::done(out, Done { status, ..done });
         }
     }
+}
+
+/// A warning that SQL Server sends in the middle of things.
+fn aside() -> ServerError {
+    let mut warning = ServerError::new(
+        8153,
+        "Warning: Null value is eliminated by an aggregate or other SET operation.",
+    );
+    warning.severity = INFORMS;
+    warning
 }

@@ -7,6 +7,8 @@ use secrecy::SecretString;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::simulator::behaviour::{Behaviour, Chance};
+use crate::simulator::control::{ClientSession, Control, Fault, Strike};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::server::{Accounts, SessionFactory, Tls};
 
@@ -23,7 +25,7 @@ use super::plan::Plan;
 use super::prepared::Prepared;
 use super::reader::Reader;
 use super::request::Request;
-use super::rpc::{self, Call, Statement};
+use super::rpc::{self, Statement};
 use super::tls::Identity;
 use super::token::{self, Change, DONE_ATTENTION, DONE_ERROR, Done, DoneToken};
 use super::transaction::TransactionRequest;
@@ -39,6 +41,8 @@ pub(crate) struct Terms<S> {
     pub(crate) password: SecretString,
     pub(crate) accounts: Accounts,
     pub(crate) tls: Tls,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) control: Control,
     pub(crate) identity: Identity,
     pub(crate) sessions: SessionFactory<S>,
 }
@@ -67,6 +71,9 @@ pub(crate) async fn serve<S: Backend>(
         Ok(backend) => backend,
         Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
     };
+    if let Some(fault) = terms.control.login_fault() {
+        return handshake::fail_login(introduced, session, fault, backend.database()).await;
+    }
     let login = &introduced.login;
     tracing::debug!(
         session,
@@ -74,9 +81,20 @@ pub(crate) async fn serve<S: Backend>(
         application = login.application(),
         "logged in"
     );
+    let registered = terms.control.register(ClientSession {
+        id: session,
+        user: login.user().to_owned(),
+        application: login.application().to_owned(),
+    });
     let mut connection = Connection::new(introduced, terms, backend, session);
     connection.welcome().await?;
-    let result = connection.serve().await;
+    let killed = tokio::select! {
+        result = connection.serve() => Some(result),
+        () = registered.killed() => None,
+    };
+    let Some(result) = killed else {
+        return connection.kill().await;
+    };
     if let Err(WireError::Malformed { .. } | WireError::TooLong { .. }) = &result {
         connection.refuse().await?;
     }
@@ -101,13 +119,18 @@ struct Connection<'t, S> {
     prepared: Prepared,
     /// The number of the transaction that a driver began last.
     transaction: u64,
+    /// What chooses the forms of rows.
+    chance: Option<Chance>,
+    /// Whether a request is being answered.
+    is_busy: bool,
 }
 
 impl<'t, S: Backend> Connection<'t, S> {
     fn new(introduced: Introduced, terms: &'t Terms<S>, session: S, id: u16) -> Self {
         let mut incoming = introduced.incoming;
         incoming.set_limit(REQUEST_LIMIT);
-        let outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, id);
+        let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, id);
+        outgoing.set_chance(terms.behaviour.packet_chance(id));
         Self {
             terms,
             login: introduced.login,
@@ -115,6 +138,8 @@ impl<'t, S: Backend> Connection<'t, S> {
             line: Line::new(introduced.stream, incoming, outgoing),
             prepared: Prepared::default(),
             transaction: 0,
+            chance: terms.behaviour.row_chance(id),
+            is_busy: false,
         }
     }
 
@@ -127,11 +152,13 @@ impl<'t, S: Backend> Connection<'t, S> {
 
     async fn serve(&mut self) -> Result<(), WireError> {
         while let Some(message) = self.line.next().await? {
+            self.is_busy = true;
             if self.reset(message.reset).await? == Next::Close
                 || self.request(&message).await? == Next::Close
             {
                 break;
             }
+            self.is_busy = false;
         }
         self.line.shutdown().await
     }
@@ -163,13 +190,15 @@ impl<'t, S: Backend> Connection<'t, S> {
             }
             Request::Calls(calls) => self.calls(calls).await,
             Request::Transaction(request) => self.transaction(request).await,
-            Request::Attention => self.acknowledge().await,
+            Request::Attention => self.acknowledge(None).await,
             Request::BulkLoad => self.fail_batch(&no_bulk_load()).await,
         }
     }
 
-    fn answer(&self, token: DoneToken) -> Answer {
-        Answer::new(token, self.login.tds_version >= TDS_7_3_B)
+    fn answer(&mut self, token: DoneToken) -> Answer {
+        let chance = self.chance.as_mut();
+        let chance = chance.map(|chance| Chance::new(chance.next()));
+        Answer::new(token, self.login.tds_version >= TDS_7_3_B, chance)
     }
 
     /// Runs a batch; `tail` comes before its end if it went well.
@@ -179,9 +208,12 @@ impl<'t, S: Backend> Connection<'t, S> {
         tail: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Next, WireError> {
         let answer = self.answer(DoneToken::Batch);
-        let answer = match execute(&mut self.line, &mut self.session, statement, answer).await? {
+        let strike = self.terms.control.strike(&statement.sql);
+        let strike = strike.as_ref();
+        let (line, session) = (&mut self.line, &mut self.session);
+        let answer = match execute(line, session, statement, answer, strike).await? {
             Ending::Complete(answer) => answer,
-            Ending::Attention => return self.acknowledge().await,
+            Ending::Attention => return self.acknowledge(strike).await,
             Ending::Gone => return Ok(Next::Close),
         };
         let next = after(&answer);
@@ -213,9 +245,19 @@ impl<'t, S: Backend> Connection<'t, S> {
                     break;
                 }
             };
-            match self.call(call, !calls.is_empty()).await? {
+            let plan = match Plan::of(call, &mut self.prepared) {
+                Ok(plan) => plan,
+                Err(error) => {
+                    next = after(&self.refuse_call(&error, !calls.is_empty()));
+                    continue;
+                }
+            };
+            let statement = plan.statement.as_ref();
+            let strike = statement.and_then(|statement| self.terms.control.strike(&statement.sql));
+            let strike = strike.as_ref();
+            match self.call(&plan, !calls.is_empty(), strike).await? {
                 Ending::Complete(answer) => next = after(&answer),
-                Ending::Attention => return self.acknowledge().await,
+                Ending::Attention => return self.acknowledge(strike).await,
                 Ending::Gone => return Ok(Next::Close),
             }
         }
@@ -223,14 +265,16 @@ impl<'t, S: Backend> Connection<'t, S> {
         Ok(next)
     }
 
-    async fn call(&mut self, call: Call, more: bool) -> Result<Ending, WireError> {
-        let plan = match Plan::of(call, &mut self.prepared) {
-            Ok(plan) => plan,
-            Err(error) => return Ok(Ending::Complete(self.refuse_call(&error, more))),
-        };
+    async fn call(
+        &mut self,
+        plan: &Plan,
+        more: bool,
+        strike: Option<&Strike>,
+    ) -> Result<Ending, WireError> {
         let mut answer = self.answer(DoneToken::InProcedure);
         if let Some(statement) = &plan.statement {
-            match execute(&mut self.line, &mut self.session, statement, answer).await? {
+            let (line, session) = (&mut self.line, &mut self.session);
+            match execute(line, session, statement, answer, strike).await? {
                 Ending::Complete(complete) => answer = complete,
                 interrupted => return Ok(interrupted),
             }
@@ -271,12 +315,32 @@ impl<'t, S: Backend> Connection<'t, S> {
             .await
     }
 
-    /// Answers an attention.
-    async fn acknowledge(&mut self) -> Result<Next, WireError> {
+    /// Answers an attention, when a fault lets it.
+    async fn acknowledge(&mut self, strike: Option<&Strike>) -> Result<Next, WireError> {
+        if let Some(strike) = strike.filter(|strike| strike.fault == Fault::LateAttention) {
+            strike.released().await;
+        }
         let done = Done::plain(DoneToken::Batch, DONE_ATTENTION);
         token::done(self.line.tokens(), done);
         self.line.end_response().await?;
         Ok(Next::Request)
+    }
+
+    /// Ends a session that was killed: a request that was being answered ends with error 596.
+    async fn kill(&mut self) -> Result<(), WireError> {
+        if self.is_busy {
+            token::message(self.line.tokens(), &killed());
+            let done = Done::plain(DoneToken::Batch, DONE_ERROR);
+            token::done(self.line.tokens(), done);
+        }
+        let is_busy = self.is_busy;
+        let goodbye = async {
+            if is_busy {
+                self.line.end_response().await?;
+            }
+            self.line.shutdown().await
+        };
+        timeout(GOODBYE, goodbye).await.unwrap_or(Ok(()))
     }
 
     /// Tells a client that what it sent is not TDS, as far as it still listens.
@@ -307,6 +371,18 @@ fn not_tds() -> ServerError {
         state: 1,
         line: 1,
         message: "The incoming tabular data stream (TDS) protocol stream is incorrect. The stream ended unexpectedly.".to_owned(),
+    }
+}
+
+/// 596.
+fn killed() -> ServerError {
+    ServerError {
+        number: 596,
+        severity: 21,
+        state: 1,
+        line: 1,
+        message: "Cannot continue the execution because the session is in the kill state."
+            .to_owned(),
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) enum WireError {
         /// The time it had.
         limit: Duration,
     },
+    /// A fault on demand has cut the connection.
+    #[error("the connection was cut on demand")]
+    Cut,
     /// The client and the server do not agree on encryption.
     #[error("the client cannot encrypt and the server must")]
     NoEncryption,

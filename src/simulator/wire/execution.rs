@@ -5,12 +5,15 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::backend::Backend;
+use super::disturbance::{Disturbance, Last};
 use super::error::WireError;
 use super::outgoing::Outgoing;
 use super::packet::{Incoming, Message, PacketType};
+use super::rows::Rows;
 use super::rpc::Statement;
 use super::stream::Stream;
-use crate::simulator::protocol::Reply;
+use crate::simulator::control::{Fault, Strike, deadlock};
+use crate::simulator::protocol::{Reply, ServerError};
 
 /// Replies that the database may be ahead of the wire.
 const REPLIES_AHEAD: usize = 2;
@@ -91,16 +94,34 @@ pub(super) async fn execute<S: Backend>(
     session: &mut S,
     statement: &Statement,
     mut answer: Answer,
+    strike: Option<&Strike>,
 ) -> Result<Ending, WireError> {
+    if let Some(error) = refusal(strike, line.outgoing.session()) {
+        if matches!(strike, Some(strike) if strike.fault == Fault::DeadlockVictim) {
+            roll_back(session).await;
+        }
+        answer.fail(line.outgoing.tokens(), &error);
+        return Ok(Ending::Complete(answer));
+    }
     let (sender, receiver) = mpsc::channel(REPLIES_AHEAD);
     let run = async {
         // Moved in, so that the channel closes when the statement is over.
         let sender = sender;
+        if let Some(strike) = strike.filter(|strike| strike.is_held()) {
+            strike.released().await;
+        }
         session
             .run(&statement.sql, &statement.parameters, &sender)
             .await;
     };
-    let write = write(receiver, &mut answer, &mut line.outgoing, &mut line.output);
+    let disturbance = Disturbance::of(strike);
+    let mut writer = Writer {
+        answer: &mut answer,
+        outgoing: &mut line.outgoing,
+        output: &mut line.output,
+        disturbance,
+    };
+    let write = writer.write(receiver);
     let work = async {
         tokio::pin!(run, write);
         tokio::select! {
@@ -120,35 +141,123 @@ pub(super) async fn execute<S: Backend>(
     Ok(interrupted.unwrap_or(Ending::Complete(answer)))
 }
 
-/// Writes replies until there are no more, or one that cannot be told.
-async fn write(
-    mut replies: mpsc::Receiver<Reply>,
-    answer: &mut Answer,
-    outgoing: &mut Outgoing,
-    output: &mut WriteHalf<Stream>,
-) -> Result<(), WireError> {
-    while let Some(reply) = replies.recv().await {
-        let mut rows = match answer.reply(outgoing.tokens(), reply) {
-            Ok(rows) => rows,
-            Err(error) => {
-                answer.fail(outgoing.tokens(), &error);
-                return Ok(());
+/// The error of a statement that is not run.
+fn refusal(strike: Option<&Strike>, session: u16) -> Option<ServerError> {
+    match &strike?.fault {
+        Fault::Error(error) => Some(error.clone()),
+        Fault::DeadlockVictim => Some(deadlock(session)),
+        _ => None,
+    }
+}
+
+/// Ends the session's transaction, if it has one.
+async fn roll_back<S: Backend>(session: &mut S) {
+    let (sender, mut receiver) = mpsc::channel(REPLIES_AHEAD);
+    let run = async {
+        let sender = sender;
+        let sql = "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION";
+        session.run(sql, &[], &sender).await;
+    };
+    let drain = async { while receiver.recv().await.is_some() {} };
+    tokio::join!(run, drain);
+}
+
+/// Writes the replies of one statement.
+struct Writer<'l> {
+    answer: &'l mut Answer,
+    outgoing: &'l mut Outgoing,
+    output: &'l mut WriteHalf<Stream>,
+    disturbance: Disturbance,
+}
+
+impl Writer<'_> {
+    /// Writes replies until there are no more, or one that cannot be told.
+    async fn write(&mut self, mut replies: mpsc::Receiver<Reply>) -> Result<(), WireError> {
+        while let Some(reply) = replies.recv().await {
+            if self.disturbance.interjects(&reply) {
+                let within_rows = matches!(reply, Reply::Done { .. });
+                self.answer.interject(self.outgoing.tokens(), within_rows);
             }
-        };
-        while let Some(left) = &mut rows {
-            match left.put(outgoing.tokens(), PIECE) {
-                Ok(true) => {}
-                Ok(false) => rows = None,
+            match self.answer.reply(self.outgoing.tokens(), reply) {
+                Ok(None) => {}
+                Ok(Some(rows)) => {
+                    if self.rows(rows).await? {
+                        return Ok(());
+                    }
+                }
                 Err(error) => {
-                    answer.fail(outgoing.tokens(), &error);
+                    self.answer.fail(self.outgoing.tokens(), &error);
                     return Ok(());
                 }
             }
-            outgoing.send(output).await?;
+            self.outgoing.send(self.output).await?;
         }
-        outgoing.send(output).await?;
+        self.ended().await
     }
-    Ok(())
+
+    /// Writes rows; whether the statement is over with them.
+    async fn rows(&mut self, mut rows: Rows) -> Result<bool, WireError> {
+        let cut = self.disturbance.rows(rows.left());
+        if let Some(whole) = cut {
+            if self.disturbance.cuts() {
+                return self.cut(rows, whole).await.map(|()| true);
+            }
+            rows.keep(whole);
+        }
+        loop {
+            let tokens = self.outgoing.tokens();
+            let enough = if self.disturbance.is_chatty() {
+                tokens.len() + 1
+            } else {
+                PIECE
+            };
+            match rows.put(tokens, enough) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    self.answer.fail(self.outgoing.tokens(), &error);
+                    return Ok(true);
+                }
+            }
+            if self.disturbance.is_chatty() {
+                self.answer.interject(self.outgoing.tokens(), true);
+            }
+            self.outgoing.send(self.output).await?;
+        }
+        if cut.is_some() {
+            self.ended().await?;
+        }
+        Ok(cut.is_some())
+    }
+
+    /// Cuts the connection in the middle of a row.
+    async fn cut(&mut self, mut rows: Rows, whole: usize) -> Result<(), WireError> {
+        let left = rows.left();
+        rows.keep(whole);
+        while rows.put(self.outgoing.tokens(), PIECE).unwrap_or(false) {
+            self.outgoing.send(self.output).await?;
+        }
+        rows.keep_again(left - whole);
+        // A row that cannot be told is cut before its first byte.
+        let _ = rows.put_half(self.outgoing.tokens());
+        self.outgoing.send_all(self.output).await?;
+        Err(WireError::Cut)
+    }
+
+    /// Does what was to happen before the statement's end at the latest.
+    async fn ended(&mut self) -> Result<(), WireError> {
+        match self.disturbance.last() {
+            Last::Nothing => Ok(()),
+            Last::Error(error) => {
+                self.answer.fail(self.outgoing.tokens(), &error);
+                Ok(())
+            }
+            Last::Cut => {
+                self.outgoing.send_all(self.output).await?;
+                Err(WireError::Cut)
+            }
+        }
+    }
 }
 
 /// Waits for the client to interrupt; ends in nothing else.

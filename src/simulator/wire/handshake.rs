@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::simulator::control::LoginFault;
 use crate::simulator::protocol::ServerError;
 use crate::simulator::server::Tls;
 
@@ -115,6 +116,16 @@ pub(super) fn admit<S: Backend>(
 
 /// The tokens that welcome a client, in SQL Server's order.
 pub(super) fn welcome(out: &mut Vec<u8>, login: &LoginRequest, database: &str) {
+    welcome_and(out, login, database, None);
+}
+
+/// The same, with a change that stands behind LOGINACK.
+fn welcome_and(
+    out: &mut Vec<u8>,
+    login: &LoginRequest,
+    database: &str,
+    further: Option<Change<'_>>,
+) {
     let (old, new) = ("master", database);
     token::change(out, Change::Database { old, new });
     let context = format!("Changed database context to '{database}'.");
@@ -126,15 +137,43 @@ pub(super) fn welcome(out: &mut Vec<u8>, login: &LoginRequest, database: &str) {
     token::login_ack(out, login);
     let size = login.packet_size;
     token::change(out, Change::PacketSize { size });
+    if let Some(change) = further {
+        token::change(out, change);
+    }
     if let Some(features) = &login.features {
         token::feature_ext_ack(out, features);
     }
     token::done(out, Done::plain(DoneToken::Batch, 0));
 }
 
+/// Does to a login, whose password is right, what a fault on demand has for it.
+pub(super) async fn fail_login(
+    introduced: Introduced,
+    session: u16,
+    fault: LoginFault,
+    database: &str,
+) -> Result<(), WireError> {
+    match fault {
+        LoginFault::Refuse(error) => turn_away(introduced.stream, session, &[error]).await,
+        LoginFault::Close => Err(WireError::Cut),
+        LoginFault::Redirect { host, port } => {
+            let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
+            let host = &host;
+            let routing = Change::Routing { host, port };
+            welcome_and(
+                outgoing.tokens(),
+                &introduced.login,
+                database,
+                Some(routing),
+            );
+            say_goodbye(introduced.stream, outgoing).await
+        }
+    }
+}
+
 /// Sends errors, and closes the connection once the client has had them.
 pub(super) async fn turn_away(
-    mut stream: Stream,
+    stream: Stream,
     session: u16,
     errors: &[ServerError],
 ) -> Result<(), WireError> {
@@ -143,6 +182,10 @@ pub(super) async fn turn_away(
         token::message(outgoing.tokens(), error);
     }
     token::done(outgoing.tokens(), Done::plain(DoneToken::Batch, DONE_ERROR));
+    say_goodbye(stream, outgoing).await
+}
+
+async fn say_goodbye(mut stream: Stream, mut outgoing: Outgoing) -> Result<(), WireError> {
     let goodbye = async {
         outgoing.end(&mut stream).await?;
         stream.shutdown().await?;

@@ -16,6 +16,7 @@ mod answer;
 mod backend;
 mod connection;
 mod declaration;
+mod disturbance;
 mod error;
 mod execution;
 mod handshake;

@@ -6,7 +6,8 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::type_info::has_bare_form;
 use super::values::{Unfit, Values};
-use crate::simulator::protocol::{Column, Parameter, ServerError};
+use crate::simulator::behaviour::Chance;
+use crate::simulator::protocol::{Column, Length, Parameter, ServerError, SqlType};
 
 const ROW: u8 = 0xd1;
 const NBC_ROW: u8 = 0xd2;
@@ -19,6 +20,8 @@ pub(super) struct Rows {
     count: usize,
     /// Whether some value is NULL, and the client knows NBCROW.
     may_use_bitmap: bool,
+    /// What chooses between the forms of rows and of (max) values.
+    chance: Option<Chance>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,52 @@ impl ColumnValues {
             .put(out, row, self.sized)
             .map_err(|unfit| unfit_error(&self.column, unfit))
     }
+
+    fn put_in_some_form(
+        &self,
+        out: &mut Vec<u8>,
+        row: usize,
+        chance: &mut Option<Chance>,
+    ) -> Result<(), ServerError> {
+        let start = out.len();
+        self.put(out, row)?;
+        if let Some(chance) = chance
+            && is_chunked(self.column.sql_type)
+            && chance.once_in(2)
+        {
+            chunk_without_length(out, start, chance);
+        }
+        Ok(())
+    }
+}
+
+/// Whether values go in chunks.
+fn is_chunked(sql_type: SqlType) -> bool {
+    matches!(
+        sql_type,
+        SqlType::VarChar(Length::Max)
+            | SqlType::NVarChar(Length::Max)
+            | SqlType::VarBinary(Length::Max)
+    )
+}
+
+/// Makes of a value of known length in one chunk, which begins at `start`, one of unknown length in two.
+fn chunk_without_length(out: &mut Vec<u8>, start: usize, chance: &mut Chance) {
+    const UNKNOWN: u64 = 0xffff_ffff_ffff_fffe;
+    let Some(total) = out.get(start..).and_then(|value| value.first_chunk::<8>()) else {
+        return;
+    };
+    let length = u64::from_le_bytes(*total) as usize;
+    out[start..start + 8].copy_from_slice(&UNKNOWN.to_le_bytes());
+    if length < 2 {
+        return;
+    }
+    let first = 1 + chance.below(length - 1);
+    // A chunk's length is four bytes.
+    let (head, tail) = (first as u32, (length - first) as u32);
+    out[start + 8..start + 12].copy_from_slice(&head.to_le_bytes());
+    let at = start + 12 + first;
+    out.splice(at..at, tail.to_le_bytes());
 }
 
 /// Appends the value of a parameter, after its type with a length.
@@ -107,7 +156,39 @@ impl Rows {
             columns,
             next: 0,
             count: batch.num_rows(),
+            chance: None,
         })
+    }
+
+    /// Lets chance choose between the forms of rows and of (max) values.
+    pub(super) fn with_chance(mut self, chance: Option<Chance>) -> Self {
+        self.chance = chance;
+        self
+    }
+
+    /// How many rows are left.
+    pub(super) fn left(&self) -> usize {
+        self.count - self.next
+    }
+
+    /// Leaves all but the next rows out.
+    pub(super) fn keep(&mut self, rows: usize) {
+        self.count = self.count.min(self.next + rows);
+    }
+
+    /// Takes back what was left out: so many rows follow the ones put.
+    pub(super) fn keep_again(&mut self, rows: usize) {
+        self.count = self.next + rows;
+    }
+
+    /// Appends the first half of the next row, if there is one.
+    pub(super) fn put_half(&mut self, out: &mut Vec<u8>) -> Result<(), ServerError> {
+        let start = out.len();
+        if self.next < self.count {
+            self.put_row(out, self.next)?;
+            out.truncate(start + (out.len() - start).div_ceil(2));
+        }
+        Ok(())
     }
 
     /// Appends rows until `out` has `enough` bytes; says whether some are left.
@@ -127,16 +208,34 @@ impl Rows {
         Ok(self.next < self.count)
     }
 
-    fn put_row(&self, out: &mut Vec<u8>, row: usize) -> Result<(), ServerError> {
-        if self.may_use_bitmap && self.is_shorter_with_bitmap(row) {
-            return self.put_row_with_bitmap(out, row);
-        }
+    fn put_row(&mut self, out: &mut Vec<u8>, row: usize) -> Result<(), ServerError> {
+        let mut chance = self.chance.take();
+        let with_bitmap = self.may_use_bitmap
+            && match &mut chance {
+                Some(chance) => chance.once_in(2),
+                None => self.is_shorter_with_bitmap(row),
+            };
+        let put = if with_bitmap {
+            self.put_row_with_bitmap(out, row, &mut chance)
+        } else {
+            self.put_plain_row(out, row, &mut chance)
+        };
+        self.chance = chance;
+        put
+    }
+
+    fn put_plain_row(
+        &self,
+        out: &mut Vec<u8>,
+        row: usize,
+        chance: &mut Option<Chance>,
+    ) -> Result<(), ServerError> {
         out.push(ROW);
         for column in &self.columns {
             if column.is_null(row) {
                 out.extend_from_slice(column.values.null());
             } else {
-                column.put(out, row)?;
+                column.put_in_some_form(out, row, chance)?;
             }
         }
         Ok(())
@@ -148,7 +247,12 @@ impl Rows {
         bytes > self.columns.len().div_ceil(8)
     }
 
-    fn put_row_with_bitmap(&self, out: &mut Vec<u8>, row: usize) -> Result<(), ServerError> {
+    fn put_row_with_bitmap(
+        &self,
+        out: &mut Vec<u8>,
+        row: usize,
+        chance: &mut Option<Chance>,
+    ) -> Result<(), ServerError> {
         out.push(NBC_ROW);
         let bitmap = out.len();
         out.resize(bitmap + self.columns.len().div_ceil(8), 0);
@@ -156,7 +260,7 @@ impl Rows {
             if column.is_null(row) {
                 out[bitmap + index / 8] |= 1 << (index % 8);
             } else {
-                column.put(out, row)?;
+                column.put_in_some_form(out, row, chance)?;
             }
         }
         Ok(())
@@ -222,7 +326,6 @@ mod tests {
     use datafusion::arrow::datatypes::{Field, Schema};
 
     use super::*;
-    use crate::simulator::protocol::{Length, SqlType};
 
     fn column(sql_type: SqlType, nullable: bool) -> Column {
         Column {
@@ -346,6 +449,42 @@ mod tests {
         assert_eq!(rows(&bare, vec![null]).unwrap_err().number, 3624);
         assert_eq!(rows(&[], vec![text(&["a"])]).unwrap_err().number, 3624);
         assert_eq!(number(SqlType::Int, text(&["not a number"])), 3624);
+    }
+
+    #[test]
+    fn chance_takes_both_forms_of_rows_and_of_chunked_values() {
+        let columns = [
+            column(SqlType::Int, true),
+            column(SqlType::NVarChar(Length::Max), true),
+        ];
+        let ints = Arc::new(Int32Array::from(vec![None; 64])) as ArrayRef;
+        let fields = vec![
+            Field::new("a", ints.data_type().clone(), true),
+            Field::new("b", datafusion::arrow::datatypes::DataType::Utf8, true),
+        ];
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(schema, vec![ints, text(&["abc"; 64])]).unwrap();
+        let rows = Rows::new(&columns, &batch, true).unwrap();
+        let mut rows = rows.with_chance(Some(Chance::new(1)));
+        let mut forms = std::collections::BTreeSet::new();
+        while rows.left() > 0 {
+            let mut out = Vec::new();
+            rows.put(&mut out, 1).unwrap();
+            let (kind, value) = (out[0], &out[2..]);
+            let whole = b"\x06\0\0\0\0\0\0\0\x06\0\0\0a\0b\0c\0\0\0\0\0";
+            let is_whole = value == whole;
+            if !is_whole {
+                assert_eq!(value[..8], 0xffff_ffff_ffff_fffe_u64.to_le_bytes());
+                let first = usize::from(value[8]);
+                let second = &value[12 + first..];
+                assert_eq!(usize::from(second[0]), 6 - first);
+                let joined = [&value[12..12 + first], &second[4..second.len() - 4]].concat();
+                assert_eq!(joined, b"a\0b\0c\0");
+                assert!(value.ends_with(&[0; 4]));
+            }
+            forms.insert((kind, is_whole));
+        }
+        assert_eq!(forms.len(), 4, "{forms:?}");
     }
 
     #[test]

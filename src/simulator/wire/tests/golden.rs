@@ -95,7 +95,7 @@ fn told(answer: &mut Answer, replies: Vec<Reply>) -> Vec<u8> {
 }
 
 fn told_and_ended(replies: Vec<Reply>) -> Vec<u8> {
-    let mut answer = Answer::new(DoneToken::Batch, true);
+    let mut answer = Answer::new(DoneToken::Batch, true, None);
     let mut out = told(&mut answer, replies);
     answer.finish(&mut out);
     out
@@ -271,7 +271,7 @@ async fn rpc_of_4_8() {
 /// whose own tokens it leaves out.
 #[test]
 fn the_answer_of_4_9() {
-    let mut answer = Answer::new(DoneToken::InProcedure, true);
+    let mut answer = Answer::new(DoneToken::InProcedure, true, None);
     let mut out = told(&mut answer, vec![selected(1)]);
     answer.finish_call(&mut out, false, |_| ());
     let expected = hex("FF 11 00 C1 00 01 00 00 00 00 00 00 00 79 00 00 00 00
@@ -318,7 +318,7 @@ fn the_nbcrow_of_4_15() {
     ];
     let id: ArrayRef = Arc::new(Int32Array::from(vec![4]));
     let nothing: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
-    let mut answer = Answer::new(DoneToken::Batch, true);
+    let mut answer = Answer::new(DoneToken::Batch, true, None);
     told(&mut answer, vec![Reply::Columns(columns.into())]);
     let row = told(&mut answer, vec![rows(vec![id, nothing])]);
     assert_eq!(row, hex("D2 02 04 04 00 00 00"));
@@ -329,7 +329,7 @@ fn the_nbcrow_of_4_15() {
 fn the_chunks_of_4_15() {
     let columns = [column("value", SqlType::NVarChar(Length::Max))];
     let text: ArrayRef = Arc::new(StringArray::from(vec!["<sparseProp1>1000</sparseProp1>"]));
-    let mut answer = Answer::new(DoneToken::Batch, true);
+    let mut answer = Answer::new(DoneToken::Batch, true, None);
     told(&mut answer, vec![Reply::Columns(columns.into())]);
     let row = told(&mut answer, vec![rows(vec![text])]);
     let chunk = [

@@ -14,6 +14,8 @@ use secrecy::SecretString;
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
+use crate::simulator::behaviour::Behaviour;
+use crate::simulator::control::Control;
 use crate::simulator::protocol::ServerError;
 use crate::simulator::server::{Server, ServerOptions, Tls};
 use scripted::Scripted;
@@ -26,11 +28,18 @@ type Client = tiberius::Client<Compat<TcpStream>>;
 
 /// A server with one database, `app_db`.
 async fn server(tls: Tls) -> Server {
+    controlled(tls, Control::default()).await
+}
+
+/// The same, under this control.
+async fn controlled(tls: Tls, control: Control) -> Server {
     let options = ServerOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         user: USER.to_owned(),
         password: SecretString::from(PASSWORD),
         tls,
+        behaviour: Behaviour::orderly(),
+        control,
     };
     let sessions = |login: &super::LoginRequest| match login.database() {
         "" | DATABASE => Ok(Scripted::new(DATABASE)),

@@ -11,6 +11,8 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::simulator::Behaviour;
+use crate::simulator::control::Control;
 use crate::simulator::protocol::{Column, Length, Parameter, Reply, ServerError, SqlType};
 use crate::simulator::server::{Server as Listener, ServerOptions, Tls};
 use crate::simulator::wire::Backend;
@@ -172,6 +174,8 @@ async fn listen_with(fault: Fault, timeouts: &str) -> (Listener, Database, Arc<S
         user: "u".to_string(),
         password: SecretString::from("p"),
         tls: Tls::Optional,
+        behaviour: Behaviour::default(),
+        control: Control::default(),
     };
     let sessions = move |_: &_| {
         let number = shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
