@@ -50,7 +50,7 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The script of an embedded server does not run.
-    #[error("{0}")]
+    #[error(transparent)]
     Script(Box<dyn std::error::Error + Send + Sync>),
     /// No connection of that name.
     #[error("there is no connection '{name}'{}; declare it with CREATE CONNECTION", among(.known))]
