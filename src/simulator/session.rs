@@ -2,6 +2,7 @@
 
 mod execute;
 mod permissions;
+mod procedures;
 mod settings;
 mod transaction;
 
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::behaviour::Chance;
 use super::protocol::{Parameter, Reply, ServerError};
 use super::script::Database;
-use super::store::Server;
+use super::store::{Server, Table};
 use super::tsql::batch::{Node, statements};
 use super::tsql::lexer::{Token, tokens};
 use super::tsql::normal::canonical;
@@ -47,6 +48,8 @@ pub struct Session {
     transaction: Option<Transaction>,
     /// What orders rows, unless they come as they were inserted.
     chance: Option<Chance>,
+    /// The table variables of the running batch.
+    table_variables: Vec<Arc<Table>>,
     /// A database that exists already and may be created again by the script that makes it.
     main: Option<String>,
 }
@@ -110,6 +113,7 @@ impl Session {
             settings: Settings::default(),
             transaction: None,
             chance: database.behaviour.chance(login.session_id),
+            table_variables: Vec::new(),
             main: None,
         })
     }
@@ -172,6 +176,7 @@ impl Session {
 
     async fn run_batch(&mut self, tokens: &[Token], batch: &Batch<'_>) {
         self.recover();
+        self.table_variables.clear();
         let nodes = match statements(tokens) {
             Ok(nodes) => nodes,
             Err(error) => {
@@ -269,7 +274,7 @@ impl Session {
     fn scope_in(&mut self, batch: &Batch<'_>, order: Option<u64>) -> Arc<Scope> {
         self.facts.transactions = self.depth();
         let given = self.given_states();
-        Arc::new(Scope::new(
+        let scope = Scope::new(
             Arc::clone(&self.server),
             &self.database,
             self.facts.clone(),
@@ -277,7 +282,8 @@ impl Session {
             given,
             self.settings.snapshot,
             order,
-        ))
+        );
+        Arc::new(scope.with_table_variables(self.table_variables.clone()))
     }
 
     async fn holds(&mut self, condition: &[Token], batch: &Batch<'_>) -> Result<bool, Stop> {

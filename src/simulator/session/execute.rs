@@ -33,9 +33,15 @@ impl Session {
             Command::Query(tokens) => return self.select(tokens, batch).await,
             Command::Change(tokens) => return self.change(tokens, batch).await,
             Command::Execute(name, arguments) => {
+                let arguments = self.arguments(&arguments, batch)?;
+                if let Some(answered) = self.answered(&name, &arguments, batch)? {
+                    return self.send_answer(answered, batch).await;
+                }
                 self.call(&name, &arguments, tokens, batch).await?;
             }
             Command::Print(expression) => return self.print(expression, batch).await,
+            Command::InsertExecute(insert) => return self.insert_execute(&insert, batch).await,
+            Command::DeclareTable(name, elements) => self.declare_table(&name, &elements)?,
             Command::Use(name) => return self.use_database(&name, batch).await,
             Command::Set(rest) => self.settings.set(rest)?,
             Command::Begin => self.begin(),
@@ -56,7 +62,7 @@ impl Session {
         self.done(None, batch).await
     }
 
-    async fn done(&mut self, rows: Option<u64>, batch: &Batch<'_>) -> Result<(), Stop> {
+    pub(super) async fn done(&mut self, rows: Option<u64>, batch: &Batch<'_>) -> Result<(), Stop> {
         if let Some(rows) = rows {
             self.facts.row_count = i64::try_from(rows).unwrap_or(i64::MAX);
         }
@@ -253,7 +259,7 @@ impl Session {
     async fn call(
         &mut self,
         name: &ObjectName,
-        arguments: &[ExecArgument],
+        arguments: &[Argument],
         tokens: &[Token],
         batch: &Batch<'_>,
     ) -> Result<(), Stop> {
@@ -263,16 +269,6 @@ impl Session {
             procedure(name.object())
                 .ok_or_else(|| ServerError::unknown_procedure(&name.to_string()))?
         };
-        let scope = self.scope(batch);
-        let arguments = arguments
-            .iter()
-            .map(|argument| {
-                Ok(Argument {
-                    name: argument.name.clone(),
-                    value: argument_value(&argument.value, &scope)?,
-                })
-            })
-            .collect::<Result<Vec<_>, ServerError>>()?;
         let database = name.database().unwrap_or(&self.database).to_owned();
         self.permit_procedure(name.object(), &database)?;
         let (run, defines) = match procedure {
@@ -283,16 +279,8 @@ impl Session {
                 let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
                 return Ok(run(&cell, &arguments)?);
             }
-            Procedure::Report(run) => {
-                let state = scope.state(&database);
-                let state = state.ok_or_else(|| ServerError::unknown_database(&database))?;
-                let report = run(&state, &arguments)?;
-                batch.send(Reply::Columns(report.columns)).await?;
-                if report.rows.num_rows() > 0 {
-                    batch.send(Reply::Rows(report.rows)).await?;
-                }
-                return Ok(());
-            }
+            // It was answered before.
+            Procedure::Report(_) => return Ok(()),
         };
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
@@ -311,6 +299,22 @@ fn statement<'a>(tokens: &[Token], batch: &Batch<'a>) -> &'a str {
     let start = tokens.first().map_or(0, |token| token.start);
     let end = tokens.last().map_or(start, |token| token.end);
     batch.text.get(start..end).unwrap_or_default()
+}
+
+/// The values of EXEC's arguments.
+pub(super) fn argument_values(
+    arguments: &[ExecArgument],
+    scope: &Scope,
+) -> Result<Vec<Argument>, ServerError> {
+    arguments
+        .iter()
+        .map(|argument| {
+            Ok(Argument {
+                name: argument.name.clone(),
+                value: argument_value(&argument.value, scope)?,
+            })
+        })
+        .collect()
 }
 
 /// The value of an argument of EXEC: a constant, a variable, or a bare word, which is a text.

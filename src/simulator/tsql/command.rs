@@ -3,7 +3,7 @@
 use super::alter::{Alteration, alteration};
 use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
-use super::ddl::{Elements, KeySpec, create_table, names};
+use super::ddl::{Elements, KeySpec, create_table, elements, names};
 use super::lexer::{Kind, Token};
 use super::security::{LoginCommand, PrincipalCommand, grant, login_command, principal_command};
 use crate::simulator::protocol::ServerError;
@@ -70,6 +70,21 @@ pub(crate) enum Command<'a> {
     Print(&'a [Token]),
     /// EXEC.
     Execute(ObjectName, Vec<ExecArgument>),
+    /// INSERT into a table variable, EXEC.
+    InsertExecute(InsertExecute),
+    /// DECLARE @name TABLE.
+    DeclareTable(String, Elements),
+}
+
+/// INSERT @variable EXEC procedure arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InsertExecute {
+    /// The table variable's name with its `@`.
+    pub(crate) variable: String,
+    /// The procedure.
+    pub(crate) procedure: ObjectName,
+    /// Its arguments.
+    pub(crate) arguments: Vec<ExecArgument>,
 }
 
 /// Parses a statement, which has at least one token.
@@ -90,7 +105,9 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
     match word.to_ascii_uppercase().as_str() {
         "SELECT" => Ok(Command::Query(tokens)),
         "WITH" => Ok(with(tokens)),
-        "INSERT" | "UPDATE" | "DELETE" => Ok(Command::Change(tokens)),
+        "INSERT" => insert(tokens),
+        "UPDATE" | "DELETE" => Ok(Command::Change(tokens)),
+        "DECLARE" => declare(&mut cursor),
         verb @ ("CREATE" | "ALTER" | "DROP") => {
             let mut after = Cursor::new(&tokens[1..]);
             if let Some(login) = login_command(verb, &mut after)? {
@@ -132,6 +149,60 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
         _ if first_of_batch => execute(&mut cursor),
         _ => Err(near(first)),
     }
+}
+
+/// INSERT; of a procedure's rows only into a table variable.
+fn insert(tokens: &[Token]) -> Result<Command<'_>, ServerError> {
+    let mut cursor = Cursor::new(tokens);
+    cursor.expect("INSERT")?;
+    cursor.eat("INTO");
+    let variable = match cursor.peek().map(|token| &token.kind) {
+        Some(Kind::Variable(name)) => name.clone(),
+        _ => {
+            let execute = tokens
+                .iter()
+                .find(|token| token.is_any(&["EXEC", "EXECUTE"]));
+            return match execute {
+                Some(token) => Err(ServerError::unsupported(
+                    "INSERT … EXEC into anything but a table variable",
+                )
+                .at_line(token.line)),
+                None => Ok(Command::Change(tokens)),
+            };
+        }
+    };
+    cursor.next();
+    if !(cursor.eat("EXEC") || cursor.eat("EXECUTE")) {
+        return Err(ServerError::unsupported(
+            "INSERT into a table variable other than INSERT … EXEC",
+        ));
+    }
+    match execute(&mut cursor)? {
+        Command::Execute(procedure, arguments) => Ok(Command::InsertExecute(InsertExecute {
+            variable,
+            procedure,
+            arguments,
+        })),
+        other => Ok(other),
+    }
+}
+
+/// DECLARE of a table variable.
+fn declare<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    cursor.expect("DECLARE")?;
+    let name = match cursor.next().map(|token| &token.kind) {
+        Some(Kind::Variable(name)) => name.clone(),
+        _ => return Err(cursor.error()),
+    };
+    cursor.eat("AS");
+    if !cursor.eat("TABLE") {
+        return Err(ServerError::unsupported(
+            "DECLARE of anything but a table variable",
+        ));
+    }
+    let elements = elements(cursor.parenthesised()?)?;
+    cursor.end()?;
+    Ok(Command::DeclareTable(name, elements))
 }
 
 fn with(tokens: &[Token]) -> Command<'_> {

@@ -69,6 +69,21 @@ pub(crate) fn create_table(
     Ok(())
 }
 
+/// The table that a table variable is.
+pub(crate) fn table_variable(name: &str, elements: &Elements) -> Result<Table, ServerError> {
+    if !elements.keys.is_empty() || elements.columns.iter().any(|c| c.identity.is_some()) {
+        return Err(ServerError::unsupported(
+            "keys and IDENTITY columns of table variables",
+        ));
+    }
+    let columns: Vec<ColumnDef> = (1..)
+        .zip(&elements.columns)
+        .map(|(id, spec)| column(id, spec))
+        .collect();
+    check_names(&columns, name)?;
+    Ok(Table::new(0, "", name, columns, Vec::new(), 0))
+}
+
 pub(super) fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
     ColumnDef {
         name: spec.name.clone(),

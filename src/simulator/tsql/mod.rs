@@ -26,6 +26,6 @@ pub(crate) mod rename;
 mod rewrite;
 pub(crate) mod scope;
 pub(crate) mod security;
-mod system;
+pub(crate) mod system;
 mod table_functions;
 mod tables;

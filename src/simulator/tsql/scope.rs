@@ -63,6 +63,7 @@ pub(crate) struct Scope {
     variables: Vec<Variable>,
     snapshot: bool,
     order: Option<u64>,
+    table_variables: Vec<Arc<Table>>,
     seen: Mutex<HashMap<String, Arc<State>>>,
 }
 
@@ -85,6 +86,7 @@ impl Scope {
             variables,
             snapshot,
             order,
+            table_variables: Vec::new(),
             seen: Mutex::new(
                 given
                     .into_iter()
@@ -92,6 +94,12 @@ impl Scope {
                     .collect(),
             ),
         }
+    }
+
+    /// The scope with the batch's table variables.
+    pub(crate) fn with_table_variables(mut self, tables: Vec<Arc<Table>>) -> Self {
+        self.table_variables = tables;
+        self
     }
 
     /// The current database's name.
@@ -175,6 +183,9 @@ impl Scope {
     }
 
     fn find(&self, name: &ObjectName) -> Result<Option<Relation>, ServerError> {
+        if name.object().starts_with('@') && name.schema().is_none() {
+            return self.table_variable(name.object()).map(Some);
+        }
         let database = name.database().unwrap_or(&self.database);
         let Some(state) = self.state(database) else {
             return Ok(None);
@@ -199,8 +210,24 @@ impl Scope {
             .map(|view| view.map(|view| Relation::View(Arc::new(view))))
     }
 
+    fn table_variable(&self, name: &str) -> Result<Relation, ServerError> {
+        let lower = name.to_lowercase();
+        let mut tables = self.table_variables.iter();
+        tables
+            .find(|table| table.name.to_lowercase() == lower)
+            .map(|table| Relation::Table(Arc::clone(table)))
+            .ok_or_else(|| {
+                ServerError::new(1087, format!("Must declare the table variable \"{name}\"."))
+            })
+    }
+
     /// The table that a name stands for, to change it; whether the session may is asked later.
     pub(crate) fn table(&self, name: &ObjectName) -> Result<Arc<Table>, ServerError> {
+        if name.object().starts_with('@') {
+            return Err(ServerError::unsupported(
+                "changes of a table variable other than INSERT … EXEC",
+            ));
+        }
         let state = self.state(name.database().unwrap_or(&self.database));
         if let Some(state) = state {
             self.rights(&state)?;

@@ -131,6 +131,12 @@ fn set(content: &[char]) -> Part {
     Part::Set(ranges, negated)
 }
 
+/// Whether a text is LIKE a pattern, without ESCAPE.
+pub(crate) fn like_text(text: &str, pattern: &str) -> bool {
+    let text: Vec<char> = text.to_lowercase().chars().collect();
+    like(&text, &parts(pattern, None))
+}
+
 /// Matches with one point to return to: the last `%`, as is enough for this grammar.
 fn like(text: &[char], parts: &[Part]) -> bool {
     let (mut t, mut p) = (0, 0);

@@ -29,7 +29,7 @@ use crate::simulator::types::{Value, array_of, field, sql_type_of, values_of};
 pub(super) use compare::{
     COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, MAYBE_NULL, incompatible,
 };
-pub(super) use convert::{CAST, LIKE, TRY_CAST};
+pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
 
 /// The function of a name in lower case.
 pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>> {

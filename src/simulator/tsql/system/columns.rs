@@ -1,6 +1,6 @@
 //! Columns, of tables and of the catalogue's own views.
 
-use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, definitions};
+use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, definitions, stored};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, State};
 use crate::simulator::tsql::scope::Scope;
@@ -107,12 +107,8 @@ fn columns(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
 fn all_columns(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
     let mut rows = columns(scope, state)?;
     for (object_id, definition) in definitions() {
-        for (id, (name, sql_type, nullable)) in (1..).zip(definition.columns) {
-            rows.push(column(
-                object_id,
-                &ColumnDef::plain(id, name, *sql_type, *nullable),
-            ));
-        }
+        let stored = stored(definition.columns);
+        rows.extend(stored.iter().map(|one| column(object_id, one)));
     }
     Ok(rows)
 }

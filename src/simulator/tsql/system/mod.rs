@@ -6,6 +6,7 @@ mod indexes;
 mod information;
 mod objects;
 mod principals;
+mod procedures;
 mod types;
 
 use std::sync::Arc;
@@ -18,9 +19,10 @@ use super::lexer::tokens;
 use super::scope::Scope;
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::security::Permission;
-use crate::simulator::store::{State, internal};
+use crate::simulator::store::{ColumnDef, State, internal};
 use crate::simulator::types::{Value, array_of, field};
 
+pub(crate) use procedures::{Answered, procedure};
 pub(crate) use types::{type_id, type_name};
 
 /// The name of the server.
@@ -84,13 +86,17 @@ pub(crate) fn view(
     permit(scope, state, definition)?;
     let visible = scope.visible(state)?;
     let rows = (definition.rows)(scope, &visible)?;
-    let fields: Vec<_> = definition
-        .columns
+    let rows = rows_of(definition.columns, &rows)?;
+    Ok(Some(View { rows }))
+}
+
+/// Values as rows whose fields carry the columns' SQL types.
+fn rows_of(columns: Columns, rows: &[Vec<Value>]) -> Result<RecordBatch, ServerError> {
+    let fields: Vec<_> = columns
         .iter()
         .map(|(name, sql_type, nullable)| field(name, *sql_type, *nullable, false))
         .collect();
-    let columns = definition
-        .columns
+    let arrays = columns
         .iter()
         .enumerate()
         .map(|(at, (_, sql_type, _))| {
@@ -100,8 +106,15 @@ pub(crate) fn view(
             array_of(*sql_type, values)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)?;
-    Ok(Some(View { rows }))
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(internal)
+}
+
+/// A view's columns as if they were stored.
+fn stored(columns: Columns) -> Vec<ColumnDef> {
+    let numbered = (1..).zip(columns);
+    numbered
+        .map(|(id, (name, sql_type, nullable))| ColumnDef::plain(id, name, *sql_type, *nullable))
+        .collect()
 }
 
 /// Whether the session may ask for a view: those of `sys` are everybody's, but not what capture does.
