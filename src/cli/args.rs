@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keep Delta tables true to SQL Server tables, written as SQL.
 #[derive(Debug, Parser)]
@@ -58,6 +58,21 @@ pub(super) struct QueryArguments {
     /// Put this file's connections and tables in scope
     #[arg(long, value_name = "FILE")]
     pub(super) pipeline: Option<PathBuf>,
+    /// How rows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) format: Format,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Tables of text, for people
+    #[default]
+    Table,
+    /// One JSON object a line; bytes are hexadecimal, times ISO 8601
+    Json,
+    /// Comma-separated values below a line of names; NULL is nothing
+    Csv,
 }
 
 /// Arguments of `simulate`.

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// Executes the file, then the commands, and prints their results on stdout; stops at the first error.
 pub(super) async fn run(arguments: &QueryArguments) -> Result<(), Error> {
-    let session = Session::try_new()?;
+    let session = Session::try_new()?.printing(arguments.format);
     if let Some(pipeline) = &arguments.pipeline {
         session.load(pipeline).await?;
     }

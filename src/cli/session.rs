@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::Format;
 use super::output::print_rows;
 use crate::engine::{ConnectionResolver, Engine, EngineOptions};
 use crate::error::Error;
@@ -11,6 +12,7 @@ use crate::sql::{SourceText, Statement, parse};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) engine: Engine,
+    format: Format,
 }
 
 impl Session {
@@ -30,7 +32,15 @@ impl Session {
             directory,
             resolver,
         })?;
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            format: Format::default(),
+        })
+    }
+
+    /// The session with rows printed in a format.
+    pub(super) fn printing(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Puts the connections and tables of a pipeline file in scope; its flows are not executed.
@@ -66,7 +76,7 @@ impl Session {
             .execute_stream()
             .await
             .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        print_rows(stream)
+        print_rows(stream, self.format)
             .await
             .map_err(|error| error.restored(statement))?;
         Ok(())

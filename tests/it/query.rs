@@ -30,6 +30,27 @@ fn source_and_target_join_in_one_query() {
 }
 
 #[test]
+fn rows_can_be_printed_for_programs() {
+    let project = Project::new();
+    let query = "SELECT 1 AS n, 1.50 AS d, NULL AS x, 'a,\"b' AS t, X'00FF' AS b, \
+                 TIMESTAMP '2024-01-01T00:00:00.5' AS at";
+    let answer = |format: &str| {
+        let mut command = project.command();
+        command.args(["query", "--format", format, "-c", query]);
+        Ended::from(command.output().unwrap()).succeeded().stdout
+    };
+    assert_eq!(
+        answer("json"),
+        "{\"n\":1,\"d\":1.5,\"x\":null,\"t\":\"a,\\\"b\",\"b\":\"00ff\",\
+         \"at\":\"2024-01-01T00:00:00.500\"}\n"
+    );
+    assert_eq!(
+        answer("csv"),
+        "n,d,x,t,b,at\n1,1.5,,\"a,\"\"b\",00ff,2024-01-01T00:00:00.500\n"
+    );
+}
+
+#[test]
 fn the_change_feed_has_every_image_in_commit_order() {
     let project = Project::new();
     project.append_to_database(LEX);

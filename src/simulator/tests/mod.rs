@@ -8,6 +8,7 @@ mod control;
 mod definitions;
 mod errors;
 mod permissions;
+mod procedures;
 mod queries;
 mod scans;
 mod transactions;
