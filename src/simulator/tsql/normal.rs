@@ -162,19 +162,42 @@ fn write_token(text: &mut String, token: &Token) {
     };
 }
 
-/// Tokens as T-SQL again.
+/// Tokens as T-SQL again, in the form in which the catalogue shows expressions: functions in lower case, and
+/// blanks only where two words meet.
 pub(crate) fn source(tokens: &[Token]) -> String {
-    tokens
-        .iter()
-        .map(|token| match &token.kind {
-            Kind::Word(text) | Kind::Variable(text) | Kind::Number(text) => text.clone(),
-            Kind::Quoted(name) => format!("[{}]", name.replace(']', "]]")),
-            Kind::Text(content) => format!("N'{}'", content.replace('\'', "''")),
-            Kind::Hex(digits) => format!("0x{digits}"),
-            Kind::Symbol(symbol) => (*symbol).to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
+    let mut text = String::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let next = tokens.get(at + 1);
+        match &token.kind {
+            Kind::Word(word) if next.is_some_and(|next| next.symbol("(")) => {
+                text.push_str(&word.to_lowercase());
+            }
+            Kind::Word(word) | Kind::Variable(word) | Kind::Number(word) => text.push_str(word),
+            Kind::Quoted(name) => {
+                text.push('[');
+                text.push_str(&name.replace(']', "]]"));
+                text.push(']');
+            }
+            Kind::Text(content) => {
+                let quoted = format!("'{}'", content.replace('\'', "''"));
+                // The prefix is not part of the content, but of the token's length.
+                if token.end - token.start > quoted.len() {
+                    text.push('N');
+                }
+                text.push_str(&quoted);
+            }
+            Kind::Hex(digits) => {
+                text.push_str("0x");
+                text.push_str(digits);
+            }
+            Kind::Symbol(symbol) => text.push_str(symbol),
+        }
+        let is_word = |token: &Token| !matches!(token.kind, Kind::Symbol(_));
+        if is_word(token) && next.is_some_and(is_word) {
+            text.push(' ');
+        }
+    }
+    text
 }
 
 /// A statement's tokens as one line: what the history's hash is made of, so that blanks and comments
@@ -205,5 +228,20 @@ mod tests {
         );
         assert_eq!(spelling.alias("given"), Some("Given"));
         assert_eq!(spelling.of_dotted("dbo.t"), "Dbo.T");
+    }
+
+    #[test]
+    fn expressions_are_shown_without_needless_blanks() {
+        for (written, shown) in [
+            ("( GETDATE ( ) )", "(getdate())"),
+            ("N'it''s' + 'x'", "N'it''s'+'x'"),
+            (
+                "CASE WHEN 1 = 1 THEN 0xFF END",
+                "CASE WHEN 1=1 THEN 0xFF END",
+            ),
+            ("- 1", "-1"),
+        ] {
+            assert_eq!(source(&tokens(written).unwrap()), shown);
+        }
     }
 }

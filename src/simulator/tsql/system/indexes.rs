@@ -1,6 +1,6 @@
 //! Indexes, keys and partitions.
 
-use super::{Columns, DESCRIPTION, Definition, NAME};
+use super::{Columns, DESCRIPTION, Definition, NAME, no_rows};
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Key, State, Table};
 use crate::simulator::tsql::scope::Scope;
@@ -24,6 +24,18 @@ pub(super) const VIEWS: &[Definition] = &[
         name: "key_constraints",
         columns: CONSTRAINTS,
         rows: constraints,
+    },
+    Definition {
+        schema: "sys",
+        name: "foreign_keys",
+        columns: FOREIGN_KEYS,
+        rows: no_rows,
+    },
+    Definition {
+        schema: "sys",
+        name: "foreign_key_columns",
+        columns: FOREIGN_KEY_COLUMNS,
+        rows: no_rows,
     },
     Definition {
         schema: "sys",
@@ -169,6 +181,41 @@ fn constraints(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError>
         })
         .collect())
 }
+
+/// References are accepted and not kept, so that there are none.
+const FOREIGN_KEYS: Columns = &[
+    ("name", NAME, false),
+    ("object_id", SqlType::Int, false),
+    ("principal_id", SqlType::Int, true),
+    ("schema_id", SqlType::Int, false),
+    ("parent_object_id", SqlType::Int, false),
+    ("type", SqlType::Char(2), true),
+    ("type_desc", DESCRIPTION, true),
+    ("create_date", SqlType::DateTime, false),
+    ("modify_date", SqlType::DateTime, false),
+    ("is_ms_shipped", SqlType::Bit, false),
+    ("is_published", SqlType::Bit, false),
+    ("is_schema_published", SqlType::Bit, false),
+    ("referenced_object_id", SqlType::Int, true),
+    ("key_index_id", SqlType::Int, true),
+    ("is_disabled", SqlType::Bit, false),
+    ("is_not_for_replication", SqlType::Bit, false),
+    ("is_not_trusted", SqlType::Bit, false),
+    ("delete_referential_action", SqlType::TinyInt, true),
+    ("delete_referential_action_desc", DESCRIPTION, true),
+    ("update_referential_action", SqlType::TinyInt, true),
+    ("update_referential_action_desc", DESCRIPTION, true),
+    ("is_system_named", SqlType::Bit, false),
+];
+
+const FOREIGN_KEY_COLUMNS: Columns = &[
+    ("constraint_object_id", SqlType::Int, false),
+    ("constraint_column_id", SqlType::Int, false),
+    ("parent_object_id", SqlType::Int, false),
+    ("parent_column_id", SqlType::Int, false),
+    ("referenced_object_id", SqlType::Int, false),
+    ("referenced_column_id", SqlType::Int, false),
+];
 
 const PARTITIONS: Columns = &[
     ("partition_id", SqlType::BigInt, false),

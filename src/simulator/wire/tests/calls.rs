@@ -98,6 +98,9 @@ fn numbers_of_all_types_are_read() {
         exact(&[0x6a, 5, 5, 2, 5, 0, 0x39, 0x30, 0, 0]),
         (decimal, -12345)
     );
+    // The JDBC driver sends no more bytes than the number needs.
+    let short = exact(&[0x6a, 5, 5, 2, 3, 1, 0x39, 0x30]);
+    assert_eq!(short, (decimal, 12345));
     let money = exact(&[0x6e, 8, 8, 0, 0, 0, 0, 0x10, 0x27, 0, 0]);
     assert_eq!(money, (SqlType::Money, 10_000));
     assert_eq!(
