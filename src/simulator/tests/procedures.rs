@@ -184,5 +184,10 @@ async fn tables_without_permission_are_not_listed() {
     let mut reader = database.session(login).unwrap();
     let tables = ok(&mut reader, "EXEC sp_tables @table_owner = 'dbo'").await;
     assert_eq!(tables.lines(), ["app_db|dbo|heap_|TABLE|NULL"]);
-    assert!(ok(&mut reader, "EXEC sp_columns_100 'orders'").await.lines().is_empty());
+    assert!(
+        ok(&mut reader, "EXEC sp_columns_100 'orders'")
+            .await
+            .lines()
+            .is_empty()
+    );
 }
