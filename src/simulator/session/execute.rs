@@ -277,7 +277,7 @@ impl Session {
             Procedure::Act(run) => {
                 let cell = self.server.database(&database);
                 let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
-                return Ok(run(&cell, &arguments)?);
+                return Ok(run(&cell, arguments)?);
             }
             // It was answered before.
             Procedure::Report(_) => return Ok(()),
@@ -288,7 +288,7 @@ impl Session {
         if defines {
             write.define_capture()?;
         }
-        run(write, &arguments)?;
+        run(write, arguments)?;
         self.finish_writing()?;
         Ok(())
     }
