@@ -1,0 +1,254 @@
+//! Runs against a server whose capture job is held, idle, cleaned up after, taken back in time, or unlike
+//! today's.
+
+use std::time::Duration;
+
+use cdcql::simulator::{
+    Behaviour, CaptureBehaviour, CaptureControl, CaptureJob, CommandId, CommitTimes, Database,
+    Simulator, SimulatorOptions,
+};
+use cdcql::source::sqlserver;
+use tokio::runtime::Runtime;
+
+use crate::support::{Ended, Project};
+
+const SCRIPT: &str = "\
+CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, code INT NOT NULL UNIQUE, n INT NULL, on_sale BIT NOT NULL);
+GO
+INSERT INTO dbo.a VALUES (1, 10, 1, 0), (2, 20, 2, 1), (3, 30, 3, 0);
+GO
+EXEC sys.sp_cdc_enable_db;
+EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
+GO
+INSERT INTO dbo.a VALUES (4, 40, 4, 1);
+";
+
+const PIPELINE: &str = "\
+CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('DB_URL'));
+CREATE TABLE IF NOT EXISTS a USING DELTA LOCATION 'lake/a';
+MERGE INTO a AS target USING STREAM db.dbo.a CHANGES AS change ON target.id = change.id
+WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
+WHEN MATCHED THEN UPDATE SET *
+WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+";
+
+/// A served database, and a pipeline that copies its table.
+struct Served {
+    runtime: Runtime,
+    simulator: Simulator,
+    control: CaptureControl,
+    project: Project,
+}
+
+impl Served {
+    fn new(capture: CaptureBehaviour) -> Self {
+        let behaviour = Behaviour {
+            seed: Some(11),
+            capture,
+            ..Behaviour::default()
+        };
+        let runtime = Runtime::new().unwrap();
+        let simulator = runtime.block_on(async {
+            let database = Database::from_script_with("app_db", "a.sql", SCRIPT, &behaviour)
+                .await
+                .unwrap();
+            let options = SimulatorOptions {
+                behaviour,
+                ..SimulatorOptions::default()
+            };
+            Simulator::start(database, options).await.unwrap()
+        });
+        let project = Project::new();
+        project.write("pipelines/p.sql", PIPELINE);
+        Self {
+            control: simulator.capture_of("app_db").unwrap(),
+            runtime,
+            simulator,
+            project,
+        }
+    }
+
+    fn execute(&self, statements: &str) {
+        self.runtime.block_on(async {
+            let config = sqlserver::ConnectionConfig::from_url(&self.simulator.url()).unwrap();
+            let database = sqlserver::Database::connect(config).await.unwrap();
+            database.execute_batch(statements).await.unwrap();
+        });
+    }
+
+    fn cdcql(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.project.command();
+        command.args(arguments).env("DB_URL", self.simulator.url());
+        Ended::from(command.output().unwrap())
+    }
+
+    fn run(&self) -> Ended {
+        self.cdcql(&["run", "pipelines/p.sql"])
+    }
+
+    fn rows(&self, table: &str) -> String {
+        let sql = format!("SELECT * FROM {table} ORDER BY id");
+        let arguments = ["query", "--pipeline", "pipelines/p.sql", "-c", &sql];
+        self.cdcql(&arguments).succeeded().stdout
+    }
+
+    fn assert_true(&self) {
+        assert_eq!(self.rows("a"), self.rows("db.dbo.a"));
+    }
+}
+
+#[test]
+fn a_run_has_what_was_captured_and_the_rest_later() {
+    let served = Served::new(CaptureBehaviour::default());
+    served.control.hold();
+    let _ = served.run().succeeded();
+    let before = served.rows("a");
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; INSERT INTO dbo.a VALUES (5, 50, 5, 0);");
+    let lagging = served.run().succeeded();
+    assert!(lagging.stderr.contains("nothing new"), "{}", lagging.stderr);
+    assert_eq!(served.rows("a"), before);
+    served.runtime.block_on(served.control.step());
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
+
+#[test]
+fn a_copy_of_rows_that_are_not_captured_yet_stays_true() {
+    let served = Served::new(CaptureBehaviour::default());
+    served.control.hold();
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;");
+    // The copy may have read what later comes as a change.
+    let _ = served.run().succeeded();
+    served.runtime.block_on(served.control.step());
+    let _ = served.run().succeeded();
+    served.assert_true();
+    served.execute("INSERT INTO dbo.a VALUES (2, 20, 5, 0); DELETE FROM dbo.a WHERE id = 1;");
+    served.runtime.block_on(served.control.step());
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
+
+#[test]
+fn an_idle_entry_is_no_change_and_hides_none() {
+    let served = Served::new(CaptureBehaviour::default());
+    let _ = served.run().succeeded();
+    assert!(served.control.idle_entry());
+    let idle = served.run().succeeded();
+    assert!(idle.stderr.contains("nothing new"), "{}", idle.stderr);
+    served.execute("DELETE FROM dbo.a WHERE id = 3;");
+    assert!(served.control.idle_entry());
+    let changed = served.run().succeeded();
+    assert!(changed.stderr.contains("1 deleted"), "{}", changed.stderr);
+    served.assert_true();
+}
+
+#[test]
+fn a_restored_database_stops_the_flow() {
+    let served = Served::new(CaptureBehaviour::default());
+    let kept = served.control.keep();
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    let _ = served.run().succeeded();
+    let before = served.rows("a");
+    served.runtime.block_on(served.control.restore(&kept));
+    let _ = served.run().failed(5, &[]);
+    // The same LSN again, of another transaction.
+    served.execute("UPDATE dbo.a SET n = 51 WHERE id = 1;");
+    let _ = served.run().failed(5, &[]);
+    assert_eq!(served.rows("a"), before);
+}
+
+#[test]
+fn changes_that_were_cleaned_up_unread_stop_the_flow_at_once() {
+    let served = Served::new(CaptureBehaviour::default());
+    let _ = served.run().succeeded();
+    let before = served.rows("a");
+    for n in 0..3 {
+        served.execute(&format!("UPDATE dbo.a SET n = {n} + 100 WHERE id = 1;"));
+    }
+    served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
+    for n in 0..70 {
+        served.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
+    }
+    served.control.clean_up().unwrap();
+    let _ = served.run().failed(5, &[]);
+    assert_eq!(served.rows("a"), before);
+}
+
+#[test]
+fn a_server_unlike_todays_is_copied_as_truly() {
+    let plain = CaptureBehaviour::default;
+    let servers = [
+        CaptureBehaviour {
+            command_id: CommandId::Absent,
+            ..plain()
+        },
+        CaptureBehaviour {
+            command_id: CommandId::Unindexed,
+            interleaved: true,
+            lsn_gaps: true,
+            ..plain()
+        },
+        CaptureBehaviour {
+            commit_times: CommitTimes::Equal { commits: 5 },
+            trace_flag_8207: true,
+            ..plain()
+        },
+        CaptureBehaviour {
+            commit_times: CommitTimes::Back {
+                commits: 3,
+                by: Duration::from_secs(3600),
+            },
+            deletes_lose_values: true,
+            start_lsn_by_scan: true,
+            ..plain()
+        },
+    ];
+    for capture in servers {
+        let served = Served::new(capture.clone());
+        let _ = served.run().succeeded();
+        served.assert_true();
+        served.execute(
+            "UPDATE dbo.a SET code = code + 1; UPDATE dbo.a SET id = id + 100 WHERE id = 2;
+             DELETE FROM dbo.a WHERE id = 3; INSERT INTO dbo.a VALUES (3, 33, NULL, 1);
+             BEGIN TRAN UPDATE dbo.a SET n = 9 WHERE id = 1 UPDATE dbo.a SET n = 8 WHERE id = 1
+             INSERT INTO dbo.a VALUES (7, 70, 7, 0) DELETE FROM dbo.a WHERE id = 7
+             DELETE FROM dbo.a WHERE id = 4 INSERT INTO dbo.a VALUES (4, 44, 4, 0) COMMIT;",
+        );
+        let _ = served.run().succeeded();
+        assert_eq!(served.rows("a"), served.rows("db.dbo.a"), "{capture:?}");
+        served.execute("UPDATE dbo.a SET on_sale = 1 - on_sale; DELETE FROM dbo.a WHERE id = 102;");
+        let _ = served.run().succeeded();
+        assert_eq!(served.rows("a"), served.rows("db.dbo.a"), "{capture:?}");
+    }
+}
+
+#[test]
+fn a_server_that_captures_on_a_tick_is_copied() {
+    let runtime = Runtime::new().unwrap();
+    let simulator = runtime.block_on(async {
+        let database = Database::from_script("app_db", "a.sql", SCRIPT)
+            .await
+            .unwrap();
+        let options = SimulatorOptions {
+            behaviour: Behaviour {
+                capture_job: CaptureJob::Every(Duration::from_millis(5)),
+                ..Behaviour::default()
+            },
+            ..SimulatorOptions::default()
+        };
+        Simulator::start(database, options).await.unwrap()
+    });
+    let project = Project::new();
+    project.write("pipelines/p.sql", PIPELINE);
+    let served = Served {
+        control: simulator.capture_of("app_db").unwrap(),
+        runtime,
+        simulator,
+        project,
+    };
+    let _ = served.run().succeeded();
+    served.execute("DELETE FROM dbo.a WHERE id = 1;");
+    served.runtime.block_on(served.control.caught_up());
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
