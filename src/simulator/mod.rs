@@ -6,7 +6,8 @@
 //! nothing with the client side of this crate, so that no error can hide on both ends of the wire.
 //!
 //! A [`Database`] is made by a script and is a function of the script's text: see there for its clock and
-//! its history.
+//! its history. [`Behaviour`] says how its server uses the freedom that a real one has; a
+//! [`CaptureControl`] lets a test hold its capture, scan step by step, clean up, and restore.
 //!
 //! What it lacks, on purpose or for now, answers with error 40510 and a text that names it.
 

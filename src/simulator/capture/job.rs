@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::behaviour::CaptureJob;
 use super::scan;
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{DatabaseCell, Lsn};
+use crate::simulator::store::{DatabaseCell, Entry, Lsn};
 
 /// Scan sessions, and errors, that are remembered.
 const REMEMBERED: usize = 32;
@@ -91,8 +91,12 @@ pub(crate) struct ScanSession {
     pub(crate) transactions: u64,
     /// Records that it read.
     pub(crate) records: u64,
+    /// Changed definitions among them.
+    pub(crate) definitions: u64,
     /// Rows that change tables got.
     pub(crate) commands: u64,
+    /// The beginning of the first transaction that it captured.
+    pub(crate) first_begin: Option<Lsn>,
     /// Scans in a row that found nothing.
     pub(crate) empty_scans: i32,
     /// Errors.
@@ -132,7 +136,9 @@ impl Job {
     fn record(&mut self, mut session: ScanSession, error: Option<ServerError>) {
         self.total.transactions += session.transactions;
         self.total.records += session.records;
+        self.total.definitions += session.definitions;
         self.total.commands += session.commands;
+        self.total.first_begin = self.total.first_begin.or(session.first_begin);
         self.total.errors += session.errors;
         self.total.last_commit = session.last_commit.or(self.total.last_commit);
         self.total.ended = session.ended;
@@ -210,6 +216,11 @@ pub(crate) fn scan_once(
                 *state = next;
                 let records = batch.iter().flat_map(|logged| &logged.entries);
                 session.records = records.map(|(_, places)| places.len() as u64).sum();
+                let entries = batch.iter().flat_map(|logged| &logged.entries);
+                let definitions =
+                    entries.filter(|(entry, _)| matches!(entry, Entry::Definition(_)));
+                session.definitions = definitions.count() as u64;
+                session.first_begin = batch.first().map(|first| first.begin_lsn);
                 session.last_commit = batch.last().map(|last| (last.commit_lsn, last.ended));
                 (batch.len(), Ok((batch.len(), rows)))
             }

@@ -80,6 +80,22 @@ impl Session {
             Command::AlterDatabase { .. } => (rights.is_owner(), "ALTER DATABASE"),
             Command::CreateTable(..) => (rights.may_define(), "CREATE TABLE"),
             Command::CreateSchema(_) => (rights.may_define(), "CREATE SCHEMA"),
+            Command::DropTables { names, .. } if !rights.may_define() => {
+                let name = names.first().map(ToString::to_string);
+                return Err(ServerError::cannot_drop(&name.unwrap_or_default()));
+            }
+            Command::AlterTable(name, _)
+            | Command::CreateIndex(name, _)
+            | Command::Truncate(name)
+                if !rights.may_define() =>
+            {
+                return Err(ServerError::new(
+                    1088,
+                    format!(
+                        "Cannot find the object \"{name}\" because it does not exist or you do not have permissions."
+                    ),
+                ));
+            }
             _ => (rights.may_define(), "ALTER"),
         };
         if permitted {

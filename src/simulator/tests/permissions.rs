@@ -144,6 +144,9 @@ async fn the_server_is_for_its_owners() {
     let (mut owner, mut s, database) = reader().await;
     for (statement, number) in [
         ("CREATE TABLE dbo.mine (k int)", 262),
+        ("ALTER TABLE dbo.t ADD n int", 1088),
+        ("TRUNCATE TABLE dbo.t", 1088),
+        ("DROP TABLE dbo.t", 3701),
         ("CREATE DATABASE mine", 262),
         ("CREATE LOGIN other WITH PASSWORD = 'x'", 15247),
         ("GRANT SELECT ON dbo.t TO reader", 15247),

@@ -251,6 +251,11 @@ async fn scans_are_seen_as_sessions() {
         JOIN sys.dm_cdc_log_scan_sessions x ON x.last_commit_time = m.tran_end_time
         WHERE x.tran_count = 1 AND x.session_id <> 0 AND x.command_count = 1";
     assert_eq!(ok(&mut s, commit).await.rows().len(), 1);
+    ok(&mut s, "ALTER TABLE dbo.t ADD b int NULL").await;
+    control.step().await;
+    let changes = "SELECT TOP (1) schema_change_count, tran_count, command_count
+        FROM sys.dm_cdc_log_scan_sessions WHERE session_id <> 0 ORDER BY session_id DESC";
+    assert_eq!(ok(&mut s, changes).await.lines(), ["1|1|0"]);
 }
 
 #[tokio::test]
