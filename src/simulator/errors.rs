@@ -45,6 +45,15 @@ impl ServerError {
         Self::new(137, format!("Must declare the scalar variable \"{name}\".")).with_severity(15)
     }
 
+    /// 191.
+    pub(crate) fn nested_too_deeply() -> Self {
+        Self::new(
+            191,
+            "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.",
+        )
+        .with_severity(15)
+    }
+
     /// 195.
     pub(crate) fn unknown_function(name: &str) -> Self {
         Self::new(
@@ -159,6 +168,19 @@ impl ServerError {
         )
     }
 
+    /// 1205.
+    pub(crate) fn deadlock(session: i64) -> Self {
+        let mut error = Self::new(
+            1205,
+            format!(
+                "Transaction (Process ID {session}) was deadlocked on lock resources with another process and has been chosen as the deadlock victim. Rerun the transaction."
+            ),
+        )
+        .with_severity(13);
+        error.state = 51;
+        error
+    }
+
     /// 1222.
     pub(crate) fn lock_timeout() -> Self {
         let mut error = Self::new(1222, "Lock request time out period exceeded.");
@@ -251,6 +273,14 @@ impl ServerError {
         Self::new(8134, "Divide by zero error encountered.")
     }
 
+    /// 8623.
+    pub(crate) fn no_plan() -> Self {
+        Self::new(
+            8623,
+            "The query processor ran out of internal resources and could not produce a query plan. This is a rare event and only expected for extremely complex queries or queries that reference a very large number of tables or partitions. Please simplify the query. If you believe you have received this message in error, contact Customer Support Services for more information.",
+        )
+    }
+
     /// 40510 as on Azure SQL Database: a statement that the simulator lacks.
     pub(crate) fn unsupported(what: impl AsRef<str>) -> Self {
         Self::new(
@@ -304,6 +334,13 @@ pub enum SimulatorError {
     /// No random password or seed could be made.
     #[error("no random number can be had for a password or a seed")]
     Random {
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The script has no thread to run on.
+    #[error("the script cannot run")]
+    Thread {
         /// Why.
         #[source]
         source: std::io::Error,

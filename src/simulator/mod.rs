@@ -15,6 +15,7 @@ mod behaviour;
 mod capture;
 pub mod control;
 mod errors;
+mod execution;
 pub mod protocol;
 mod running;
 mod script;

@@ -114,6 +114,26 @@ pub struct Parameter {
     pub output: bool,
 }
 
+/// What has become of a transaction of more than one statement. The number is the session's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionEvent {
+    /// It began: by BEGIN TRANSACTION, a driver's request, or IMPLICIT_TRANSACTIONS.
+    Began {
+        /// Its number.
+        transaction: u64,
+    },
+    /// It was committed.
+    Committed {
+        /// Its number.
+        transaction: u64,
+    },
+    /// It was rolled back as a whole, by a statement or by an error.
+    RolledBack {
+        /// Its number.
+        transaction: u64,
+    },
+}
+
 /// One step of an answer, in the order in which it goes onto the wire.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -135,6 +155,8 @@ pub enum Reply {
     Output(Parameter),
     /// An informational message (PRINT, 5701).
     Info(ServerError),
+    /// A transaction began or ended.
+    Transaction(TransactionEvent),
     /// The session's database changed (USE).
     Database {
         /// The database before.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::behaviour::Behaviour;
 use super::capture::{CaptureControl, CaptureJob};
 use super::errors::SimulatorError;
+use super::execution::{Interrupt, seat};
 use super::protocol::{Reply, ServerError};
 use super::server::Accounts;
-use super::session::{Login, Session};
+use super::session::{Executor, Login, Session};
 use super::store::{Clock, Server};
 use super::tsql::lexer::{Token, tokens};
 
@@ -55,11 +56,27 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// The first statement that fails, with the line in `file` where it begins.
+    /// The first statement that fails, with the line in `file` where it begins; or there is no thread to
+    /// run it.
     pub async fn from_script(name: &str, file: &str, text: &str) -> Result<Self, SimulatorError> {
-        let database = Self::empty(name);
-        database.replay(file, text).await?;
-        Ok(database)
+        Self::empty(name).replayed(file, text).await
+    }
+
+    /// The database after a script, which runs on a thread of its own.
+    async fn replayed(self, file: &str, text: &str) -> Result<Self, SimulatorError> {
+        let interrupt = Interrupt::default();
+        let _guard = interrupt.on_drop();
+        let (database, file, text) = (self.clone(), file.to_owned(), text.to_owned());
+        let ended = seat()
+            .await
+            .map_err(|source| SimulatorError::Thread { source })?
+            .run(move |runtime| interrupt.block_on(runtime, database.replay(&file, &text)));
+        match ended.await {
+            Ok(Some(replayed)) => replayed.map(|()| self),
+            _ => Err(SimulatorError::Thread {
+                source: std::io::Error::other("the thread that ran the script has broken"),
+            }),
+        }
     }
 
     /// As [`Database::from_script`], on a server whose capture behaves so while the script is replayed. A
@@ -78,8 +95,7 @@ impl Database {
         database
             .server
             .behave(behaviour, CaptureJob::EveryCommit, Clock::Statements);
-        database.replay(file, text).await?;
-        Ok(database)
+        database.replayed(file, text).await
     }
 
     /// The logins that `CREATE LOGIN` has made, also while the server runs.
@@ -113,7 +129,7 @@ impl Database {
             source: error,
         };
         let tokens = tokens(text).map_err(failed)?;
-        let mut session = self.session(Login::default()).map_err(failed)?;
+        let mut session = Executor::open(self, Login::default()).map_err(failed)?;
         session.keep_main_database(&self.name);
         for batch in batches(&tokens) {
             let (sender, mut replies) = tokio::sync::mpsc::channel(REPLIES);

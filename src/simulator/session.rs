@@ -1,27 +1,21 @@
 //! One client's session: its current database, its transaction, its settings.
 
+mod compile;
 mod execute;
+mod executor;
 mod permissions;
 mod procedures;
 mod settings;
 mod transaction;
 
-use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
 
-use tokio::sync::mpsc;
-
-use super::behaviour::Chance;
+use super::execution::{Interrupt, seat};
 use super::protocol::{Parameter, Reply, ServerError};
 use super::script::Database;
-use super::store::{Server, Table};
-use super::tsql::batch::{Node, statements};
-use super::tsql::lexer::{Token, tokens};
-use super::tsql::normal::canonical;
-use super::tsql::query::query;
-use super::tsql::scope::{Facts, Scope, Variable};
-use super::types::{Value, values_of};
-use settings::Settings;
-use transaction::Transaction;
+
+pub(super) use executor::Executor;
+use executor::Extent;
 
 /// Who logs in, and to what.
 #[derive(Debug, Clone, Default)]
@@ -39,82 +33,32 @@ pub(crate) struct Login {
 }
 
 /// What one connection has of the server. Dropping it rolls back.
+///
+/// Batches run on threads of their own, so that a heavy one keeps no other connection waiting.
 #[derive(Debug)]
 pub struct Session {
-    server: Arc<Server>,
     database: String,
-    facts: Facts,
-    settings: Settings,
-    transaction: Option<Transaction>,
-    /// What orders rows, unless they come as they were inserted.
-    chance: Option<Chance>,
-    /// The table variables of the running batch.
-    table_variables: Vec<Arc<Table>>,
-    /// A database that exists already and may be created again by the script that makes it.
-    main: Option<String>,
+    place: Place,
 }
 
-/// Why a batch ends before its last statement.
-enum Stop {
-    /// Its client has gone.
-    Gone,
-    /// A statement failed.
-    Failed(ServerError),
-}
-
-impl From<ServerError> for Stop {
-    fn from(error: ServerError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// What the statements of one batch share.
-struct Batch<'a> {
-    text: &'a str,
-    variables: &'a [Variable],
-    replies: &'a mpsc::Sender<Reply>,
-}
-
-impl Batch<'_> {
-    async fn send(&self, reply: Reply) -> Result<(), Stop> {
-        self.replies.send(reply).await.map_err(|_| Stop::Gone)
-    }
+/// Where the session's state is.
+#[derive(Debug)]
+enum Place {
+    /// Here, between batches.
+    Here(Box<Executor>),
+    /// With a batch, which may have been cancelled.
+    Away(oneshot::Receiver<Box<Executor>>),
+    /// Gone with a batch that broke.
+    Lost,
 }
 
 impl Session {
     /// Opens a session; error 4060 for a database that does not exist.
     pub(crate) fn open(database: &Database, login: Login) -> Result<Self, ServerError> {
-        let own = database
-            .server
-            .logins(|logins| logins.database(&login.user));
-        let name = if login.database.is_empty() {
-            own.as_deref().unwrap_or(database.name())
-        } else {
-            &login.database
-        };
-        let found = database
-            .server
-            .database(name)
-            .filter(|found| {
-                let rights = database.server.rights(&login.user, &found.committed());
-                rights.is_some()
-            })
-            .ok_or_else(|| ServerError::cannot_open_database(name))?;
+        let executor = Executor::open(database, login)?;
         Ok(Self {
-            server: Arc::clone(&database.server),
-            database: found.name().to_owned(),
-            facts: Facts {
-                session_id: login.session_id.into(),
-                user: login.user,
-                program: login.program,
-                host: login.host,
-                ..Facts::default()
-            },
-            settings: Settings::default(),
-            transaction: None,
-            chance: database.behaviour.chance(login.session_id),
-            table_variables: Vec::new(),
-            main: None,
+            database: executor.database().to_owned(),
+            place: Place::Here(Box::new(executor)),
         })
     }
 
@@ -123,214 +67,96 @@ impl Session {
         &self.database
     }
 
-    /// Runs one SQL batch, or the text of one `sp_executesql` with its parameters, sending every reply
-    /// in order. A statement's error is a [`Reply::Error`]; dropping the future cancels the batch.
+    /// Runs one SQL batch, sending every reply in order. A statement's error is a [`Reply::Error`].
+    /// Dropping the future cancels the batch; the next one begins when it has ended.
     pub async fn run(
         &mut self,
         sql: &str,
         parameters: &[Parameter],
         replies: &mpsc::Sender<Reply>,
     ) {
-        let prepared = tokens(sql).and_then(|tokens| Ok((tokens, variables(parameters)?)));
-        match prepared {
-            Ok((tokens, variables)) => {
-                let batch = Batch {
-                    text: sql,
-                    variables: &variables,
-                    replies,
-                };
-                self.run_batch(&tokens, &batch).await;
-            }
-            Err(error) => {
-                self.facts.error = error.number.into();
-                // A client that has gone needs no error.
-                let _ = replies.send(Reply::Error(error)).await;
-            }
-        }
+        self.start(sql, parameters, replies, Extent::Batch).await;
     }
 
-    /// Runs a part of a script.
-    pub(super) async fn run_tokens(
+    /// Runs the text of one `sp_executesql`, as [`Session::run`] does. What it sets for the session, by SET
+    /// or USE, holds until its end; error 266 follows if it leaves more or fewer transactions open than
+    /// there were.
+    pub async fn call(
         &mut self,
-        text: &str,
-        tokens: &[Token],
+        sql: &str,
+        parameters: &[Parameter],
         replies: &mpsc::Sender<Reply>,
     ) {
-        let batch = Batch {
-            text,
-            variables: &[],
-            replies,
-        };
-        self.run_batch(tokens, &batch).await;
+        self.start(sql, parameters, replies, Extent::Call).await;
     }
 
-    /// Makes `CREATE DATABASE` of the script's own database succeed.
-    pub(super) fn keep_main_database(&mut self, name: &str) {
-        self.main = Some(name.to_owned());
-    }
-
-    /// Whether a transaction is open.
-    pub(super) fn in_transaction(&self) -> bool {
-        self.transaction.is_some()
-    }
-
-    async fn run_batch(&mut self, tokens: &[Token], batch: &Batch<'_>) {
-        self.recover();
-        self.table_variables.clear();
-        let nodes = match statements(tokens) {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                let _ = batch.send(Reply::Error(error)).await;
-                return;
-            }
-        };
-        let mut first = true;
-        for node in &nodes {
-            if self.run_node(node, first, batch).await.is_err() {
-                return;
-            }
-            first = false;
-        }
-    }
-
-    /// Runs a statement or a block. An error is sent to the client; it ends the batch if it is one that
-    /// does so in SQL Server.
-    fn run_node<'a>(
-        &'a mut self,
-        node: &'a Node<'a>,
-        first: bool,
-        batch: &'a Batch<'a>,
-    ) -> futures::future::BoxFuture<'a, Result<(), Stop>> {
-        Box::pin(async move {
-            match node {
-                Node::Block(nodes) => {
-                    for node in nodes {
-                        self.run_node(node, false, batch).await?;
-                    }
-                    Ok(())
-                }
-                Node::If {
-                    condition,
-                    then,
-                    otherwise,
-                } => {
-                    let holds = self.holds(condition, batch).await;
-                    match self.handled(holds, condition, batch).await? {
-                        Some(true) => self.run_node(then, false, batch).await,
-                        Some(false) => match otherwise {
-                            Some(otherwise) => self.run_node(otherwise, false, batch).await,
-                            None => Ok(()),
-                        },
-                        None => Ok(()),
-                    }
-                }
-                Node::Statement(tokens) => {
-                    let done = self.execute(tokens, first, batch).await;
-                    self.handled(done, tokens, batch).await.map(|_| ())
-                }
-            }
-        })
-    }
-
-    /// Sends a statement's error; `Ok(None)` if the batch goes on after it.
-    async fn handled<T>(
+    async fn start(
         &mut self,
-        result: Result<T, Stop>,
-        tokens: &[Token],
-        batch: &Batch<'_>,
-    ) -> Result<Option<T>, Stop> {
-        let mut error = match result {
-            Ok(done) => {
-                self.facts.error = 0;
-                return Ok(Some(done));
-            }
-            Err(Stop::Gone) => return Err(Stop::Gone),
-            Err(Stop::Failed(error)) => error,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+        extent: Extent,
+    ) {
+        if let Err(error) = self.run_elsewhere(sql, parameters, replies, extent).await {
+            // A client that has gone needs no error.
+            let _ = replies.send(Reply::Error(error)).await;
+        }
+    }
+
+    async fn run_elsewhere(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+        extent: Extent,
+    ) -> Result<(), ServerError> {
+        self.come_back().await;
+        let seat = seat().await.map_err(no_thread)?;
+        let Place::Here(mut executor) = std::mem::replace(&mut self.place, Place::Lost) else {
+            return Err(broken());
         };
-        if error.line == 1 {
-            error.line = tokens.first().map_or(1, |token| token.line);
+        let interrupt = Interrupt::default();
+        let guard = interrupt.on_drop();
+        let (sql, parameters, replies) = (sql.to_owned(), parameters.to_vec(), replies.clone());
+        self.place = Place::Away(seat.run(move |runtime| {
+            interrupt.block_on(runtime, executor.run(&sql, &parameters, &replies, extent));
+            executor
+        }));
+        self.come_back().await;
+        drop(guard);
+        match &self.place {
+            Place::Here(_) => Ok(()),
+            Place::Away(_) | Place::Lost => Err(broken()),
         }
-        self.facts.error = error.number.into();
-        let ends = self.fail(&error);
-        batch.send(Reply::Error(error.clone())).await?;
-        if ends {
-            Err(Stop::Failed(error))
-        } else {
-            Ok(None)
+    }
+
+    /// Waits for a batch that still has the state.
+    async fn come_back(&mut self) {
+        if let Place::Away(executor) = &mut self.place {
+            self.place = match executor.await {
+                Ok(executor) => {
+                    executor.database().clone_into(&mut self.database);
+                    Place::Here(executor)
+                }
+                Err(_) => Place::Lost,
+            };
         }
-    }
-
-    /// What a query can see now, in whatever order.
-    fn unordered(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
-        let order = self.chance.as_mut().map(Chance::next);
-        self.scope_in(batch, order)
-    }
-
-    /// What a statement can see now, in the order of insertion.
-    fn scope(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
-        self.scope_in(batch, None)
-    }
-
-    fn scope_in(&mut self, batch: &Batch<'_>, order: Option<u64>) -> Arc<Scope> {
-        self.facts.transactions = self.depth();
-        let given = self.given_states();
-        let scope = Scope::new(
-            Arc::clone(&self.server),
-            &self.database,
-            self.facts.clone(),
-            batch.variables.to_vec(),
-            given,
-            self.settings.snapshot,
-            order,
-        );
-        Arc::new(scope.with_table_variables(self.table_variables.clone()))
-    }
-
-    async fn holds(&mut self, condition: &[Token], batch: &Batch<'_>) -> Result<bool, Stop> {
-        let mut all = tokens("SELECT CASE WHEN (")?;
-        all.extend_from_slice(condition);
-        all.extend(tokens(") THEN 1 ELSE 0 END")?);
-        let scope = self.scope(batch);
-        let mut rows = query(&all, &scope).await?;
-        let row = rows.next().await?;
-        let values = row.map(|row| values_of(row.column(0))).transpose()?;
-        let value = values.and_then(|values| values.into_iter().next());
-        Ok(value.and_then(|value| value.as_int()) == Some(1))
-    }
-
-    /// What the history keeps of a statement: its text, and its parameters' values.
-    fn history_text(tokens: &[Token], batch: &Batch<'_>) -> String {
-        let mut text = canonical(batch.text, tokens);
-        for variable in batch.variables {
-            let used = tokens.iter().any(|token| {
-                matches!(&token.kind, super::tsql::lexer::Kind::Variable(name)
-                    if name.to_lowercase() == variable.name)
-            });
-            if used {
-                text.push_str(&format!("\n{} = {:?}", variable.name, variable.value));
-            }
-        }
-        text
     }
 }
 
-/// The batch's parameters; those without a name are @P1, @P2 and so on.
-fn variables(parameters: &[Parameter]) -> Result<Vec<Variable>, ServerError> {
-    parameters
-        .iter()
-        .enumerate()
-        .map(|(position, parameter)| {
-            let name = if parameter.name.is_empty() {
-                format!("@p{}", position + 1)
-            } else {
-                parameter.name.to_lowercase()
-            };
-            let value = values_of(&parameter.value)?.into_iter().next();
-            Ok(Variable {
-                name,
-                sql_type: parameter.sql_type,
-                value: value.unwrap_or(Value::Null),
-            })
-        })
-        .collect()
+fn no_thread(error: std::io::Error) -> ServerError {
+    ServerError::new(
+        701,
+        format!("There is insufficient system memory to run this batch: {error}."),
+    )
+}
+
+/// The error after which a connection is closed.
+fn broken() -> ServerError {
+    let mut error = ServerError::new(
+        596,
+        "Cannot continue the execution because the session is in the kill state.",
+    );
+    error.severity = 21;
+    error
 }

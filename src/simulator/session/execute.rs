@@ -1,8 +1,9 @@
 //! Statements, one by one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Batch, Session, Stop};
+use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Reply, ServerError};
 use crate::simulator::store::Write;
@@ -13,14 +14,18 @@ use crate::simulator::tsql::computed::resolve;
 use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::ddl::Elements;
 use crate::simulator::tsql::definitions;
-use crate::simulator::tsql::lexer::{Token, tokens};
+use crate::simulator::tsql::lexer::{Kind, Token, tokens};
+use crate::simulator::tsql::normal::table_hints;
 use crate::simulator::tsql::query::query;
 use crate::simulator::tsql::rename::rename;
 use crate::simulator::tsql::scope::{Relation, Scope};
 use crate::simulator::tsql::security::{change_logins, change_principals};
 use crate::simulator::types::{Value, text_of, values_of};
 
-impl Session {
+/// Characters of a transaction's or savepoint's name at most.
+const TRANSACTION_NAME: usize = 32;
+
+impl Executor {
     /// Runs one statement.
     pub(super) async fn execute(
         &mut self,
@@ -44,9 +49,22 @@ impl Session {
             Command::DeclareTable(name, elements) => self.declare_table(&name, &elements)?,
             Command::Use(name) => return self.use_database(&name, batch).await,
             Command::Set(rest) => self.settings.set(rest)?,
-            Command::Begin => self.begin(),
+            Command::Begin(name) => {
+                let name = name
+                    .map(|name| self.transaction_name(name, batch))
+                    .transpose()?;
+                self.begin(name);
+            }
             Command::Commit => self.commit()?,
-            Command::Rollback => self.roll_back()?,
+            Command::Rollback(None) => self.roll_back()?,
+            Command::Rollback(Some(name)) => {
+                let name = self.transaction_name(name, batch)?;
+                self.roll_back_to(&name)?;
+            }
+            Command::Save(name) => {
+                let name = self.transaction_name(name, batch)?;
+                self.save(&name)?;
+            }
             Command::CreateDatabase(name) => {
                 self.permit_server(|| {
                     ServerError::permission_denied_in("CREATE DATABASE", "master")
@@ -62,7 +80,28 @@ impl Session {
         self.done(None, batch).await
     }
 
+    /// The name of a transaction or savepoint, which a variable may have; 103 if it is too long.
+    fn transaction_name(&mut self, name: &Token, batch: &Batch<'_>) -> Result<String, ServerError> {
+        let name = match &name.kind {
+            Kind::Variable(variable) => {
+                let value = self.scope(batch).variable(variable)?.1;
+                value.as_text().unwrap_or_default().to_owned()
+            }
+            _ => name.name().unwrap_or_default().to_owned(),
+        };
+        if name.encode_utf16().count() > TRANSACTION_NAME {
+            return Err(ServerError::new(
+                103,
+                format!(
+                    "The identifier that starts with '{name}' is too long. Maximum length is {TRANSACTION_NAME}."
+                ),
+            ));
+        }
+        Ok(name)
+    }
+
     pub(super) async fn done(&mut self, rows: Option<u64>, batch: &Batch<'_>) -> Result<(), Stop> {
+        self.tell(batch).await?;
         if let Some(rows) = rows {
             self.facts.row_count = i64::try_from(rows).unwrap_or(i64::MAX);
         }
@@ -74,8 +113,10 @@ impl Session {
     }
 
     async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+        self.lock(tokens).await?;
         let scope = self.unordered(batch);
         let mut rows = Box::pin(query(tokens, &scope)).await?;
+        self.tell(batch).await?;
         batch
             .send(Reply::Columns(Arc::clone(rows.columns())))
             .await?;
@@ -86,12 +127,35 @@ impl Session {
                 batch.send(Reply::Rows(some)).await?;
             }
         }
+        self.recover();
         self.facts.row_count = i64::try_from(count).unwrap_or(i64::MAX);
         let reply = Reply::Done {
             rows: (!self.settings.no_count).then_some(count),
             select: true,
         };
         batch.send(reply).await
+    }
+
+    /// What a query does to others before it reads: it may begin a transaction, wait for the one that
+    /// writes, keep others from writing, or keep what it reads as it is.
+    async fn lock(&mut self, tokens: &[Token]) -> Result<(), ServerError> {
+        if tokens.iter().any(|token| token.is("FROM")) {
+            self.begin_implicitly();
+        }
+        let hints = table_hints(tokens)?;
+        let has = |wanted: &[&str]| hints.iter().any(|hint| wanted.contains(&hint.as_str()));
+        if has(&["UPDLOCK", "XLOCK", "TABLOCKX"]) {
+            let wait = if has(&["NOWAIT"]) {
+                Duration::ZERO
+            } else {
+                self.settings.lock_timeout
+            };
+            let database = self.database.clone();
+            self.take_seat(&database, wait).await?;
+        } else if has(&["HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"]) {
+            self.hold();
+        }
+        Ok(())
     }
 
     /// INSERT, UPDATE, DELETE.
@@ -106,6 +170,7 @@ impl Session {
         let explicit = self.explicit_identity(&scope);
         let effect = Box::pin(effect(tokens, &scope, explicit)).await?;
         self.permit_change(&effect, &database)?;
+        self.check_conflict(effect.object_id())?;
         let done = apply(effect, self.writing()?)?;
         self.finish_writing()?;
         self.facts.identity = done.identity.or(self.facts.identity);
@@ -139,6 +204,7 @@ impl Session {
         self.permit_definition(command, &database)?;
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
+        self.check_definition_conflict()?;
         let elements = self.elements(command, batch).await?;
         let server = Arc::clone(&self.server);
         let defaults = match command {
@@ -319,7 +385,6 @@ pub(super) fn argument_values(
 
 /// The value of an argument of EXEC: a constant, a variable, or a bare word, which is a text.
 fn argument_value(tokens: &[Token], scope: &Scope) -> Result<Value, ServerError> {
-    use crate::simulator::tsql::lexer::Kind;
     let (sign, token) = match tokens {
         [token] => (1, token),
         [_, token] => (-1, token),

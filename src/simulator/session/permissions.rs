@@ -1,12 +1,12 @@
 //! Whether a session may do what it asks for.
 
-use super::Session;
+use super::executor::Executor;
 use crate::simulator::protocol::ServerError;
 use crate::simulator::security::{Permission, Rights};
 use crate::simulator::tsql::changes::Effect;
 use crate::simulator::tsql::command::Command;
 
-impl Session {
+impl Executor {
     /// What the session may do in a database; error 916 if it has no user there.
     pub(super) fn rights(&self, database: &str) -> Result<Rights, ServerError> {
         let cell = self

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 
-use super::{Batch, Session, Stop};
+use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Reply, ServerError};
 use crate::simulator::store::internal;
@@ -17,7 +17,7 @@ use crate::simulator::types::{Mode, convert_array};
 
 use super::execute::argument_values;
 
-impl Session {
+impl Executor {
     /// What a procedure answers that only reads; `None` for one that does not.
     pub(super) fn answered(
         &mut self,

@@ -10,6 +10,25 @@ use crate::simulator::tsql::lexer::{Kind, Token};
 /// nothing here shall do.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What a transaction sees of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// READ UNCOMMITTED and READ COMMITTED: what is committed when it is read.
+    Committed,
+    /// REPEATABLE READ and SERIALIZABLE: what was committed when the transaction first looked. Where locks
+    /// would keep others from changing it, a change of it by this transaction later is a deadlock.
+    Repeatable,
+    /// SNAPSHOT: what was committed when the transaction first looked.
+    Snapshot,
+}
+
+impl Isolation {
+    /// Whether the transaction goes on seeing what it first saw.
+    pub(super) fn is_repeatable(self) -> bool {
+        self != Self::Committed
+    }
+}
+
 /// A session's settings.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -19,10 +38,12 @@ pub(super) struct Settings {
     pub(super) abort_transaction: bool,
     /// IMPLICIT_TRANSACTIONS.
     pub(super) implicit: bool,
-    /// LOCK_TIMEOUT.
+    /// How long to wait for another transaction.
     pub(super) lock_timeout: Duration,
-    /// TRANSACTION ISOLATION LEVEL SNAPSHOT.
-    pub(super) snapshot: bool,
+    /// LOCK_TIMEOUT as it was set, in milliseconds; -1 waits as long as the server lets anyone wait.
+    pub(super) lock_timeout_set: i64,
+    /// TRANSACTION ISOLATION LEVEL.
+    pub(super) isolation: Isolation,
     /// The table for which IDENTITY_INSERT is on.
     pub(super) identity_insert: Option<ObjectName>,
 }
@@ -34,7 +55,8 @@ impl Default for Settings {
             abort_transaction: false,
             implicit: false,
             lock_timeout: LOCK_TIMEOUT,
-            snapshot: false,
+            lock_timeout_set: -1,
+            isolation: Isolation::Committed,
             identity_insert: None,
         }
     }
@@ -99,8 +121,11 @@ impl Settings {
             let on = on(&mut cursor)?;
             self.identity_insert = on.then_some(table);
         } else if cursor.eat("LOCK_TIMEOUT") {
-            let millis = u64::try_from(cursor.integer()?).ok();
-            self.lock_timeout = millis.map_or(LOCK_TIMEOUT, Duration::from_millis);
+            let set = cursor.integer()?;
+            let millis = u64::try_from(set).ok();
+            let wait = millis.map_or(LOCK_TIMEOUT, Duration::from_millis);
+            self.lock_timeout = wait.min(LOCK_TIMEOUT);
+            self.lock_timeout_set = set.max(-1);
         } else if cursor.eat("STATISTICS") {
             cursor.name()?;
             while cursor.eat_symbol(",") {
@@ -114,16 +139,16 @@ impl Settings {
     }
 
     fn isolation(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
-        let snapshot = cursor.eat("SNAPSHOT");
-        let known = snapshot
-            || cursor.eat_all(&["READ", "UNCOMMITTED"])
-            || cursor.eat_all(&["READ", "COMMITTED"])
-            || cursor.eat_all(&["REPEATABLE", "READ"])
-            || cursor.eat("SERIALIZABLE");
-        if !known {
+        self.isolation = if cursor.eat("SNAPSHOT") {
+            Isolation::Snapshot
+        } else if cursor.eat_all(&["REPEATABLE", "READ"]) || cursor.eat("SERIALIZABLE") {
+            Isolation::Repeatable
+        } else if cursor.eat_all(&["READ", "UNCOMMITTED"]) || cursor.eat_all(&["READ", "COMMITTED"])
+        {
+            Isolation::Committed
+        } else {
             return Err(cursor.error());
-        }
-        self.snapshot = snapshot;
+        };
         Ok(())
     }
 
@@ -221,7 +246,8 @@ mod tests {
         assert_eq!(set("NONSENSE ON"), Err(195));
         assert_eq!(set("NOCOUNT maybe"), Err(102));
         assert_eq!(set("@x = 1"), Err(137));
-        assert!(settings.no_count && settings.abort_transaction && settings.snapshot);
+        assert!(settings.no_count && settings.abort_transaction);
+        assert_eq!(settings.isolation, Isolation::Snapshot);
         assert_eq!(settings.lock_timeout, Duration::from_secs(15));
     }
 }

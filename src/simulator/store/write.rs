@@ -83,7 +83,7 @@ pub(crate) struct Change {
 }
 
 /// A point within a transaction, to return to when a statement fails.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Savepoint {
     state: State,
     entries: usize,
@@ -181,6 +181,31 @@ impl Write {
     /// The state, to change its definitions.
     pub(crate) fn state_mut(&mut self) -> &mut State {
         &mut self.state
+    }
+
+    /// An older state with the tables that the transaction has changed.
+    pub(crate) fn over(&self, older: &State) -> State {
+        let mut seen = older.clone();
+        let mut ids: BTreeSet<i32> = self.state.tables.keys().copied().collect();
+        ids.extend(self.base.tables.keys());
+        for id in ids {
+            match (self.state.tables.get(&id), self.base.tables.get(&id)) {
+                (Some(own), Some(base)) if Arc::ptr_eq(own, base) => {}
+                (Some(own), _) => {
+                    seen.tables.insert(id, Arc::clone(own));
+                }
+                (None, _) => {
+                    seen.tables.remove(&id);
+                }
+            }
+        }
+        seen.clock = self.state.clock;
+        seen
+    }
+
+    /// Whether any statement has begun.
+    pub(crate) fn has_statements(&self) -> bool {
+        self.command > 0
     }
 
     /// Notes that a statement begins: the clock moves on, and the history includes its text.

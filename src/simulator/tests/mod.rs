@@ -7,16 +7,18 @@ mod client_queries;
 mod control;
 mod definitions;
 mod errors;
+mod hostile;
 mod permissions;
 mod procedures;
 mod queries;
 mod scans;
+mod semantics;
 mod transactions;
 mod tutorial;
 
 use tokio::sync::mpsc;
 
-use super::protocol::{Column, Parameter, Reply, ServerError};
+use super::protocol::{Column, Parameter, Reply, ServerError, TransactionEvent};
 use super::session::{Login, Session};
 use super::types::{Value, bytes_to_hex, text_of, values_of};
 use super::{Behaviour, CaptureBehaviour, Database};
@@ -29,6 +31,7 @@ struct Answer {
     counts: Vec<Option<u64>>,
     errors: Vec<ServerError>,
     messages: Vec<String>,
+    events: Vec<TransactionEvent>,
 }
 
 impl Answer {
@@ -69,42 +72,54 @@ fn text(value: &Value, column: &Column) -> String {
     }
 }
 
-async fn run_with(session: &mut Session, sql: &str, parameters: &[Parameter]) -> Answer {
-    let (sender, mut receiver) = mpsc::channel(4);
-    let collect = async {
-        let mut answer = Answer::default();
-        while let Some(reply) = receiver.recv().await {
-            match reply {
-                Reply::Columns(columns) => answer.results.push((columns.to_vec(), Vec::new())),
-                Reply::Rows(batch) => {
-                    let (columns, rows) = answer.results.last_mut().unwrap();
-                    for (field, column) in batch.schema().fields().iter().zip(columns.iter()) {
-                        assert_eq!(*field.data_type(), column.sql_type.arrow_form());
-                    }
-                    let values: Vec<Vec<Value>> = batch
-                        .columns()
-                        .iter()
-                        .map(|array| values_of(array).unwrap())
-                        .collect();
-                    for row in 0..batch.num_rows() {
-                        let texts = values.iter().zip(columns.iter());
-                        rows.push(texts.map(|(v, column)| text(&v[row], column)).collect());
-                    }
+async fn collect(mut receiver: mpsc::Receiver<Reply>) -> Answer {
+    let mut answer = Answer::default();
+    while let Some(reply) = receiver.recv().await {
+        match reply {
+            Reply::Columns(columns) => answer.results.push((columns.to_vec(), Vec::new())),
+            Reply::Rows(batch) => {
+                let (columns, rows) = answer.results.last_mut().unwrap();
+                for (field, column) in batch.schema().fields().iter().zip(columns.iter()) {
+                    assert_eq!(*field.data_type(), column.sql_type.arrow_form());
                 }
-                Reply::Done { rows, .. } => answer.counts.push(rows),
-                Reply::Error(error) => answer.errors.push(error),
-                Reply::Info(message) => answer.messages.push(message.message),
-                Reply::Output(_) => {}
-                Reply::Database { .. } => {}
+                let values: Vec<Vec<Value>> = batch
+                    .columns()
+                    .iter()
+                    .map(|array| values_of(array).unwrap())
+                    .collect();
+                for row in 0..batch.num_rows() {
+                    let texts = values.iter().zip(columns.iter());
+                    rows.push(texts.map(|(v, column)| text(&v[row], column)).collect());
+                }
             }
+            Reply::Done { rows, .. } => answer.counts.push(rows),
+            Reply::Error(error) => answer.errors.push(error),
+            Reply::Info(message) => answer.messages.push(message.message),
+            Reply::Transaction(event) => answer.events.push(event),
+            Reply::Output(_) => {}
+            Reply::Database { .. } => {}
         }
-        answer
-    };
+    }
+    answer
+}
+
+async fn run_with(session: &mut Session, sql: &str, parameters: &[Parameter]) -> Answer {
+    let (sender, receiver) = mpsc::channel(4);
     let work = async {
         session.run(sql, parameters, &sender).await;
         drop(sender);
     };
-    futures::future::join(work, collect).await.1
+    futures::future::join(work, collect(receiver)).await.1
+}
+
+/// Runs the text of a `sp_executesql`.
+async fn call(session: &mut Session, sql: &str) -> Answer {
+    let (sender, receiver) = mpsc::channel(4);
+    let work = async {
+        session.call(sql, &[], &sender).await;
+        drop(sender);
+    };
+    futures::future::join(work, collect(receiver)).await.1
 }
 
 async fn run(session: &mut Session, sql: &str) -> Answer {

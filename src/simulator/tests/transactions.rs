@@ -1,6 +1,7 @@
 //! Transactions and isolation.
 
-use super::{database, ok, open, run, session};
+use super::{call, database, ok, open, run, session};
+use crate::simulator::protocol::TransactionEvent;
 
 const TABLE: &str = "CREATE TABLE t (k int NOT NULL PRIMARY KEY) INSERT INTO t VALUES (1)";
 const COUNT: &str = "SELECT COUNT(*) FROM t";
@@ -119,4 +120,180 @@ async fn databases_are_apart() {
         ok(&mut s, "SELECT MAX(k) FROM app_db.dbo.t").await.value(),
         "5"
     );
+}
+
+#[tokio::test]
+async fn a_savepoint_keeps_what_came_before_it() {
+    let mut s = session(TABLE).await;
+    ok(
+        &mut s,
+        "BEGIN TRAN outermost SAVE TRAN nothing INSERT INTO t VALUES (2) SAVE TRANSACTION two
+         INSERT INTO t VALUES (3) SAVE TRAN three INSERT INTO t VALUES (4)",
+    )
+    .await;
+    ok(&mut s, "ROLLBACK TRAN two").await;
+    assert_eq!(ok(&mut s, COUNT).await.value(), "2");
+    assert_eq!(ok(&mut s, "SELECT @@TRANCOUNT").await.value(), "1");
+    assert_eq!(run(&mut s, "ROLLBACK TRAN three").await.numbers(), [6401]);
+    ok(&mut s, "ROLLBACK TRAN two INSERT INTO t VALUES (5)").await;
+    ok(&mut s, "ROLLBACK TRAN nothing").await;
+    assert_eq!(ok(&mut s, COUNT).await.value(), "1");
+    ok(&mut s, "INSERT INTO t VALUES (6) COMMIT TRAN anything").await;
+    let keys = ok(&mut s, "SELECT k FROM t ORDER BY k").await;
+    assert_eq!(keys.lines(), ["1", "6"]);
+    assert_eq!(run(&mut s, "SAVE TRAN two").await.numbers(), [628]);
+}
+
+#[tokio::test]
+async fn a_transaction_is_rolled_back_by_its_own_name() {
+    let mut s = session(TABLE).await;
+    ok(&mut s, "BEGIN TRAN a BEGIN TRAN b INSERT INTO t VALUES (2)").await;
+    assert_eq!(run(&mut s, "ROLLBACK TRAN b").await.numbers(), [6401]);
+    ok(&mut s, "ROLLBACK TRAN a").await;
+    assert_eq!(
+        ok(&mut s, "SELECT @@TRANCOUNT, XACT_STATE()").await.lines(),
+        ["0|0"]
+    );
+    assert_eq!(ok(&mut s, COUNT).await.value(), "1");
+}
+
+#[tokio::test]
+async fn a_client_is_told_of_its_transactions() {
+    let mut s = session(TABLE).await;
+    let began = TransactionEvent::Began { transaction: 1 };
+    let nested = ok(&mut s, "BEGIN TRAN BEGIN TRAN COMMIT").await;
+    assert_eq!(nested.events, [began]);
+    let committed = TransactionEvent::Committed { transaction: 1 };
+    assert_eq!(ok(&mut s, "COMMIT").await.events, [committed]);
+    let failed = run(&mut s, "BEGIN TRAN SELECT CAST('x' AS int)").await;
+    assert_eq!(failed.numbers(), [245]);
+    assert_eq!(
+        failed.events[1..],
+        [TransactionEvent::RolledBack { transaction: 2 }]
+    );
+}
+
+#[tokio::test]
+async fn statements_begin_implicit_transactions() {
+    let mut s = session(TABLE).await;
+    ok(&mut s, "SET IMPLICIT_TRANSACTIONS ON").await;
+    let depth = "SELECT @@TRANCOUNT";
+    assert_eq!(ok(&mut s, depth).await.value(), "0");
+    ok(&mut s, COUNT).await;
+    assert_eq!(ok(&mut s, depth).await.value(), "1");
+    ok(&mut s, "COMMIT INSERT INTO t VALUES (2)").await;
+    assert_eq!(ok(&mut s, depth).await.value(), "1");
+    ok(&mut s, "ROLLBACK BEGIN TRAN").await;
+    assert_eq!(ok(&mut s, depth).await.value(), "2");
+    ok(&mut s, "ROLLBACK SET IMPLICIT_TRANSACTIONS OFF").await;
+    assert_eq!(ok(&mut s, COUNT).await.value(), "1");
+}
+
+#[tokio::test]
+async fn what_a_call_sets_ends_with_it() {
+    let mut s = session(TABLE).await;
+    ok(&mut s, "CREATE DATABASE other").await;
+    let set = "SET NOCOUNT ON SET LOCK_TIMEOUT 5 USE other";
+    let within = call(&mut s, &format!("{set} SELECT @@LOCK_TIMEOUT, DB_NAME()")).await;
+    assert_eq!(within.lines(), ["5|other"]);
+    let after = "SELECT @@LOCK_TIMEOUT, DB_NAME()";
+    let outside = ok(&mut s, after).await;
+    assert_eq!(outside.lines(), ["-1|app_db"]);
+    assert_eq!(outside.counts, [Some(1)]);
+    ok(&mut s, set).await;
+    let outside = ok(&mut s, after).await;
+    assert_eq!(outside.lines(), ["5|other"]);
+    assert_eq!(outside.counts, [None]);
+}
+
+#[tokio::test]
+async fn a_call_that_leaves_a_transaction_open_says_so() {
+    let mut s = session(TABLE).await;
+    assert_eq!(call(&mut s, "BEGIN TRAN").await.numbers(), [266]);
+    assert_eq!(ok(&mut s, "SELECT @@TRANCOUNT").await.value(), "1");
+    assert_eq!(call(&mut s, "SELECT 1").await.numbers(), [0; 0]);
+    assert_eq!(call(&mut s, "COMMIT").await.numbers(), [266]);
+    assert_eq!(ok(&mut s, "SELECT @@TRANCOUNT").await.value(), "0");
+}
+
+#[tokio::test]
+async fn failed_conversions_end_a_transaction_and_other_errors_do_not() {
+    let mut s = session(TABLE).await;
+    ok(&mut s, "BEGIN TRAN INSERT INTO t VALUES (2)").await;
+    for (sql, number) in [
+        ("SELECT 1 / 0", 8134),
+        ("SELECT 2147483647 + 1", 8115),
+        ("INSERT INTO t VALUES (1)", 2627),
+    ] {
+        let answer = run(&mut s, &format!("{sql} SELECT @@TRANCOUNT")).await;
+        assert_eq!(answer.numbers(), [number]);
+        assert_eq!(answer.results.last().unwrap().1, [["1"]], "{sql}");
+    }
+    assert_eq!(
+        run(&mut s, "SELECT CAST('x' AS int)").await.numbers(),
+        [245]
+    );
+    assert_eq!(ok(&mut s, "SELECT @@TRANCOUNT").await.value(), "0");
+    assert_eq!(ok(&mut s, COUNT).await.value(), "1");
+}
+
+#[tokio::test]
+async fn a_lock_hint_keeps_other_writers_waiting() {
+    let database = database(TABLE).await;
+    let (mut first, mut second) = (open(&database), open(&database));
+    ok(&mut second, "SET LOCK_TIMEOUT 0").await;
+    let locked = "SELECT COUNT(*) FROM t WITH (UPDLOCK, HOLDLOCK)";
+    ok(&mut first, &format!("BEGIN TRAN {locked}")).await;
+    let insert = "INSERT INTO t VALUES (3)";
+    assert_eq!(run(&mut second, insert).await.numbers(), [1222]);
+    assert_eq!(run(&mut second, locked).await.numbers(), [1222]);
+    assert_eq!(ok(&mut second, COUNT).await.value(), "1");
+    ok(&mut first, "COMMIT").await;
+    ok(&mut second, locked).await;
+    ok(&mut second, insert).await;
+    let unknown = "SELECT * FROM t WITH (NOLOCKS)";
+    assert_eq!(run(&mut second, unknown).await.numbers(), [321]);
+}
+
+#[tokio::test]
+async fn repeatable_reads_are_repeated_or_deadlocked() {
+    let database = database(TABLE).await;
+    let (mut reader, mut writer) = (open(&database), open(&database));
+    ok(
+        &mut reader,
+        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE BEGIN TRAN",
+    )
+    .await;
+    assert_eq!(ok(&mut reader, COUNT).await.value(), "1");
+    ok(&mut writer, "INSERT INTO t VALUES (2)").await;
+    assert_eq!(ok(&mut reader, COUNT).await.value(), "1");
+    let victim = run(&mut reader, "INSERT INTO t VALUES (3)").await;
+    assert_eq!(victim.numbers(), [1205]);
+    assert_eq!(ok(&mut reader, "SELECT @@TRANCOUNT").await.value(), "0");
+    assert_eq!(ok(&mut reader, COUNT).await.value(), "2");
+}
+
+#[tokio::test]
+async fn snapshots_conflict_only_over_the_same_table() {
+    let database = database(&format!(
+        "{TABLE} CREATE TABLE u (k int) ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON"
+    ))
+    .await;
+    let (mut one, mut other) = (open(&database), open(&database));
+    ok(
+        &mut one,
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT BEGIN TRAN SELECT COUNT(*) FROM t",
+    )
+    .await;
+    ok(&mut other, "INSERT INTO t VALUES (2)").await;
+    ok(&mut one, "INSERT INTO u VALUES (1)").await;
+    assert_eq!(ok(&mut one, COUNT).await.value(), "1");
+    assert_eq!(ok(&mut one, "SELECT COUNT(*) FROM u").await.value(), "1");
+    ok(
+        &mut one,
+        "COMMIT SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    )
+    .await;
+    assert_eq!(ok(&mut one, COUNT).await.value(), "2");
+    assert_eq!(ok(&mut one, "SELECT COUNT(*) FROM u").await.value(), "1");
 }

@@ -55,6 +55,17 @@ pub(crate) enum Effect {
     },
 }
 
+impl Effect {
+    /// The table that changes.
+    pub(crate) fn object_id(&self) -> i32 {
+        match self {
+            Self::Insert { object_id, .. }
+            | Self::Update { object_id, .. }
+            | Self::Delete { object_id, .. } => *object_id,
+        }
+    }
+}
+
 /// What a statement has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Done {

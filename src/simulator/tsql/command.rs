@@ -56,12 +56,14 @@ pub(crate) enum Command<'a> {
     Login(LoginCommand),
     /// CREATE, ALTER or DROP of users and roles; GRANT, DENY, REVOKE.
     Principal(PrincipalCommand),
-    /// BEGIN TRANSACTION.
-    Begin,
+    /// BEGIN TRANSACTION, with a name or a variable that has it.
+    Begin(Option<&'a Token>),
     /// COMMIT.
     Commit,
-    /// ROLLBACK.
-    Rollback,
+    /// ROLLBACK, to a savepoint or of a transaction that is named.
+    Rollback(Option<&'a Token>),
+    /// SAVE TRANSACTION.
+    Save(&'a Token),
     /// SET, with the rest of the statement.
     Set(&'a [Token]),
     /// USE.
@@ -130,7 +132,7 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
             cursor.end()?;
             Ok(Command::Truncate(name))
         }
-        "BEGIN" | "COMMIT" | "ROLLBACK" => transaction(&mut cursor),
+        "BEGIN" | "COMMIT" | "ROLLBACK" | "SAVE" => transaction(&mut cursor),
         "SET" => Ok(Command::Set(&tokens[1..])),
         "USE" => {
             cursor.next();
@@ -305,21 +307,44 @@ fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
 }
 
 fn transaction<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
-    let command = if cursor.eat("BEGIN") {
-        Command::Begin
-    } else if cursor.eat("COMMIT") {
-        Command::Commit
-    } else {
-        cursor.expect("ROLLBACK")?;
-        Command::Rollback
+    let verb = cursor.next();
+    let is = |word| verb.is_some_and(|verb| verb.is(word));
+    if cursor.eat("DISTRIBUTED") {
+        return Err(ServerError::unsupported("distributed transactions"));
+    }
+    let bare = is("COMMIT") || is("ROLLBACK");
+    let given = cursor.eat("TRAN") || cursor.eat("TRANSACTION") || bare && cursor.eat("WORK");
+    if !given && !bare {
+        return Err(cursor.error());
+    }
+    let named = |token: &&Token| {
+        matches!(
+            token.kind,
+            Kind::Word(_) | Kind::Quoted(_) | Kind::Variable(_)
+        ) && !token.is("WITH")
     };
-    let _ = cursor.eat("TRAN") || cursor.eat("TRANSACTION") || cursor.eat("WORK");
-    // A transaction's name means nothing, but for savepoints, which there are none of.
-    if cursor.peek().is_some() {
+    let name = cursor.peek().filter(named);
+    if name.is_some() {
         cursor.next();
     }
+    if cursor.eat("WITH") {
+        if is("BEGIN") {
+            cursor.expect("MARK")?;
+            cursor.next();
+        } else if is("COMMIT") {
+            cursor.parenthesised()?;
+        } else {
+            return Err(cursor.error());
+        }
+    }
     cursor.end()?;
-    Ok(command)
+    Ok(match name {
+        name if is("BEGIN") => Command::Begin(name),
+        _ if is("COMMIT") => Command::Commit,
+        name if is("ROLLBACK") => Command::Rollback(name),
+        Some(name) => Command::Save(name),
+        None => return Err(cursor.error()),
+    })
 }
 
 fn execute<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {

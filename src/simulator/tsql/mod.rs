@@ -5,27 +5,32 @@
 //! into ones that DataFusion plans, with the functions of [`functions`] and the operators of
 //! [`operators`] standing in where the two languages differ.
 
+mod aggregates;
 pub(crate) mod alter;
+mod arithmetic;
 pub(crate) mod batch;
 pub(crate) mod changes;
 pub(crate) mod command;
+mod comparison;
 pub(crate) mod computed;
 pub(crate) mod cursor;
 pub(crate) mod ddl;
 pub(crate) mod definitions;
+mod dialect;
 mod failure;
 mod functions;
 pub(crate) mod lexer;
 mod net_changes;
 pub(crate) mod normal;
 mod operators;
-mod parse;
+pub(crate) mod parse;
 mod planner;
 pub(crate) mod query;
 pub(crate) mod rename;
 mod rewrite;
 pub(crate) mod scope;
 pub(crate) mod security;
+mod semantics;
 pub(crate) mod system;
 mod table_functions;
 mod tables;

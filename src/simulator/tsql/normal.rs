@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::lexer::{Kind, Token};
+use crate::simulator::protocol::ServerError;
 
 /// The spelling of names in a statement, by their lower-case forms.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +73,57 @@ const HINTS: &[&str] = &[
     "IGNORE_CONSTRAINTS",
     "IGNORE_TRIGGERS",
 ];
+
+/// The hints of a statement's tables, in upper case: in `WITH (…)` or in parentheses after a table's name.
+///
+/// # Errors
+///
+/// 321 for a hint that there is not; 40510 for one that the simulator cannot follow.
+pub(crate) fn table_hints(tokens: &[Token]) -> Result<Vec<String>, ServerError> {
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let opens = tokens.get(at + 1).is_some_and(|next| next.symbol("("));
+        let after = tokens.get(at + 2).zip(tokens.get(at + 3));
+        let alone = after.is_some_and(|(hint, end)| {
+            hint.is_any(HINTS) && (end.symbol(")") || end.symbol(",") || end.symbol("("))
+        });
+        let with = token.is("WITH");
+        if !opens || !with && (token.name().is_none() || !alone || token.is_any(HINTS)) {
+            continue;
+        }
+        let mut depth = 0_usize;
+        for (offset, hint) in tokens[at + 1..].iter().enumerate() {
+            let value = tokens[at + offset].symbol("=");
+            match &hint.kind {
+                Kind::Symbol("(") => depth += 1,
+                Kind::Symbol(")") if depth == 1 => break,
+                Kind::Symbol(")") => depth -= 1,
+                Kind::Word(word) if depth == 1 && !value => {
+                    found.push(known_hint(word, hint.line)?)
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn known_hint(word: &str, line: u32) -> Result<String, ServerError> {
+    let word = word.to_ascii_uppercase();
+    if !HINTS.contains(&word.as_str()) {
+        return Err(ServerError::new(
+            321,
+            format!(
+                "\"{word}\" is not a recognized table hints option. If it is intended as a parameter to a table-valued function or to the CHANGETABLE function, ensure that your database compatibility mode is set to 90."
+            ),
+        )
+        .at_line(line));
+    }
+    if word == "SNAPSHOT" {
+        return Err(ServerError::unsupported("the hint SNAPSHOT").at_line(line));
+    }
+    Ok(word)
+}
 
 /// The text of a statement, on as many lines as before, and its spelling of names.
 pub(crate) fn normal(tokens: &[Token]) -> (String, Spelling) {

@@ -1,14 +1,18 @@
 //! Operators whose meaning depends on their operands' types.
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::{self, CAST, COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, external};
-use crate::simulator::protocol::{ServerError, SqlType};
+use super::arithmetic::{Operand, Operation};
+use super::comparison::{Form, forms, rank};
+use super::functions::{
+    self, ARITHMETIC, CAST, COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, SORT_KEY, external,
+};
+use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::types::sql_type_of;
 
 /// T-SQL's operators: texts compare without case and trailing blanks, `+` joins texts, and where types
@@ -22,9 +26,13 @@ impl ExprPlanner for Operators {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let comparison = comparison(&expr.op);
+        if comparison.is_none() && operation(&expr.op).is_none() {
+            return Ok(PlannerResult::Original(expr));
+        }
         let left = operand(&expr.left, schema)?;
         let right = operand(&expr.right, schema)?;
-        let planned = match comparison(&expr.op) {
+        let planned = match comparison {
             Some(operator) => Some(compare(&expr, operator, left, right)?),
             None => arithmetic(&expr, left, right)?,
         };
@@ -34,6 +42,9 @@ impl ExprPlanner for Operators {
 
 /// The type of an operand; `None` for a bare NULL.
 fn operand(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
+    if let Some(sql_type) = functions::stated_type(expr) {
+        return Ok(Some(sql_type));
+    }
     let (_, field) = expr.to_field(schema)?;
     Ok((*field.data_type() != DataType::Null).then(|| sql_type_of(&field)))
 }
@@ -50,20 +61,27 @@ fn comparison(operator: &BinaryOperator) -> Option<Operator> {
     })
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Result<Expr> {
     functions::call(name, arguments).ok_or_else(|| external(ServerError::unknown_function(name)))
 }
 
-fn converted(expr: &Expr, to: SqlType) -> Result<Expr> {
+pub(super) fn converted(expr: &Expr, to: SqlType) -> Result<Expr> {
     call(CAST, vec![expr.clone(), lit(to.declared())])
 }
 
-/// A bit as a number.
-fn number(expr: &Expr, sql_type: SqlType) -> Expr {
-    if sql_type == SqlType::Bit {
-        Expr::Cast(Cast::new(Box::new(expr.clone()), DataType::Int32))
-    } else {
-        expr.clone()
+/// An operand in the form in which it is compared.
+pub(super) fn in_form(expr: &Expr, form: Form) -> Result<Expr> {
+    match form {
+        Form::AsIs => Ok(expr.clone()),
+        Form::Text => call(COMPARABLE_TEXT, vec![expr.clone()]),
+        Form::Bytes => call(COMPARABLE_BYTES, vec![expr.clone()]),
+        Form::Number => Ok(Expr::Cast(Cast::new(
+            Box::new(expr.clone()),
+            DataType::Int32,
+        ))),
+        Form::Guid => call(SORT_KEY, vec![expr.clone()]),
+        Form::ToGuid => call(SORT_KEY, vec![converted(expr, SqlType::UniqueIdentifier)?]),
+        Form::As(to) => converted(expr, to),
     }
 }
 
@@ -76,58 +94,10 @@ fn compare(
     let (Some(left), Some(right)) = (left, right) else {
         return Ok(binary_expr(expr.left.clone(), operator, expr.right.clone()));
     };
-    let pair = if left.is_text() && right.is_text() {
-        (
-            call(COMPARABLE_TEXT, vec![expr.left.clone()])?,
-            call(COMPARABLE_TEXT, vec![expr.right.clone()])?,
-        )
-    } else if left.is_binary() && right.is_binary() {
-        compare_bytes(expr, left, right)?
-    } else if left == right {
-        (expr.left.clone(), expr.right.clone())
-    } else if rank(left) < rank(right) && converts(left, right) {
-        (converted(&expr.left, right)?, expr.right.clone())
-    } else if rank(right) < rank(left) && converts(right, left) {
-        (expr.left.clone(), converted(&expr.right, left)?)
-    } else {
-        (number(&expr.left, left), number(&expr.right, right))
-    };
-    Ok(binary_expr(pair.0, operator, pair.1))
-}
-
-fn compare_bytes(expr: &RawBinaryExpr, left: SqlType, right: SqlType) -> Result<(Expr, Expr)> {
-    if left == right && matches!(left, SqlType::Binary(_)) {
-        return Ok((expr.left.clone(), expr.right.clone()));
-    }
-    Ok((
-        call(COMPARABLE_BYTES, vec![expr.left.clone()])?,
-        call(COMPARABLE_BYTES, vec![expr.right.clone()])?,
-    ))
-}
-
-/// The precedence of types, as far as conversions between kinds of types need it.
-fn rank(sql_type: SqlType) -> u8 {
-    match sql_type {
-        SqlType::Binary(_) | SqlType::VarBinary(_) => 0,
-        SqlType::Char(_) | SqlType::VarChar(_) => 1,
-        SqlType::NChar(_) | SqlType::NVarChar(_) => 2,
-        SqlType::UniqueIdentifier => 3,
-        SqlType::Bit => 4,
-        SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt => 5,
-        SqlType::Money | SqlType::SmallMoney | SqlType::Decimal { .. } => 6,
-        SqlType::Real | SqlType::Float => 7,
-        SqlType::Time(_) => 8,
-        SqlType::Date => 9,
-        SqlType::SmallDateTime | SqlType::DateTime => 10,
-        SqlType::DateTime2(_) => 11,
-        SqlType::DateTimeOffset(_) => 12,
-    }
-}
-
-/// Whether a comparison converts explicitly: texts and bytes to anything, dates among each other.
-/// Numbers meet in DataFusion's own types.
-fn converts(from: SqlType, to: SqlType) -> bool {
-    from.is_text() || from.is_binary() || rank(from) >= 8 && rank(to) >= 8
+    let forms = forms(left, right).map_err(external)?;
+    let left = in_form(&expr.left, forms.0)?;
+    let right = in_form(&expr.right, forms.1)?;
+    Ok(binary_expr(left, operator, right))
 }
 
 fn arithmetic(
@@ -135,51 +105,91 @@ fn arithmetic(
     left: Option<SqlType>,
     right: Option<SqlType>,
 ) -> Result<Option<Expr>> {
-    let operator = match expr.op {
-        BinaryOperator::Plus => Operator::Plus,
-        BinaryOperator::Minus => Operator::Minus,
-        BinaryOperator::Multiply => Operator::Multiply,
-        BinaryOperator::Divide => Operator::Divide,
-        BinaryOperator::Modulo => Operator::Modulo,
-        BinaryOperator::BitwiseAnd => Operator::BitwiseAnd,
-        BinaryOperator::BitwiseOr => Operator::BitwiseOr,
-        BinaryOperator::BitwiseXor => Operator::BitwiseXor,
-        _ => return Ok(None),
+    let Some(operation) = operation(&expr.op) else {
+        return Ok(None);
     };
     let joins = |sql_type: Option<SqlType>| sql_type.is_none_or(|t| t.is_text());
     let bytes = |sql_type: Option<SqlType>| sql_type.is_some_and(|t| t.is_binary());
-    if operator == Operator::Plus
+    if operation == Operation::Add
         && (joins(left) && joins(right) && (left.is_some() || right.is_some())
             || bytes(left) && bytes(right))
     {
-        let pair = vec![expr.left.clone(), expr.right.clone()];
-        return call(CONCATENATE, pair).map(Some);
+        let text = SqlType::NVarChar(Length::Limited(1));
+        let joined = functions::joined_type(left.unwrap_or(text), right.unwrap_or(text));
+        let arguments = vec![
+            expr.left.clone(),
+            expr.right.clone(),
+            lit(joined.declared()),
+        ];
+        return call(CONCATENATE, arguments).map(Some);
     }
-    let (Some(left), Some(right)) = (left, right) else {
-        return Ok(None);
-    };
+    // A bare NULL is an int.
+    let (left, right) = (left.unwrap_or(SqlType::Int), right.unwrap_or(SqlType::Int));
     let dates = |sql_type| (8..=12).contains(&rank(sql_type));
     if dates(left) || dates(right) {
-        return date_arithmetic(expr, operator, left, right).map(Some);
+        return date_arithmetic(expr, operation, left, right).map(Some);
     }
-    if left.is_text() && right.is_text() {
-        let sign = expr.op.to_string();
-        return Err(external(functions::incompatible(left, right, &sign)));
-    }
-    let pair = if left.is_text() || left.is_binary() {
-        (converted(&expr.left, right)?, number(&expr.right, right))
-    } else if right.is_text() || right.is_binary() {
-        (number(&expr.left, left), converted(&expr.right, left)?)
-    } else {
-        (number(&expr.left, left), number(&expr.right, right))
+    let other = |own: SqlType, other: SqlType| {
+        if own.is_text() || own.is_binary() {
+            other
+        } else {
+            own
+        }
     };
-    Ok(Some(binary_expr(pair.0, operator, pair.1)))
+    let (from, to) = (other(left, right), other(right, left));
+    let operands = (operand_of(&expr.left, from), operand_of(&expr.right, to));
+    let result = operation
+        .result(operands.0, operands.1)
+        .ok_or_else(|| external(functions::incompatible(left, right, operation.name())))?;
+    let converts = |expr: &Expr, own: SqlType, wanted: SqlType| {
+        if own == wanted {
+            Ok(expr.clone())
+        } else {
+            converted(expr, wanted)
+        }
+    };
+    let pair = vec![
+        converts(&expr.left, left, from)?,
+        converts(&expr.right, right, to)?,
+        lit(operation.sign()),
+        lit(result.declared()),
+    ];
+    call(ARITHMETIC, pair).map(Some)
+}
+
+fn operation(operator: &BinaryOperator) -> Option<Operation> {
+    Some(match operator {
+        BinaryOperator::Plus => Operation::Add,
+        BinaryOperator::Minus => Operation::Subtract,
+        BinaryOperator::Multiply => Operation::Multiply,
+        BinaryOperator::Divide => Operation::Divide,
+        BinaryOperator::Modulo => Operation::Remainder,
+        BinaryOperator::BitwiseAnd => Operation::And,
+        BinaryOperator::BitwiseOr => Operation::Or,
+        BinaryOperator::BitwiseXor => Operation::Xor,
+        _ => return None,
+    })
+}
+
+/// An operand as arithmetic sees it.
+fn operand_of(expr: &Expr, sql_type: SqlType) -> Operand {
+    let mut inner = expr;
+    while let Expr::Cast(cast) = inner {
+        inner = &cast.expr;
+    }
+    let digits = match inner {
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) if sql_type == SqlType::Int => {
+            u8::try_from(number.to_string().len()).ok()
+        }
+        _ => None,
+    };
+    Operand { sql_type, digits }
 }
 
 /// `datetime` plus or minus days.
 fn date_arithmetic(
     expr: &RawBinaryExpr,
-    operator: Operator,
+    operation: Operation,
     left: SqlType,
     right: SqlType,
 ) -> Result<Expr> {
@@ -190,16 +200,16 @@ fn date_arithmetic(
         )
     };
     let old = |sql_type| matches!(sql_type, SqlType::DateTime | SqlType::SmallDateTime);
-    let days = match operator {
-        Operator::Plus if old(left) && integer(right) => (expr.right.clone(), expr.left.clone()),
-        Operator::Plus if integer(left) && old(right) => (expr.left.clone(), expr.right.clone()),
-        Operator::Minus if old(left) && integer(right) => (
+    let days = match operation {
+        Operation::Add if old(left) && integer(right) => (expr.right.clone(), expr.left.clone()),
+        Operation::Add if integer(left) && old(right) => (expr.left.clone(), expr.right.clone()),
+        Operation::Subtract if old(left) && integer(right) => (
             Expr::Negative(Box::new(expr.right.clone())),
             expr.left.clone(),
         ),
         _ => {
-            let sign = expr.op.to_string();
-            return Err(external(functions::incompatible(left, right, &sign)));
+            let name = operation.name();
+            return Err(external(functions::incompatible(left, right, name)));
         }
     };
     call("dateadd", vec![lit("day"), days.0, days.1])

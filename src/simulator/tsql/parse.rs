@@ -1,22 +1,30 @@
 //! The SQL parser's turn.
 
 use datafusion::sql::sqlparser::ast::Statement;
-use datafusion::sql::sqlparser::dialect::MsSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token as SqlToken;
 
+use super::dialect::TransactSql;
 use super::lexer::Token;
 use super::normal::{Spelling, normal};
 use crate::simulator::protocol::ServerError;
+
+/// Expressions and queries within each other at most.
+const NESTING: usize = 300;
+
+/// Error 102 unless one query or row change can be read.
+pub(crate) fn check(tokens: &[Token]) -> Result<(), ServerError> {
+    parse(tokens).map(|_| ())
+}
 
 /// Parses one query or row change.
 pub(super) fn parse(tokens: &[Token]) -> Result<(Statement, Spelling), ServerError> {
     table_names(tokens)?;
     let (text, spelling) = normal(tokens);
     let first = tokens.first().map_or(1, |token| token.line);
-    let dialect = MsSqlDialect {};
+    let dialect = TransactSql::for_tokens(tokens.len());
     let parsed = Parser::new(&dialect)
-        .with_recursion_limit(100)
+        .with_recursion_limit(NESTING)
         .try_with_sql(&text)
         .and_then(|mut parser| {
             let statement = parser.parse_statement()?;
@@ -81,11 +89,7 @@ fn syntax(error: &ParserError, spelling: &Spelling, first: u32, tokens: &[Token]
             message.as_str()
         }
         ParserError::RecursionLimitExceeded => {
-            return ServerError::new(
-                191,
-                "Some part of your SQL statement is nested too deeply. Rewrite the query or break it up into smaller queries.",
-            )
-            .at_line(first);
+            return ServerError::nested_too_deeply().at_line(first);
         }
     };
     let (head, place) = message.split_once(" at Line: ").unwrap_or((message, ""));

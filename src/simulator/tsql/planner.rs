@@ -21,6 +21,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
 
+use super::aggregates::aggregate;
 use super::cursor::ObjectName;
 use super::functions::{self, external};
 use super::operators::Operators;
@@ -43,12 +44,8 @@ const SHARED_FUNCTIONS: &[&str] = &[
 
 /// Aggregates and window functions that mean the same in both languages.
 const SHARED_AGGREGATES: &[&str] = &[
-    "avg",
     "count",
-    "max",
-    "min",
     "string_agg",
-    "sum",
     "stddev",
     "stddev_pop",
     "var",
@@ -176,6 +173,9 @@ impl ContextProvider for Catalog<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        if let Some(own) = aggregate(name) {
+            return Some(own);
+        }
         let shared = SHARED_AGGREGATES.contains(&name);
         shared.then(|| STATE.aggregate_functions().get(name).cloned())?
     }

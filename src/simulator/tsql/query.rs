@@ -5,19 +5,26 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
+use datafusion::optimizer::{OptimizerContext, OptimizerRule};
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 
 use super::failure::failure;
+use super::functions::unless_interrupted;
 use super::lexer::Token;
 use super::normal::Spelling;
 use super::parse::parse;
 use super::planner::{plan, session};
 use super::rewrite::{GivenNames, rewrite};
 use super::scope::Scope;
+use super::semantics::in_sql_server;
 use super::tables::Scan;
 use crate::simulator::protocol::{Column, ServerError};
 use crate::simulator::store::internal;
@@ -72,6 +79,7 @@ pub(super) async fn run(
 ) -> Result<RowStream, ServerError> {
     let names = rewrite(&mut statement, scope)?;
     let plan = plan(scope, statement, &spelling, target)?;
+    let plan = in_sql_server(plan).map_err(|error| failure(&error, &spelling))?;
     if !matches!(
         plan,
         LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Statement(_)
@@ -88,12 +96,75 @@ pub(super) async fn run(
     Err(ServerError::unsupported("this statement"))
 }
 
+/// Subqueries within each other that the optimizer may have as they are: what it does with them takes twice
+/// as long for each level.
+const DEEP: usize = 3;
+
+/// How many subqueries there are within each other.
+fn depth(plan: &LogicalPlan) -> datafusion::error::Result<usize> {
+    let mut deepest = 0;
+    plan.apply(|node| {
+        node.apply_subqueries(|subquery| {
+            deepest = deepest.max(1 + depth(subquery)?);
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(deepest)
+}
+
+/// The plan with its subqueries made joins, from the innermost to the outermost.
+fn joined(state: &SessionState, plan: &LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+    let options = state.config_options();
+    let analyzed = state
+        .analyzer()
+        .execute_and_check(plan.clone(), options, |_, _| {})?;
+    let rule = DecorrelatePredicateSubquery::new();
+    let context = OptimizerContext::new();
+    let joined = analyzed.transform_up_with_subqueries(|plan| match plan {
+        plan @ LogicalPlan::Filter(_) => rule.rewrite(plan, &context),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(joined.data)
+}
+
+/// The plan of a query that can be interrupted: joins, which make many rows out of few, yield after some,
+/// and their filters ask whether they shall go on.
+async fn interruptible(
+    state: &SessionState,
+    plan: &LogicalPlan,
+) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    let optimized = if depth(plan)? > DEEP {
+        state.optimize(&joined(state, plan)?)?
+    } else {
+        state.optimize(plan)?
+    };
+    let checked = optimized.transform_up_with_subqueries(|plan| match plan {
+        LogicalPlan::Join(mut join) => {
+            join.filter = join.filter.map(unless_interrupted);
+            Ok(Transformed::yes(LogicalPlan::Join(join)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    let physical = state
+        .query_planner()
+        .create_physical_plan(&checked.data, state)
+        .await?;
+    let yielding = physical.transform_up(|plan| {
+        if plan.children().len() < 2 {
+            return Ok(Transformed::no(plan));
+        }
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(CooperativeExec::new(plan));
+        Ok(Transformed::yes(plan))
+    })?;
+    Ok(yielding.data)
+}
+
 async fn start(
     plan: &LogicalPlan,
     spelling: &Spelling,
 ) -> Result<SendableRecordBatchStream, ServerError> {
     let state = session();
-    let physical = Box::pin(state.create_physical_plan(plan))
+    let physical = Box::pin(interruptible(state, plan))
         .await
         .map_err(|error| failure(&error, spelling))?;
     let context = Arc::new(TaskContext::from(state));

@@ -24,6 +24,8 @@ pub(crate) struct Facts {
     pub(crate) row_count: i64,
     /// `@@ERROR`.
     pub(crate) error: i64,
+    /// `@@LOCK_TIMEOUT`.
+    pub(crate) lock_timeout: i64,
     /// `SCOPE_IDENTITY()`.
     pub(crate) identity: Option<i64>,
     /// The login's name.
@@ -282,7 +284,7 @@ impl Scope {
             "@@max_precision" => Some((SqlType::TinyInt, Value::Int(38))),
             "@@datefirst" => Some((SqlType::TinyInt, Value::Int(7))),
             "@@nestlevel" | "@@options" => int(0),
-            "@@lock_timeout" => int(-1),
+            "@@lock_timeout" => int(self.facts.lock_timeout),
             "@@textsize" => int(i64::from(i32::MAX)),
             _ => None,
         }

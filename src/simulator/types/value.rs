@@ -49,6 +49,15 @@ impl Value {
         }
     }
 
+    /// The number of bytes that it needs beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// The bytes, if it is binary.
     pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
         match self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::simulator::behaviour::Chance;
-use crate::simulator::protocol::{Column, Parameter, Reply, ServerError};
+use crate::simulator::protocol::{Column, Parameter, Reply, ServerError, TransactionEvent};
 
 use super::rows::Rows;
 use super::token::{self, Change, DONE_COUNT, DONE_ERROR, DONE_MORE, Done, DoneToken};
@@ -98,6 +98,18 @@ impl Answer {
             Reply::Done { rows, select } => self.hold(rows, select),
             Reply::Error(error) if error.severity > INFORMS => self.fail(out, &error),
             Reply::Error(message) | Reply::Info(message) => token::message(out, &message),
+            Reply::Transaction(event) => token::change(
+                out,
+                match event {
+                    TransactionEvent::Began { transaction } => Change::Began { transaction },
+                    TransactionEvent::Committed { transaction } => {
+                        Change::Committed { transaction }
+                    }
+                    TransactionEvent::RolledBack { transaction } => {
+                        Change::RolledBack { transaction }
+                    }
+                },
+            ),
             Reply::Database { old, new } => {
                 let (old, new) = (&old, &new);
                 token::change(out, Change::Database { old, new });

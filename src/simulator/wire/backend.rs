@@ -20,6 +20,17 @@ pub(crate) trait Backend: Send + 'static {
         parameters: &[Parameter],
         replies: &mpsc::Sender<Reply>,
     ) -> impl Future<Output = ()> + Send;
+
+    /// Runs the text of a procedure's call, such as `sp_executesql`'s, as [`Backend::run`] does; what it
+    /// sets for the session holds until its end.
+    fn call(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+    ) -> impl Future<Output = ()> + Send {
+        self.run(sql, parameters, replies)
+    }
 }
 
 impl Backend for Session {
@@ -34,5 +45,14 @@ impl Backend for Session {
         replies: &mpsc::Sender<Reply>,
     ) -> impl Future<Output = ()> + Send {
         Self::run(self, sql, parameters, replies)
+    }
+
+    fn call(
+        &mut self,
+        sql: &str,
+        parameters: &[Parameter],
+        replies: &mpsc::Sender<Reply>,
+    ) -> impl Future<Output = ()> + Send {
+        Self::call(self, sql, parameters, replies)
     }
 }

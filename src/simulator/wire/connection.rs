@@ -117,8 +117,6 @@ struct Connection<'t, S> {
     session: S,
     line: Line,
     prepared: Prepared,
-    /// The number of the transaction that a driver began last.
-    transaction: u64,
     /// What chooses the forms of rows.
     chance: Option<Chance>,
     /// Whether a request is being answered.
@@ -137,7 +135,6 @@ impl<'t, S: Backend> Connection<'t, S> {
             session,
             line: Line::new(introduced.stream, incoming, outgoing),
             prepared: Prepared::default(),
-            transaction: 0,
             chance: terms.behaviour.row_chance(id),
             is_busy: false,
         }
@@ -184,10 +181,7 @@ impl<'t, S: Backend> Connection<'t, S> {
 
     async fn request(&mut self, message: &Message) -> Result<Next, WireError> {
         match Request::decode(message)? {
-            Request::Batch(sql) => {
-                let parameters = Vec::new();
-                self.batch(&Statement { sql, parameters }, |_| ()).await
-            }
+            Request::Batch(sql) => self.batch(&Statement::batch(sql)).await,
             Request::Calls(calls) => self.calls(calls).await,
             Request::Transaction(request) => self.transaction(request).await,
             Request::Attention => self.acknowledge(None).await,
@@ -201,12 +195,8 @@ impl<'t, S: Backend> Connection<'t, S> {
         Answer::new(token, self.login.tds_version >= TDS_7_3_B, chance)
     }
 
-    /// Runs a batch; `tail` comes before its end if it went well.
-    async fn batch(
-        &mut self,
-        statement: &Statement,
-        tail: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Next, WireError> {
+    /// Runs a batch.
+    async fn batch(&mut self, statement: &Statement) -> Result<Next, WireError> {
         let answer = self.answer(DoneToken::Batch);
         let strike = self.terms.control.strike(&statement.sql);
         let strike = strike.as_ref();
@@ -217,9 +207,6 @@ impl<'t, S: Backend> Connection<'t, S> {
             Ending::Gone => return Ok(Next::Close),
         };
         let next = after(&answer);
-        if answer.error().is_none() {
-            tail(self.line.tokens());
-        }
         answer.finish(self.line.tokens());
         self.line.end_response().await?;
         Ok(next)
@@ -304,15 +291,7 @@ impl<'t, S: Backend> Connection<'t, S> {
             Ok(sql) => sql,
             Err(error) => return self.fail_batch(&error).await,
         };
-        let ended = self.transaction;
-        if request.begins() {
-            self.transaction += 1;
-        }
-        let began = self.transaction;
-        let parameters = Vec::new();
-        let statement = Statement { sql, parameters };
-        self.batch(&statement, |tokens| request.changes(ended, began, tokens))
-            .await
+        self.batch(&Statement::batch(sql)).await
     }
 
     /// Answers an attention, when a fault lets it.

@@ -110,9 +110,12 @@ pub(super) async fn execute<S: Backend>(
         if let Some(strike) = strike.filter(|strike| strike.is_held()) {
             strike.released().await;
         }
-        session
-            .run(&statement.sql, &statement.parameters, &sender)
-            .await;
+        let (sql, parameters) = (&statement.sql, &statement.parameters);
+        if statement.called {
+            session.call(sql, parameters, &sender).await;
+        } else {
+            session.run(sql, parameters, &sender).await;
+        }
     };
     let disturbance = Disturbance::of(strike);
     let mut writer = Writer {

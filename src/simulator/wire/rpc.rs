@@ -42,6 +42,19 @@ pub(super) struct Call {
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) parameters: Vec<Parameter>,
+    /// Whether it is the text of a procedure's call, such as `sp_executesql`'s, and no batch.
+    pub(super) called: bool,
+}
+
+impl Statement {
+    /// A batch.
+    pub(super) fn batch(sql: String) -> Self {
+        Self {
+            sql,
+            parameters: Vec::new(),
+            called: false,
+        }
+    }
 }
 
 /// Reads the next call of a message.
@@ -138,6 +151,7 @@ pub(super) fn bind(
     Ok(Statement {
         sql,
         parameters: values,
+        called: true,
     })
 }
 
@@ -172,6 +186,7 @@ pub(super) fn exec_statement(
     Ok(Statement {
         sql: sql.trim_end().to_owned(),
         parameters,
+        called: true,
     })
 }
 

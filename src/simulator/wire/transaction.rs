@@ -4,7 +4,6 @@ use crate::simulator::protocol::ServerError;
 
 use super::error::WireError;
 use super::reader::{Reader, utf16_text};
-use super::token::{self, Change};
 
 const BEGIN: u16 = 5;
 const COMMIT: u16 = 7;
@@ -15,13 +14,13 @@ const SAVE: u16 = 9;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TransactionRequest {
     Begin {
-        isolation: Option<&'static str>,
+        next: Next,
     },
     Commit {
         next: Option<Next>,
     },
     Rollback {
-        savepoint: Option<String>,
+        name: Option<String>,
         next: Option<Next>,
     },
     Save {
@@ -31,10 +30,40 @@ pub(super) enum TransactionRequest {
     Distributed,
 }
 
-/// A transaction that begins where another ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A transaction to begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Next {
+    /// The isolation level from now on; `None` leaves it as it is.
     isolation: Option<&'static str>,
+    name: String,
+}
+
+impl Next {
+    fn decode(request: &mut Reader<'_>) -> Result<Self, WireError> {
+        let isolation = match request.u8()? {
+            0 => None,
+            1 => Some("READ UNCOMMITTED"),
+            2 => Some("READ COMMITTED"),
+            3 => Some("REPEATABLE READ"),
+            4 => Some("SERIALIZABLE"),
+            5 => Some("SNAPSHOT"),
+            _ => return Err(request.malformed("its isolation level is unknown")),
+        };
+        let name = name(request)?;
+        Ok(Self { isolation, name })
+    }
+
+    fn sql(&self) -> String {
+        let level = self
+            .isolation
+            .map(|level| format!("SET TRANSACTION ISOLATION LEVEL {level}; "));
+        let sql = format!(
+            "{}BEGIN TRANSACTION {}",
+            level.unwrap_or_default(),
+            quoted(&self.name)
+        );
+        sql.trim_end().to_owned()
+    }
 }
 
 impl TransactionRequest {
@@ -43,20 +72,18 @@ impl TransactionRequest {
     /// Names are counted in bytes there, unlike elsewhere.
     pub(super) fn decode(request: &mut Reader<'_>) -> Result<Self, WireError> {
         match request.u16()? {
-            BEGIN => {
-                let isolation = isolation(request)?;
-                let _name = name(request)?;
-                Ok(Self::Begin { isolation })
-            }
+            BEGIN => Ok(Self::Begin {
+                next: Next::decode(request)?,
+            }),
             COMMIT => {
                 let _name = name(request)?;
                 let next = next(request)?;
                 Ok(Self::Commit { next })
             }
             ROLLBACK => {
-                let savepoint = Some(name(request)?).filter(|name| !name.is_empty());
+                let name = Some(name(request)?).filter(|name| !name.is_empty());
                 let next = next(request)?;
-                Ok(Self::Rollback { savepoint, next })
+                Ok(Self::Rollback { name, next })
             }
             SAVE => {
                 let savepoint = name(request)?;
@@ -70,44 +97,18 @@ impl TransactionRequest {
     /// The statements that do it.
     pub(super) fn sql(&self) -> Result<String, ServerError> {
         Ok(match self {
-            Self::Begin { isolation } => begin(*isolation),
-            Self::Commit { next } => and_begin("COMMIT TRANSACTION".to_owned(), *next),
-            Self::Rollback { savepoint, next } => {
-                let name = savepoint.as_deref().map(quoted).unwrap_or_default();
+            Self::Begin { next } => next.sql(),
+            Self::Commit { next } => and_begin("COMMIT TRANSACTION".to_owned(), next.as_ref()),
+            Self::Rollback { name, next } => {
+                let name = name.as_deref().map(quoted).unwrap_or_default();
                 let sql = format!("ROLLBACK TRANSACTION {name}");
                 // After a return to a savepoint the transaction goes on, and none begins.
-                let next = next.filter(|_| savepoint.is_none());
+                let next = next.as_ref().filter(|_| name.is_empty());
                 and_begin(sql.trim_end().to_owned(), next)
             }
             Self::Save { savepoint } => format!("SAVE TRANSACTION {}", quoted(savepoint)),
             Self::Distributed => return Err(no_coordinator()),
         })
-    }
-
-    /// Whether a transaction begins.
-    pub(super) fn begins(&self) -> bool {
-        match self {
-            Self::Begin { .. } => true,
-            Self::Commit { next } => next.is_some(),
-            Self::Rollback { savepoint, next } => savepoint.is_none() && next.is_some(),
-            Self::Save { .. } | Self::Distributed => false,
-        }
-    }
-
-    /// Tells the driver which transaction has ended, and which begun.
-    pub(super) fn changes(&self, ended: u64, began: u64, out: &mut Vec<u8>) {
-        let transaction = ended;
-        match self {
-            Self::Commit { .. } => token::change(out, Change::Committed { transaction }),
-            Self::Rollback {
-                savepoint: None, ..
-            } => token::change(out, Change::RolledBack { transaction }),
-            _ => {}
-        }
-        if self.begins() {
-            let transaction = began;
-            token::change(out, Change::Began { transaction });
-        }
     }
 }
 
@@ -117,42 +118,25 @@ fn name(request: &mut Reader<'_>) -> Result<String, WireError> {
     Ok(utf16_text(request.bytes(bytes)?))
 }
 
-/// The level that a transaction begins at; 0 leaves the session's.
-fn isolation(request: &mut Reader<'_>) -> Result<Option<&'static str>, WireError> {
-    Ok(Some(match request.u8()? {
-        0 => return Ok(None),
-        1 => "READ UNCOMMITTED",
-        2 => "READ COMMITTED",
-        3 => "REPEATABLE READ",
-        4 => "SERIALIZABLE",
-        5 => "SNAPSHOT",
-        _ => return Err(request.malformed("its isolation level is unknown")),
-    }))
-}
-
-/// The flag `fBeginXact`, and the level and name of the transaction that it begins.
+/// The transaction that follows, if the flag `fBeginXact` is set.
 fn next(request: &mut Reader<'_>) -> Result<Option<Next>, WireError> {
     if request.is_empty() || request.u8()? & 1 == 0 {
         return Ok(None);
     }
-    let isolation = isolation(request)?;
-    let _name = name(request)?;
-    Ok(Some(Next { isolation }))
+    Next::decode(request).map(Some)
 }
 
-fn begin(isolation: Option<&str>) -> String {
-    let level = isolation.map(|level| format!("SET TRANSACTION ISOLATION LEVEL {level}; "));
-    format!("{}BEGIN TRANSACTION", level.unwrap_or_default())
-}
-
-fn and_begin(sql: String, next: Option<Next>) -> String {
+fn and_begin(sql: String, next: Option<&Next>) -> String {
     match next {
-        Some(next) => format!("{sql}; {}", begin(next.isolation)),
+        Some(next) => format!("{sql}; {}", next.sql()),
         None => sql,
     }
 }
 
 fn quoted(name: &str) -> String {
+    if name.is_empty() {
+        return String::new();
+    }
     format!("[{}]", name.replace(']', "]]"))
 }
 
@@ -179,8 +163,8 @@ mod tests {
         let sql = |bytes: &[u8]| decode(bytes).unwrap().sql().unwrap();
         assert_eq!(sql(&[5, 0, 0, 0]), "BEGIN TRANSACTION");
         assert_eq!(
-            sql(&[5, 0, 5, 4, b'm', 0, b'y', 0]),
-            "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION"
+            sql(&[5, 0, 5, 2, b't', 0]),
+            "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION [t]"
         );
         assert_eq!(sql(&[7, 0, 0, 0]), "COMMIT TRANSACTION");
         assert_eq!(sql(&[8, 0, 0, 0]), "ROLLBACK TRANSACTION");
@@ -193,16 +177,13 @@ mod tests {
 
     #[test]
     fn a_commit_may_begin_the_next_transaction() {
-        let both = decode(&[7, 0, 0, 1, 1, 0]).unwrap();
-        assert!(both.begins());
+        let to_savepoint = decode(&[8, 0, 2, b's', 0, 1, 0, 0]).unwrap();
+        assert_eq!(to_savepoint.sql().unwrap(), "ROLLBACK TRANSACTION [s]");
+        let both = decode(&[7, 0, 0, 1, 2, 0]).unwrap();
         assert_eq!(
             both.sql().unwrap(),
-            "COMMIT TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; BEGIN TRANSACTION"
+            "COMMIT TRANSACTION; SET TRANSACTION ISOLATION LEVEL READ COMMITTED; BEGIN TRANSACTION"
         );
-        assert!(!decode(&[7, 0, 0, 0]).unwrap().begins());
-        let to_savepoint = decode(&[8, 0, 2, b's', 0, 1, 0, 0]).unwrap();
-        assert!(!to_savepoint.begins());
-        assert_eq!(to_savepoint.sql().unwrap(), "ROLLBACK TRANSACTION [s]");
     }
 
     #[test]
@@ -210,7 +191,7 @@ mod tests {
         assert_eq!(decode(&[0, 0]).unwrap().sql().unwrap_err().number, 8501);
         assert!(decode(&[99, 0]).is_err());
         assert!(decode(&[5]).is_err());
-        assert!(decode(&[5, 0, 6, 0]).is_err());
+        assert!(decode(&[5, 0, 9, 0]).is_err());
         assert!(decode(&[9, 0, 5, 0]).is_err());
     }
 }

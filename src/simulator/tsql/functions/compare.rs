@@ -2,20 +2,31 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{AsArray, BinaryArray, StringArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray};
 
-use super::Function;
+use super::{Function, literal_type};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::types::to_form;
+use crate::simulator::tsql::arithmetic::{Operation, compute};
+use crate::simulator::tsql::comparison;
+use crate::simulator::types::{Value, to_form, values_of};
 
 /// A text in the form in which the default collation compares: without case and blanks at the end.
 pub(crate) const COMPARABLE_TEXT: &str = "__comparable_text";
 /// Bytes without zeros at the end, as binary values of two lengths are compared.
 pub(crate) const COMPARABLE_BYTES: &str = "__comparable_bytes";
+/// What sorts a text as the default collation does.
+pub(crate) const SORT_KEY: &str = "__sort_key";
+/// `__among(value, constant, …)`: IN with a long list.
+pub(crate) const AMONG: &str = "__among";
+/// `__arithmetic(left, right, 'sign', 'type')`.
+pub(crate) const ARITHMETIC: &str = "__arithmetic";
 /// `+` of texts or of bytes.
 pub(crate) const CONCATENATE: &str = "__concatenate";
 /// A subquery's value, which is NULL where there is no row, though its column may be NOT NULL.
 pub(crate) const MAYBE_NULL: &str = "__maybe_null";
+
+/// A condition that fails when the batch shall stop.
+pub(crate) const UNLESS_INTERRUPTED: &str = "__unless_interrupted";
 
 pub(super) fn function(name: &str) -> Option<Function> {
     match name {
@@ -23,30 +34,22 @@ pub(super) fn function(name: &str) -> Option<Function> {
             COMPARABLE_TEXT,
             (1, 1),
             |_, _| Ok(SqlType::NVarChar(Length::Max)),
-            |arrays, _, to| {
-                let texts = to_form(&arrays[0], to)?;
-                let folded = texts
-                    .as_string::<i32>()
-                    .iter()
-                    .map(|text| text.map(|text| text.trim_end_matches(' ').to_lowercase()));
-                Ok(Arc::new(folded.collect::<StringArray>()))
-            },
+            |arrays, _, _| comparison::fold_texts(&arrays[0]),
         )),
         COMPARABLE_BYTES => Some(Function::arrays(
             COMPARABLE_BYTES,
             (1, 1),
             |_, _| Ok(SqlType::VarBinary(Length::Max)),
-            |arrays, _, to| {
-                let bytes = to_form(&arrays[0], to)?;
-                let trimmed = bytes.as_binary::<i32>().iter().map(|bytes| {
-                    bytes.map(|bytes| {
-                        let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-                        &bytes[..bytes.len() - zeros]
-                    })
-                });
-                Ok(Arc::new(trimmed.collect::<BinaryArray>()))
-            },
+            |arrays, _, _| comparison::trim_bytes(&arrays[0]),
         )),
+        SORT_KEY => Some(Function::arrays(
+            SORT_KEY,
+            (1, 1),
+            |_, _| Ok(SqlType::VarBinary(Length::Max)),
+            |arrays, types, _| comparison::sort_keys(&arrays[0], types[0]),
+        )),
+        AMONG => Some(among()),
+        ARITHMETIC => Some(arithmetic()),
         CONCATENATE => Some(concatenate()),
         MAYBE_NULL => Some(Function::arrays(
             MAYBE_NULL,
@@ -54,37 +57,92 @@ pub(super) fn function(name: &str) -> Option<Function> {
             |types, _| Ok(types[0]),
             |arrays, _, _| Ok(Arc::clone(&arrays[0])),
         )),
+        UNLESS_INTERRUPTED => Some(Function::arrays(
+            UNLESS_INTERRUPTED,
+            (1, 1),
+            |_, _| Ok(SqlType::Bit),
+            |arrays, _, _| Ok(Arc::clone(&arrays[0])),
+        )),
         _ => None,
     }
+}
+
+fn among() -> Function {
+    Function::arrays(
+        AMONG,
+        (2, usize::MAX),
+        |_, _| Ok(SqlType::Bit),
+        |arrays, types, _| {
+            let list: Vec<(ArrayRef, SqlType)> = arrays[1..]
+                .iter()
+                .cloned()
+                .zip(types[1..].iter().copied())
+                .collect();
+            let found = comparison::among((&arrays[0], types[0]), &list)?;
+            Ok(Arc::new(found.into_iter().collect::<BooleanArray>()))
+        },
+    )
+    .with_constants()
+}
+
+fn arithmetic() -> Function {
+    Function::arrays(
+        ARITHMETIC,
+        (4, 4),
+        |_, literals| literal_type(literals, 3),
+        |arrays, types, to| {
+            let sign = values_of(&arrays[2])?.into_iter().next();
+            let operation = sign
+                .as_ref()
+                .and_then(Value::as_text)
+                .and_then(Operation::of_sign)
+                .ok_or_else(|| ServerError::unsupported("this operator"))?;
+            compute(
+                operation,
+                (&arrays[0], types[0]),
+                (&arrays[1], types[1]),
+                to,
+            )
+        },
+    )
 }
 
 fn concatenate() -> Function {
     Function::arrays(
         CONCATENATE,
-        (2, 2),
-        |types, _| Ok(joined_type(types)),
-        |arrays, _, to| {
-            let left = to_form(&arrays[0], to)?;
-            let right = to_form(&arrays[1], to)?;
-            if to.is_binary() {
-                let joined = left
-                    .as_binary::<i32>()
-                    .iter()
-                    .zip(right.as_binary::<i32>())
-                    .map(|(left, right)| Some([left?, right?].concat()));
-                return Ok(Arc::new(joined.collect::<BinaryArray>()));
-            }
-            let joined = left
-                .as_string::<i32>()
-                .iter()
-                .zip(right.as_string::<i32>())
-                .map(|(left, right)| Some([left?, right?].concat()));
-            Ok(Arc::new(joined.collect::<StringArray>()))
-        },
+        (3, 3),
+        |_, literals| literal_type(literals, 2),
+        |arrays, _, to| joined(&arrays[0], &arrays[1], to),
     )
 }
 
-fn joined_type(types: &[SqlType]) -> SqlType {
+/// Texts or bytes, joined.
+pub(super) fn joined(
+    left: &ArrayRef,
+    right: &ArrayRef,
+    to: SqlType,
+) -> Result<ArrayRef, ServerError> {
+    let left = to_form(left, to)?;
+    let right = to_form(right, to)?;
+    if to.is_binary() {
+        let joined = left
+            .as_binary::<i32>()
+            .iter()
+            .zip(right.as_binary::<i32>())
+            .map(|(left, right)| Some([left?, right?].concat()));
+        return Ok(Arc::new(joined.collect::<BinaryArray>()));
+    }
+    let joined = left
+        .as_string::<i32>()
+        .iter()
+        .zip(right.as_string::<i32>())
+        .map(|(left, right)| Some([left?, right?].concat()));
+    Ok(Arc::new(joined.collect::<StringArray>()))
+}
+
+/// The type of two texts or bytes that are joined.
+pub(crate) fn joined_type(left: SqlType, right: SqlType) -> SqlType {
+    let types = [left, right];
     let limited = |sql_type: &SqlType| match sql_type {
         SqlType::Char(n)
         | SqlType::NChar(n)

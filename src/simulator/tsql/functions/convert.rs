@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 
-use super::{Function, literal_text};
+use super::{Function, literal_type};
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::types::{DefaultLength, Mode, Value, convert_array, to_form, values_of};
+use crate::simulator::types::{Mode, Value, convert_array, to_form, values_of};
 
 /// `__cast(value, 'type' [, style])`.
 pub(crate) const CAST: &str = "__cast";
@@ -33,11 +33,7 @@ fn cast(name: &str, mode: Mode) -> Function {
     Function::arrays(
         name,
         (2, 3),
-        |_, literals| {
-            let name = literal_text(literals, 1).unwrap_or_default();
-            SqlType::parse(&name, DefaultLength::Cast)
-                .ok_or_else(|| ServerError::unknown_type(&name))
-        },
+        |_, literals| literal_type(literals, 1),
         move |arrays, types, to| {
             let style = match arrays.get(2) {
                 Some(style) => values_of(style)?

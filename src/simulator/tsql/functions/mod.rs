@@ -1,6 +1,7 @@
 //! T-SQL's scalar functions.
 
 mod capture;
+mod chain;
 mod compare;
 mod convert;
 mod dates;
@@ -23,11 +24,14 @@ use datafusion::logical_expr::{
 };
 
 use super::scope::Scope;
+use crate::simulator::execution::interrupted;
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::types::{Value, array_of, field, sql_type_of, values_of};
+use crate::simulator::types::{DefaultLength, Value, array_of, field, sql_type_of, values_of};
 
+pub(super) use chain::CHAIN;
 pub(super) use compare::{
-    COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, MAYBE_NULL, incompatible,
+    AMONG, ARITHMETIC, COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, MAYBE_NULL, SORT_KEY,
+    incompatible, joined_type,
 };
 pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
 
@@ -35,6 +39,7 @@ pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
 pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>> {
     let function = convert::function(name)
         .or_else(|| compare::function(name))
+        .or_else(|| chain::function(name))
         .or_else(|| text::function(name))
         .or_else(|| numbers::function(name))
         .or_else(|| dates::function(name, scope))
@@ -46,10 +51,23 @@ pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>>
 
 /// A call of one of our functions.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
-    let function = convert::function(name)
-        .or_else(|| compare::function(name))
+    let function = compare::function(name)
+        .or_else(|| convert::function(name))
         .or_else(|| dates::arithmetic(name))?;
     Some(ScalarUDF::new_from_impl(function).call(arguments))
+}
+
+/// A condition that fails when the batch shall stop.
+pub(super) fn unless_interrupted(condition: Expr) -> Expr {
+    match call(compare::UNLESS_INTERRUPTED, vec![condition.clone()]) {
+        Some(checked) => checked,
+        None => condition,
+    }
+}
+
+/// The error that nobody hears, since its client has stopped the batch.
+pub(super) fn stopped() -> ServerError {
+    ServerError::new(3617, "The batch was stopped by its client.")
 }
 
 /// What a function computes.
@@ -69,12 +87,24 @@ enum Body {
     Arrays(Arc<Arrays>),
 }
 
+/// Bytes of text that a function may make of one batch of rows.
+const BATCH_BYTES: usize = 128 << 20;
+
+fn too_much() -> ServerError {
+    ServerError::new(
+        701,
+        "There is insufficient system memory in resource pool 'default' to run this query.",
+    )
+}
+
 /// A scalar function of T-SQL.
 #[derive(Clone)]
 pub(super) struct Function {
     name: String,
     arguments: (usize, usize),
     strict: bool,
+    /// Constants come as arrays of one value.
+    short_constants: bool,
     signature: Signature,
     result: Arc<ResultType>,
     body: Body,
@@ -129,6 +159,7 @@ impl Function {
             name: name.to_owned(),
             arguments,
             strict: true,
+            short_constants: false,
             signature: Signature::one_of(
                 vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
                 Volatility::Stable,
@@ -136,6 +167,12 @@ impl Function {
             result,
             body,
         }
+    }
+
+    /// With constants after the first argument as arrays of one value.
+    fn with_constants(mut self) -> Self {
+        self.short_constants = true;
+        self
     }
 
     /// With NULL arguments passed on.
@@ -173,6 +210,9 @@ impl Function {
         result: SqlType,
         rows: usize,
     ) -> std::result::Result<ArrayRef, ServerError> {
+        if interrupted() {
+            return Err(stopped());
+        }
         let body = match &self.body {
             Body::Arrays(body) => return body(arrays, types, result),
             Body::Rows(body) => body,
@@ -182,6 +222,7 @@ impl Function {
             .map(values_of)
             .collect::<std::result::Result<Vec<_>, _>>()?;
         let mut arguments = Vec::with_capacity(columns.len());
+        let mut bytes = 0;
         let values = (0..rows)
             .map(|row| {
                 arguments.clear();
@@ -189,7 +230,12 @@ impl Function {
                 if self.strict && arguments.iter().any(Value::is_null) {
                     return Ok(Value::Null);
                 }
-                body(&arguments)
+                let value = body(&arguments)?;
+                bytes += value.bytes();
+                if bytes > BATCH_BYTES || interrupted() {
+                    return Err(too_much());
+                }
+                Ok(value)
             })
             .collect::<std::result::Result<Vec<_>, _>>()?;
         array_of(result, values)
@@ -258,7 +304,11 @@ impl ScalarUDFImpl for Function {
         let arrays = args
             .args
             .iter()
-            .map(|argument| argument.to_array(rows))
+            .enumerate()
+            .map(|(at, argument)| match argument {
+                ColumnarValue::Scalar(_) if self.short_constants && at > 0 => argument.to_array(1),
+                _ => argument.to_array(rows),
+            })
             .collect::<Result<Vec<_>>>()?;
         let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
         let result = sql_type_of(&args.return_field);
@@ -278,6 +328,33 @@ fn literal_text(arguments: &[Option<&ScalarValue>], at: usize) -> Option<String>
         ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
             text.clone()
         }
+        _ => None,
+    }
+}
+
+/// The type that an argument names, which must be a literal.
+fn literal_type(
+    arguments: &[Option<&ScalarValue>],
+    at: usize,
+) -> std::result::Result<SqlType, ServerError> {
+    let name = literal_text(arguments, at).unwrap_or_default();
+    SqlType::parse(&name, DefaultLength::Cast).ok_or_else(|| ServerError::unknown_type(&name))
+}
+
+/// The type of a call that states it in an argument. Nothing below it needs to be looked at, which would
+/// take a time that grows with the square of the length of a sum.
+pub(super) fn stated_type(expr: &Expr) -> Option<SqlType> {
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
+    let at = match call.func.name() {
+        ARITHMETIC => 3,
+        CONCATENATE => 2,
+        CAST | TRY_CAST => 1,
+        _ => return None,
+    };
+    match call.args.get(at)? {
+        Expr::Literal(name, _) => literal_type(&[Some(name)], 0).ok(),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::build::{binary, call, case, convert, int, literal, no_arguments, string};
 use super::select::dotted;
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::tsql::functions::{CAST, LIKE, MAYBE_NULL, TRY_CAST};
+use crate::simulator::tsql::functions::{AMONG, CAST, CHAIN, LIKE, MAYBE_NULL, TRY_CAST};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::DefaultLength;
 
@@ -28,9 +28,24 @@ fn take(expr: &mut Expr) -> Expr {
     std::mem::replace(expr, Expr::value(SqlValue::Null))
 }
 
+/// Whether an expression is a CASE, in one of its forms.
+pub(super) fn is_choice(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case { .. } => true,
+        Expr::Function(function) => matches!(dotted(&function.name).as_str(), "iif" | "nullif"),
+        _ => false,
+    }
+}
+
 /// Before an expression's parts are visited: constructs become ones with the same parts.
 pub(super) fn before(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerError> {
     let rewritten = match take(expr) {
+        Expr::BinaryOp {
+            left,
+            op: op @ (BinaryOperator::And | BinaryOperator::Or),
+            right,
+        } => balanced(*left, op, *right),
+        Expr::BinaryOp { left, op, right } if sign(&op).is_some() => chain(*left, op, *right),
         Expr::InList {
             expr,
             list,
@@ -98,13 +113,134 @@ fn negate(expr: Expr, negated: bool) -> Expr {
     }
 }
 
+/// Conditions in a row that are joined as they are; more become a tree.
+const ROW: usize = 16;
+
+/// Long rows of AND or of OR as a tree that is not deep. Their order means nothing.
+fn balanced(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let same = |other: &BinaryOperator| *other == op;
+    let mut length = 1;
+    let mut spine = &left;
+    while let Expr::BinaryOp { left, op, .. } = spine
+        && same(op)
+    {
+        length += 1;
+        spine = left;
+    }
+    if length < ROW {
+        return binary(left, op, right);
+    }
+    let mut terms = vec![right];
+    let mut spine = left;
+    loop {
+        match spine {
+            Expr::BinaryOp {
+                left,
+                op: other,
+                right,
+            } if same(&other) => {
+                terms.push(*right);
+                spine = *left;
+            }
+            first => {
+                terms.push(first);
+                break;
+            }
+        }
+    }
+    terms.reverse();
+    joined(terms, &op)
+}
+
+/// Operands in a row that are computed one by one; more become one call.
+const OPERANDS: usize = 32;
+
+fn sign(op: &BinaryOperator) -> Option<char> {
+    Some(match op {
+        BinaryOperator::Plus => '+',
+        BinaryOperator::Minus => '-',
+        BinaryOperator::Multiply => '*',
+        BinaryOperator::Divide => '/',
+        BinaryOperator::Modulo => '%',
+        _ => return None,
+    })
+}
+
+/// A long row of sums and products as one call.
+fn chain(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let mut length = 1;
+    let mut spine = &left;
+    while let Expr::BinaryOp { left, op, .. } = spine
+        && sign(op).is_some()
+    {
+        length += 1;
+        spine = left;
+    }
+    if length < OPERANDS {
+        return binary(left, op, right);
+    }
+    let mut signs: Vec<char> = sign(&op).into_iter().collect();
+    let mut operands = vec![right];
+    let mut spine = left;
+    loop {
+        match spine {
+            Expr::BinaryOp { left, op, right } if sign(&op).is_some() => {
+                signs.extend(sign(&op));
+                operands.push(*right);
+                spine = *left;
+            }
+            first => {
+                operands.push(first);
+                break;
+            }
+        }
+    }
+    let signs: String = signs.into_iter().rev().collect();
+    operands.push(string(&signs));
+    operands.reverse();
+    call(CHAIN, operands)
+}
+
+/// Conditions joined as a tree.
+fn joined(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
+    while terms.len() > 1 {
+        let mut pairs = Vec::with_capacity(terms.len().div_ceil(2));
+        let mut rest = terms.into_iter();
+        while let Some(left) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(right) => Expr::Nested(Box::new(binary(left, op.clone(), right))),
+                None => left,
+            });
+        }
+        terms = pairs;
+    }
+    terms.pop().unwrap_or_else(|| Expr::value(SqlValue::Null))
+}
+
+/// Items of IN that are compared one by one; more constants are looked up.
+const FEW: usize = 16;
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) => true,
+        Expr::Identifier(name) => name.value.starts_with('@'),
+        Expr::UnaryOp { expr, .. } => matches!(expr.as_ref(), Expr::Value(_)),
+        _ => false,
+    }
+}
+
 /// `x IN (a, b)` as `x = a OR x = b`, so that each comparison converts as T-SQL does.
 fn in_list(expr: &Expr, list: Vec<Expr>, negated: bool) -> Expr {
+    if list.len() > FEW && list.iter().all(is_constant) {
+        let mut arguments = vec![expr.clone()];
+        arguments.extend(list);
+        return negate(call(AMONG, arguments), negated);
+    }
     let any = list
         .into_iter()
         .map(|item| binary(expr.clone(), BinaryOperator::Eq, item))
-        .reduce(|left, right| binary(left, BinaryOperator::Or, right));
-    negate(any.unwrap_or_else(|| expr.clone()), negated)
+        .collect();
+    negate(joined(any, &BinaryOperator::Or), negated)
 }
 
 /// Functions that the parser has its own syntax for.
@@ -311,6 +447,16 @@ fn number(digits: &str, value: Expr) -> Expr {
     } else if digits.parse::<i32>().is_ok() {
         int(value)
     } else {
+        let precision = u8::try_from(digits.len()).unwrap_or(u8::MAX);
+        if digits.bytes().all(|b| b.is_ascii_digit()) && precision <= 38 {
+            return convert(
+                string(digits),
+                SqlType::Decimal {
+                    precision,
+                    scale: 0,
+                },
+            );
+        }
         value
     }
 }

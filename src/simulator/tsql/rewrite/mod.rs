@@ -29,6 +29,10 @@ pub(super) fn rewrite(
     let mut rewriter = Rewriter {
         scope,
         names: HashMap::new(),
+        expressions: 0,
+        depth: 0,
+        choices: 0,
+        queries: 0,
     };
     match statement.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(rewriter.names),
@@ -36,9 +40,42 @@ pub(super) fn rewrite(
     }
 }
 
+/// Expressions of a statement at most, those included that others become.
+const EXPRESSIONS: usize = 200_000;
+/// Expressions within each other at most: as much as a thread's stack holds in any build.
+const DEPTH: usize = 2_000;
+/// CASE within CASE at most.
+const CHOICES: usize = 10;
+/// Queries within each other at most.
+const QUERIES: usize = 32;
+
 struct Rewriter<'a> {
     scope: &'a Arc<Scope>,
     names: GivenNames,
+    expressions: usize,
+    depth: usize,
+    choices: usize,
+    queries: usize,
+}
+
+impl Rewriter<'_> {
+    fn enter(&mut self, expr: &mut Expr) -> Result<(), ServerError> {
+        self.expressions += 1;
+        self.depth += 1;
+        if self.expressions > EXPRESSIONS || self.depth > DEPTH {
+            return Err(ServerError::no_plan());
+        }
+        if expression::is_choice(expr) {
+            self.choices += 1;
+            if self.choices > CHOICES {
+                return Err(ServerError::new(
+                    125,
+                    format!("Case expressions may only be nested to level {CHOICES}."),
+                ));
+            }
+        }
+        expression::before(expr, self.scope)
+    }
 }
 
 fn flow(result: Result<(), ServerError>) -> ControlFlow<ServerError> {
@@ -52,10 +89,15 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ServerError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<ServerError> {
+        self.queries += 1;
+        if self.queries > QUERIES {
+            return ControlFlow::Break(ServerError::nested_too_deeply());
+        }
         flow(select::limit(query))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<ServerError> {
+        self.queries -= 1;
         select::restore_ordinals(query);
         ControlFlow::Continue(())
     }
@@ -70,10 +112,14 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<ServerError> {
-        flow(expression::before(expr, self.scope))
+        flow(self.enter(expr))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<ServerError> {
+        self.depth -= 1;
+        if expression::is_choice(expr) {
+            self.choices = self.choices.saturating_sub(1);
+        }
         flow(expression::after(expr, self.scope))
     }
 }

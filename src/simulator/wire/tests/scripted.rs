@@ -6,7 +6,9 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, Strin
 use datafusion::arrow::datatypes::{Field, Int32Type, Schema};
 use tokio::sync::mpsc;
 
-use crate::simulator::protocol::{Column, Length, Parameter, Reply, ServerError, SqlType};
+use crate::simulator::protocol::{
+    Column, Length, Parameter, Reply, ServerError, SqlType, TransactionEvent,
+};
 use crate::simulator::wire::Backend;
 
 /// A session whose statements are commands:
@@ -16,17 +18,20 @@ use crate::simulator::wire::Backend;
 /// - `endless` sends rows until it is cancelled, `silent` nothing;
 /// - `fail` sends an error after a row, `fatal` one that ends the connection;
 /// - `double` gives its INT OUTPUT parameters twice their value;
+/// - what begins or commits a transaction tells of it;
 /// - `two` answers with two result sets and a count, `narrow` with a value that does not fit;
 /// - anything else answers with a count of 1.
 #[derive(Debug)]
 pub(super) struct Scripted {
     database: String,
+    transactions: u64,
 }
 
 impl Scripted {
     pub(super) fn new(database: &str) -> Self {
         Self {
             database: database.to_owned(),
+            transactions: 0,
         }
     }
 }
@@ -45,6 +50,19 @@ impl Backend for Scripted {
             "two" => [numbers(&[1, 2]), numbers(&[3]), vec![count(7)]].concat(),
             "narrow" => result(SqlType::NVarChar(Length::Limited(2)), text("abc")),
             "double" => doubled(parameters),
+            sql if sql.ends_with("BEGIN TRANSACTION") => {
+                self.transactions += 1;
+                let transaction = self.transactions;
+                vec![
+                    Reply::Transaction(TransactionEvent::Began { transaction }),
+                    done(None, false),
+                ]
+            }
+            sql if sql.starts_with("COMMIT") => {
+                let transaction = self.transactions;
+                let event = TransactionEvent::Committed { transaction };
+                vec![Reply::Transaction(event), done(None, false)]
+            }
             "silent" => return std::future::pending().await,
             "endless" => return endless(replies).await,
             sql if sql.starts_with("text") || sql.starts_with("EXEC") => {

@@ -1,0 +1,183 @@
+//! Where T-SQL means something else than other dialects of SQL.
+
+use super::{ok, run, session};
+
+const WORDS: &str =
+    "CREATE TABLE w (id int NOT NULL PRIMARY KEY, word varchar(20) NULL, n int NULL)
+    INSERT INTO w VALUES (1, 'apple', 1), (2, 'Banana', 2), (3, 'APPLE  ', 4), (4, 'banana', NULL),
+        (5, 'Cherry', 8), (6, NULL, 16)";
+
+async fn value(sql: &str) -> String {
+    let mut s = session(WORDS).await;
+    ok(&mut s, sql).await.value().to_owned()
+}
+
+async fn numbers(sql: &str) -> Vec<u32> {
+    let mut s = session(WORDS).await;
+    run(&mut s, sql).await.numbers()
+}
+
+async fn lines(sql: &str) -> Vec<String> {
+    let mut s = session(WORDS).await;
+    ok(&mut s, sql).await.lines()
+}
+
+#[tokio::test]
+async fn numbers_that_do_not_fit_are_errors() {
+    for sql in [
+        "SELECT 2147483647 + 1",
+        "SELECT -2147483647 - 2",
+        "SELECT 65536 * 65536",
+        "SELECT CAST(9223372036854775807 AS bigint) + 1",
+        "SELECT CAST(200 AS tinyint) + CAST(100 AS tinyint)",
+        "SELECT SUM(x) FROM (VALUES (2147483647), (1)) AS v (x)",
+        "SELECT CAST(4000000000 AS int)",
+        "SELECT CAST(99999999999999999999999999999999999999 AS decimal(38, 0)) * 10",
+        "SELECT CAST(922337203685477.58 AS money) + 1",
+        "SELECT 1e308 * 10",
+    ] {
+        assert_eq!(numbers(sql).await, [8115], "{sql}");
+    }
+    for sql in [
+        "SELECT 1 / 0",
+        "SELECT 1 % 0",
+        "SELECT 1.5 / 0",
+        "SELECT 1e0 / 0",
+    ] {
+        assert_eq!(numbers(sql).await, [8134], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_have_t_sqls_types() {
+    for (sql, wanted) in [
+        ("SELECT 7 / 2", "3"),
+        ("SELECT -7 / 2", "-3"),
+        ("SELECT -7 % 3", "-1"),
+        ("SELECT 1.0 / 3", "0.333333"),
+        ("SELECT 2.0 / 3", "0.666666"),
+        ("SELECT 3000000000 * 3000000000", "9000000000000000000"),
+        ("SELECT AVG(n) FROM w", "6"),
+        ("SELECT SUM(n) FROM w", "31"),
+        ("SELECT AVG(CAST(n AS decimal(9, 2))) FROM w", "6.200000"),
+        ("SELECT SUM(DISTINCT n % 3) FROM w", "3"),
+        ("SELECT 1.10 + 2", "3.10"),
+        ("SELECT CAST(1.5 AS money) * 2", "3.00"),
+        ("SELECT '3' + 4", "7"),
+        ("SELECT '3' + '4'", "34"),
+        ("SELECT 'a' + NULL", "NULL"),
+        ("SELECT 5 & 3 | 8", "9"),
+    ] {
+        assert_eq!(value(sql).await, wanted, "{sql}");
+    }
+    assert_eq!(numbers("SELECT 'a' + 1").await, [245]);
+    assert_eq!(numbers("SELECT SUM(word) FROM w").await, [8117]);
+}
+
+#[tokio::test]
+async fn the_highest_type_of_a_choice_wins() {
+    assert_eq!(
+        value("SELECT CASE WHEN 1 = 1 THEN '5' ELSE 1 END + 1").await,
+        "6"
+    );
+    assert_eq!(
+        numbers("SELECT CASE WHEN 1 = 0 THEN 1 ELSE 'a' END").await,
+        [245]
+    );
+    assert_eq!(numbers("SELECT COALESCE(NULL, 'a', 1)").await, [245]);
+    assert_eq!(numbers("SELECT 1 UNION ALL SELECT 'a'").await, [245]);
+    assert_eq!(lines("SELECT 1 AS x UNION SELECT '01'").await, ["1"]);
+    assert_eq!(
+        value("SELECT ISNULL(CAST(NULL AS varchar(2)), 'abc')").await,
+        "ab"
+    );
+}
+
+#[tokio::test]
+async fn texts_are_alike_without_case_and_blanks_at_the_end() {
+    assert_eq!(
+        value("SELECT COUNT(*) FROM w WHERE word = 'APPLE'").await,
+        "2"
+    );
+    assert_eq!(value("SELECT COUNT(DISTINCT word) FROM w").await, "3");
+    assert_eq!(
+        lines("SELECT COUNT(*) FROM w GROUP BY word ORDER BY word").await,
+        ["1", "2", "2", "1"]
+    );
+    assert_eq!(
+        lines("SELECT UPPER(RTRIM(word)) FROM w GROUP BY word ORDER BY word").await,
+        ["NULL", "APPLE", "BANANA", "CHERRY"]
+    );
+    assert_eq!(
+        value("SELECT COUNT(*) FROM (SELECT DISTINCT word FROM w) AS d").await,
+        "4"
+    );
+    assert_eq!(
+        lines("SELECT id FROM w ORDER BY word DESC, id").await,
+        ["5", "2", "4", "1", "3", "6"]
+    );
+    assert_eq!(
+        lines("SELECT id FROM w WHERE word IN (SELECT 'BANANA') ORDER BY id").await,
+        ["2", "4"]
+    );
+    assert_eq!(
+        lines("SELECT MIN(word), MAX(word) FROM w WHERE id IN (2, 5, 4)").await,
+        ["Banana|Cherry"]
+    );
+    assert_eq!(
+        lines("SELECT id, ROW_NUMBER() OVER (PARTITION BY word ORDER BY id) FROM w ORDER BY id")
+            .await,
+        ["1|1", "2|1", "3|2", "4|2", "5|1", "6|1"]
+    );
+    assert_eq!(
+        lines("SELECT a.id, b.id FROM w AS a JOIN w AS b ON a.word = b.word AND a.id < b.id ORDER BY 1").await,
+        ["1|3", "2|4"]
+    );
+    assert_eq!(
+        value("SELECT COUNT(*) FROM (SELECT 'a' AS x INTERSECT SELECT 'A') AS i").await,
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_with_a_mistake_does_not_begin() {
+    for (rest, number) in [
+        ("SELECT * FORM w", 102),
+        ("IF 1 = 1 SELECT 1 +", 102),
+        ("SELECT @x", 137),
+        ("SET NONSENSE ON", 195),
+        ("DECLARE @x int", 40510),
+        ("SELECT * FROM w WITH (NOHINT)", 321),
+    ] {
+        let mut s = session(WORDS).await;
+        let answer = run(&mut s, &format!("DELETE FROM w {rest}")).await;
+        assert_eq!(answer.numbers(), [number], "{rest}");
+        assert_eq!(
+            ok(&mut s, "SELECT COUNT(*) FROM w").await.value(),
+            "6",
+            "{rest}"
+        );
+    }
+    let mut s = session(WORDS).await;
+    let late = run(&mut s, "DELETE FROM w SELECT * FROM nothing").await;
+    assert_eq!(late.numbers(), [208]);
+    assert_eq!(ok(&mut s, "SELECT COUNT(*) FROM w").await.value(), "0");
+}
+
+#[tokio::test]
+async fn identifiers_sort_by_their_last_group_first() {
+    let mut s = session("CREATE TABLE g (id uniqueidentifier NOT NULL PRIMARY KEY, n int)").await;
+    ok(
+        &mut s,
+        "INSERT INTO g VALUES ('ff000000-0000-0000-0000-000000000001', 1),
+            ('00000000-0000-0000-0000-000000000002', 2), ('01000000-0000-0000-0100-000000000001', 3),
+            ('00000001-0000-0000-0000-000000000001', 4)",
+    )
+    .await;
+    let order = ok(&mut s, "SELECT n FROM g ORDER BY id").await;
+    assert_eq!(order.lines(), ["1", "4", "3", "2"]);
+    let after = "SELECT n FROM g WHERE id > CAST('ff000000-0000-0000-0000-000000000001' AS uniqueidentifier) ORDER BY id";
+    assert_eq!(ok(&mut s, after).await.lines(), ["4", "3", "2"]);
+    let max = "SELECT n FROM g WHERE id = (SELECT MAX(id) FROM g)";
+    assert_eq!(ok(&mut s, max).await.value(), "2");
+}

@@ -1,0 +1,355 @@
+//! What a plan means in T-SQL where DataFusion would have it mean something else: texts are grouped, sorted
+//! and looked up without regard to case, and where a CASE or a UNION has several types, the lower ones are
+//! converted to the highest.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result, TableReference};
+use datafusion::logical_expr::expr::{Case, InSubquery, WindowFunction};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Sort,
+    Subquery, Union, col,
+};
+
+use super::aggregates::aggregate;
+use super::comparison::{Form, forms, rank};
+use super::functions::{COMPARABLE_TEXT, SORT_KEY, external};
+use super::operators::{call, converted, in_form};
+use crate::simulator::protocol::SqlType;
+use crate::simulator::types::sql_type_of;
+
+/// The plan with T-SQL's meaning.
+pub(super) fn in_sql_server(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let plan = expressions(plan.recompute_schema()?)?;
+        let plan = match plan {
+            LogicalPlan::Sort(sort) => sorted(sort)?,
+            LogicalPlan::Aggregate(aggregate) => grouped(aggregate)?,
+            LogicalPlan::Distinct(Distinct::All(input)) => distinct(input)?,
+            LogicalPlan::Window(_) => windows(plan)?,
+            LogicalPlan::Union(union) => united(union)?,
+            LogicalPlan::Join(mut join) => {
+                for (left, right) in &mut join.on {
+                    if type_of(left, join.left.schema())?.is_some_and(|t| t.is_text()) {
+                        *left = call(COMPARABLE_TEXT, vec![left.clone()])?;
+                        *right = call(COMPARABLE_TEXT, vec![right.clone()])?;
+                    }
+                }
+                LogicalPlan::Join(join)
+            }
+            other => other,
+        };
+        Ok(Transformed::yes(plan))
+    })
+    .map(|plan| plan.data)
+}
+
+/// The type of an expression; `None` for a bare NULL.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
+    if let Some(stated) = super::functions::stated_type(expr) {
+        return Ok(Some(stated));
+    }
+    let (_, field) = expr.to_field(schema)?;
+    let known = *field.data_type() != datafusion::arrow::datatypes::DataType::Null;
+    Ok(known.then(|| sql_type_of(&field)))
+}
+
+fn is_own_order(sql_type: Option<SqlType>) -> bool {
+    sql_type.is_some_and(|t| t.is_text() || t == SqlType::UniqueIdentifier)
+}
+
+/// What sorts an expression.
+fn sort_key(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if is_own_order(type_of(&expr, schema)?) {
+        return call(SORT_KEY, vec![expr]);
+    }
+    Ok(expr)
+}
+
+fn sorted(mut sort: Sort) -> Result<LogicalPlan> {
+    for key in &mut sort.expr {
+        key.expr = sort_key(key.expr.clone(), sort.input.schema())?;
+    }
+    Ok(LogicalPlan::Sort(sort))
+}
+
+fn is_text(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    Ok(type_of(expr, schema)?.is_some_and(|t| t.is_text()))
+}
+
+/// Groups texts without regard to case; a group shows the first of its texts.
+fn grouped(group: Aggregate) -> Result<LogicalPlan> {
+    let schema = Arc::clone(group.input.schema());
+    let mut texts = Vec::new();
+    for expr in &group.group_expr {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            return Ok(LogicalPlan::Aggregate(group));
+        }
+        texts.push(is_text(expr, &schema)?);
+    }
+    if !texts.contains(&true) {
+        return Ok(LogicalPlan::Aggregate(group));
+    }
+    let Some(least) = aggregate("min") else {
+        return Ok(LogicalPlan::Aggregate(group));
+    };
+    let mut keys = Vec::new();
+    let mut values = group.aggr_expr.clone();
+    let mut shown = Vec::new();
+    let groups = group.group_expr.len();
+    for (at, ((qualifier, field), text)) in group.schema.iter().zip(&texts).enumerate() {
+        let expr = group.group_expr[at].clone();
+        if *text {
+            let (key, value) = (format!("__key_{at}"), format!("__text_{at}"));
+            keys.push(call(COMPARABLE_TEXT, vec![expr.clone()])?.alias(key));
+            values.push(least.call(vec![expr]).alias(value.clone()));
+            shown.push(named(col(value), qualifier, field.name()));
+        } else {
+            keys.push(expr);
+            shown.push(Expr::Column(Column::new(qualifier.cloned(), field.name())));
+        }
+    }
+    for (qualifier, field) in group.schema.iter().skip(groups) {
+        shown.push(Expr::Column(Column::new(qualifier.cloned(), field.name())));
+    }
+    let grouped = Aggregate::try_new(group.input, keys, values)?;
+    let input = Arc::new(LogicalPlan::Aggregate(grouped));
+    Projection::try_new(shown, input).map(LogicalPlan::Projection)
+}
+
+fn named(expr: Expr, qualifier: Option<&TableReference>, name: &str) -> Expr {
+    match qualifier {
+        Some(qualifier) => expr.alias_qualified(Some(qualifier.clone()), name),
+        None => expr.alias(name),
+    }
+}
+
+fn distinct(input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = input
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
+        .collect();
+    let mut texts = false;
+    for column in &columns {
+        texts |= is_text(column, input.schema())?;
+    }
+    if !texts {
+        return Ok(LogicalPlan::Distinct(Distinct::All(input)));
+    }
+    grouped(Aggregate::try_new(input, columns, Vec::new())?)
+}
+
+fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Window(mut window) = plan else {
+        return Ok(plan);
+    };
+    let schema = Arc::clone(window.input.schema());
+    for expr in &mut window.window_expr {
+        let name = expr.schema_name().to_string();
+        if let Expr::WindowFunction(function) = expr
+            && window_function(function, &schema)?
+        {
+            *expr = expr.clone().alias(name);
+        }
+    }
+    Ok(LogicalPlan::Window(window))
+}
+
+/// Whether something has changed.
+fn window_function(function: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
+    let mut changed = false;
+    for key in &mut function.params.order_by {
+        if is_own_order(type_of(&key.expr, schema)?) {
+            key.expr = call(SORT_KEY, vec![key.expr.clone()])?;
+            changed = true;
+        }
+    }
+    for key in &mut function.params.partition_by {
+        if is_text(key, schema)? {
+            *key = call(COMPARABLE_TEXT, vec![key.clone()])?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// The highest of some types, if a lower one must be converted to it explicitly.
+fn highest(types: &[Option<SqlType>]) -> Option<SqlType> {
+    let known = || types.iter().flatten().copied();
+    let highest = known().max_by_key(|t| rank(*t))?;
+    let explicit = |from: SqlType| {
+        rank(from) < rank(highest)
+            && (from.is_text() != highest.is_text()
+                || from.is_binary() != highest.is_binary()
+                || rank(highest) >= 8
+                || rank(from) == 4)
+    };
+    known().any(explicit).then_some(highest)
+}
+
+fn raised(expr: Expr, of: Option<SqlType>, to: SqlType) -> Result<Expr> {
+    match of {
+        Some(of) if rank(of) < rank(to) => converted(&expr, to),
+        _ => Ok(expr),
+    }
+}
+
+/// Converts the columns of a UNION's branches to the highest type of each.
+fn united(union: Union) -> Result<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let mut wanted = Vec::new();
+    for at in 0..width {
+        let types: Vec<Option<SqlType>> = union
+            .inputs
+            .iter()
+            .map(|input| {
+                let field = input.schema().field(at);
+                let known = *field.data_type() != datafusion::arrow::datatypes::DataType::Null;
+                known.then(|| sql_type_of(field))
+            })
+            .collect();
+        wanted.push(highest(&types));
+    }
+    if wanted.iter().all(Option::is_none) {
+        return Ok(LogicalPlan::Union(union));
+    }
+    let mut inputs = Vec::new();
+    for input in union.inputs {
+        let mut columns = Vec::new();
+        for ((qualifier, field), wanted) in input.schema().iter().zip(&wanted) {
+            let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+            columns.push(match wanted {
+                Some(to) => {
+                    let of = type_of(&column, input.schema())?;
+                    named(raised(column, of, *to)?, qualifier, field.name())
+                }
+                None => column,
+            });
+        }
+        inputs.push(Arc::new(LogicalPlan::Projection(Projection::try_new(
+            columns, input,
+        )?)));
+    }
+    Union::try_new_with_loose_types(inputs).map(LogicalPlan::Union)
+}
+
+/// Expressions within a node of the plan.
+fn expressions(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let schema = match &plan {
+        LogicalPlan::TableScan(_) => return Ok(plan),
+        plan => merge_schema(&plan.inputs()),
+    };
+    let names = matches!(
+        plan,
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_)
+    );
+    let mapped = plan.map_expressions(|expr| {
+        let before = match &expr {
+            Expr::Column(_) | Expr::Literal(..) => return Ok(Transformed::no(expr)),
+            expr => expr.schema_name().to_string(),
+        };
+        let new = expr.transform_up(|expr| expression(expr, &schema))?;
+        Ok(new.update_data(|expr| match expr {
+            Expr::Alias(_) => expr,
+            expr if !names => expr,
+            expr if expr.schema_name().to_string() == before => expr,
+            expr => expr.alias(before),
+        }))
+    })?;
+    if mapped.transformed {
+        return mapped.data.recompute_schema();
+    }
+    Ok(mapped.data)
+}
+
+fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::Case(case) => choice(case, schema),
+        Expr::ScalarFunction(mut function) if function.func.name() == "coalesce" => {
+            let types = function
+                .args
+                .iter()
+                .map(|argument| type_of(argument, schema))
+                .collect::<Result<Vec<_>>>()?;
+            let Some(to) = highest(&types) else {
+                return Ok(Transformed::no(Expr::ScalarFunction(function)));
+            };
+            for (argument, of) in function.args.iter_mut().zip(types) {
+                *argument = raised(argument.clone(), of, to)?;
+            }
+            Ok(Transformed::yes(Expr::ScalarFunction(function)))
+        }
+        Expr::AggregateFunction(mut function)
+            if function.params.distinct && function.func.name() == "count" =>
+        {
+            let mut texts = false;
+            for argument in &mut function.params.args {
+                if is_text(argument, schema)? {
+                    *argument = call(COMPARABLE_TEXT, vec![argument.clone()])?;
+                    texts = true;
+                }
+            }
+            let function = Expr::AggregateFunction(function);
+            Ok(if texts {
+                Transformed::yes(function)
+            } else {
+                Transformed::no(function)
+            })
+        }
+        Expr::InSubquery(within) => looked_up(within, schema),
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn choice(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let results = case.when_then_expr.iter().map(|(_, result)| result);
+    let types = results
+        .chain(&case.else_expr)
+        .map(|result| type_of(result, schema))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(to) = highest(&types) else {
+        return Ok(Transformed::no(Expr::Case(case)));
+    };
+    let results = case
+        .when_then_expr
+        .iter_mut()
+        .map(|(_, result)| result)
+        .chain(&mut case.else_expr);
+    for (result, of) in results.zip(types) {
+        **result = raised(result.as_ref().clone(), of, to)?;
+    }
+    Ok(Transformed::yes(Expr::Case(case)))
+}
+
+/// `x IN (SELECT …)` as `=` compares.
+fn looked_up(within: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let plan = &within.subquery.subquery;
+    let (qualifier, field) = plan.schema().qualified_field(0);
+    let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let types = (
+        type_of(&within.expr, schema)?,
+        type_of(&column, plan.schema())?,
+    );
+    let (Some(one), Some(other)) = types else {
+        return Ok(Transformed::no(Expr::InSubquery(within)));
+    };
+    let forms = forms(one, other).map_err(external)?;
+    if forms == (Form::AsIs, Form::AsIs) {
+        return Ok(Transformed::no(Expr::InSubquery(within)));
+    }
+    let inner = in_form(&column, forms.1)?.alias("__value");
+    let plan = LogicalPlanBuilder::from(plan.as_ref().clone())
+        .project(vec![inner])?
+        .build()?;
+    Ok(Transformed::yes(Expr::InSubquery(InSubquery {
+        expr: Box::new(in_form(&within.expr, forms.0)?),
+        subquery: Subquery {
+            subquery: Arc::new(plan),
+            ..within.subquery
+        },
+        negated: within.negated,
+    })))
+}
