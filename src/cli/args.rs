@@ -88,6 +88,10 @@ pub(super) struct SimulateArguments {
     /// Write the server's certificate to this file, in PEM, for clients that verify it
     #[arg(long, value_name = "FILE")]
     pub(super) certificate: Option<PathBuf>,
+    /// The seed of what is left to chance, such as the order of rows without ORDER BY; taken at random
+    /// unless given
+    #[arg(long, value_name = "SEED")]
+    pub(super) seed: Option<u64>,
     /// Password of the login sa; a random one is made and printed unless given
     #[arg(
         long,

@@ -44,6 +44,7 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
 fn behaviour(arguments: &SimulateArguments) -> Behaviour {
     let interval = arguments.capture_interval;
     Behaviour {
+        seed: arguments.seed,
         capture_job: if interval.is_zero() {
             CaptureJob::EveryCommit
         } else {

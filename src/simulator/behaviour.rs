@@ -25,8 +25,12 @@ pub struct Behaviour {
     pub capture: CaptureBehaviour,
     /// What moves the clock, once the script has been replayed.
     pub clock: Clock,
-    /// Packets and TCP segments end at random bytes, so that any value may be torn apart.
+    /// TCP segments end at random bytes, and the packet size is somewhat smaller than the client asked for, so
+    /// that any value may be torn apart.
     pub split_packets: bool,
+    /// Packets before the last of a message may be shorter than the packet size. The protocol forbids that to
+    /// clients alone; SQL Server fills its packets, and python-tds cannot read others.
+    pub short_packets: bool,
     /// Rows come with a bitmap of their NULLs or without (NBCROW or ROW), and values of (max) types with a length
     /// and one chunk or without a length and several, as chance has it.
     pub vary_rows: bool,
@@ -44,6 +48,7 @@ impl Default for Behaviour {
             },
             clock: Clock::default(),
             split_packets: true,
+            short_packets: false,
             vary_rows: true,
         }
     }
@@ -59,6 +64,7 @@ impl Behaviour {
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),
             split_packets: false,
+            short_packets: false,
             vary_rows: false,
         }
     }
@@ -82,9 +88,24 @@ impl Behaviour {
         self.shuffle_rows.then(|| self.own_chance(session))
     }
 
-    /// What ends the packets and segments that a session gets.
-    pub(super) fn packet_chance(&self, session: u16) -> Option<Chance> {
+    /// The packet size of a session whose client asked for this one.
+    pub(super) fn packet_size(&self, session: u16, asked: usize) -> usize {
+        const LEAST: usize = 512;
+        if !self.split_packets {
+            return asked;
+        }
+        let less = self.own_chance(session).below(asked / 4);
+        (asked - less).max(LEAST)
+    }
+
+    /// What ends the segments that a session gets.
+    pub(super) fn segment_chance(&self, session: u16) -> Option<Chance> {
         self.split_packets.then(|| self.own_chance(session))
+    }
+
+    /// What ends the packets that a session gets.
+    pub(super) fn packet_chance(&self, session: u16) -> Option<Chance> {
+        self.short_packets.then(|| self.own_chance(session))
     }
 
     /// What chooses the forms of the rows that a session gets.

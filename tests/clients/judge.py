@@ -154,7 +154,7 @@ class Judge:
             except Exception as error:  # one type's failure must not hide another's
                 self.problems.append(f"{case.type}: {error!r}")
                 connection.rollback()
-        for part in (self.errors, self.transactions):
+        for part in (self.results, self.errors, self.transactions):
             try:
                 part(connection)
             except Exception as error:
@@ -204,6 +204,24 @@ class Judge:
                 wrong = differs(case.kind, read, text)
                 how = "a parameter" if number % 2 else "a literal"
                 self.check(wrong is None, f"{case.type} column {column}, from {how}: {wrong}")
+
+    def results(self, connection):
+        cursor = connection.cursor()
+        cursor.execute("CREATE TABLE dbo.counted (id int NOT NULL PRIMARY KEY)")
+        for id in range(3):
+            cursor.execute(f"INSERT INTO dbo.counted VALUES ({id})")
+        cursor.execute("UPDATE dbo.counted SET id = id + 10 WHERE id > 0")
+        self.check(cursor.rowcount == 2, f"an update of two rows counts {cursor.rowcount}")
+        cursor.execute("SELECT id FROM dbo.counted ORDER BY id; SELECT 'x' AS a, 2 AS b WHERE 1 = 0; SELECT 'x' AS a, 2 AS b")
+        found = [[tuple(row) for row in cursor.fetchall()]]
+        while cursor.nextset():
+            found.append([tuple(row) for row in cursor.fetchall()])
+        expected = [[(0,), (11,), (12,)], [], [("x", 2)]]
+        self.check(found == expected, f"results {found} instead of {expected}")
+        names = [column[0] for column in cursor.description or ()]
+        self.check(names in ([], ["a", "b"]), f"columns {names}")
+        cursor.close()
+        connection.commit()
 
     def fails(self, connection, sql, number, words):
         try:

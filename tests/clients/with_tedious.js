@@ -154,6 +154,31 @@ async function values(connection, testCase) {
   });
 }
 
+// A statement that is prepared, executed twice, and forgotten.
+async function prepared(connection) {
+  let ended;
+  const request = new Request('SELECT @a AS a, @b AS b', (error, _count, rows) => ended(error, rows));
+  request.addParameter('a', TYPES.Int);
+  request.addParameter('b', TYPES.NVarChar);
+  const step = (start) =>
+    new Promise((resolve, reject) => {
+      ended = (error, rows) => (error ? reject(error) : resolve(rows));
+      start();
+    });
+  await new Promise((resolve, reject) => {
+    request.once('prepared', resolve);
+    request.once('error', reject);
+    connection.prepare(request);
+  });
+  for (const values of [{ a: 1, b: 'x' }, { a: null, b: 'ł' }]) {
+    const rows = await step(() => connection.execute(request, values));
+    const found = rows.map((row) => row.map((column) => column.value));
+    const expected = [[values.a, values.b]];
+    check(JSON.stringify(found) === JSON.stringify(expected), `prepared: ${JSON.stringify(found)}`);
+  }
+  await step(() => connection.unprepare(request));
+}
+
 async function fails(connection, sql, number, words) {
   try {
     await execute(connection, sql);
@@ -212,6 +237,7 @@ async function main() {
     // One type's failure must not hide another's.
     await values(connection, testCase).catch((error) => problems.push(`${testCase.type}: ${error.message}`));
   }
+  await prepared(connection);
   await errors(connection);
   await transactions(connection);
   connection.close();

@@ -8,6 +8,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::simulate::Server;
 use crate::support::{Ended, Project, root};
@@ -44,7 +45,7 @@ impl Runtime {
     }
 }
 
-fn run_script(runtime: Runtime, script: &str, encryption: &str) -> Option<Ended> {
+fn run_script(runtime: Runtime, script: &str, encryption: &str, seed: u64) -> Option<Ended> {
     let project = Project::new();
     project.write("judged.sql", "CREATE DATABASE judged;\n");
     let certificate = project.path().join("certificate.pem");
@@ -52,7 +53,12 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str) -> Option<Ended>
         &project,
         "judged.sql",
         PASSWORD,
-        &["--certificate", &certificate.to_string_lossy()],
+        &[
+            "--certificate",
+            &certificate.to_string_lossy(),
+            "--seed",
+            &seed.to_string(),
+        ],
     );
     let (host, port) = server.address.split_once(':').unwrap();
     let output = runtime
@@ -76,8 +82,10 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str) -> Option<Ended>
 
 /// Runs a script over TLS and in plain text; `remedy` installs its client.
 fn judge(runtime: Runtime, script: &str, remedy: &str) {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let seed = u64::from(started.subsec_nanos());
     for encryption in ["tls", "plain"] {
-        let Some(ended) = run_script(runtime, script, encryption) else {
+        let Some(ended) = run_script(runtime, script, encryption, seed) else {
             assert!(
                 std::env::var_os(CLIENTS).is_none_or(|value| value != "required"),
                 "the client of {script} is not installed: {remedy}"
@@ -88,7 +96,7 @@ fn judge(runtime: Runtime, script: &str, remedy: &str) {
         assert_eq!(
             ended.code,
             Some(0),
-            "{script}, {encryption}:\n{}{}",
+            "{script}, {encryption}, seed {seed}:\n{}{}",
             ended.stdout,
             ended.stderr
         );

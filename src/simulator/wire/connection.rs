@@ -128,14 +128,17 @@ impl<'t, S: Backend> Connection<'t, S> {
         let mut incoming = introduced.incoming;
         incoming.set_limit(REQUEST_LIMIT);
         let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, id);
-        outgoing.set_chance(terms.behaviour.packet_chance(id));
+        let behaviour = &terms.behaviour;
+        outgoing.set_chance(behaviour.packet_chance(id), behaviour.segment_chance(id));
+        let mut login = introduced.login;
+        login.packet_size = behaviour.packet_size(id, login.packet_size);
         Self {
             terms,
-            login: introduced.login,
+            login,
             session,
             line: Line::new(introduced.stream, incoming, outgoing),
             prepared: Prepared::default(),
-            chance: terms.behaviour.row_chance(id),
+            chance: behaviour.row_chance(id),
             is_busy: false,
         }
     }

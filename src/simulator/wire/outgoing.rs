@@ -22,8 +22,10 @@ pub(super) struct Outgoing {
     packet_size: usize,
     sequence: u8,
     session: u16,
-    /// What ends packets and segments early.
-    chance: Option<Chance>,
+    /// What ends packets early.
+    packet_chance: Option<Chance>,
+    /// What ends segments early.
+    segment_chance: Option<Chance>,
 }
 
 impl Outgoing {
@@ -34,13 +36,15 @@ impl Outgoing {
             packet_size,
             sequence: 1,
             session,
-            chance: None,
+            packet_chance: None,
+            segment_chance: None,
         }
     }
 
     /// Lets chance end packets and segments from now on.
-    pub(super) fn set_chance(&mut self, chance: Option<Chance>) {
-        self.chance = chance;
+    pub(super) fn set_chance(&mut self, packets: Option<Chance>, segments: Option<Chance>) {
+        self.packet_chance = packets;
+        self.segment_chance = segments;
     }
 
     /// The session that packets are of.
@@ -87,7 +91,7 @@ impl Outgoing {
     ) -> Result<(), WireError> {
         self.pack_full();
         let mut last = std::mem::take(&mut self.tokens);
-        if let Some(chance) = self.chance.as_mut().filter(|_| last.len() > 1)
+        if let Some(chance) = self.packet_chance.as_mut().filter(|_| last.len() > 1)
             && chance.once_in(2)
         {
             let at = 1 + chance.below(last.len() - 1);
@@ -119,7 +123,7 @@ impl Outgoing {
 
     /// The length of the next packet's body: `full`, unless chance has it otherwise.
     fn body(&mut self, full: usize) -> usize {
-        if let Some(chance) = &mut self.chance
+        if let Some(chance) = &mut self.packet_chance
             && chance.once_in(SHORT_PACKETS)
         {
             return 1 + chance.below(full);
@@ -141,7 +145,7 @@ impl Outgoing {
     }
 
     async fn drain<W: AsyncWrite + Unpin>(&mut self, output: &mut W) -> Result<(), WireError> {
-        if let Some(chance) = &mut self.chance
+        if let Some(chance) = &mut self.segment_chance
             && self.packets.len() > 1
             && chance.once_in(TORN_SEGMENTS)
         {
@@ -205,7 +209,7 @@ mod tests {
         let tokens: Vec<u8> = (0..20_000_u32).map(|i| (i % 251) as u8).collect();
         for seed in 0..20 {
             let mut outgoing = Outgoing::new(512, 51);
-            outgoing.set_chance(Some(Chance::new(seed)));
+            outgoing.set_chance(Some(Chance::new(seed)), Some(Chance::new(seed)));
             let mut wire = Vec::new();
             for part in tokens.chunks(3_000) {
                 outgoing.tokens().extend_from_slice(part);

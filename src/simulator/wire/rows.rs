@@ -75,7 +75,7 @@ impl ColumnValues {
             && is_chunked(self.column.sql_type)
             && chance.once_in(2)
         {
-            chunk_without_length(out, start, chance);
+            chunk_without_length(out, start, self.column.sql_type, chance);
         }
         Ok(())
     }
@@ -91,8 +91,9 @@ fn is_chunked(sql_type: SqlType) -> bool {
     )
 }
 
-/// Makes of a value of known length in one chunk, which begins at `start`, one of unknown length in two.
-fn chunk_without_length(out: &mut Vec<u8>, start: usize, chance: &mut Chance) {
+/// Makes of a value of known length in one chunk, which begins at `start`, one of unknown length, and of two
+/// chunks where it can be parted. Characters stay whole, as clients such as FreeTDS need it.
+fn chunk_without_length(out: &mut Vec<u8>, start: usize, sql_type: SqlType, chance: &mut Chance) {
     const UNKNOWN: u64 = 0xffff_ffff_ffff_fffe;
     let Some(total) = out.get(start..).and_then(|value| value.first_chunk::<8>()) else {
         return;
@@ -102,12 +103,33 @@ fn chunk_without_length(out: &mut Vec<u8>, start: usize, chance: &mut Chance) {
     if length < 2 {
         return;
     }
-    let first = 1 + chance.below(length - 1);
+    let value = &out[start + 12..start + 12 + length];
+    let Some(first) = parting(value, 1 + chance.below(length - 1), sql_type) else {
+        return;
+    };
     // A chunk's length is four bytes.
     let (head, tail) = (first as u32, (length - first) as u32);
     out[start + 8..start + 12].copy_from_slice(&head.to_le_bytes());
     let at = start + 12 + first;
     out.splice(at..at, tail.to_le_bytes());
+}
+
+/// Where a value can be parted, at `wish` or close before it.
+fn parting(value: &[u8], wish: usize, sql_type: SqlType) -> Option<usize> {
+    let at = match sql_type {
+        SqlType::NVarChar(_) => {
+            let even = wish & !1;
+            let unit = value.get(even..even + 2)?;
+            let is_low_surrogate = matches!(unit[1], 0xdc..=0xdf);
+            even - if is_low_surrogate { 2 } else { 0 }
+        }
+        SqlType::VarChar(_) => {
+            let around = value.get(wish - 1..=wish)?;
+            return around.is_ascii().then_some(wish);
+        }
+        _ => wish,
+    };
+    (at > 0).then_some(at)
 }
 
 /// Appends the value of a parameter, after its type with a length.
@@ -473,7 +495,9 @@ mod tests {
             let (kind, value) = (out[0], &out[2..]);
             let whole = b"\x06\0\0\0\0\0\0\0\x06\0\0\0a\0b\0c\0\0\0\0\0";
             let is_whole = value == whole;
-            if !is_whole {
+            if value[8] == 6 {
+                assert!(value[8..] == whole[8..]);
+            } else {
                 assert_eq!(value[..8], 0xffff_ffff_ffff_fffe_u64.to_le_bytes());
                 let first = usize::from(value[8]);
                 let second = &value[12 + first..];
@@ -485,6 +509,25 @@ mod tests {
             forms.insert((kind, is_whole));
         }
         assert_eq!(forms.len(), 4, "{forms:?}");
+    }
+
+    #[test]
+    fn a_value_is_parted_between_characters_alone() {
+        let wide = SqlType::NVarChar(Length::Max);
+        let text: Vec<u8> = "a😀b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let places = |value: &[u8], sql_type| {
+            let wishes = 1..value.len();
+            wishes
+                .map(|wish| parting(value, wish, sql_type))
+                .collect::<Vec<_>>()
+        };
+        let (none, after_a, before_b) = (None, Some(2), Some(6));
+        let expected = [none, after_a, after_a, after_a, after_a, before_b, before_b];
+        assert_eq!(places(&text, wide), expected);
+        let narrow = SqlType::VarChar(Length::Max);
+        assert_eq!(places(b"ab\xe9c", narrow), [Some(1), None, None]);
+        let bytes = SqlType::VarBinary(Length::Max);
+        assert_eq!(places(b"\xff\xff\xff", bytes), [Some(1), Some(2)]);
     }
 
     #[test]

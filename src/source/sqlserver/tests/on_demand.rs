@@ -165,6 +165,7 @@ async fn rows_are_the_same_however_they_are_sent() {
     for seed in 0..8 {
         let behaviour = Behaviour {
             seed: Some(seed),
+            short_packets: true,
             ..Behaviour::default()
         };
         let simulator = simulator(SCRIPT, behaviour).await;
