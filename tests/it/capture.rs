@@ -175,6 +175,15 @@ fn changes_that_were_cleaned_up_unread_stop_the_flow_at_once() {
 }
 
 #[test]
+fn keys_that_take_each_others_place_are_copied() {
+    let served = Served::new(CaptureBehaviour::default());
+    let _ = served.run().succeeded();
+    served.execute("UPDATE dbo.a SET id = id + 1; UPDATE dbo.a SET id = 7 - id, n = n + 10;");
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
+
+#[test]
 fn a_server_unlike_todays_is_copied_as_truly() {
     let plain = CaptureBehaviour::default;
     let servers = [

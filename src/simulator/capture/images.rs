@@ -22,7 +22,7 @@ const BEFORE: i32 = 3;
 const AFTER: i32 = 4;
 
 /// The rows of a change table that stand for one statement's changes of its source. `sequence` has one
-/// position of the log for each changed row. Error 2628 or 8115, if a value does not fit the change table.
+/// position of the log for each record of the change. Error 2628 or 8115, if a value does not fit the change table.
 pub(super) fn change_rows(
     change: &Change,
     instance: &Instance,
@@ -47,7 +47,7 @@ pub(super) fn change_rows(
         repeated(&start_lsn, rows),
         new_null_array(&target.columns[1].sql_type.arrow_form(), rows),
         binary(plan.rows.iter().map(|row| {
-            let lsn: &[u8] = sequence.get(row.row).map_or(&[], |lsn| lsn.as_slice());
+            let lsn: &[u8] = sequence.get(row.place).map_or(&[], |lsn| lsn.as_slice());
             lsn
         })),
         Arc::new(
@@ -103,6 +103,8 @@ struct Row {
     image: usize,
     /// Its position among the statement's rows.
     row: usize,
+    /// Its position among the statement's records.
+    place: usize,
     mask: Vec<u8>,
     /// Whether the mask says something: not for key changes.
     partial: bool,
@@ -138,6 +140,7 @@ impl<'a> Plan<'a> {
                     operation,
                     image: 0,
                     row,
+                    place: row,
                     mask: full.clone(),
                     partial: false,
                 })
@@ -147,12 +150,16 @@ impl<'a> Plan<'a> {
         match &change.images {
             Images::Inserted(batch) => Ok(whole(batch, INSERT)),
             Images::Deleted(batch) => Ok(whole(batch, DELETE)),
-            Images::Updated { before, after } => {
+            Images::Updated {
+                before,
+                after,
+                moved,
+            } => {
                 // An update of one row may keep its form, whatever it changes.
                 let in_place = behaviour.trace_flag_8207 && before.num_rows() == 1;
-                let keys = change.keys.iter().filter(|_| !in_place);
-                let keys: Vec<usize> = keys.flat_map(|key| key.columns.clone()).collect();
-                Self::update(before, after, &keys, positions, &full)
+                let stays = BooleanArray::from(vec![false; before.num_rows()]);
+                let moved = if in_place { &stays } else { moved };
+                Self::update(before, after, moved, positions, &full)
             }
         }
     }
@@ -160,7 +167,7 @@ impl<'a> Plan<'a> {
     fn update(
         before: &'a RecordBatch,
         after: &'a RecordBatch,
-        keys: &[usize],
+        moved: &BooleanArray,
         positions: &[Option<usize>],
         full: &[u8],
     ) -> Result<Self, ArrowError> {
@@ -169,36 +176,37 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|position| position.map(differs).transpose())
             .collect::<Result<Vec<_>, _>>()?;
-        let keys = keys
-            .iter()
-            .map(|at| differs(*at))
-            .collect::<Result<Vec<_>, _>>()?;
         let is_set = |column: &Option<BooleanArray>, row| {
             column.as_ref().is_some_and(|column| column.value(row))
         };
-        let mut rows = Vec::with_capacity(before.num_rows() * 2);
-        for row in 0..before.num_rows() {
-            let moved = keys.iter().any(|key| key.value(row));
-            if !moved && !changed.iter().any(|column| is_set(column, row)) {
-                // What the instance does not capture has not changed for it.
-                continue;
-            }
-            let (operations, bits) = if moved {
-                ([DELETE, INSERT], full.to_vec())
-            } else {
-                let bits = mask(changed.iter().map(|column| is_set(column, row)));
-                ([BEFORE, AFTER], bits)
+        let count = before.num_rows();
+        let split = moved.true_count() > 1;
+        let mut rows = Vec::with_capacity(count * 2);
+        let mut coming = Vec::new();
+        for row in 0..count {
+            let image = |operation, image, place, mask: &[u8]| Row {
+                operation,
+                image,
+                row,
+                place,
+                mask: mask.to_vec(),
+                partial: matches!(operation, BEFORE | AFTER),
             };
-            for (image, operation) in operations.into_iter().enumerate() {
-                rows.push(Row {
-                    operation,
-                    image,
-                    row,
-                    mask: bits.clone(),
-                    partial: !moved,
-                });
+            if moved.value(row) {
+                rows.push(image(DELETE, 0, row, full));
+                if split {
+                    coming.push(image(INSERT, 1, count + coming.len(), full));
+                } else {
+                    rows.push(image(INSERT, 1, row, full));
+                }
+            } else if changed.iter().any(|column| is_set(column, row)) {
+                // An update of what the instance does not capture is none for it.
+                let bits = mask(changed.iter().map(|column| is_set(column, row)));
+                rows.push(image(BEFORE, 0, row, &bits));
+                rows.push(image(AFTER, 1, row, &bits));
             }
         }
+        rows.extend(coming);
         Ok(Self {
             images: [before, after],
             rows,

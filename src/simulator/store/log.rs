@@ -88,7 +88,7 @@ pub(crate) enum Entry {
 impl Entry {
     fn records(&self) -> usize {
         match self {
-            Self::Rows(change) => change.images.rows(),
+            Self::Rows(change) => change.images.records(),
             Self::Definition(_) => 1,
         }
     }

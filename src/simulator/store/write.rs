@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{BooleanArray, RecordBatch};
+use datafusion::arrow::compute::kernels::cmp::distinct;
+use datafusion::arrow::compute::or;
 use datafusion::arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
@@ -44,6 +46,8 @@ pub(crate) enum Images {
         before: RecordBatch,
         /// The new rows, in the same order.
         after: RecordBatch,
+        /// Whether a row has another key than before.
+        moved: BooleanArray,
     },
 }
 
@@ -56,11 +60,25 @@ impl Images {
         }
     }
 
+    /// The records that they are in the log. Rows that get other keys all leave before the first of them
+    /// comes again, since one may take the key of another; a single one keeps its place.
+    pub(super) fn records(&self) -> usize {
+        self.rows() + self.comings()
+    }
+
+    /// The records of rows that come again.
+    fn comings(&self) -> usize {
+        match self {
+            Self::Updated { moved, .. } if moved.true_count() > 1 => moved.true_count(),
+            _ => 0,
+        }
+    }
+
     /// The memory that they hold.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Inserted(rows) | Self::Deleted(rows) => rows.get_array_memory_size(),
-            Self::Updated { before, after } => {
+            Self::Updated { before, after, .. } => {
                 before.get_array_memory_size() + after.get_array_memory_size()
             }
         }
@@ -74,8 +92,6 @@ pub(crate) struct Change {
     pub(crate) object_id: i32,
     /// The table's columns at that time.
     pub(crate) columns: Arc<[ColumnDef]>,
-    /// The table's keys at that time.
-    pub(crate) keys: Arc<[Key]>,
     /// The number of the statement in its transaction, from 1.
     pub(crate) command: i32,
     /// The rows.
@@ -286,7 +302,12 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.replace(ids, &after).map_err(internal)?;
         }
-        self.record(&table, || Images::Updated { before, after });
+        let moved = moved(&table, &before, &after).map_err(internal)?;
+        self.record(&table, || Images::Updated {
+            before,
+            after,
+            moved,
+        });
         Ok(())
     }
 
@@ -312,7 +333,6 @@ impl Write {
             self.entries.push(Entry::Rows(Change {
                 object_id: table.object_id,
                 columns: Arc::clone(&table.columns),
-                keys: Arc::clone(&table.keys),
                 command: self.command,
                 images: images(),
             }));
@@ -387,6 +407,19 @@ impl Drop for Write {
 /// An Arrow error where none can come from input.
 pub(crate) fn internal(error: ArrowError) -> ServerError {
     ServerError::new(8630, format!("Internal Query Processor Error: {error}."))
+}
+
+/// The rows whose key, any of the table's, is another than before.
+fn moved(
+    table: &Table,
+    before: &RecordBatch,
+    after: &RecordBatch,
+) -> Result<BooleanArray, ArrowError> {
+    let mut moved = BooleanArray::from(vec![false; before.num_rows()]);
+    for at in table.keys.iter().flat_map(|key| &key.columns) {
+        moved = or(&moved, &distinct(before.column(*at), after.column(*at))?)?;
+    }
+    Ok(moved)
 }
 
 fn duplicate(

@@ -53,7 +53,22 @@ async fn trace_flag_8207_keeps_updates_of_one_key_whole() {
     ok(&mut s, "UPDATE t SET k = k + 10").await;
     let last = ok(&mut s, CHANGES).await.lines().split_off(4);
     let kinds: Vec<&str> = last.iter().map(|line| &line[..1]).collect();
-    assert_eq!(kinds, ["1", "2", "1", "2"]);
+    assert_eq!(kinds, ["1", "1", "2", "2"]);
+}
+
+#[tokio::test]
+async fn keys_that_take_each_others_place_leave_before_they_come() {
+    let mut s = session(TABLE).await;
+    ok(&mut s, "UPDATE t SET k = k + 1, a = k").await;
+    let ordered = "SELECT __$operation, k, a FROM cdc.dbo_t_CT WHERE a > 0 OR __$operation = 1
+        ORDER BY __$start_lsn, __$command_id, __$seqval, __$operation";
+    assert_eq!(
+        ok(&mut s, ordered).await.lines(),
+        ["1|1|0", "1|2|0", "2|2|1", "2|3|2"]
+    );
+    let positions =
+        "SELECT COUNT(DISTINCT __$seqval) FROM cdc.dbo_t_CT WHERE a > 0 OR __$operation = 1";
+    assert_eq!(ok(&mut s, positions).await.value(), "4");
 }
 
 #[tokio::test]
