@@ -7,7 +7,8 @@ use datafusion::arrow::array::RecordBatch;
 use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Reply, ServerError};
-use crate::simulator::store::internal;
+use crate::simulator::security::Rights;
+use crate::simulator::store::{State, internal};
 use crate::simulator::tsql::command::{ExecArgument, InsertExecute};
 use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::ddl::Elements;
@@ -33,11 +34,14 @@ impl Executor {
         let Some(Procedure::Report(report)) = procedure(name.object()) else {
             return Ok(None);
         };
-        self.permit_procedure(name.object(), database)?;
+        let rights = self.rights(database)?;
+        if name.object().eq_ignore_ascii_case("sp_cdc_help_jobs") {
+            self.permit_procedure(name.object(), database)?;
+        }
         let state = scope
             .state(database)
             .ok_or_else(|| ServerError::unknown_database(database))?;
-        let report = report(&state, arguments)?;
+        let report = report(&readable(state, &rights), arguments)?;
         Ok(Some(Answered {
             columns: report.columns,
             rows: report.rows,
@@ -150,6 +154,22 @@ impl Executor {
     ) -> Result<Vec<Argument>, ServerError> {
         argument_values(arguments, &self.scope(batch))
     }
+}
+
+/// A database without the capture instances that the caller may not read.
+fn readable(state: Arc<State>, rights: &Rights) -> Arc<State> {
+    let Some(capture) = state.capture.as_ref().filter(|_| !rights.is_owner()) else {
+        return state;
+    };
+    let mut capture = capture.as_ref().clone();
+    let all = std::mem::take(&mut capture.instances);
+    let readable = all
+        .into_iter()
+        .filter(|one| rights.reads_changes(&state, one));
+    capture.instances = readable.collect();
+    let mut told = state.as_ref().clone();
+    told.capture = Some(Arc::new(capture));
+    Arc::new(told)
 }
 
 fn same(left: &str, right: &str) -> bool {

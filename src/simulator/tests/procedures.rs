@@ -191,3 +191,28 @@ async fn tables_without_permission_are_not_listed() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn who_may_read_changes_is_told_of_their_instance_alone() {
+    let script = format!(
+        "{SCRIPT}
+        EXEC sys.sp_cdc_enable_table N'dbo', N'heap_', N'gate';
+        GO
+        CREATE LOGIN reader WITH PASSWORD = 'Reader-1';
+        GO
+        CREATE USER reader FOR LOGIN reader;
+        GRANT SELECT ON dbo.orders TO reader;"
+    );
+    let database = super::database(&script).await;
+    let login = crate::simulator::session::Login {
+        session_id: 52,
+        user: "reader".to_owned(),
+        ..Default::default()
+    };
+    let mut reader = database.session(login).unwrap();
+    let told = ok(&mut reader, "EXEC sys.sp_cdc_help_change_data_capture").await;
+    let names: Vec<&str> = told.rows().iter().map(|row| row[2].as_str()).collect();
+    assert_eq!(names, ["dbo_orders"]);
+    let jobs = run(&mut reader, "EXEC sys.sp_cdc_help_jobs").await;
+    assert_eq!(jobs.numbers(), [22904]);
+}

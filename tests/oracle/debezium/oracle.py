@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).parent
 PASSWORD = "Debezium-1"
 # What the JDBC driver alone makes of the server is judged like a scenario.
 DRIVER = scenario.Scenario(
-    "driver", "The JDBC driver's metadata, prepared statements, batches, keys, transactions and errors.", "", [], [], [], ""
+    "driver", "The JDBC driver's metadata, prepared statements, batches, keys, transactions and errors.", "", {}, [], {}, [], ""
 )
 # Where and when a change was committed; left out of the differences that are expected.
 PLACE = r" +[0-9a-f]{20} \S+"
@@ -109,7 +109,7 @@ def jdbc_url(port: int) -> str:
     )
 
 
-def properties(folder: pathlib.Path, port: int) -> dict:
+def properties(folder: pathlib.Path, port: int, given: dict) -> dict:
     """The connector's settings: its defaults, but for the forms of values, and shorter waits."""
     return {
         "name": "oracle",
@@ -136,17 +136,18 @@ def properties(folder: pathlib.Path, port: int) -> dict:
         # The source's types, by which values are compared.
         "datatype.propagate.source.type": r".+\..+",
         "column.propagate.source.type": r".*",
+        **given,
     }
 
 
-def play(java: Java, acts: list, folder: pathlib.Path, port: int):
+def play(java: Java, acts: list, folder: pathlib.Path, port: int, given: dict):
     """Lets the acts of a scenario happen; calls back when the snapshot is complete."""
     step, running, first = 0, False, True
     for word, batches in acts + [("stop", [])]:
         if word == "execute":
             java.tell("execute", url=jdbc_url(port), batches=batches)
         elif word == "start":
-            java.tell("start", properties=properties(folder, port), events=str(folder / "debezium.json"))
+            java.tell("start", properties=properties(folder, port, given), events=str(folder / "debezium.json"))
             running = True
             if first:
                 java.tell("await", event="snapshot")
@@ -174,11 +175,11 @@ def driver(classpath: str, folder: pathlib.Path) -> list:
     return list(lines)
 
 
-def judge(java: Java, told: scenario.Scenario, folder: pathlib.Path) -> list:
+def judge(java: Java, told: scenario.Scenario, folder: pathlib.Path, given: dict) -> list:
     """Runs a scenario; gives the lines in which the two programs differ."""
     live = {}
     with simulator(folder, told.setup) as port:
-        for _ in play(java, told.acts, folder, port):
+        for _ in play(java, told.acts, folder, port, {**told.properties, **given}):
             for schema, table in told.tables:
                 live[f"{schema}.{table}"] = cdcql(folder, port, f'SELECT * FROM app_db.{schema}."{table}"')
         records = events.debezium(folder / "debezium.json")
@@ -186,7 +187,7 @@ def judge(java: Java, told: scenario.Scenario, folder: pathlib.Path) -> list:
         log = []
         reads = [record for record in records if record.snapshot]
         changes = [record for record in records if not record.snapshot]
-        for schema, table in told.tables:
+        for (schema, table), instance in told.tables.items():
             name = f"{schema}.{table}"
             of_table = [record for record in records if record.table == name]
             if not of_table:
@@ -199,7 +200,7 @@ def judge(java: Java, told: scenario.Scenario, folder: pathlib.Path) -> list:
             report += compare(f"{name}, snapshot", sorted(map(str, ours)), sorted(map(str, theirs)))
             after = max((record.lsn for record in reads), default="")
             rows = events.cdcql(name, cdcql(folder, port, f'SELECT * FROM app_db.{schema}."{table}" CHANGES'), types)
-            raw = events.change_table(cdcql(folder, port, f'SELECT * FROM app_db.cdc."{schema}_{table}_CT"'))
+            raw = events.change_table(cdcql(folder, port, f'SELECT * FROM app_db.cdc."{instance}_CT"'))
             ours = [image for image in events.as_supplied(rows, raw, types) if image.lsn > after]
             theirs = [image for record in changes if record.table == name for image in record.images]
             report += compare(f"{name}, changes", list(map(str, ours)), list(map(str, theirs)))
@@ -245,8 +246,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classpath", required=True)
     parser.add_argument("--keep", type=pathlib.Path, help="keep every scenario's files in this folder")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="set a property of the connector"
+    )
     parser.add_argument("scenarios", nargs="*", help="names in the folder scenarios; all without any")
     arguments = parser.parse_args()
+    given = dict(one.split("=", 1) for one in arguments.set)
     paths = sorted((HERE / "scenarios").glob("*.sql"))
     if arguments.scenarios:
         unknown = set(arguments.scenarios) - {path.stem for path in paths} - {DRIVER.name}
@@ -266,7 +271,7 @@ def main() -> int:
             place = folder / told.name
             place.mkdir()
             try:
-                report = driver(arguments.classpath, place) if told is DRIVER else judge(java, told, place)
+                report = driver(arguments.classpath, place) if told is DRIVER else judge(java, told, place, given)
                 good += show(told, report)
             except Failed as failure:
                 print(f"FAILED  {told.name}: {failure}")

@@ -18,7 +18,9 @@ GO
 """
 
 ENABLED = re.compile(
-    r"sp_cdc_enable_table\s+(?:@source_schema\s*=\s*)?N?'([^']+)'\s*,\s*(?:@source_name\s*=\s*)?N?'([^']+)'", re.I
+    r"sp_cdc_enable_table\s+(?:@source_schema\s*=\s*)?N?'([^']+)'\s*,\s*(?:@source_name\s*=\s*)?N?'([^']+)'"
+    r"(?:[^;]*?@capture_instance\s*=\s*N?'([^']+)')?",
+    re.I,
 )
 
 
@@ -29,18 +31,23 @@ class Scenario:
     name: str
     about: str
     setup: str
+    # Properties of the connector
+    properties: dict
     # ("start" | "stop" | "execute", batches)
     acts: list
-    # (schema, table), in the order in which their capture was enabled
-    tables: list
+    # (schema, table): the newest capture instance
+    tables: dict
     # Lines of the report that are expected, and why.
     differences: list
     reason: str
 
 
 def read(path: pathlib.Path) -> Scenario:
-    """Reads a scenario: a setup, then parts that begin with `--@ start` or `--@ stop`."""
+    """Reads a scenario: a setup, in which `--@ set NAME=VALUE` may stand, then parts that begin with `--@ start` or
+    `--@ stop`."""
     text = path.read_text()
+    properties = dict(re.findall(r"^--@ *set ([\w.]+)=(.*)$", text, flags=re.M))
+    text = re.sub(r"^--@ *set .*\n", "", text, flags=re.M)
     about = " ".join(re.match(r"(?:--(?!@).*\n)+", text).group().replace("--", "").split())
     parts = re.split(r"^--@ *(\w+) *$", text, flags=re.M)
     acts = []
@@ -48,9 +55,9 @@ def read(path: pathlib.Path) -> Scenario:
         if word not in ("start", "stop"):
             raise SystemExit(f"{path}: unknown directive '{word}'")
         acts += [(word, []), ("execute", batches(body))]
-    tables = list(dict.fromkeys(ENABLED.findall(text)))
+    tables = {(schema, table): name or f"{schema}_{table}" for schema, table, name in ENABLED.findall(text)}
     lines, reason = differences(path.with_suffix(".differs.txt"))
-    return Scenario(path.stem, about, PROLOGUE + parts[0], acts, tables, lines, reason)
+    return Scenario(path.stem, about, PROLOGUE + parts[0], properties, acts, tables, lines, reason)
 
 
 def differences(path: pathlib.Path):
