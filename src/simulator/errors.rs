@@ -1,6 +1,6 @@
 //! SQL Server's messages, by number, as in `sys.messages`.
 
-use super::protocol::ServerError;
+use super::protocol::{Collation, ServerError};
 
 impl ServerError {
     /// A message of level 16, at line 1.
@@ -230,6 +230,25 @@ impl ServerError {
         Self::new(
             2715,
             format!("Cannot find data type {name}, or the simulator does not support it."),
+        )
+    }
+
+    /// 448, or 40510 for a collation of SQL Server's whose code page is not known here.
+    pub(crate) fn unknown_collation(name: &str) -> Self {
+        let upper = name.to_ascii_uppercase();
+        if upper.starts_with("SQL_") && upper.contains("_CP") {
+            return Self::unsupported(format!("the collation {name}"));
+        }
+        Self::new(448, format!("Invalid collation '{name}'."))
+    }
+
+    /// 468.
+    pub(crate) fn collation_conflict(left: Collation, right: Collation, operator: &str) -> Self {
+        Self::new(
+            468,
+            format!(
+                "Cannot resolve the collation conflict between \"{left}\" and \"{right}\" in the {operator} operation."
+            ),
         )
     }
 

@@ -3,9 +3,16 @@
 //! The wire turns packets into calls of a [`Session`](super::session::Session) and its [`Reply`]s into
 //! tokens; it knows nothing of SQL, and the database nothing of packets.
 
+pub(crate) mod code_page;
+mod collation;
+pub(crate) mod forms;
+pub(crate) mod units;
+
 use std::sync::Arc;
 
 use datafusion::arrow::record_batch::RecordBatch;
+
+pub use collation::Collation;
 
 /// Length of a character or binary type, in characters (N types), else in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,24 +59,80 @@ pub enum SqlType {
     SmallDateTime,
     /// Steps of 1/300 s, shown rounded to 0, 3 or 7 ms; `Timestamp(Microsecond)`.
     DateTime,
-    /// `Timestamp(Microsecond)` up to scale 6, and scale 7 (its last digit is always 0 here).
+    /// `FixedSizeBinary(8)`: steps of 100 ns since 0001-01-01, big endian. No Arrow timestamp holds them
+    /// all; the order of these bytes is that of time.
     DateTime2(u8),
-    /// `Timestamp(Microsecond, "UTC")`; the offset is not kept and goes out as +00:00.
+    /// `FixedSizeBinary(10)`: the instant in UTC as in `datetime2`, then the offset in minutes plus 840, big
+    /// endian.
     DateTimeOffset(u8),
-    /// `Utf8`.
+    /// `Utf8`, of characters that the collation's code page has; the length is in bytes of the page.
     Char(u16),
-    /// `Utf8`.
+    /// As `char`.
     VarChar(Length),
-    /// `Utf8`.
+    /// `Utf8`; a lone surrogate U+D800 to U+DFFF is held as U+10D800 to U+10DFFF.
     NChar(u16),
-    /// `Utf8`.
+    /// As `nchar`.
     NVarChar(Length),
     /// `Binary`.
     Binary(u16),
     /// `Binary`.
     VarBinary(Length),
-    /// `Utf8`, lower case with hyphens.
+    /// `FixedSizeBinary(16)`: its bytes in the order in which SQL Server compares them.
     UniqueIdentifier,
+    /// `timestamp`, the number of a row's version; `Binary` of eight bytes.
+    RowVersion,
+    /// `Utf8`, as `varchar(max)`; the older form of large text on the wire.
+    Text,
+    /// `Utf8`, as `nvarchar(max)`.
+    NText,
+    /// `Binary`.
+    Image,
+    /// `Utf8`, as `nvarchar(max)`.
+    Xml,
+    /// `LargeBinary`: a value as a `sql_variant` of MS-TDS has it (2.2.5.5.4) behind its length: the base
+    /// type, its properties' length, the properties, the value.
+    SqlVariant,
+    /// `Binary`: the bytes in which the type is serialised.
+    Udt(Udt),
+}
+
+/// The CLR types that SQL Server itself has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Udt {
+    /// A place in a tree.
+    HierarchyId,
+    /// A shape in a plane.
+    Geometry,
+    /// A shape on the earth.
+    Geography,
+}
+
+impl Udt {
+    /// The type's name in T-SQL.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HierarchyId => "hierarchyid",
+            Self::Geometry => "geometry",
+            Self::Geography => "geography",
+        }
+    }
+
+    /// The name of the class.
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::HierarchyId => "SqlHierarchyId",
+            Self::Geometry => "SqlGeometry",
+            Self::Geography => "SqlGeography",
+        }
+    }
+
+    /// The longest value in bytes, if there is one.
+    pub(crate) fn longest(self) -> Option<u16> {
+        match self {
+            Self::HierarchyId => Some(892),
+            Self::Geometry | Self::Geography => None,
+        }
+    }
 }
 
 /// A column of a result set.
@@ -79,6 +142,8 @@ pub struct Column {
     pub name: String,
     /// Its type on the wire.
     pub sql_type: SqlType,
+    /// The collation of a character type.
+    pub collation: Collation,
     /// Whether NULL may occur.
     pub nullable: bool,
     /// Whether it is an IDENTITY column.
@@ -106,7 +171,7 @@ pub struct ServerError {
 pub struct Parameter {
     /// The name with its `@`, or empty for a positional one.
     pub name: String,
-    /// The declared type.
+    /// The declared type; a text of a code page is in the server's collation, whatever the client sent.
     pub sql_type: SqlType,
     /// The value: an array of one element of the type's Arrow form.
     pub value: datafusion::arrow::array::ArrayRef,

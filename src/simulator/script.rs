@@ -6,7 +6,7 @@ use super::behaviour::Behaviour;
 use super::capture::{CaptureControl, CaptureJob};
 use super::errors::SimulatorError;
 use super::execution::{Interrupt, seat};
-use super::protocol::{Reply, ServerError};
+use super::protocol::{Collation, Reply, ServerError};
 use super::server::Accounts;
 use super::session::{Executor, Login, Session};
 use super::store::{Clock, Server};
@@ -37,7 +37,7 @@ impl Database {
     pub fn empty(name: &str) -> Self {
         let server = Server::new();
         // A system database's name means that database.
-        let _ = server.create(name);
+        let _ = server.create(name, Collation::SERVER);
         Self {
             server: Arc::new(server),
             name: name.to_owned(),

@@ -18,3 +18,4 @@ mod several_flows;
 mod simulate;
 mod story;
 mod support;
+mod types;

@@ -323,7 +323,15 @@ fn change_table(
     let mut ids = 6..;
     for (id, at) in ids.by_ref().zip(captured) {
         let column = &source.columns[*at];
-        columns.push(ColumnDef::plain(id, &column.name, column.sql_type, true));
+        // A row's version is a plain value in a change table.
+        let sql_type = match column.sql_type {
+            SqlType::RowVersion => SqlType::Binary(8),
+            other => other,
+        };
+        columns.push(ColumnDef {
+            collation: column.collation,
+            ..ColumnDef::plain(id, &column.name, sql_type, true)
+        });
     }
     let mut key_columns = vec![0, 2, 3];
     if command_id != CommandId::Absent {

@@ -9,7 +9,7 @@ use super::enable::enabled;
 use super::instance::Instance;
 use super::metadata::{DDL_HISTORY_TABLE, SCHEMA};
 use super::procedures::{Argument, Arguments};
-use crate::simulator::protocol::{Column, Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Column, Length, ServerError, SqlType};
 use crate::simulator::store::{State, internal};
 use crate::simulator::types::{Value, array_of, field, values_of};
 
@@ -44,6 +44,7 @@ fn report(columns: &[(&str, SqlType)], rows: &[Vec<Value>]) -> Result<Report, Se
     let columns = columns.iter().map(|(name, sql_type)| Column {
         name: (*name).to_owned(),
         sql_type: *sql_type,
+        collation: Collation::SERVER,
         nullable: true,
         identity: false,
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
-use crate::simulator::protocol::{Reply, ServerError};
+use crate::simulator::protocol::{Collation, Reply, ServerError};
 use crate::simulator::store::Write;
 use crate::simulator::tsql::alter::{Alteration, alter_table};
 use crate::simulator::tsql::changes::{apply, changes_capture, database_of, effect};
@@ -65,11 +65,11 @@ impl Executor {
                 let name = self.transaction_name(name, batch)?;
                 self.save(&name)?;
             }
-            Command::CreateDatabase(name) => {
+            Command::CreateDatabase(name, collation) => {
                 self.permit_server(|| {
                     ServerError::permission_denied_in("CREATE DATABASE", "master")
                 })?;
-                self.create_database(&name)?;
+                self.create_database(&name, collation.unwrap_or_default())?;
             }
             Command::Login(login) => {
                 self.permit_server(ServerError::not_permitted)?;
@@ -237,6 +237,12 @@ impl Executor {
             }
             Command::Truncate(name) => definitions::truncate(write, name)?,
             Command::Principal(command) => change_principals(write, &server, command)?,
+            Command::CreateType(name, sql_type, nullable) => {
+                definitions::create_type(write, name, *sql_type, *nullable)?;
+            }
+            Command::DropType { name, if_exists } => {
+                definitions::drop_type(write, name, *if_exists)?;
+            }
             Command::CreateSchema(name) => definitions::create_schema(write, name)?,
             Command::AlterDatabase { option, on, .. } => {
                 definitions::alter_database(write, option, *on)?;
@@ -266,7 +272,7 @@ impl Executor {
         Ok(elements)
     }
 
-    fn create_database(&mut self, name: &str) -> Result<(), ServerError> {
+    fn create_database(&mut self, name: &str, collation: Collation) -> Result<(), ServerError> {
         if self.depth() > 0 {
             return Err(ServerError::new(
                 226,
@@ -275,8 +281,13 @@ impl Executor {
         }
         let main = self.main.take_if(|main| main.eq_ignore_ascii_case(name));
         match main {
-            Some(_) => Ok(()),
-            None => self.server.create(name),
+            Some(name) => {
+                if let Some(database) = self.server.database(&name) {
+                    database.set_collation(collation);
+                }
+                Ok(())
+            }
+            None => self.server.create(name, collation),
         }
     }
 
@@ -393,7 +404,9 @@ fn argument_value(tokens: &[Token], scope: &Scope) -> Result<Value, ServerError>
     Ok(match &token.kind {
         Kind::Word(word) if word.eq_ignore_ascii_case("NULL") => Value::Null,
         Kind::Word(word) if word.eq_ignore_ascii_case("DEFAULT") => Value::Null,
-        Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) => Value::from(text.as_str()),
+        Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) | Kind::National(text) => {
+            Value::from(text.as_str())
+        }
         Kind::Variable(name) => scope.variable(name)?.1,
         Kind::Number(digits) => match digits.parse::<i64>() {
             Ok(int) => Value::Int(sign * int),

@@ -81,7 +81,11 @@ impl Executor {
                 ),
             ));
         }
-        let table = table_variable(name, elements)?;
+        let database = self
+            .server
+            .database(&self.database)
+            .ok_or_else(|| ServerError::unknown_database(&self.database))?;
+        let table = table_variable(name, elements, &database.committed())?;
         self.table_variables.push(Arc::new(table));
         Ok(())
     }

@@ -190,9 +190,11 @@ fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
                 return Err(cursor.error());
             };
             let text = match &value.kind {
-                Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) | Kind::Number(text) => {
-                    text
-                }
+                Kind::Word(text)
+                | Kind::Quoted(text)
+                | Kind::Text(text)
+                | Kind::National(text)
+                | Kind::Number(text) => text,
                 _ if *kind == Harmless::Value => return Ok(()),
                 _ => return Err(cursor.error()),
             };

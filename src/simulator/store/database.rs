@@ -9,7 +9,7 @@ use super::log::{Entry, KeptLog, Log, Lsn, TRANSACTION_ID};
 use super::state::State;
 use super::write::Writer;
 use crate::simulator::capture::{self, CaptureBehaviour, CaptureJob, Job};
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Collation, ServerError};
 
 /// A database that sessions share.
 #[derive(Debug)]
@@ -156,7 +156,16 @@ impl DatabaseCell {
         Ok(())
     }
 
-    fn publish(&self, next: impl FnOnce(&State) -> State) {
+    /// Gives the database the collation of the statement that creates it.
+    pub(crate) fn set_collation(&self, collation: Collation) {
+        self.publish(|committed| {
+            let mut state = committed.clone();
+            state.collation = collation;
+            state
+        });
+    }
+
+    pub(super) fn publish(&self, next: impl FnOnce(&State) -> State) {
         let mut committed = self
             .committed
             .write()

@@ -21,6 +21,6 @@ pub(crate) use index::key_values;
 pub(crate) use log::{Entry, Logged, Lsn};
 pub(crate) use rows::{ROW_ID, row_id};
 pub(crate) use server::Server;
-pub(crate) use state::State;
+pub(crate) use state::{AliasType, State};
 pub(crate) use table::{ColumnDef, Computed, Identity, Key, Table, arrow_schema};
 pub(crate) use write::{Change, Images, Savepoint, Write, internal};

@@ -7,7 +7,7 @@ use super::database::{DatabaseCell, Settings};
 use super::state::State;
 use crate::simulator::behaviour::Behaviour;
 use crate::simulator::capture::CaptureJob;
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Collation, ServerError};
 use crate::simulator::security::{Logins, Rights};
 
 /// The databases that every server has, with ids from 1.
@@ -90,7 +90,7 @@ impl Server {
     }
 
     /// Creates an empty database.
-    pub(crate) fn create(&self, name: &str) -> Result<(), ServerError> {
+    pub(crate) fn create(&self, name: &str, collation: Collation) -> Result<(), ServerError> {
         let mut databases = self
             .databases
             .write()
@@ -109,8 +109,9 @@ impl Server {
             .unwrap_or(0)
             + 1;
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        let cell = DatabaseCell::new(State::new(name, id), &settings);
-        databases.push(Arc::new(cell));
+        let mut state = State::new(name, id);
+        state.collation = collation;
+        databases.push(Arc::new(DatabaseCell::new(state, &settings)));
         Ok(())
     }
 }

@@ -8,11 +8,14 @@ use sha2::{Digest, Sha256};
 use super::clock::EPOCH_MICROS;
 use super::table::Table;
 use crate::simulator::capture::Capture;
+use crate::simulator::protocol::{Collation, SqlType};
 use crate::simulator::security::Principals;
 
 /// How object ids follow each other, as in SQL Server.
 const OBJECT_ID_STEP: i32 = 16_000_057;
 const FIRST_OBJECT_ID: i32 = 885_578_193;
+/// `@@DBTS` of a new database.
+const FIRST_ROW_VERSION: u64 = 2000;
 
 /// A schema of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,21 @@ pub(crate) struct Schema {
     pub(crate) name: String,
     /// `schema_id`.
     pub(crate) id: i32,
+}
+
+/// A type of CREATE TYPE … FROM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AliasType {
+    /// Its schema's name.
+    pub(crate) schema: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// `user_type_id`.
+    pub(crate) id: i32,
+    /// The type that it stands for.
+    pub(crate) sql_type: SqlType,
+    /// Whether columns of it may be NULL unless they say so.
+    pub(crate) nullable: bool,
 }
 
 /// A database as it stands after a commit, or within a transaction; cheap to clone.
@@ -36,6 +54,12 @@ pub(crate) struct State {
     pub(crate) snapshot_isolation: bool,
     /// Whether READ COMMITTED reads row versions; it does so here in any case.
     pub(crate) read_committed_snapshot: bool,
+    /// The collation of columns and strings that name none.
+    pub(crate) collation: Collation,
+    /// The number of the last row version that was given.
+    pub(crate) row_version: u64,
+    /// Its alias types.
+    pub(crate) types: Vec<AliasType>,
     /// Its schemas.
     pub(crate) schemas: Vec<Schema>,
     /// Its tables by object id, the change tables among them.
@@ -63,6 +87,9 @@ impl State {
             created: EPOCH_MICROS,
             snapshot_isolation: false,
             read_committed_snapshot: false,
+            collation: Collation::SERVER,
+            row_version: FIRST_ROW_VERSION,
+            types: Vec::new(),
             schemas: (1..)
                 .zip(schemas)
                 .map(|(id, name)| Schema {
@@ -95,6 +122,14 @@ impl State {
             name: name.to_owned(),
             id,
         });
+    }
+
+    /// The alias type of a schema and name, without case.
+    pub(crate) fn alias_type(&self, schema: &str, name: &str) -> Option<&AliasType> {
+        self.types.iter().find(|alias| {
+            alias.name.to_lowercase() == name.to_lowercase()
+                && alias.schema.to_lowercase() == schema.to_lowercase()
+        })
     }
 
     /// The table of a schema and name, without case.

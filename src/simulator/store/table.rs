@@ -7,8 +7,8 @@ use datafusion::arrow::error::ArrowError;
 
 use super::index::KeyIndex;
 use super::rows::Rows;
-use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::types::{Mode, convert_array, field};
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
+use crate::simulator::types::{Mode, Typed, convert_array, field, with_collation};
 
 /// `IDENTITY(seed, increment)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub(crate) struct ColumnDef {
     pub(crate) sql_type: SqlType,
     /// `user_type_id` where it differs from the type's own: 256 for `sysname`.
     pub(crate) alias_type: Option<i32>,
+    /// The collation of a character type.
+    pub(crate) collation: Collation,
     /// Whether NULL is allowed.
     pub(crate) nullable: bool,
     /// Its IDENTITY property.
@@ -50,6 +52,11 @@ pub(crate) struct ColumnDef {
 }
 
 impl ColumnDef {
+    /// The type with its collation.
+    pub(crate) fn typed(&self) -> Typed {
+        Typed::new(self.sql_type, self.collation)
+    }
+
     /// A nullable column without properties.
     pub(crate) fn plain(id: i32, name: &str, sql_type: SqlType, nullable: bool) -> Self {
         Self {
@@ -57,6 +64,7 @@ impl ColumnDef {
             id,
             sql_type,
             alias_type: None,
+            collation: Collation::SERVER,
             nullable,
             identity: None,
             default: None,
@@ -152,6 +160,13 @@ impl Table {
         self.keys.iter().find(|key| key.primary)
     }
 
+    /// The position of the column that numbers the rows' versions.
+    pub(crate) fn row_version(&self) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.sql_type == SqlType::RowVersion)
+    }
+
     /// The position of the IDENTITY column.
     pub(crate) fn identity(&self) -> Option<usize> {
         self.columns
@@ -185,8 +200,10 @@ impl Table {
         let mut columns = self.columns.to_vec();
         let from = std::mem::replace(&mut columns[at].sql_type, sql_type);
         columns[at].nullable = nullable;
+        let collation = columns[at].collation;
+        let (from, to) = (Typed::new(from, collation), Typed::new(sql_type, collation));
         let rows = self.rows.map_column(arrow_schema(&columns), at, |array| {
-            convert_array(array, from, sql_type, 0, Mode::Assign).map_err(|mut error| {
+            convert_array(array, from, to, 0, Mode::Assign).map_err(|mut error| {
                 let place = format!(
                     "in table '{database}.{}', column '{}'.",
                     self.qualified(),
@@ -212,7 +229,10 @@ pub(crate) fn arrow_schema(columns: &[ColumnDef]) -> SchemaRef {
     Arc::new(Schema::new(
         columns
             .iter()
-            .map(|c| field(&c.name, c.sql_type, c.nullable, c.identity.is_some()))
+            .map(|c| {
+                let plain = field(&c.name, c.sql_type, c.nullable, c.identity.is_some());
+                with_collation(plain, c.collation)
+            })
             .collect::<Vec<_>>(),
     ))
 }

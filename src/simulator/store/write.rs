@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::{BooleanArray, RecordBatch};
+use datafusion::arrow::array::{BinaryArray, BooleanArray, RecordBatch};
 use datafusion::arrow::compute::kernels::cmp::distinct;
 use datafusion::arrow::compute::or;
 use datafusion::arrow::error::ArrowError;
@@ -244,9 +244,10 @@ impl Write {
         }
     }
 
-    /// Undoes everything since a savepoint.
+    /// Undoes everything since a savepoint, but for the IDENTITY values that were given.
     pub(crate) fn undo(&mut self, savepoint: Savepoint) {
-        self.state = savepoint.state;
+        let undone = std::mem::replace(&mut self.state, savepoint.state);
+        keep_identities(&undone, &mut self.state);
         self.entries.truncate(savepoint.entries);
         self.command = savepoint.command;
         if self.defines && !savepoint.defines {
@@ -263,12 +264,30 @@ impl Write {
     /// Adds rows to a table; a duplicate key is 2627 and changes nothing.
     pub(crate) fn insert(&mut self, object_id: i32, rows: &RecordBatch) -> Result<(), ServerError> {
         let table = self.table(object_id)?;
+        let rows = &self.with_versions(&table, rows)?;
         self.check_keys(&table, None, Some(rows))?;
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.append(rows).map_err(internal)?;
         }
         self.record(&table, || Images::Inserted(rows.clone()));
         Ok(())
+    }
+
+    /// The rows with the next row versions in the column that has them.
+    fn with_versions(
+        &mut self,
+        table: &Table,
+        rows: &RecordBatch,
+    ) -> Result<RecordBatch, ServerError> {
+        let Some(at) = table.row_version() else {
+            return Ok(rows.clone());
+        };
+        let first = self.state.row_version + 1;
+        self.state.row_version += rows.num_rows() as u64;
+        let versions = (first..=self.state.row_version).map(|version| version.to_be_bytes());
+        let mut columns = rows.columns().to_vec();
+        columns[at] = Arc::new(versions.map(Some).collect::<BinaryArray>());
+        RecordBatch::try_new(rows.schema(), columns).map_err(internal)
     }
 
     /// Removes the rows of some ids.
@@ -298,6 +317,7 @@ impl Write {
             return Ok(());
         }
         let table = self.table(object_id)?;
+        let after = self.with_versions(&table, &after)?;
         self.check_keys(&table, Some(&before), Some(&after))?;
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.replace(ids, &after).map_err(internal)?;
@@ -397,11 +417,48 @@ impl Drop for Write {
     fn drop(&mut self) {
         if !self.committed {
             self.forget_indexes();
+            let mut committed = self.cell.committed().as_ref().clone();
+            if keep_identities(&self.state, &mut committed) {
+                // A scan may have written meanwhile, so that it is its state that goes on.
+                self.cell.publish(|newest| {
+                    let mut next = newest.clone();
+                    keep_identities(&self.state, &mut next);
+                    next
+                });
+            }
         }
         if self.defines {
             self.end_definition();
         }
     }
+}
+
+/// Moves a state's IDENTITY columns and row versions on to where an undone state had them, since a value
+/// that was given is not given again; whether some moved.
+fn keep_identities(undone: &State, state: &mut State) -> bool {
+    let ahead: Vec<(i32, i64)> = undone
+        .tables
+        .values()
+        .filter_map(|table| {
+            let next = table.next_identity?;
+            let increment = table.columns[table.identity()?].identity?.increment;
+            let before = state.tables.get(&table.object_id)?.next_identity?;
+            let is_ahead = if increment > 0 {
+                next > before
+            } else {
+                next < before
+            };
+            is_ahead.then_some((table.object_id, next))
+        })
+        .collect();
+    let versions = undone.row_version > state.row_version;
+    state.row_version = state.row_version.max(undone.row_version);
+    for (object_id, next) in &ahead {
+        if let Some(table) = state.table_mut(*object_id) {
+            table.next_identity = Some(*next);
+        }
+    }
+    versions || !ahead.is_empty()
 }
 
 /// An Arrow error where none can come from input.

@@ -24,7 +24,7 @@ async fn values_that_do_not_fit() {
         message("SELECT CAST('abc' AS int)").await,
         (
             245,
-            "Conversion failed when converting the nvarchar value 'abc' to data type int."
+            "Conversion failed when converting the varchar value 'abc' to data type int."
                 .to_owned()
         )
     );

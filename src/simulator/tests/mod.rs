@@ -15,6 +15,8 @@ mod scans;
 mod semantics;
 mod transactions;
 mod tutorial;
+mod types;
+mod values;
 
 use tokio::sync::mpsc;
 

@@ -18,11 +18,13 @@ use datafusion::logical_expr::{
 };
 
 use super::arithmetic::digits;
-use super::comparison::sort_key_of;
 use super::functions::external;
 use crate::simulator::errors::overflow;
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::types::{Value, array_of, field, sql_type_of};
+use crate::simulator::types::{
+    Typed, Value, array_of, collation_of, equality_key, field, label_of, sql_type_of, typed_of,
+    with_label,
+};
 
 /// The aggregate of a name in lower case, where T-SQL's differs from DataFusion's.
 pub(super) fn aggregate(name: &str) -> Option<Arc<AggregateUDF>> {
@@ -76,6 +78,7 @@ impl Kind {
         };
         Ok(match of {
             SqlType::Bit => return Err(refused()),
+            of if !of.is_comparable() || of == SqlType::SqlVariant => return Err(refused()),
             of if self.is_extreme() => of,
             SqlType::TinyInt | SqlType::SmallInt | SqlType::Int => SqlType::Int,
             SqlType::BigInt => SqlType::BigInt,
@@ -104,7 +107,7 @@ fn argument(fields: &[FieldRef]) -> SqlType {
 
 /// Whether values are compared otherwise than their Arrow forms are.
 fn has_own_order(sql_type: SqlType) -> bool {
-    sql_type.is_text() || sql_type == SqlType::UniqueIdentifier
+    sql_type.is_text()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -150,7 +153,13 @@ impl AggregateUDFImpl for Aggregate {
 
     fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
         let result = self.kind.result(argument(fields)).map_err(external)?;
-        Ok(Arc::new(field(self.name(), result, true, false)))
+        let result = field(self.name(), result, true, false);
+        Ok(Arc::new(match fields.first() {
+            Some(of) if sql_type_of(&result).is_text() => {
+                with_label(result, collation_of(of), label_of(of))
+            }
+            _ => result,
+        }))
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
@@ -160,7 +169,10 @@ impl AggregateUDFImpl for Aggregate {
         let of = argument(args.expr_fields);
         if self.kind.is_extreme() {
             return Ok(Box::new(Extreme {
-                of,
+                of: args
+                    .expr_fields
+                    .first()
+                    .map_or(of.into(), |field| typed_of(field)),
                 greatest: self.kind == Kind::Greatest,
                 found: None,
             }));
@@ -395,19 +407,20 @@ impl Accumulator for Total {
     }
 }
 
-/// The least or greatest text or `uniqueidentifier`.
+/// The least or greatest text.
 #[derive(Debug)]
 struct Extreme {
-    of: SqlType,
+    of: Typed,
     greatest: bool,
     found: Option<(Vec<u8>, String)>,
 }
 
 impl Accumulator for Extreme {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let texts = crate::simulator::types::to_form(&values[0], self.of).map_err(external)?;
+        let texts =
+            crate::simulator::types::to_form(&values[0], self.of.sql_type).map_err(external)?;
         for text in texts.as_string::<i32>().iter().flatten() {
-            let key = sort_key_of(text, self.of);
+            let key = equality_key(text, self.of);
             let better = self.found.as_ref().is_none_or(|(known, _)| {
                 if self.greatest {
                     key > *known
@@ -424,7 +437,7 @@ impl Accumulator for Extreme {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let text = self.found.as_ref().map(|(_, text)| text.clone());
-        scalar(self.of, text.into())
+        scalar(self.of.sql_type, text.into())
     }
 
     fn size(&self) -> usize {

@@ -10,8 +10,8 @@ use super::ddl::{ColumnSpec, Elements, elements, one_column};
 use super::definitions::{add_keys, check_names, column, find};
 use super::lexer::Token;
 use crate::simulator::capture::{Definition, DefinitionKind};
-use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{Table, Write, arrow_schema, internal};
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
+use crate::simulator::store::{State, Table, Write, arrow_schema, internal};
 
 /// What ALTER TABLE does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,14 +94,15 @@ pub(crate) fn alter_table(
     };
     let mut kind = DefinitionKind::Other;
     match alteration {
-        Alteration::Add(added) => add(&mut table, added, defaults)?,
+        Alteration::Add(added) => add(&mut table, added, defaults, write.state())?,
         Alteration::DropColumns { names, if_exists } => {
             for name in names {
                 drop_column(&mut table, name, *if_exists)?;
             }
         }
         Alteration::AlterColumn(spec) => {
-            let at = alter_column(&mut table, spec, write.database())?;
+            let collation = write.state().collation;
+            let at = alter_column(&mut table, spec, write.database(), collation)?;
             kind = DefinitionKind::ColumnType {
                 column_id: table.columns[at].id,
                 sql_type: spec.sql_type,
@@ -125,12 +126,22 @@ pub(crate) fn alter_table(
     Ok(())
 }
 
-fn add(table: &mut Table, added: &Elements, defaults: &[ArrayRef]) -> Result<(), ServerError> {
+fn add(
+    table: &mut Table,
+    added: &Elements,
+    defaults: &[ArrayRef],
+    state: &State,
+) -> Result<(), ServerError> {
     let mut columns = table.columns.to_vec();
     for (spec, one) in added.columns.iter().zip(defaults) {
         table.last_column_id += 1;
-        let column = column(table.last_column_id, spec);
+        let column = column(table.last_column_id, spec, state)?;
         let empty = table.rows.count() == 0;
+        if column.sql_type == SqlType::RowVersion && !empty {
+            return Err(ServerError::unsupported(
+                "adding a timestamp column to rows",
+            ));
+        }
         if column.identity.is_some() && !empty {
             return Err(ServerError::unsupported(
                 "adding an IDENTITY column to rows",
@@ -244,8 +255,23 @@ fn alter_column(
     table: &mut Table,
     spec: &ColumnSpec,
     database: &str,
+    collation: Collation,
 ) -> Result<usize, ServerError> {
     let at = position(table, &spec.name)?;
+    if spec.sql_type == SqlType::RowVersion {
+        return Err(ServerError::new(
+            4927,
+            format!(
+                "Cannot alter column '{}' to be data type timestamp.",
+                spec.name
+            ),
+        ));
+    }
+    // Without COLLATE the column would get the database's.
+    let collation = spec.collation.unwrap_or(collation);
+    if spec.sql_type.is_text() && collation != table.columns[at].collation {
+        return Err(ServerError::unsupported("changing a column's collation"));
+    }
     if table.columns[at].computed.is_some() {
         return Err(ServerError::new(
             4928,

@@ -81,6 +81,7 @@ pub(crate) fn near(token: &Token) -> ServerError {
         | Kind::Quoted(text)
         | Kind::Variable(text)
         | Kind::Text(text)
+        | Kind::National(text)
         | Kind::Number(text) => text.clone(),
         Kind::Hex(digits) => format!("0x{digits}"),
         Kind::Symbol(symbol) => (*symbol).to_owned(),

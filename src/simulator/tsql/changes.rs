@@ -15,9 +15,9 @@ use super::lexer::{Token, tokens};
 use super::parse::parse;
 use super::query::query;
 use super::scope::Scope;
-use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::protocol::ServerError;
 use crate::simulator::store::{Table, Write, internal};
-use crate::simulator::types::{Mode, convert_array};
+use crate::simulator::types::{Mode, Typed, convert_array};
 
 pub(crate) use target::{changes_capture, database_of};
 
@@ -28,8 +28,8 @@ pub(crate) enum Effect {
     Insert {
         /// The table.
         object_id: i32,
-        /// The rows.
-        rows: Vec<RecordBatch>,
+        /// The rows, or why there are none; IDENTITY values are gone in either case.
+        rows: Result<Vec<RecordBatch>, ServerError>,
         /// The table's next IDENTITY value, and the last one given.
         identity: Option<(i64, i64)>,
     },
@@ -106,7 +106,7 @@ pub(crate) async fn defaults(
                 let mut all = tokens("SELECT")?;
                 all.extend_from_slice(expression);
                 let mut rows = query(&all, scope).await?;
-                let from = rows.columns()[0].sql_type;
+                let from = rows.columns()[0].typed();
                 match rows.next().await? {
                     Some(row) => {
                         convert_array(row.column(0), from, column.sql_type, 0, Mode::Assign)?
@@ -128,15 +128,15 @@ pub(crate) fn apply(effect: Effect, write: &mut Write) -> Result<Done, ServerErr
             rows,
             identity,
         } => {
-            let mut count = 0;
-            for batch in &rows {
-                write.insert(object_id, batch)?;
-                count += batch.num_rows() as u64;
-            }
             if let Some(table) = write.state_mut().table_mut(object_id)
                 && let Some((next, _)) = identity
             {
                 table.next_identity = Some(next);
+            }
+            let mut count = 0;
+            for batch in &rows? {
+                write.insert(object_id, batch)?;
+                count += batch.num_rows() as u64;
             }
             Ok(Done {
                 rows: count,
@@ -169,13 +169,13 @@ pub(crate) fn apply(effect: Effect, write: &mut Write) -> Result<Done, ServerErr
 /// Values in the form of a column; error 2628 names it.
 fn assigned(
     array: &ArrayRef,
-    from: SqlType,
+    from: Typed,
     table: &Table,
     column: usize,
     database: &str,
 ) -> Result<ArrayRef, ServerError> {
     let column = &table.columns[column];
-    convert_array(array, from, column.sql_type, 0, Mode::Assign).map_err(|mut error| {
+    convert_array(array, from, column.typed(), 0, Mode::Assign).map_err(|mut error| {
         if error.number == 2628 {
             let place = format!(
                 "in table '{database}.{}', column '{}'.",

@@ -3,10 +3,10 @@
 use super::alter::{Alteration, alteration};
 use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
-use super::ddl::{Elements, KeySpec, create_table, elements, names};
+use super::ddl::{Elements, KeySpec, collation, create_table, data_type, elements, names};
 use super::lexer::{Kind, Token};
 use super::security::{LoginCommand, PrincipalCommand, grant, login_command, principal_command};
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
 
 /// An argument of EXEC: a constant, or a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,17 @@ pub(crate) enum Command<'a> {
     },
     /// TRUNCATE TABLE.
     Truncate(ObjectName),
-    /// CREATE DATABASE.
-    CreateDatabase(String),
+    /// CREATE DATABASE, and its collation.
+    CreateDatabase(String, Option<Collation>),
+    /// CREATE TYPE name FROM type, and whether its columns may be NULL.
+    CreateType(ObjectName, SqlType, bool),
+    /// DROP TYPE.
+    DropType {
+        /// The type.
+        name: ObjectName,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// ALTER DATABASE … SET option ON or OFF.
     AlterDatabase {
         /// The database; `None` for CURRENT.
@@ -228,12 +237,36 @@ fn create<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
         return Ok(Command::CreateTable(name, elements));
     }
     if cursor.eat("DATABASE") {
-        return Ok(Command::CreateDatabase(cursor.name()?));
+        let name = cursor.name()?;
+        let collation = match cursor.eat("COLLATE") {
+            true => Some(collation(cursor)?),
+            false => None,
+        };
+        return Ok(Command::CreateDatabase(name, collation));
+    }
+    if cursor.eat("TYPE") {
+        return create_type(cursor);
     }
     if cursor.eat("SCHEMA") {
         return Ok(Command::CreateSchema(cursor.name()?));
     }
     create_index(cursor)
+}
+
+/// CREATE TYPE … FROM; types that are tables are not known.
+fn create_type<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+    let name = cursor.object_name()?;
+    if !cursor.eat("FROM") {
+        return Err(ServerError::unsupported("CREATE TYPE without FROM"));
+    }
+    let declared = data_type(cursor)?;
+    if let Some(name) = declared.alias {
+        return Err(ServerError::unknown_type(&name.to_string()));
+    }
+    let nullable = !cursor.eat_all(&["NOT", "NULL"]);
+    cursor.eat("NULL");
+    cursor.end()?;
+    Ok(Command::CreateType(name, declared.sql_type, nullable))
 }
 
 fn create_index<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
@@ -283,6 +316,12 @@ fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
 
 fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
     cursor.next();
+    if cursor.eat("TYPE") {
+        let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+        let name = cursor.object_name()?;
+        cursor.end()?;
+        return Ok(Command::DropType { name, if_exists });
+    }
     if !cursor.eat("TABLE") {
         let what = cursor.peek().and_then(Token::name).unwrap_or_default();
         return Err(ServerError::unsupported(format!(

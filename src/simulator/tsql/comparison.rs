@@ -2,59 +2,92 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 
-use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::internal;
-use crate::simulator::types::{Mode, convert_array, to_form};
+use crate::simulator::types::{
+    Mode, Typed, Value, array_of, convert_array, equality_key, to_form, values_of,
+};
 
 /// What an operand of a comparison becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// As it is; numbers meet in a common type.
     AsIs,
-    /// A text without case and blanks at the end.
+    /// The key of a text in its collation.
     Text,
+    /// The key of a text of a code page as that of an N text, which the other operand is.
+    WideText,
     /// Bytes without zeros at the end.
     Bytes,
     /// A bit as a number.
     Number,
-    /// A `uniqueidentifier` in the order of its bytes.
-    Guid,
-    /// A text or bytes as such a `uniqueidentifier`.
-    ToGuid,
+    /// The instant of a `datetimeoffset`.
+    Instant,
+    /// The instant of a value as such a `datetimeoffset`.
+    InstantOf(SqlType),
     /// A value of the other operand's type.
     As(SqlType),
 }
 
+impl Form {
+    /// Whether it is the key of a text, which depends on a collation.
+    pub(super) fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::WideText)
+    }
+}
+
 /// What the operands of a comparison become; error 402 where the types do not meet.
-pub(super) fn forms(left: SqlType, right: SqlType) -> Result<(Form, Form), ServerError> {
+pub(super) fn forms(
+    left: SqlType,
+    right: SqlType,
+    operator: &str,
+) -> Result<(Form, Form), ServerError> {
+    if left == SqlType::SqlVariant || right == SqlType::SqlVariant {
+        return Err(ServerError::unsupported("comparisons of sql_variant"));
+    }
+    if !left.is_comparable() || !right.is_comparable() {
+        return Err(super::functions::incompatible(left, right, operator));
+    }
     if left.is_text() && right.is_text() {
-        return Ok((Form::Text, Form::Text));
+        let form = |own: SqlType, other: SqlType| {
+            if other.is_wide() && !own.is_wide() {
+                Form::WideText
+            } else {
+                Form::Text
+            }
+        };
+        return Ok((form(left, right), form(right, left)));
     }
     if left.is_binary() && right.is_binary() {
         let same = left == right && matches!(left, SqlType::Binary(_));
         let form = if same { Form::AsIs } else { Form::Bytes };
         return Ok((form, form));
     }
+    let offset = |sql_type| matches!(sql_type, SqlType::DateTimeOffset(_));
+    if offset(left) && offset(right) {
+        return Ok((Form::Instant, Form::Instant));
+    }
     if left == right {
-        let form = match left {
-            SqlType::UniqueIdentifier => Form::Guid,
-            _ => Form::AsIs,
-        };
-        return Ok((form, form));
+        return Ok((Form::AsIs, Form::AsIs));
     }
     if rank(left) < rank(right) && converts(left, right) {
+        // Every digit of a second counts.
         return Ok(match right {
-            SqlType::UniqueIdentifier => (Form::ToGuid, Form::Guid),
+            SqlType::DateTime2(_) => (Form::As(SqlType::DateTime2(7)), Form::AsIs),
+            SqlType::DateTimeOffset(_) => {
+                let to = SqlType::DateTimeOffset(7);
+                (Form::InstantOf(to), Form::Instant)
+            }
             _ => (Form::As(right), Form::AsIs),
         });
     }
     if rank(right) < rank(left) && converts(right, left) {
-        let (right, left) = forms(right, left)?;
+        let (right, left) = forms(right, left, operator)?;
         return Ok((left, right));
     }
     let number = |sql_type| (4..=7).contains(&rank(sql_type));
@@ -65,15 +98,15 @@ pub(super) fn forms(left: SqlType, right: SqlType) -> Result<(Form, Form), Serve
         };
         return Ok((form(left), form(right)));
     }
-    Err(super::functions::incompatible(left, right, "comparison"))
+    Err(super::functions::incompatible(left, right, operator))
 }
 
 /// The precedence of types, as far as conversions between kinds of types need it.
 pub(super) fn rank(sql_type: SqlType) -> u8 {
     match sql_type {
-        SqlType::Binary(_) | SqlType::VarBinary(_) => 0,
-        SqlType::Char(_) | SqlType::VarChar(_) => 1,
-        SqlType::NChar(_) | SqlType::NVarChar(_) => 2,
+        SqlType::Binary(_) | SqlType::VarBinary(_) | SqlType::RowVersion | SqlType::Image => 0,
+        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Text => 1,
+        SqlType::NChar(_) | SqlType::NVarChar(_) | SqlType::NText => 2,
         SqlType::UniqueIdentifier => 3,
         SqlType::Bit => 4,
         SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt => 5,
@@ -84,6 +117,9 @@ pub(super) fn rank(sql_type: SqlType) -> u8 {
         SqlType::SmallDateTime | SqlType::DateTime => 10,
         SqlType::DateTime2(_) => 11,
         SqlType::DateTimeOffset(_) => 12,
+        SqlType::SqlVariant => 13,
+        SqlType::Xml => 14,
+        SqlType::Udt(_) => 15,
     }
 }
 
@@ -97,33 +133,40 @@ fn converts(from: SqlType, to: SqlType) -> bool {
 }
 
 /// An array in the form in which it is compared.
-pub(super) fn in_form(
+fn in_form(
     array: &ArrayRef,
-    from: SqlType,
+    from: Typed,
     form: Form,
+    collation: Collation,
 ) -> Result<ArrayRef, ServerError> {
+    let instants = |array: &ArrayRef| {
+        let values = values_of(array)?.into_iter().map(|value| match value {
+            Value::Offset(ticks, _) => Value::Instant(ticks),
+            _ => Value::Null,
+        });
+        array_of(SqlType::DateTime2(7), values)
+    };
     match form {
-        Form::AsIs => to_form(array, from),
-        Form::Text => fold_texts(array),
+        Form::AsIs => to_form(array, from.sql_type),
+        Form::Text => text_keys(array, Typed::new(from.sql_type, collation)),
+        Form::WideText => text_keys(array, Typed::new(SqlType::NVarChar(Length::Max), collation)),
         Form::Bytes => trim_bytes(array),
-        Form::Guid => sort_keys(array, from),
-        Form::ToGuid => {
-            let guids = convert_array(array, from, SqlType::UniqueIdentifier, 0, Mode::Cast)?;
-            sort_keys(&guids, SqlType::UniqueIdentifier)
-        }
+        Form::Instant => instants(array),
+        Form::InstantOf(to) => instants(&convert_array(array, from, to, 0, Mode::Cast)?),
         Form::Number => cast(array, &DataType::Int32).map_err(internal),
         Form::As(to) => convert_array(array, from, to, 0, Mode::Cast),
     }
 }
 
-/// Two arrays in one Arrow type in which their values can be compared.
+/// Two arrays in one Arrow type in which their values can be compared; texts in the left one's collation.
 pub(super) fn meet(
-    left: (&ArrayRef, SqlType),
-    right: (&ArrayRef, SqlType),
+    left: (&ArrayRef, Typed),
+    right: (&ArrayRef, Typed),
 ) -> Result<(ArrayRef, ArrayRef), ServerError> {
-    let forms = forms(left.1, right.1)?;
-    let left = in_form(left.0, left.1, forms.0)?;
-    let right = in_form(right.0, right.1, forms.1)?;
+    let collation = left.1.collation;
+    let forms = forms(left.1.sql_type, right.1.sql_type, "equal to")?;
+    let left = in_form(left.0, left.1, forms.0, collation)?;
+    let right = in_form(right.0, right.1, forms.1, collation)?;
     let (one, other) = (left.data_type(), right.data_type());
     if one == other {
         return Ok((left, right));
@@ -136,16 +179,14 @@ pub(super) fn meet(
     ))
 }
 
-/// A text in the form in which the default collation compares: without case and blanks at the end.
-pub(super) fn fold(text: &str) -> String {
-    text.trim_end_matches(' ').to_lowercase()
-}
-
-/// Texts in the form in which the default collation compares.
-pub(super) fn fold_texts(array: &ArrayRef) -> Result<ArrayRef, ServerError> {
+/// The keys of texts: equal where the collation holds them to be equal, and in its order.
+pub(super) fn text_keys(array: &ArrayRef, of: Typed) -> Result<ArrayRef, ServerError> {
     let texts = to_form(array, SqlType::NVarChar(Length::Max))?;
-    let folded = texts.as_string::<i32>().iter().map(|text| text.map(fold));
-    Ok(Arc::new(folded.collect::<StringArray>()))
+    let keys = texts
+        .as_string::<i32>()
+        .iter()
+        .map(|text| text.map(|text| equality_key(text, of)));
+    Ok(Arc::new(keys.collect::<BinaryArray>()))
 }
 
 /// Bytes without zeros at the end, as binary values of two lengths are compared.
@@ -160,86 +201,14 @@ pub(super) fn trim_bytes(array: &ArrayRef) -> Result<ArrayRef, ServerError> {
     Ok(Arc::new(trimmed.collect::<BinaryArray>()))
 }
 
-/// What sorts texts as the default collation does: symbols, then digits, then letters, without case and
-/// blanks at the end; accents count only between texts that are otherwise equal.
-pub(super) fn sort_key(text: &str) -> Vec<u8> {
-    let folded = fold(text);
-    let mut key = Vec::with_capacity(folded.len() * 4 + 2);
-    for c in folded.chars() {
-        let base = without_accent(c);
-        let class = match base {
-            c if c.is_alphabetic() => 3,
-            c if c.is_numeric() => 2,
-            _ => 1,
-        };
-        key.push(class);
-        key.extend_from_slice(&u32::from(base).to_be_bytes()[1..]);
-    }
-    key.push(0);
-    key.extend_from_slice(folded.as_bytes());
-    key
-}
-
-/// What sorts a text or a `uniqueidentifier`.
-pub(super) fn sort_key_of(text: &str, sql_type: SqlType) -> Vec<u8> {
-    match sql_type {
-        SqlType::UniqueIdentifier => guid_key(text),
-        _ => sort_key(text),
-    }
-}
-
-/// A `uniqueidentifier` is compared from its last group to its first, the bytes of the first three groups
-/// from the last to the first as they are written.
-fn guid_key(text: &str) -> Vec<u8> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let bytes = crate::simulator::types::parse_hex(&digits).unwrap_or_default();
-    // Where each byte of the key stands in the text.
-    let order = [10, 11, 12, 13, 14, 15, 8, 9, 7, 6, 5, 4, 3, 2, 1, 0];
-    order
-        .iter()
-        .filter_map(|at| bytes.get(*at).copied())
-        .collect()
-}
-
-/// A Latin letter of Latin-1 without its accent.
-fn without_accent(c: char) -> char {
-    match c {
-        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
-        'ç' | 'ć' | 'č' => 'c',
-        'ď' | 'đ' => 'd',
-        'è'..='ë' | 'ē' | 'ę' | 'ě' => 'e',
-        'ì'..='ï' | 'ī' => 'i',
-        'ł' | 'ľ' => 'l',
-        'ñ' | 'ń' | 'ň' => 'n',
-        'ò'..='ö' | 'ø' | 'ō' | 'ő' => 'o',
-        'ř' => 'r',
-        'ś' | 'š' | 'ş' => 's',
-        'ť' | 'ţ' => 't',
-        'ù'..='ü' | 'ū' | 'ů' | 'ű' => 'u',
-        'ý' | 'ÿ' => 'y',
-        'ź' | 'ż' | 'ž' => 'z',
-        other => other,
-    }
-}
-
-/// Sort keys of texts or of `uniqueidentifier`s.
-pub(super) fn sort_keys(array: &ArrayRef, of: SqlType) -> Result<ArrayRef, ServerError> {
-    let texts = to_form(array, of)?;
-    let keys = texts
-        .as_string::<i32>()
-        .iter()
-        .map(|text| text.map(|text| sort_key_of(text, of)));
-    Ok(Arc::new(keys.collect::<BinaryArray>()))
-}
-
 /// Which of `values` are among `list`; NULL where that cannot be told.
 pub(super) fn among(
-    values: (&ArrayRef, SqlType),
-    list: &[(ArrayRef, SqlType)],
+    values: (&ArrayRef, Typed),
+    list: &[(ArrayRef, Typed)],
 ) -> Result<Vec<Option<bool>>, ServerError> {
     use datafusion::arrow::row::{RowConverter, SortField};
     use std::collections::HashSet;
-    let mut groups: Vec<(SqlType, Vec<&dyn Array>)> = Vec::new();
+    let mut groups: Vec<(Typed, Vec<&dyn Array>)> = Vec::new();
     let is_null = |array: &ArrayRef| *array.data_type() == DataType::Null;
     let initially = if list.iter().any(|(array, _)| is_null(array)) {
         None
@@ -283,21 +252,9 @@ pub(super) fn among(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use datafusion::arrow::array::StringArray;
 
-    #[test]
-    fn texts_sort_by_letters_before_case_and_accents() {
-        let mut words = [
-            "Zoe", "zebra", "élan", "Elan", "_x", "9", "apple", "Apple ", "~",
-        ];
-        words.sort_by_key(|word| sort_key(word));
-        assert_eq!(
-            words,
-            [
-                "_x", "~", "9", "apple", "Apple ", "Elan", "élan", "zebra", "Zoe"
-            ]
-        );
-    }
+    use super::*;
 
     #[test]
     fn lists_are_compared_by_type() {
@@ -306,14 +263,14 @@ mod tests {
         let one: ArrayRef = Arc::new(StringArray::from(vec!["1"]));
         let null: ArrayRef = Arc::new(Int32Array::from(vec![None::<i32>]));
         let text = SqlType::VarChar(Length::Limited(1));
-        let list = [(Arc::clone(&one), text)];
+        let list = [(Arc::clone(&one), text.into())];
         assert_eq!(
-            among((&values, SqlType::Int), &list).unwrap(),
+            among((&values, SqlType::Int.into()), &list).unwrap(),
             [Some(true), Some(false), None]
         );
-        let list = [(one, text), (null, SqlType::Int)];
+        let list = [(one, text.into()), (null, SqlType::Int.into())];
         assert_eq!(
-            among((&values, SqlType::Int), &list).unwrap(),
+            among((&values, SqlType::Int.into()), &list).unwrap(),
             [Some(true), None, None]
         );
     }

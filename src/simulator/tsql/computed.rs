@@ -33,7 +33,10 @@ pub(crate) async fn resolve(
         .filter(|column| column.computed.is_none())
         .cloned()
         .collect();
-    columns.extend((1..).zip(declared).map(|(id, spec)| column(id, spec)));
+    let state = scope.current()?;
+    for (id, spec) in (1..).zip(declared) {
+        columns.push(column(id, spec, &state)?);
+    }
     for spec in specs {
         if let Some(computed) = &spec.computed {
             let nothing = Scan::of(arrow_schema(&columns), Vec::new());
@@ -67,7 +70,7 @@ pub(super) async fn fill(
         };
         let scan = Scan::of(rows.schema(), vec![rows.clone()]);
         let mut values = select(&computed.expression, scan, scope).await?;
-        let from = values.columns()[0].sql_type;
+        let from = values.columns()[0].typed();
         let mut found: Vec<ArrayRef> = Vec::new();
         while let Some(some) = values.next().await? {
             found.push(Arc::clone(some.column(0)));
@@ -75,7 +78,7 @@ pub(super) async fn fill(
         let found: Vec<&dyn Array> = found.iter().map(AsRef::as_ref).collect();
         if !found.is_empty() {
             let array = concat(&found).map_err(internal)?;
-            columns[at] = convert_array(&array, from, column.sql_type, 0, Mode::Assign)?;
+            columns[at] = convert_array(&array, from, column.typed(), 0, Mode::Assign)?;
         }
     }
     RecordBatch::try_new(rows.schema(), columns).map_err(internal)

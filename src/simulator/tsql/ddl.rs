@@ -4,7 +4,7 @@ use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas};
 use super::lexer::{Kind, Token};
 use super::normal::source;
-use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
 use crate::simulator::store::{Computed, Identity};
 use crate::simulator::types::DefaultLength;
 
@@ -14,6 +14,9 @@ pub(crate) struct ColumnSpec {
     pub(crate) name: String,
     pub(crate) sql_type: SqlType,
     pub(crate) alias_type: Option<i32>,
+    /// A type of the database's own, which `sql_type` does not say yet.
+    pub(crate) alias: Option<ObjectName>,
+    pub(crate) collation: Option<Collation>,
     pub(crate) nullable: Option<bool>,
     pub(crate) identity: Option<Identity>,
     /// The tokens of the DEFAULT expression.
@@ -136,11 +139,13 @@ fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), Server
         elements.columns.push(computed_column(cursor, name)?);
         return Ok(());
     }
-    let (sql_type, alias_type) = data_type(cursor)?;
+    let declared = data_type(cursor)?;
     let mut column = ColumnSpec {
         name,
-        sql_type,
-        alias_type,
+        sql_type: declared.sql_type,
+        alias_type: declared.alias_type,
+        alias: declared.alias,
+        collation: None,
         nullable: None,
         identity: None,
         default: None,
@@ -178,6 +183,8 @@ fn computed_column(cursor: &mut Cursor<'_>, name: String) -> Result<ColumnSpec, 
         name,
         sql_type: SqlType::Int,
         alias_type: None,
+        alias: None,
+        collation: None,
         nullable: Some(true),
         identity: None,
         default: None,
@@ -191,10 +198,14 @@ fn computed_column(cursor: &mut Cursor<'_>, name: String) -> Result<ColumnSpec, 
 /// The column of ALTER COLUMN: a name, a type, and NULL or NOT NULL.
 pub(crate) fn one_column(cursor: &mut Cursor<'_>) -> Result<ColumnSpec, ServerError> {
     let name = cursor.name()?;
-    let (sql_type, alias_type) = data_type(cursor)?;
-    if cursor.eat("COLLATE") {
-        cursor.name()?;
+    let declared = data_type(cursor)?;
+    if let Some(name) = declared.alias {
+        return Err(ServerError::unknown_type(&name.to_string()));
     }
+    let collation = match cursor.eat("COLLATE") {
+        true => Some(collation(cursor)?),
+        false => None,
+    };
     let nullable = if cursor.eat_all(&["NOT", "NULL"]) {
         Some(false)
     } else {
@@ -203,8 +214,10 @@ pub(crate) fn one_column(cursor: &mut Cursor<'_>) -> Result<ColumnSpec, ServerEr
     cursor.end()?;
     Ok(ColumnSpec {
         name,
-        sql_type,
-        alias_type,
+        sql_type: declared.sql_type,
+        alias_type: declared.alias_type,
+        alias: None,
+        collation,
         nullable,
         identity: None,
         default: None,
@@ -226,7 +239,16 @@ fn option(
     } else if cursor.eat("DEFAULT") {
         column.default = Some(default_expression(cursor)?);
     } else if cursor.eat("COLLATE") {
-        cursor.name()?;
+        column.collation = Some(collation(cursor)?);
+        if !column.sql_type.is_text() && column.alias.is_none() {
+            return Err(ServerError::new(
+                447,
+                format!(
+                    "Expression type {} is invalid for COLLATE clause.",
+                    column.sql_type.base_name()
+                ),
+            ));
+        }
     } else if cursor.eat("ROWGUIDCOL") || cursor.eat("SPARSE") {
         // Neither changes what is stored.
     } else if cursor.eat("REFERENCES") {
@@ -303,13 +325,35 @@ fn default_expression(cursor: &mut Cursor<'_>) -> Result<Vec<Token>, ServerError
     Ok(tokens)
 }
 
-/// A type's name with its arguments, and the alias type's id for `sysname`.
-pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(SqlType, Option<i32>), ServerError> {
+/// The name of a collation.
+pub(crate) fn collation(cursor: &mut Cursor<'_>) -> Result<Collation, ServerError> {
+    let name = cursor.name()?;
+    if name.eq_ignore_ascii_case("database_default") {
+        return Err(ServerError::unsupported("COLLATE database_default"));
+    }
+    Collation::named(&name).ok_or_else(|| ServerError::unknown_collation(&name))
+}
+
+/// A type as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeclaredType {
+    pub(crate) sql_type: SqlType,
+    /// The alias type's id, for `sysname`.
+    pub(crate) alias_type: Option<i32>,
+    /// The name of a type that the server has not; `sql_type` means nothing then.
+    pub(crate) alias: Option<ObjectName>,
+}
+
+/// A type's name with its arguments.
+pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<DeclaredType, ServerError> {
     let line = cursor.peek().map_or(1, |token| token.line);
     let mut name = cursor.name()?;
+    let mut parts = vec![name.clone()];
     if cursor.eat_symbol(".") {
         name = cursor.name()?;
+        parts.push(name.clone());
     }
+    let mut has_arguments = false;
     for second in ["VARYING", "PRECISION"] {
         if cursor.eat(second) {
             name.push(' ');
@@ -327,11 +371,22 @@ pub(crate) fn data_type(cursor: &mut Cursor<'_>) -> Result<(SqlType, Option<i32>
             })
             .collect();
         name = format!("{name}({})", arguments.concat());
+        has_arguments = true;
     }
-    let alias = name.eq_ignore_ascii_case("sysname").then_some(256);
-    SqlType::parse(&name, DefaultLength::Declaration)
-        .map(|sql_type| (sql_type, alias))
-        .ok_or_else(|| ServerError::unknown_type(&name).at_line(line))
+    let alias_type = name.eq_ignore_ascii_case("sysname").then_some(256);
+    match SqlType::parse(&name, DefaultLength::Declaration) {
+        Some(sql_type) => Ok(DeclaredType {
+            sql_type,
+            alias_type,
+            alias: None,
+        }),
+        None if has_arguments => Err(ServerError::unknown_type(&name).at_line(line)),
+        None => Ok(DeclaredType {
+            sql_type: SqlType::Int,
+            alias_type: None,
+            alias: Some(ObjectName(parts)),
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -383,7 +438,17 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
-        assert_eq!(parse("a geography").unwrap_err().number, 2715);
+        assert_eq!(parse("a nothing(3)").unwrap_err().number, 2715);
+        assert_eq!(
+            parse("a char COLLATE Klingon_CI_AS").unwrap_err().number,
+            448
+        );
+        assert_eq!(
+            parse("a int COLLATE Latin1_General_CI_AS")
+                .unwrap_err()
+                .number,
+            447
+        );
         assert_eq!(parse("a int foo").unwrap_err().number, 102);
     }
 }

@@ -8,8 +8,8 @@ use super::cursor::ObjectName;
 use super::ddl::{ColumnSpec, Elements, KeySpec};
 use super::normal::source;
 use crate::simulator::capture::{Definition, DefinitionKind, mark_dropped};
-use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{ColumnDef, Key, State, Table, Write, internal};
+use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::store::{AliasType, ColumnDef, Key, State, Table, Write, internal};
 use crate::simulator::types::bytes_to_hex;
 
 /// Error 2760, unless the schema exists; its name as created.
@@ -44,10 +44,10 @@ pub(crate) fn create_table(
     }
     let object_id = state.new_object_id();
     let table_name = name.object();
-    let mut columns: Vec<ColumnDef> = (1..)
+    let mut columns = (1..)
         .zip(&elements.columns)
-        .map(|(id, spec)| column(id, spec))
-        .collect();
+        .map(|(id, spec)| column(id, spec, state))
+        .collect::<Result<Vec<_>, _>>()?;
     check_names(&columns, table_name)?;
     if columns.iter().filter(|c| c.identity.is_some()).count() > 1 {
         return Err(ServerError::new(
@@ -70,31 +70,125 @@ pub(crate) fn create_table(
 }
 
 /// The table that a table variable is.
-pub(crate) fn table_variable(name: &str, elements: &Elements) -> Result<Table, ServerError> {
+pub(crate) fn table_variable(
+    name: &str,
+    elements: &Elements,
+    state: &State,
+) -> Result<Table, ServerError> {
     if !elements.keys.is_empty() || elements.columns.iter().any(|c| c.identity.is_some()) {
         return Err(ServerError::unsupported(
             "keys and IDENTITY columns of table variables",
         ));
     }
-    let columns: Vec<ColumnDef> = (1..)
+    let columns = (1..)
         .zip(&elements.columns)
-        .map(|(id, spec)| column(id, spec))
-        .collect();
+        .map(|(id, spec)| column(id, spec, state))
+        .collect::<Result<Vec<_>, _>>()?;
     check_names(&columns, name)?;
     Ok(Table::new(0, "", name, columns, Vec::new(), 0))
 }
 
-pub(super) fn column(id: i32, spec: &ColumnSpec) -> ColumnDef {
-    ColumnDef {
+/// A column as declared; error 2715 for a type that there is not.
+pub(super) fn column(id: i32, spec: &ColumnSpec, state: &State) -> Result<ColumnDef, ServerError> {
+    let alias = match &spec.alias {
+        Some(name) => Some(
+            state
+                .alias_type(name.schema().unwrap_or("dbo"), name.object())
+                .ok_or_else(|| ServerError::unknown_type(&name.to_string()))?,
+        ),
+        None => None,
+    };
+    let sql_type = alias.map_or(spec.sql_type, |alias| alias.sql_type);
+    // A row's version is never NULL unless the column says so.
+    let nullable = alias.map_or(sql_type != SqlType::RowVersion, |alias| alias.nullable);
+    Ok(ColumnDef {
         name: spec.name.clone(),
         id,
-        sql_type: spec.sql_type,
-        alias_type: spec.alias_type,
-        nullable: spec.nullable.unwrap_or(spec.identity.is_none()) && spec.identity.is_none(),
+        sql_type,
+        alias_type: alias.map(|alias| alias.id).or(spec.alias_type),
+        collation: spec.collation.unwrap_or(state.collation),
+        nullable: spec.nullable.unwrap_or(nullable) && spec.identity.is_none(),
         identity: spec.identity,
         default: spec.default.as_deref().map(source),
         computed: spec.computed.clone(),
+    })
+}
+
+/// CREATE TYPE … FROM.
+pub(crate) fn create_type(
+    write: &mut Write,
+    name: &ObjectName,
+    sql_type: SqlType,
+    nullable: bool,
+) -> Result<(), ServerError> {
+    let state = write.state_mut();
+    let schema = schema_of(state, name)?;
+    if state.alias_type(&schema, name.object()).is_some() {
+        return Err(ServerError::new(
+            219,
+            format!(
+                "The type '{name}' already exists, or you do not have permission to create it."
+            ),
+        ));
     }
+    // The numbers up to 256 are those of the server's own types.
+    let id = state
+        .types
+        .iter()
+        .map(|alias| alias.id)
+        .max()
+        .unwrap_or(256)
+        + 1;
+    state.types.push(AliasType {
+        schema,
+        name: name.object().to_owned(),
+        id,
+        sql_type,
+        nullable,
+    });
+    Ok(())
+}
+
+/// DROP TYPE.
+pub(crate) fn drop_type(
+    write: &mut Write,
+    name: &ObjectName,
+    if_exists: bool,
+) -> Result<(), ServerError> {
+    let state = write.state_mut();
+    let schema = name.schema().unwrap_or("dbo");
+    let Some(id) = state
+        .alias_type(schema, name.object())
+        .map(|alias| alias.id)
+    else {
+        return if if_exists {
+            Ok(())
+        } else {
+            Err(ServerError::new(
+                218,
+                format!(
+                    "Could not find the type '{name}'. Either it does not exist or you do not have the necessary permission."
+                ),
+            ))
+        };
+    };
+    let user = state.tables.values().find(|table| {
+        table
+            .columns
+            .iter()
+            .any(|column| column.alias_type == Some(id))
+    });
+    if let Some(table) = user {
+        return Err(ServerError::new(
+            3732,
+            format!(
+                "Cannot drop type '{name}' because it is being referenced by object '{}'. There may be other objects that reference this type.",
+                table.name
+            ),
+        ));
+    }
+    state.types.retain(|alias| alias.id != id);
+    Ok(())
 }
 
 pub(super) fn check_names(columns: &[ColumnDef], table: &str) -> Result<(), ServerError> {

@@ -11,8 +11,10 @@ pub(crate) enum Kind {
     Quoted(String),
     /// `@name` or `@@name`.
     Variable(String),
-    /// A string's content.
+    /// The content of a string, which is text of the database's code page.
     Text(String),
+    /// The content of an `N'…'` string.
+    National(String),
     /// A number as written.
     Number(String),
     /// The digits of a `0x` literal.
@@ -105,7 +107,9 @@ impl Lexer<'_> {
             '\'' => Kind::Text(self.delimited(1, '\'')?),
             '"' => Kind::Quoted(self.delimited(1, '"')?),
             '[' => Kind::Quoted(self.delimited(1, ']')?),
-            'N' | 'n' if self.rest()[1..].starts_with('\'') => Kind::Text(self.delimited(2, '\'')?),
+            'N' | 'n' if self.rest()[1..].starts_with('\'') => {
+                Kind::National(self.delimited(2, '\'')?)
+            }
             '0' if self.rest()[1..].starts_with(['x', 'X']) => self.hex(),
             '0'..='9' => self.number(),
             '.' if self.rest()[1..].starts_with(|c: char| c.is_ascii_digit()) => self.number(),
@@ -254,7 +258,7 @@ mod tests {
                 Kind::Word("SELECT".into()),
                 Kind::Quoted("a]b".into()),
                 Kind::Symbol(","),
-                Kind::Text("it's".into()),
+                Kind::National("it's".into()),
                 Kind::Symbol(","),
                 Kind::Hex("0F".into()),
                 Kind::Symbol(","),

@@ -204,6 +204,7 @@ fn write_token(text: &mut String, token: &Token) {
             write!(text, "\"{}\"", name.to_lowercase().replace('"', "\"\""))
         }
         Kind::Text(content) => write!(text, "'{}'", content.replace('\'', "''")),
+        Kind::National(content) => write!(text, "N'{}'", content.replace('\'', "''")),
         Kind::Number(number) if number.ends_with('.') => write!(text, "{number}0"),
         Kind::Number(number) => write!(text, "{number}"),
         Kind::Hex(digits) => {
@@ -230,13 +231,11 @@ pub(crate) fn source(tokens: &[Token]) -> String {
                 text.push_str(&name.replace(']', "]]"));
                 text.push(']');
             }
-            Kind::Text(content) => {
-                let quoted = format!("'{}'", content.replace('\'', "''"));
-                // The prefix is not part of the content, but of the token's length.
-                if token.end - token.start > quoted.len() {
+            Kind::Text(content) | Kind::National(content) => {
+                if matches!(token.kind, Kind::National(_)) {
                     text.push('N');
                 }
-                text.push_str(&quoted);
+                text.push_str(&format!("'{}'", content.replace('\'', "''")));
             }
             Kind::Hex(digits) => {
                 text.push_str("0x");
@@ -276,7 +275,7 @@ mod tests {
         let (text, spelling) = normal(&tokens);
         assert_eq!(
             text,
-            " select \"first name\" as given , x'0F' , 'It''s'\n from dbo . t where a = \"@p1\""
+            " select \"first name\" as given , x'0F' , N'It''s'\n from dbo . t where a = \"@p1\""
         );
         assert_eq!(spelling.alias("given"), Some("Given"));
         assert_eq!(spelling.of_dotted("dbo.t"), "Dbo.T");

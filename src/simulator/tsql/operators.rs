@@ -1,6 +1,8 @@
 //! Operators whose meaning depends on their operands' types.
 
-use datafusion::arrow::datatypes::DataType;
+use std::cmp::Ordering;
+
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -10,10 +12,11 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::arithmetic::{Operand, Operation};
 use super::comparison::{Form, forms, rank};
 use super::functions::{
-    self, ARITHMETIC, CAST, COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, SORT_KEY, external,
+    self, ARITHMETIC, CAST, COMPARABLE_BYTES, COMPARABLE_INSTANT, COMPARABLE_TEXT, CONCATENATE,
+    external,
 };
-use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::types::sql_type_of;
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
+use crate::simulator::types::{Label, collation_of, label_of, sql_type_of};
 
 /// T-SQL's operators: texts compare without case and trailing blanks, `+` joins texts, and where types
 /// differ the lower one is converted to the higher.
@@ -33,7 +36,7 @@ impl ExprPlanner for Operators {
         let left = operand(&expr.left, schema)?;
         let right = operand(&expr.right, schema)?;
         let planned = match comparison {
-            Some(operator) => Some(compare(&expr, operator, left, right)?),
+            Some(operator) => Some(compare(schema, &expr, operator, left, right)?),
             None => arithmetic(&expr, left, right)?,
         };
         Ok(planned.map_or(PlannerResult::Original(expr), PlannerResult::Planned))
@@ -70,22 +73,61 @@ pub(super) fn converted(expr: &Expr, to: SqlType) -> Result<Expr> {
 }
 
 /// An operand in the form in which it is compared.
-pub(super) fn in_form(expr: &Expr, form: Form) -> Result<Expr> {
+///
+/// Texts are compared in `collation`, or else each in its own.
+pub(super) fn in_form(expr: &Expr, form: Form, collation: Option<Collation>) -> Result<Expr> {
     match form {
         Form::AsIs => Ok(expr.clone()),
-        Form::Text => call(COMPARABLE_TEXT, vec![expr.clone()]),
+        Form::Text | Form::WideText => {
+            let wide = SqlType::NVarChar(Length::Max);
+            let mut arguments = vec![match form {
+                Form::WideText => converted(expr, wide)?,
+                _ => expr.clone(),
+            }];
+            arguments.extend(collation.map(|collation| lit(collation.to_string())));
+            call(COMPARABLE_TEXT, arguments)
+        }
+        Form::Instant => call(COMPARABLE_INSTANT, vec![expr.clone()]),
+        Form::InstantOf(to) => call(COMPARABLE_INSTANT, vec![converted(expr, to)?]),
         Form::Bytes => call(COMPARABLE_BYTES, vec![expr.clone()]),
         Form::Number => Ok(Expr::Cast(Cast::new(
             Box::new(expr.clone()),
             DataType::Int32,
         ))),
-        Form::Guid => call(SORT_KEY, vec![expr.clone()]),
-        Form::ToGuid => call(SORT_KEY, vec![converted(expr, SqlType::UniqueIdentifier)?]),
         Form::As(to) => converted(expr, to),
     }
 }
 
+fn comparison_name(operator: Operator) -> &'static str {
+    match operator {
+        Operator::Eq => "equal to",
+        Operator::NotEq => "not equal to",
+        Operator::Lt => "less than",
+        Operator::LtEq => "less than or equal to",
+        Operator::Gt => "greater than",
+        _ => "greater than or equal to",
+    }
+}
+
+/// The collation in which two texts meet: the firmer one's; error 468 where two are as firm and differ.
+pub(super) fn common_collation(left: &Field, right: &Field, operator: &str) -> Result<Collation> {
+    let collations = (collation_of(left), collation_of(right));
+    match label_of(left).cmp(&label_of(right)) {
+        Ordering::Greater => Ok(collations.0),
+        Ordering::Less => Ok(collations.1),
+        Ordering::Equal if collations.0 == collations.1 || label_of(left) == Label::Coercible => {
+            Ok(collations.0)
+        }
+        Ordering::Equal => Err(external(ServerError::collation_conflict(
+            collations.0,
+            collations.1,
+            operator,
+        ))),
+    }
+}
+
 fn compare(
+    schema: &DFSchema,
     expr: &RawBinaryExpr,
     operator: Operator,
     left: Option<SqlType>,
@@ -94,9 +136,17 @@ fn compare(
     let (Some(left), Some(right)) = (left, right) else {
         return Ok(binary_expr(expr.left.clone(), operator, expr.right.clone()));
     };
-    let forms = forms(left, right).map_err(external)?;
-    let left = in_form(&expr.left, forms.0)?;
-    let right = in_form(&expr.right, forms.1)?;
+    let forms = forms(left, right, comparison_name(operator)).map_err(external)?;
+    let collation = match forms {
+        (text, _) if text.is_text() => Some(common_collation(
+            &expr.left.to_field(schema)?.1,
+            &expr.right.to_field(schema)?.1,
+            comparison_name(operator),
+        )?),
+        _ => None,
+    };
+    let left = in_form(&expr.left, forms.0, collation)?;
+    let right = in_form(&expr.right, forms.1, collation)?;
     Ok(binary_expr(left, operator, right))
 }
 

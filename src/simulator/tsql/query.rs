@@ -28,7 +28,7 @@ use super::semantics::in_sql_server;
 use super::tables::Scan;
 use crate::simulator::protocol::{Column, ServerError};
 use crate::simulator::store::internal;
-use crate::simulator::types::{field_name, is_identity, sql_type_of, to_form};
+use crate::simulator::types::{collation_of, field_name, is_identity, sql_type_of, to_form};
 
 /// Rows on their way.
 pub(crate) struct RowStream {
@@ -178,6 +178,7 @@ fn columns(schema: &DFSchema, names: &GivenNames, spelling: &Spelling) -> Vec<Co
         .map(|field| Column {
             name: column_name(field, names, spelling),
             sql_type: sql_type_of(field),
+            collation: collation_of(field),
             nullable: field.is_nullable(),
             identity: is_identity(field),
         })

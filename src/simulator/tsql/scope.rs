@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cursor::ObjectName;
 use super::system::{self, View};
-use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::security::{Permission, Rights};
 use crate::simulator::store::{Server, State, Table};
 use crate::simulator::types::Value;
@@ -140,6 +140,19 @@ impl Scope {
     pub(crate) fn current(&self) -> Result<Arc<State>, ServerError> {
         self.state(&self.database)
             .ok_or_else(|| ServerError::unknown_database(&self.database))
+    }
+
+    /// The collation of the current database.
+    pub(crate) fn collation(&self) -> Collation {
+        self.current()
+            .map_or(Collation::SERVER, |state| state.collation)
+    }
+
+    /// The type that an alias type of the current database stands for.
+    pub(crate) fn alias_type(&self, name: &str) -> Option<SqlType> {
+        let (schema, name) = name.split_once('.').unwrap_or(("dbo", name));
+        let state = self.current().ok()?;
+        state.alias_type(schema, name).map(|alias| alias.sql_type)
     }
 
     /// The server's clock: the current database's.

@@ -143,7 +143,7 @@ fn login_options(cursor: &mut Cursor<'_>) -> Result<(String, Option<String>), Se
 
 fn text(cursor: &mut Cursor<'_>) -> Result<String, ServerError> {
     match cursor.peek().map(|token| &token.kind) {
-        Some(Kind::Text(text)) => {
+        Some(Kind::Text(text) | Kind::National(text)) => {
             cursor.next();
             Ok(text.clone())
         }

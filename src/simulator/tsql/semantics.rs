@@ -15,8 +15,8 @@ use datafusion::logical_expr::{
 
 use super::aggregates::aggregate;
 use super::comparison::{Form, forms, rank};
-use super::functions::{COMPARABLE_TEXT, SORT_KEY, external};
-use super::operators::{call, converted, in_form};
+use super::functions::{COMPARABLE_TEXT, external};
+use super::operators::{call, common_collation, converted, in_form};
 use crate::simulator::protocol::SqlType;
 use crate::simulator::types::sql_type_of;
 
@@ -33,8 +33,13 @@ pub(super) fn in_sql_server(plan: LogicalPlan) -> Result<LogicalPlan> {
             LogicalPlan::Join(mut join) => {
                 for (left, right) in &mut join.on {
                     if type_of(left, join.left.schema())?.is_some_and(|t| t.is_text()) {
-                        *left = call(COMPARABLE_TEXT, vec![left.clone()])?;
-                        *right = call(COMPARABLE_TEXT, vec![right.clone()])?;
+                        let collation = common_collation(
+                            &left.to_field(join.left.schema())?.1,
+                            &right.to_field(join.right.schema())?.1,
+                            "equal to",
+                        )?;
+                        *left = in_form(left, Form::Text, Some(collation))?;
+                        *right = in_form(right, Form::Text, Some(collation))?;
                     }
                 }
                 LogicalPlan::Join(join)
@@ -57,13 +62,13 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
 }
 
 fn is_own_order(sql_type: Option<SqlType>) -> bool {
-    sql_type.is_some_and(|t| t.is_text() || t == SqlType::UniqueIdentifier)
+    sql_type.is_some_and(|t| t.is_text())
 }
 
 /// What sorts an expression.
 fn sort_key(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     if is_own_order(type_of(&expr, schema)?) {
-        return call(SORT_KEY, vec![expr]);
+        return call(COMPARABLE_TEXT, vec![expr]);
     }
     Ok(expr)
 }
@@ -163,7 +168,7 @@ fn window_function(function: &mut WindowFunction, schema: &DFSchema) -> Result<b
     let mut changed = false;
     for key in &mut function.params.order_by {
         if is_own_order(type_of(&key.expr, schema)?) {
-            key.expr = call(SORT_KEY, vec![key.expr.clone()])?;
+            key.expr = call(COMPARABLE_TEXT, vec![key.expr.clone()])?;
             changed = true;
         }
     }
@@ -336,16 +341,24 @@ fn looked_up(within: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>>
     let (Some(one), Some(other)) = types else {
         return Ok(Transformed::no(Expr::InSubquery(within)));
     };
-    let forms = forms(one, other).map_err(external)?;
+    let forms = forms(one, other, "equal to").map_err(external)?;
     if forms == (Form::AsIs, Form::AsIs) {
         return Ok(Transformed::no(Expr::InSubquery(within)));
     }
-    let inner = in_form(&column, forms.1)?.alias("__value");
+    let collation = match forms {
+        (text, _) if text.is_text() => Some(common_collation(
+            &within.expr.to_field(schema)?.1,
+            &column.to_field(plan.schema())?.1,
+            "equal to",
+        )?),
+        _ => None,
+    };
+    let inner = in_form(&column, forms.1, collation)?.alias("__value");
     let plan = LogicalPlanBuilder::from(plan.as_ref().clone())
         .project(vec![inner])?
         .build()?;
     Ok(Transformed::yes(Expr::InSubquery(InSubquery {
-        expr: Box::new(in_form(&within.expr, forms.0)?),
+        expr: Box::new(in_form(&within.expr, forms.0, collation)?),
         subquery: Subquery {
             subquery: Arc::new(plan),
             ..within.subquery

@@ -113,6 +113,11 @@ fn changes(
     let (Some(from), Some(to)) = (from.as_bytes(), to.as_bytes()) else {
         return Err(out_of_range());
     };
+    // The parameters are binary(10): shorter arguments have zeros behind them.
+    let (mut from, mut to) = (from.to_vec(), to.to_vec());
+    from.resize(10, 0);
+    to.resize(10, 0);
+    let (from, to) = (from.as_slice(), to.as_slice());
     if !is_in_range(&state, instance, from, to) {
         return Err(out_of_range());
     }

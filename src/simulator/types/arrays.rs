@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Date32Array, Decimal128Array,
-    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, StringBuilder,
-    Time64NanosecondArray, TimestampMicrosecondArray,
+    FixedSizeBinaryBuilder, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    LargeBinaryBuilder, StringBuilder, Time64NanosecondArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -13,9 +13,15 @@ use datafusion::arrow::datatypes::{
     Int64Type, Time64NanosecondType, TimestampMicrosecondType,
 };
 
-use super::Value;
+use super::calendar::ticks_of_micros;
+use super::{Value, variant};
 use crate::simulator::errors::overflow;
+use crate::simulator::protocol::forms::{
+    GUID_BYTES, INSTANT_BYTES, OFFSET_BYTES, guid_form, guid_of, instant_form, instant_of,
+    offset_form, offset_of,
+};
 use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::store::internal;
 
 /// The array in the Arrow form of a SQL type that already describes it: an expression may come as a
 /// view, a wider timestamp or an unsigned integer.
@@ -68,9 +74,63 @@ pub(crate) fn values_of(array: &ArrayRef) -> Result<Vec<Value>, ServerError> {
             Value::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row))
         }),
         DataType::Binary => each(&|row| Value::Bytes(array.as_binary::<i32>().value(row).to_vec())),
+        DataType::LargeBinary => {
+            return array
+                .as_binary::<i64>()
+                .iter()
+                .map(|bytes| match bytes {
+                    Some(bytes) => variant::decode(bytes).ok_or_else(no_variant),
+                    None => Ok(Value::Null),
+                })
+                .collect();
+        }
+        DataType::FixedSizeBinary(width) => {
+            each(&|row| parts_of(array.as_fixed_size_binary().value(row), *width))
+        }
         _ => each(&|row| Value::Text(array.as_string::<i32>().value(row).to_owned())),
     };
     Ok(values)
+}
+
+fn no_variant() -> ServerError {
+    ServerError::new(
+        8023,
+        "The supplied value is not a valid instance of data type sql_variant. Check the source data for invalid values.",
+    )
+}
+
+/// The value of a form of several parts.
+fn parts_of(form: &[u8], width: i32) -> Value {
+    match width {
+        INSTANT_BYTES => Value::Instant(instant_of(form)),
+        OFFSET_BYTES => {
+            let (ticks, minutes) = offset_of(form);
+            Value::Offset(ticks, minutes)
+        }
+        _ => Value::Guid(guid_of(form)),
+    }
+}
+
+/// The inverse of [`parts_of`].
+fn form_of(value: Value, width: i32) -> Option<Box<[u8]>> {
+    Some(match (value, width) {
+        (Value::Instant(ticks), INSTANT_BYTES) => instant_form(ticks).into(),
+        (Value::Timestamp(micros), INSTANT_BYTES) => instant_form(ticks_of_micros(micros)).into(),
+        (Value::Offset(ticks, minutes), OFFSET_BYTES) => offset_form(ticks, minutes).into(),
+        (Value::Guid(bytes), GUID_BYTES) => guid_form(bytes).into(),
+        _ => return None,
+    })
+}
+
+fn fixed(width: i32, values: impl Iterator<Item = Value>) -> Result<ArrayRef, ServerError> {
+    let mut builder = FixedSizeBinaryBuilder::new(width);
+    for value in values {
+        match form_of(value, width) {
+            Some(form) => builder.append_value(form).map_err(internal)?,
+            None => builder.append_null(),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 fn int(value: Value) -> Option<i64> {
@@ -144,6 +204,19 @@ pub(crate) fn array_of(
                 .collect::<TimestampMicrosecondArray>()
                 .with_timezone_opt(zone),
         ),
+        DataType::FixedSizeBinary(width) => fixed(width, values)?,
+        DataType::LargeBinary => {
+            let mut builder = LargeBinaryBuilder::new();
+            for value in values {
+                match value {
+                    Value::Variant(inner) => {
+                        builder.append_value(variant::encode(inner.0, &inner.1)?);
+                    }
+                    _ => builder.append_null(),
+                }
+            }
+            Arc::new(builder.finish())
+        }
         DataType::Binary => {
             let mut builder = BinaryBuilder::new();
             values.for_each(|v| builder.append_option(v.as_bytes()));
@@ -169,12 +242,13 @@ mod tests {
             (SqlType::TinyInt, Value::Int(255)),
             (SqlType::Money, Value::Decimal(i64::MAX.into(), 4)),
             (SqlType::Time(7), Value::Time(86_399_999_999_900)),
-            (
-                SqlType::DateTime2(7),
-                Value::Timestamp(-62_135_596_800_000_000),
-            ),
+            (SqlType::DateTime2(7), Value::Instant(1)),
+            (SqlType::DateTimeOffset(7), Value::Offset(1, -60)),
             (SqlType::Binary(2), Value::Bytes(vec![0, 1])),
-            (SqlType::UniqueIdentifier, Value::from("x")),
+            (
+                SqlType::UniqueIdentifier,
+                Value::Guid(std::array::from_fn(|at| at as u8)),
+            ),
         ] {
             let array = array_of(sql_type, [value.clone(), Value::Null]).unwrap();
             assert_eq!(*array.data_type(), sql_type.arrow_form());

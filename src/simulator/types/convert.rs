@@ -6,15 +6,18 @@ use datafusion::arrow::array::ArrayRef;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 
-use super::calendar::{join_day, nanos_of_day, round_instant, round_time, split_day};
+use super::calendar::{
+    EPOCH_1900, TICKS_PER_MINUTE, days_of_ticks, instant, join_day, local_ticks, round_time,
+};
 use super::format::{decimal_text, round_decimal};
 use super::parse_text::{
     parse_date_days, parse_decimal, parse_float, parse_instant, parse_int, parse_time_nanos,
 };
 use super::text_and_bytes::{fit_bytes, fit_text, to_bytes, to_guid, to_text};
-use super::{Value, array_of, civil, values_of};
+use super::{Typed, Value, array_of, hierarchy, values_of, xml};
 use crate::simulator::errors::overflow;
-use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::protocol::forms::TICKS_PER_DAY;
+use crate::simulator::protocol::{Length, ServerError, SqlType, Udt};
 
 /// What happens to a value that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +33,28 @@ pub(crate) enum Mode {
 /// Converts an array; the error of [`Mode::Assign`]'s cut is 2628 without table and column.
 pub(crate) fn convert_array(
     array: &ArrayRef,
-    from: SqlType,
-    to: SqlType,
+    from: impl Into<Typed>,
+    to: impl Into<Typed>,
     style: i64,
     mode: Mode,
 ) -> Result<ArrayRef, ServerError> {
+    let (from, to) = (from.into(), to.into());
     if *array.data_type() == DataType::Null {
-        return array_of(to, (0..array.len()).map(|_| Value::Null));
+        return array_of(to.sql_type, (0..array.len()).map(|_| Value::Null));
     }
-    let array = super::to_form(array, from)?;
+    let array = super::to_form(array, from.sql_type)?;
     if keeps_values(from, to) {
         return Ok(Arc::clone(&array));
     }
-    if widens(from, to) {
-        return cast(&array, &to.arrow_form()).map_err(|_| overflow(to));
+    if widens(from.sql_type, to.sql_type) {
+        return cast(&array, &to.sql_type.arrow_form()).map_err(|_| overflow(to.sql_type));
     }
     let values = values_of(&array)?;
     let converted = values
         .into_iter()
         .map(|value| convert_value(value, from, to, style, mode))
         .collect::<Result<Vec<_>, _>>()?;
-    array_of(to, converted)
+    array_of(to.sql_type, converted)
 }
 
 pub(super) fn length(sql_type: SqlType) -> Option<usize> {
@@ -65,18 +69,26 @@ pub(super) fn length(sql_type: SqlType) -> Option<usize> {
     }
 }
 
-fn keeps_values(from: SqlType, to: SqlType) -> bool {
-    let longer = match (length(from), length(to)) {
+/// Whether every value of one type is one of the other just so.
+fn keeps_values(from: Typed, to: Typed) -> bool {
+    let longer = match (length(from.sql_type), length(to.sql_type)) {
         (_, None) => true,
         (Some(from), Some(to)) => from <= to,
         (None, Some(_)) => false,
     };
-    match (from, to) {
-        _ if from == to => true,
-        (_, SqlType::VarChar(_) | SqlType::NVarChar(_)) => from.is_text() && longer,
-        (_, SqlType::VarBinary(_)) => from.is_binary() && longer,
+    let same_page = from.collation.code_page() == to.collation.code_page();
+    match (from.sql_type, to.sql_type) {
+        (from, to) if from == to => same_page || !is_code_page(from),
+        (from, SqlType::NVarChar(_)) => from.is_text() && from != SqlType::Text && longer,
+        (from, SqlType::VarChar(_)) => is_code_page(from) && same_page && longer,
+        (SqlType::Binary(_) | SqlType::VarBinary(_), SqlType::VarBinary(_)) => longer,
         _ => false,
     }
+}
+
+/// Whether values are text of a code page.
+fn is_code_page(sql_type: SqlType) -> bool {
+    matches!(sql_type, SqlType::Char(_) | SqlType::VarChar(_))
 }
 
 fn widens(from: SqlType, to: SqlType) -> bool {
@@ -94,15 +106,40 @@ fn widens(from: SqlType, to: SqlType) -> bool {
 /// Converts one value.
 pub(crate) fn convert_value(
     value: Value,
-    from: SqlType,
-    to: SqlType,
+    from: impl Into<Typed>,
+    to: impl Into<Typed>,
     style: i64,
     mode: Mode,
 ) -> Result<Value, ServerError> {
     if value.is_null() {
         return Ok(Value::Null);
     }
-    let converted = match to {
+    let converted = convert_known(value, from.into(), to.into(), style, mode);
+    match converted {
+        Err(_) if mode == Mode::Try => Ok(Value::Null),
+        other => other,
+    }
+}
+
+/// Converts a value that is not NULL.
+fn convert_known(
+    value: Value,
+    source: Typed,
+    target: Typed,
+    style: i64,
+    mode: Mode,
+) -> Result<Value, ServerError> {
+    let (from, to) = (source.sql_type, target.sql_type);
+    if let Value::Variant(inner) = value {
+        return match to {
+            SqlType::SqlVariant => Ok(Value::Variant(inner)),
+            _ => convert_known(inner.1, inner.0, target, style, mode),
+        };
+    }
+    if !is_allowed(from, to) {
+        return Err(forbidden(from, to));
+    }
+    match to {
         SqlType::Bit => to_bit(&value, from),
         SqlType::TinyInt | SqlType::SmallInt | SqlType::Int | SqlType::BigInt => {
             to_int(&value, from, to)
@@ -118,16 +155,85 @@ pub(crate) fn convert_value(
         | SqlType::DateTime2(_)
         | SqlType::DateTimeOffset(_) => to_instant(&value, from, to),
         SqlType::Char(_) | SqlType::VarChar(_) | SqlType::NChar(_) | SqlType::NVarChar(_) => {
-            to_text(&value, from, style).and_then(|text| fit_text(text, to, mode))
+            to_text(&value, from, target, style).and_then(|text| fit_text(text, target, mode))
         }
         SqlType::Binary(_) | SqlType::VarBinary(_) => {
-            to_bytes(&value, from, style).and_then(|bytes| fit_bytes(bytes, to, mode))
+            to_bytes(&value, source, to, style).and_then(|bytes| fit_bytes(bytes, to, mode))
         }
         SqlType::UniqueIdentifier => to_guid(&value, from),
+        SqlType::RowVersion => to_bytes(&value, source, SqlType::Binary(8), style)
+            .and_then(|bytes| fit_bytes(bytes, SqlType::Binary(8), mode)),
+        SqlType::Image => to_bytes(&value, source, to, style).map(Value::Bytes),
+        SqlType::Text | SqlType::NText => {
+            to_text(&value, from, target, style).and_then(|text| fit_text(text, target, mode))
+        }
+        SqlType::Xml => match &value {
+            Value::Text(text) if from == SqlType::Xml => Ok(Value::Text(text.clone())),
+            Value::Text(text) => xml::normal(text, from.is_wide(), style).map(Value::Text),
+            _ => Err(unsupported(from, to)),
+        },
+        SqlType::SqlVariant => to_variant(value, source),
+        SqlType::Udt(udt) => to_udt(value, from, udt),
+    }
+}
+
+/// Whether SQL Server converts between the types at all, where one of them is a rarer one.
+fn is_allowed(from: SqlType, to: SqlType) -> bool {
+    let text = |t: SqlType| t.is_text() && !matches!(t, SqlType::Text | SqlType::NText);
+    let bytes = |t: SqlType| matches!(t, SqlType::Binary(_) | SqlType::VarBinary(_));
+    let pair = |one: SqlType, other: SqlType| match one {
+        _ if one == other => true,
+        SqlType::Text | SqlType::NText => {
+            text(other) || matches!(other, SqlType::Text | SqlType::NText | SqlType::Xml)
+        }
+        SqlType::Image => bytes(other) || other == SqlType::RowVersion,
+        SqlType::Xml => {
+            text(other) || bytes(other) || matches!(other, SqlType::Text | SqlType::NText)
+        }
+        SqlType::Udt(_) => text(other) || bytes(other),
+        _ => true,
     };
-    match converted {
-        Err(_) if mode == Mode::Try => Ok(Value::Null),
-        other => other,
+    let rare = |t: SqlType| {
+        matches!(
+            t,
+            SqlType::Text | SqlType::NText | SqlType::Image | SqlType::Xml | SqlType::Udt(_)
+        )
+    };
+    (!rare(from) || pair(from, to)) && (!rare(to) || pair(to, from))
+}
+
+/// A value as a `sql_variant`, unless it is of a type that those do not hold.
+fn to_variant(value: Value, from: Typed) -> Result<Value, ServerError> {
+    if from.sql_type.is_large()
+        || from.sql_type == SqlType::RowVersion
+        || matches!(from.sql_type, SqlType::Udt(_))
+    {
+        return Err(ServerError::new(
+            206,
+            format!(
+                "Operand type clash: {} is incompatible with sql_variant",
+                from.sql_type.declared()
+            ),
+        ));
+    }
+    Ok(Value::Variant(Box::new((from, value))))
+}
+
+fn to_udt(value: Value, from: SqlType, udt: Udt) -> Result<Value, ServerError> {
+    let to = SqlType::Udt(udt);
+    match value {
+        Value::Bytes(bytes) => Ok(Value::Bytes(bytes)),
+        Value::Text(text) if udt == Udt::HierarchyId => {
+            hierarchy::bytes(&text).map(Value::Bytes).ok_or_else(|| {
+                ServerError::new(
+                    6522,
+                    format!(
+                        "A .NET Framework error occurred during execution of user-defined routine or aggregate \"hierarchyid\": Microsoft.SqlServer.Types.HierarchyIdException: 24001: SqlHierarchyId.Parse failed because the input string '{text}' is not a valid string representation of a SqlHierarchyId node."
+                    ),
+                )
+            })
+        }
+        _ => Err(unsupported(from, to)),
     }
 }
 
@@ -147,6 +253,15 @@ pub(super) fn forbidden(from: SqlType, to: SqlType) -> ServerError {
             from_name(to)
         ),
     )
+}
+
+/// The error of a conversion that SQL Server makes and that is not made here.
+pub(super) fn unsupported(from: SqlType, to: SqlType) -> ServerError {
+    ServerError::unsupported(format!(
+        "the conversion of {} to {}",
+        from_name(from),
+        from_name(to)
+    ))
 }
 
 fn failed(text: &str, from: SqlType, to: SqlType) -> ServerError {
@@ -206,6 +321,10 @@ fn to_int(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerErro
             SqlType::BigInt => failed_type(from, to),
             _ => failed(text, from, to),
         })?,
+        // Days since 1900, from noon on the next one.
+        Value::Timestamp(_) => {
+            i128::from((legacy_ticks(value, from) + TICKS_PER_DAY / 2).div_euclid(TICKS_PER_DAY))
+        }
         _ => return Err(forbidden(from, to)),
     };
     let (least, most) = match to {
@@ -258,6 +377,7 @@ fn to_float(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerEr
         Value::Float(float) => *float,
         Value::Decimal(digits, scale) => decimal_text(*digits, *scale).parse().unwrap_or(0.0),
         Value::Text(text) => parse_float(text).ok_or_else(|| failed_type(from, to))?,
+        Value::Timestamp(_) => legacy_ticks(value, from) as f64 / TICKS_PER_DAY as f64,
         _ => return Err(forbidden(from, to)),
     };
     if to == SqlType::Real && float.abs() > f64::from(f32::MAX) {
@@ -287,6 +407,10 @@ fn to_decimal(value: &Value, from: SqlType, to: SqlType) -> Result<Value, Server
             };
             parse_decimal(&text.replace(',', "")).ok_or_else(|| failed_type(from, to))?
         }
+        Value::Bytes(bytes) if to == SqlType::Money => {
+            Value::Decimal(int_of_bytes(bytes, SqlType::BigInt).into(), 4)
+        }
+        Value::Bytes(_) => return Err(unsupported(from, to)),
         _ => return Err(forbidden(from, to)),
     };
     let Value::Decimal(digits, from_scale) = value else {
@@ -309,49 +433,60 @@ fn to_decimal(value: &Value, from: SqlType, to: SqlType) -> Result<Value, Server
     Ok(Value::Decimal(digits, scale))
 }
 
+/// Steps of 100 ns since 1900-01-01 of a `datetime` or `smalldatetime`.
+fn legacy_ticks(value: &Value, from: SqlType) -> i64 {
+    local_ticks(value, from).map_or(0, |(ticks, _)| ticks - join_day(EPOCH_1900, 0))
+}
+
 fn to_date(value: &Value, from: SqlType) -> Result<Value, ServerError> {
     match value {
-        Value::Date(days) => Ok(Value::Date(*days)),
-        Value::Timestamp(micros) => Ok(Value::Date(split_day(*micros).0)),
         Value::Text(text) => parse_date_days(text)
             .map(Value::Date)
             .ok_or_else(failed_date),
-        _ => Err(forbidden(from, SqlType::Date)),
+        Value::Time(_) => Err(forbidden(from, SqlType::Date)),
+        Value::Bytes(_) => Err(unsupported(from, SqlType::Date)),
+        other => local_ticks(other, from)
+            .map(|(ticks, _)| Value::Date(days_of_ticks(ticks)))
+            .ok_or_else(|| forbidden(from, SqlType::Date)),
     }
 }
 
 fn to_time(value: &Value, from: SqlType, scale: u8) -> Result<Value, ServerError> {
     let nanos = match value {
-        Value::Time(nanos) => *nanos,
-        Value::Timestamp(micros) => nanos_of_day(civil(*micros)),
         Value::Text(text) => parse_time_nanos(text).ok_or_else(failed_date)?,
-        _ => return Err(forbidden(from, SqlType::Time(scale))),
+        Value::Date(_) => return Err(forbidden(from, SqlType::Time(scale))),
+        Value::Bytes(_) => return Err(unsupported(from, SqlType::Time(scale))),
+        other => {
+            let (ticks, _) =
+                local_ticks(other, from).ok_or_else(|| forbidden(from, SqlType::Time(scale)))?;
+            ticks.rem_euclid(TICKS_PER_DAY) * 100
+        }
     };
     Ok(Value::Time(round_time(nanos, scale)))
 }
 
-/// 1900-01-01, where SQL Server's `datetime` counts from.
-const EPOCH_1900: i32 = -25_567;
-
 fn to_instant(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
-    let micros = match value {
-        Value::Timestamp(micros) => *micros,
-        Value::Date(days) => join_day(*days, 0),
-        Value::Time(nanos) => join_day(EPOCH_1900, nanos / 1_000),
-        Value::Int(days) if matches!(to, SqlType::DateTime | SqlType::SmallDateTime) => {
-            let days = i32::try_from(*days).map_err(|_| overflow(to))?;
-            join_day(EPOCH_1900.saturating_add(days), 0)
-        }
+    let legacy = matches!(to, SqlType::DateTime | SqlType::SmallDateTime);
+    let days = |days: i64| {
+        let days = i32::try_from(days).map_err(|_| overflow(to))?;
+        Ok(join_day(EPOCH_1900.saturating_add(days), 0))
+    };
+    let (ticks, offset) = match value {
         Value::Text(text) => {
             let (utc, offset) = parse_instant(text).ok_or_else(failed_date)?;
-            match to {
-                SqlType::DateTimeOffset(_) => utc,
-                _ => utc + i64::from(offset) * 60_000_000,
-            }
+            (utc + i64::from(offset) * TICKS_PER_MINUTE, offset)
         }
-        _ => return Err(forbidden(from, to)),
+        Value::Int(int) if legacy => (days(*int)?, 0),
+        Value::Bool(bit) if legacy => (days((*bit).into())?, 0),
+        Value::Float(float) if legacy => (days_of_float(*float, to)?, 0),
+        Value::Decimal(digits, scale) if legacy => {
+            let float = decimal_text(*digits, *scale).parse().unwrap_or(0.0);
+            (days_of_float(float, to)?, 0)
+        }
+        Value::Bytes(_) => return Err(unsupported(from, to)),
+        other => local_ticks(other, from).ok_or_else(|| forbidden(from, to))?,
     };
-    round_instant(micros, to).map(Value::Timestamp).ok_or_else(|| {
+    instant(ticks, offset, to).ok_or_else(|| {
         ServerError::new(
             242,
             format!(
@@ -361,4 +496,12 @@ fn to_instant(value: &Value, from: SqlType, to: SqlType) -> Result<Value, Server
             ),
         )
     })
+}
+
+/// Days since 1900 with a fraction.
+fn days_of_float(days: f64, to: SqlType) -> Result<i64, ServerError> {
+    if !(-60_000.0..3_000_000.0).contains(&days) {
+        return Err(overflow(to));
+    }
+    Ok(join_day(EPOCH_1900, 0) + (days * TICKS_PER_DAY as f64).round() as i64)
 }

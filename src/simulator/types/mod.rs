@@ -5,16 +5,28 @@ mod calendar;
 mod convert;
 mod field;
 mod format;
+mod hierarchy;
 mod names;
 mod parse_text;
+mod sort_key;
 mod text_and_bytes;
+mod typed;
 mod value;
+mod variant;
+mod xml;
 
 pub(crate) use arrays::{array_of, to_form, values_of};
-pub(crate) use calendar::{civil, round_datetime};
+pub(crate) use calendar::{
+    TICKS_PER_MINUTE, civil_of_ticks, instant, local_ticks, round_datetime, ticks_of,
+};
 pub(crate) use convert::{Mode, convert_array, convert_value};
-pub(crate) use field::{field, field_name, is_identity, sql_type_of};
+pub(crate) use field::{
+    Label, collation_of, field, field_name, is_identity, label_of, sql_type_of, typed_of,
+    with_collation, with_label,
+};
 pub(crate) use format::{bytes_to_hex, text_of};
 pub(crate) use names::DefaultLength;
-pub(crate) use parse_text::parse_hex;
+pub(crate) use parse_text::{parse_hex, parse_offset};
+pub(crate) use sort_key::equality_key;
+pub(crate) use typed::Typed;
 pub(crate) use value::Value;

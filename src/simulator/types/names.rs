@@ -2,7 +2,8 @@
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 
-use crate::simulator::protocol::{Length, SqlType};
+use crate::simulator::protocol::forms::{GUID_BYTES, INSTANT_BYTES, OFFSET_BYTES};
+use crate::simulator::protocol::{Length, SqlType, Udt};
 
 /// What `varchar` without a length means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +53,15 @@ impl SqlType {
             "datetimeoffset" => scale(arguments).map(Self::DateTimeOffset),
             "uniqueidentifier" => bare(Self::UniqueIdentifier),
             "sysname" => bare(Self::NVarChar(Length::Limited(128))),
-            "text" => bare(Self::VarChar(Length::Max)),
-            "ntext" | "xml" => bare(Self::NVarChar(Length::Max)),
-            "image" => bare(Self::VarBinary(Length::Max)),
+            "text" => bare(Self::Text),
+            "ntext" | "national text" => bare(Self::NText),
+            "image" => bare(Self::Image),
+            "xml" => bare(Self::Xml),
+            "timestamp" | "rowversion" => bare(Self::RowVersion),
+            "sql_variant" => bare(Self::SqlVariant),
+            "hierarchyid" => bare(Self::Udt(Udt::HierarchyId)),
+            "geometry" => bare(Self::Udt(Udt::Geometry)),
+            "geography" => bare(Self::Udt(Udt::Geography)),
             _ => sized(name, arguments, default),
         }
     }
@@ -104,6 +111,13 @@ impl SqlType {
             Self::Binary(_) => "binary",
             Self::VarBinary(_) => "varbinary",
             Self::UniqueIdentifier => "uniqueidentifier",
+            Self::RowVersion => "timestamp",
+            Self::Text => "text",
+            Self::NText => "ntext",
+            Self::Image => "image",
+            Self::Xml => "xml",
+            Self::SqlVariant => "sql_variant",
+            Self::Udt(udt) => udt.name(),
         }
     }
 
@@ -133,6 +147,23 @@ impl SqlType {
             Self::Binary(_) => 173,
             Self::VarBinary(_) => 165,
             Self::UniqueIdentifier => 36,
+            Self::RowVersion => 189,
+            Self::Text => 35,
+            Self::NText => 99,
+            Self::Image => 34,
+            Self::Xml => 241,
+            Self::SqlVariant => 98,
+            Self::Udt(_) => 240,
+        }
+    }
+
+    /// `sys.types.user_type_id` of the type itself.
+    pub(crate) fn user_type_id(&self) -> i32 {
+        match self {
+            Self::Udt(Udt::HierarchyId) => 128,
+            Self::Udt(Udt::Geometry) => 129,
+            Self::Udt(Udt::Geography) => 130,
+            _ => self.system_type_id().into(),
         }
     }
 
@@ -161,7 +192,11 @@ impl SqlType {
             Self::NChar(n) => limited(&Length::Limited(*n), 2),
             Self::VarChar(length) | Self::VarBinary(length) => limited(length, 1),
             Self::NVarChar(length) => limited(length, 2),
-            Self::UniqueIdentifier => 16,
+            Self::UniqueIdentifier | Self::Text | Self::NText | Self::Image => 16,
+            Self::RowVersion => 8,
+            Self::Xml => -1,
+            Self::SqlVariant => 8016,
+            Self::Udt(udt) => udt.longest().map_or(-1, u16::cast_signed),
         }
     }
 
@@ -202,20 +237,55 @@ impl SqlType {
     pub(crate) fn is_text(&self) -> bool {
         matches!(
             self,
-            Self::Char(_) | Self::VarChar(_) | Self::NChar(_) | Self::NVarChar(_)
+            Self::Char(_)
+                | Self::VarChar(_)
+                | Self::NChar(_)
+                | Self::NVarChar(_)
+                | Self::Text
+                | Self::NText
         )
     }
 
     /// Whether values are bytes.
     pub(crate) fn is_binary(&self) -> bool {
-        matches!(self, Self::Binary(_) | Self::VarBinary(_))
+        matches!(
+            self,
+            Self::Binary(_) | Self::VarBinary(_) | Self::RowVersion | Self::Image
+        )
+    }
+
+    /// Whether values are UTF-16, not text of a code page.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(
+            self,
+            Self::NChar(_) | Self::NVarChar(_) | Self::NText | Self::Xml
+        )
+    }
+
+    /// Whether values are compared at all.
+    pub(crate) fn is_comparable(&self) -> bool {
+        !matches!(
+            self,
+            Self::Text
+                | Self::NText
+                | Self::Image
+                | Self::Xml
+                | Self::Udt(Udt::Geometry | Udt::Geography)
+        )
     }
 
     /// Whether the type is a `(max)` one.
     pub(crate) fn is_large(&self) -> bool {
         matches!(
             self,
-            Self::VarChar(Length::Max) | Self::NVarChar(Length::Max) | Self::VarBinary(Length::Max)
+            Self::VarChar(Length::Max)
+                | Self::NVarChar(Length::Max)
+                | Self::VarBinary(Length::Max)
+                | Self::Text
+                | Self::NText
+                | Self::Image
+                | Self::Xml
+                | Self::Udt(Udt::Geometry | Udt::Geography)
         )
     }
 
@@ -235,18 +305,25 @@ impl SqlType {
             Self::SmallMoney => DataType::Decimal128(10, 4),
             Self::Date => DataType::Date32,
             Self::Time(_) => DataType::Time64(TimeUnit::Nanosecond),
-            Self::SmallDateTime | Self::DateTime | Self::DateTime2(_) => {
+            Self::SmallDateTime | Self::DateTime => {
                 DataType::Timestamp(TimeUnit::Microsecond, None)
             }
-            Self::DateTimeOffset(_) => {
-                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-            }
-            Self::Binary(_) | Self::VarBinary(_) => DataType::Binary,
+            Self::DateTime2(_) => DataType::FixedSizeBinary(INSTANT_BYTES),
+            Self::DateTimeOffset(_) => DataType::FixedSizeBinary(OFFSET_BYTES),
+            Self::UniqueIdentifier => DataType::FixedSizeBinary(GUID_BYTES),
+            Self::SqlVariant => DataType::LargeBinary,
+            Self::Binary(_)
+            | Self::VarBinary(_)
+            | Self::RowVersion
+            | Self::Image
+            | Self::Udt(_) => DataType::Binary,
             Self::Char(_)
             | Self::VarChar(_)
             | Self::NChar(_)
             | Self::NVarChar(_)
-            | Self::UniqueIdentifier => DataType::Utf8,
+            | Self::Text
+            | Self::NText
+            | Self::Xml => DataType::Utf8,
         }
     }
 
@@ -268,12 +345,14 @@ impl SqlType {
             },
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::Time32(_) | DataType::Time64(_) => Self::Time(7),
-            DataType::Timestamp(_, None) => Self::DateTime2(7),
-            DataType::Timestamp(_, Some(_)) => Self::DateTimeOffset(7),
-            DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-            | DataType::FixedSizeBinary(_) => Self::VarBinary(Length::Max),
+            DataType::Timestamp(..) => Self::DateTime,
+            DataType::FixedSizeBinary(INSTANT_BYTES) => Self::DateTime2(7),
+            DataType::FixedSizeBinary(OFFSET_BYTES) => Self::DateTimeOffset(7),
+            DataType::FixedSizeBinary(GUID_BYTES) => Self::UniqueIdentifier,
+            DataType::LargeBinary => Self::SqlVariant,
+            DataType::Binary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                Self::VarBinary(Length::Max)
+            }
             _ => Self::NVarChar(Length::Max),
         }
     }
@@ -374,6 +453,14 @@ mod tests {
             "varbinary(max)",
             "binary(10)",
             "uniqueidentifier",
+            "timestamp",
+            "text",
+            "ntext",
+            "image",
+            "xml",
+            "sql_variant",
+            "hierarchyid",
+            "geography",
             "real",
             "float",
         ] {

@@ -3,7 +3,7 @@
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::Value;
-use super::calendar::{days_of, micros_of};
+use super::calendar::{TICKS_PER_MINUTE, days_of_ticks, ticks_of};
 
 /// An integer, with blanks around it; the empty text is 0, as in SQL Server.
 pub(crate) fn parse_int(text: &str) -> Option<i128> {
@@ -40,12 +40,12 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|float| float.is_finite())
 }
 
-/// A date with or without a time and an offset, in microseconds of UTC and minutes of offset; a time
-/// alone is on 1900-01-01. ISO forms and `yyyymmdd` are known.
-pub(crate) fn parse_instant(text: &str) -> Option<(i64, i32)> {
+/// A date with or without a time and an offset, in steps of 100 ns since 0001-01-01 in UTC and minutes of
+/// offset; a time alone is on 1900-01-01. ISO forms and `yyyymmdd` are known.
+pub(crate) fn parse_instant(text: &str) -> Option<(i64, i16)> {
     let text = text.trim();
     if text.is_empty() {
-        return Some((micros_of(NaiveDate::from_ymd_opt(1900, 1, 1)?.into()), 0));
+        return Some((ticks_of(NaiveDate::from_ymd_opt(1900, 1, 1)?.into()), 0));
     }
     let (text, offset) = split_offset(text)?;
     let (date, time) = match text.split_once(['T', ' ']) {
@@ -54,14 +54,13 @@ pub(crate) fn parse_instant(text: &str) -> Option<(i64, i32)> {
         None => (text, ""),
     };
     let at = NaiveDateTime::new(parse_date(date)?, parse_time(time)?);
-    Some((micros_of(at) - i64::from(offset) * 60_000_000, offset))
+    Some((ticks_of(at) - i64::from(offset) * TICKS_PER_MINUTE, offset))
 }
 
 /// A date alone.
 pub(crate) fn parse_date_days(text: &str) -> Option<i32> {
-    let (micros, offset) = parse_instant(text)?;
-    let local = super::calendar::civil(micros + i64::from(offset) * 60_000_000);
-    Some(days_of(local.date()))
+    let (ticks, offset) = parse_instant(text)?;
+    Some(days_of_ticks(ticks + i64::from(offset) * TICKS_PER_MINUTE))
 }
 
 /// The nanoseconds of the day of a time, or of a date and time.
@@ -84,7 +83,14 @@ pub(crate) fn parse_time_nanos(text: &str) -> Option<i64> {
     }
 }
 
-fn split_offset(text: &str) -> Option<(&str, i32)> {
+/// The minutes of an offset such as `+02:00`.
+pub(crate) fn parse_offset(text: &str) -> Option<i16> {
+    split_offset(text.trim())
+        .filter(|(rest, _)| rest.is_empty())
+        .map(|(_, offset)| offset)
+}
+
+fn split_offset(text: &str) -> Option<(&str, i16)> {
     if let Some(text) = text.strip_suffix('Z') {
         return Some((text, 0));
     }
@@ -103,9 +109,10 @@ fn split_offset(text: &str) -> Option<(&str, i32)> {
     if tail.as_bytes().get(3) != Some(&b':') {
         return Some((text, 0));
     }
-    let hours: i32 = tail.get(1..3)?.parse().ok()?;
-    let minutes: i32 = tail.get(4..6)?.parse().ok()?;
-    (hours <= 14 && minutes < 60).then(|| (head.trim_end(), sign * (hours * 60 + minutes)))
+    let hours: i16 = tail.get(1..3)?.parse().ok()?;
+    let minutes: i16 = tail.get(4..6)?.parse().ok()?;
+    let offset = hours * 60 + minutes;
+    (offset <= 840 && minutes < 60).then(|| (head.trim_end(), sign * offset))
 }
 
 fn parse_date(text: &str) -> Option<NaiveDate> {
@@ -132,19 +139,31 @@ fn parse_time(text: &str) -> Option<NaiveTime> {
     .find_map(|pattern| NaiveTime::parse_from_str(text, pattern).ok())
 }
 
-/// A `uniqueidentifier` in lower case, from the forms with or without braces.
-pub(crate) fn parse_guid(text: &str) -> Option<String> {
-    let text = text.trim();
-    let text = text
-        .strip_prefix('{')
-        .map_or(Some(text), |rest| rest.strip_suffix('}'))?;
-    let text = text.get(..36)?;
-    text.char_indices()
-        .all(|(at, c)| match at {
-            8 | 13 | 18 | 23 => c == '-',
-            _ => c.is_ascii_hexdigit(),
-        })
-        .then(|| text.to_ascii_lowercase())
+/// The bytes of a `uniqueidentifier` as on the wire, from the forms with or without braces; what follows it
+/// is ignored. Its first three groups are little endian.
+pub(crate) fn parse_guid(text: &str) -> Option<[u8; 16]> {
+    let text = text.trim_start();
+    let text = match text.strip_prefix('{') {
+        Some(rest) => rest.get(..36).filter(|_| rest[36..].starts_with('}'))?,
+        None => text.get(..36)?,
+    };
+    let hyphens = [8, 13, 18, 23];
+    if hyphens.iter().any(|at| text.as_bytes()[*at] != b'-') {
+        return None;
+    }
+    let digits: String = text
+        .char_indices()
+        .filter(|(at, _)| !hyphens.contains(at))
+        .map(|(_, c)| c)
+        .collect();
+    if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut bytes: [u8; 16] = parse_hex(&digits)?.try_into().ok()?;
+    bytes[0..4].reverse();
+    bytes[4..6].reverse();
+    bytes[6..8].reverse();
+    Some(bytes)
 }
 
 /// Bytes from hex digits.
@@ -166,10 +185,11 @@ pub(crate) fn parse_hex(digits: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::protocol::forms::TICKS_TO_1970;
 
     #[test]
     fn instants_have_many_spellings() {
-        let new_year = Some((1_704_067_200_000_000, 0));
+        let new_year = Some((1_704_067_200_000_000 * 10 + TICKS_TO_1970, 0));
         for text in [
             "2024-01-01",
             "20240101",
@@ -181,7 +201,7 @@ mod tests {
         }
         assert_eq!(
             parse_instant("2024-01-01 02:00:00 +02:00"),
-            Some((1_704_067_200_000_000, 120))
+            Some((1_704_067_200_000_000 * 10 + TICKS_TO_1970, 120))
         );
         assert_eq!(parse_instant("2024-13-01"), None);
         assert_eq!(parse_instant("yesterday"), None);
@@ -200,8 +220,8 @@ mod tests {
     fn guids_and_hex() {
         let guid = "{6F9619FF-8B86-D011-B42D-00C04FC964FF}";
         assert_eq!(
-            parse_guid(guid).unwrap(),
-            "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+            parse_guid(guid).unwrap()[..8],
+            [0xff, 0x19, 0x96, 0x6f, 0x86, 0x8b, 0x11, 0xd0]
         );
         assert_eq!(parse_guid("6F9619FF"), None);
         assert_eq!(parse_hex("123"), Some(vec![0x01, 0x23]));

@@ -1,5 +1,7 @@
 //! One value.
 
+use super::Typed;
+
 /// A value of a column or an expression, whatever its length or precision is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
@@ -13,7 +15,7 @@ pub(crate) enum Value {
     Float(f64),
     /// `decimal`, `money`: the number times ten to the scale.
     Decimal(i128, u8),
-    /// Characters, and `uniqueidentifier`.
+    /// Characters.
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
@@ -21,8 +23,16 @@ pub(crate) enum Value {
     Date(i32),
     /// Nanoseconds since midnight.
     Time(i64),
-    /// Microseconds since 1970-01-01.
+    /// `datetime`, `smalldatetime`: microseconds since 1970-01-01.
     Timestamp(i64),
+    /// `datetime2`: steps of 100 ns since 0001-01-01.
+    Instant(i64),
+    /// `datetimeoffset`: the instant in UTC as above, and minutes of offset.
+    Offset(i64, i16),
+    /// `uniqueidentifier`: its bytes as on the wire.
+    Guid([u8; 16]),
+    /// `sql_variant`: a value and its own type.
+    Variant(Box<(Typed, Value)>),
 }
 
 impl Value {

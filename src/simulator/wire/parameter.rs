@@ -1,6 +1,6 @@
 //! Parameters of a remote procedure call: TYPE_INFO and a value, into Arrow.
 
-use crate::simulator::protocol::{Length, Parameter, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, Parameter, ServerError, SqlType, Udt};
 
 use super::error::WireError;
 use super::reader::Reader;
@@ -46,6 +46,8 @@ enum Layout {
     Short,
     /// Four bytes.
     Long,
+    /// Four bytes; zero is NULL.
+    Variant,
     /// Chunks, each after its length.
     Chunks,
 }
@@ -55,7 +57,7 @@ enum Layout {
 struct WireType {
     sql_type: SqlType,
     layout: Layout,
-    collation: u32,
+    collation: Collation,
 }
 
 impl WireType {
@@ -63,7 +65,7 @@ impl WireType {
         Self {
             sql_type,
             layout,
-            collation: 0,
+            collation: Collation::SERVER,
         }
     }
 }
@@ -122,6 +124,11 @@ fn decode_type(call: &mut Reader<'_>, token: u8) -> Result<Option<WireType>, Wir
         }
         t::TEXT | t::NTEXT | t::IMAGE => return long_type(call, token).map(Some),
         t::XML => return xml_type(call).map(Some),
+        t::VARIANT => {
+            let _longest = call.u32()?;
+            (SqlType::SqlVariant, Layout::Variant)
+        }
+        t::UDT => return udt_type(call),
         _ => return Ok(None),
     };
     Ok(Some(WireType::new(sql_type, layout)))
@@ -196,9 +203,9 @@ fn variable_type(call: &mut Reader<'_>, token: u8) -> Result<WireType, WireError
 fn long_type(call: &mut Reader<'_>, token: u8) -> Result<WireType, WireError> {
     let _longest = call.u32()?;
     let sql_type = match token {
-        t::TEXT => SqlType::VarChar(Length::Max),
-        t::NTEXT => SqlType::NVarChar(Length::Max),
-        _ => SqlType::VarBinary(Length::Max),
+        t::TEXT => SqlType::Text,
+        t::NTEXT => SqlType::NText,
+        _ => SqlType::Image,
     };
     let mut wire_type = WireType::new(sql_type, Layout::Long);
     if token != t::IMAGE {
@@ -212,17 +219,24 @@ fn xml_type(call: &mut Reader<'_>) -> Result<WireType, WireError> {
         let (_database, _owner) = (call.b_varchar()?, call.b_varchar()?);
         let _collection = call.us_varchar()?;
     }
-    Ok(WireType::new(
-        SqlType::NVarChar(Length::Max),
-        Layout::Chunks,
-    ))
+    Ok(WireType::new(SqlType::Xml, Layout::Chunks))
 }
 
-/// The four bytes of locale and flags; the sort id behind them does not matter here.
-fn collation(call: &mut Reader<'_>) -> Result<u32, WireError> {
-    let flags = call.u32()?;
-    call.u8()?;
-    Ok(flags)
+/// A CLR type by its name; `None` for those that the server lacks.
+fn udt_type(call: &mut Reader<'_>) -> Result<Option<WireType>, WireError> {
+    let (_database, _schema, name) = (call.b_varchar()?, call.b_varchar()?, call.b_varchar()?);
+    let known = [Udt::HierarchyId, Udt::Geometry, Udt::Geography];
+    let udt = known
+        .into_iter()
+        .find(|udt| udt.name().eq_ignore_ascii_case(&name));
+    Ok(udt.map(|udt| WireType::new(SqlType::Udt(udt), Layout::Chunks)))
+}
+
+/// The five bytes of a collation.
+fn collation(call: &mut Reader<'_>) -> Result<Collation, WireError> {
+    let bytes = call.bytes(5)?;
+    let bytes = std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0));
+    Ok(Collation::of_bytes(bytes))
 }
 
 /// The value's bytes; `None` for NULL.
@@ -238,6 +252,9 @@ fn value_bytes<'a>(
         Layout::Short => Some(call.u16()?)
             .filter(|length| *length != NULL_SHORT)
             .map(usize::from),
+        Layout::Variant => Some(call.u32()?)
+            .filter(|length| *length != 0)
+            .map(|length| length as usize),
         Layout::Long => Some(call.u32()?)
             .filter(|length| *length != NULL_LONG)
             .map(|length| length as usize),

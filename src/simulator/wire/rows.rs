@@ -7,7 +7,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::type_info::has_bare_form;
 use super::values::{Unfit, Values};
 use crate::simulator::behaviour::Chance;
-use crate::simulator::protocol::{Column, Length, Parameter, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Column, Length, Parameter, ServerError, SqlType};
 
 const ROW: u8 = 0xd1;
 const NBC_ROW: u8 = 0xd2;
@@ -34,7 +34,7 @@ struct ColumnValues {
 
 impl ColumnValues {
     fn new(column: &Column, array: &ArrayRef) -> Result<Self, ServerError> {
-        let values = Values::new(column.sql_type, array).map_err(|cause| {
+        let values = Values::new(column.sql_type, column.collation, array).map_err(|cause| {
             internal_error(format!(
                 "column '{}' has a wrong form: {cause}",
                 column.name
@@ -141,6 +141,7 @@ pub(super) fn put_value(out: &mut Vec<u8>, parameter: &Parameter) -> Result<(), 
     let column = Column {
         name: parameter.name.clone(),
         sql_type: parameter.sql_type,
+        collation: Collation::SERVER,
         nullable: true,
         identity: false,
     };
@@ -305,11 +306,6 @@ fn unfit_error(column: &Column, unfit: Unfit) -> ServerError {
                 column.name
             ),
         ),
-        Unfit::NotText => (
-            8169,
-            "Conversion failed when converting from a character string to uniqueidentifier."
-                .to_owned(),
-        ),
     };
     ServerError {
         number,
@@ -343,7 +339,8 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        BinaryArray, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray,
+        BinaryArray, Decimal128Array, FixedSizeBinaryArray, Int32Array, StringArray,
+        TimestampMicrosecondArray,
     };
     use datafusion::arrow::datatypes::{Field, Schema};
 
@@ -353,6 +350,7 @@ mod tests {
         Column {
             name: "bar".to_owned(),
             sql_type,
+            collation: Collation::SERVER,
             nullable,
             identity: false,
         }
@@ -447,7 +445,9 @@ mod tests {
             one(SqlType::SmallMoney, decimals(10, 4, 10_000)).unwrap(),
             b"\xd1\x04\x10\x27\0\0"
         );
-        let id = text(&["00112233-4455-6677-8899-aabbccddeeff"]);
+        // 00112233-4455-6677-8899-aabbccddeeff, the bytes that count most in front.
+        let form = b"\xaa\xbb\xcc\xdd\xee\xff\x88\x99\x77\x66\x55\x44\x33\x22\x11\x00";
+        let id = Arc::new(FixedSizeBinaryArray::try_from_iter(std::iter::once(form)).unwrap());
         assert_eq!(
             one(SqlType::UniqueIdentifier, id).unwrap(),
             b"\xd1\x10\x33\x22\x11\x00\x55\x44\x77\x66\x88\x99\xaa\xbb\xcc\xdd\xee\xff"
@@ -461,9 +461,10 @@ mod tests {
             number(SqlType::VarChar(Length::Limited(2)), text(&["abc"])),
             8152
         );
-        assert_eq!(number(SqlType::UniqueIdentifier, text(&["abc"])), 8169);
         let far = || Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX]));
-        assert_eq!(number(SqlType::DateTime2(7), far()), 8115);
+        let beyond = std::iter::once([0xff_u8; 8]);
+        let beyond = Arc::new(FixedSizeBinaryArray::try_from_iter(beyond).unwrap());
+        assert_eq!(number(SqlType::DateTime2(7), beyond), 8115);
         assert_eq!(number(SqlType::DateTime, far()), 8115);
         assert_eq!(number(SqlType::SmallDateTime, far()), 8115);
         let bare = [column(SqlType::Int, false)];

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array,
-    Int16Array, Int32Array, Int64Array, StringArray, Time64NanosecondArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, LargeBinaryArray, StringArray,
+    Time64NanosecondArray, TimestampMicrosecondArray, new_null_array,
 };
 
-use crate::simulator::protocol::SqlType;
+use crate::simulator::protocol::forms::{guid_form, instant_form, offset_form};
+use crate::simulator::protocol::{Collation, SqlType, code_page, units};
 
-use super::reader::utf16_text;
 use super::temporal;
-use super::text::from_code_page;
 use super::values::arrow_form;
 
 /// The value in its type's Arrow form; no outer value is NULL. `None` when the bytes are no such value.
-pub(super) fn decode(sql_type: SqlType, collation: u32, value: Option<&[u8]>) -> Option<ArrayRef> {
+pub(super) fn decode(
+    sql_type: SqlType,
+    collation: Collation,
+    value: Option<&[u8]>,
+) -> Option<ArrayRef> {
     let Some(bytes) = value else {
         return Some(new_null_array(&arrow_form(sql_type), 1));
     };
@@ -35,30 +38,41 @@ pub(super) fn decode(sql_type: SqlType, collation: u32, value: Option<&[u8]>) ->
             bytes.try_into().ok()?,
         )])),
         SqlType::Decimal { .. } | SqlType::Money | SqlType::SmallMoney => exact(sql_type, bytes)?,
-        SqlType::Char(_) | SqlType::VarChar(_) => {
-            Arc::new(StringArray::from(vec![from_code_page(bytes, collation)]))
+        SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Text => Arc::new(StringArray::from(
+            vec![code_page::decode(bytes, collation)?],
+        )),
+        SqlType::NChar(_) | SqlType::NVarChar(_) | SqlType::NText | SqlType::Xml => {
+            Arc::new(StringArray::from(vec![units::text_of_bytes(bytes)?]))
         }
-        SqlType::NChar(_) | SqlType::NVarChar(_) => {
-            Arc::new(StringArray::from(vec![utf16_text(bytes)]))
-        }
-        SqlType::Binary(_) | SqlType::VarBinary(_) => Arc::new(BinaryArray::from(vec![bytes])),
-        SqlType::UniqueIdentifier => Arc::new(StringArray::from(vec![guid(bytes)?])),
+        SqlType::Binary(_)
+        | SqlType::VarBinary(_)
+        | SqlType::RowVersion
+        | SqlType::Image
+        | SqlType::Udt(_) => Arc::new(BinaryArray::from(vec![bytes])),
+        SqlType::SqlVariant => Arc::new(LargeBinaryArray::from(vec![bytes])),
+        SqlType::UniqueIdentifier => parts(&guid_form(bytes.try_into().ok()?))?,
         SqlType::Date => Arc::new(Date32Array::from(vec![temporal::date(bytes)?])),
         SqlType::Time(scale) => Arc::new(Time64NanosecondArray::from(vec![temporal::time(
             bytes, scale,
         )?])),
         SqlType::SmallDateTime => instant(temporal::smalldatetime(bytes)?),
         SqlType::DateTime => instant(temporal::datetime(bytes)?),
-        SqlType::DateTime2(scale) => instant(temporal::datetime2(bytes, scale)?),
+        SqlType::DateTime2(scale) => parts(&instant_form(temporal::datetime2(bytes, scale)?))?,
         SqlType::DateTimeOffset(scale) => {
-            let micros = temporal::datetimeoffset(bytes, scale)?;
-            Arc::new(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC"))
+            let (ticks, minutes) = temporal::datetimeoffset(bytes, scale)?;
+            parts(&offset_form(ticks, minutes))?
         }
     })
 }
 
 fn instant(micros: i64) -> ArrayRef {
     Arc::new(TimestampMicrosecondArray::from(vec![micros]))
+}
+
+/// A form of several parts.
+fn parts(form: &[u8]) -> Option<ArrayRef> {
+    let array = FixedSizeBinaryArray::try_from_iter(std::iter::once(form)).ok()?;
+    Some(Arc::new(array))
 }
 
 /// A signed integer of as many bytes as there are; one byte is unsigned.
@@ -96,17 +110,4 @@ fn decimal(bytes: &[u8]) -> Option<i128> {
     whole[..magnitude.len()].copy_from_slice(magnitude);
     let value = i128::try_from(u128::from_le_bytes(whole)).ok()?;
     Some(if *sign == 0 { -value } else { value })
-}
-
-fn guid(bytes: &[u8]) -> Option<String> {
-    let bytes: [u8; 16] = bytes.try_into().ok()?;
-    let (head, tail) = bytes.split_at(8);
-    let first = u32::from_le_bytes(*head.first_chunk()?);
-    let second = u16::from_le_bytes([head[4], head[5]]);
-    let third = u16::from_le_bytes([head[6], head[7]]);
-    let fourth = u16::from_be_bytes([tail[0], tail[1]]);
-    let last: String = tail[2..].iter().map(|byte| format!("{byte:02x}")).collect();
-    Some(format!(
-        "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{last}"
-    ))
 }

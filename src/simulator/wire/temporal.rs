@@ -1,6 +1,9 @@
-//! Dates and times between Arrow (from 1970) and the wire (from 0001, or 1900 for the old types).
+//! Dates and times between Arrow (from 1970, or 0001 for the newer types) and the wire (from 0001, or 1900
+//! for the old types).
 //!
 //! Every function gives `None` for what SQL Server's type cannot hold.
+
+use crate::simulator::protocol::forms::{TICKS_END, TICKS_PER_DAY};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 const DAY_NANOS: i64 = 86_400_000_000_000;
@@ -51,17 +54,26 @@ pub(super) fn put_time(out: &mut Vec<u8>, nanos: i64, scale: u8) -> Option<()> {
     Some(())
 }
 
-/// A DATETIME2: microseconds since 1970.
-pub(super) fn put_datetime2(out: &mut Vec<u8>, micros: i64, scale: u8) -> Option<()> {
-    put_time(out, micros.rem_euclid(DAY_MICROS) * 1000, scale)?;
-    put_date(out, micros.div_euclid(DAY_MICROS))
+/// A DATETIME2: steps of 100 ns since 0001; digits beyond the scale are cut off.
+pub(super) fn put_datetime2(out: &mut Vec<u8>, ticks: i64, scale: u8) -> Option<()> {
+    if !(0..TICKS_END).contains(&ticks) {
+        return None;
+    }
+    let units = ticks % TICKS_PER_DAY * 100 / unit_nanos(scale);
+    out.extend_from_slice(&units.to_le_bytes()[..time_length(scale)]);
+    out.extend_from_slice(&(ticks / TICKS_PER_DAY).to_le_bytes()[..3]);
+    Some(())
 }
 
-/// A DATETIMEOFFSET in UTC: microseconds since 1970.
-pub(super) fn put_datetimeoffset(out: &mut Vec<u8>, micros: i64, scale: u8) -> Option<()> {
-    put_datetime2(out, micros, scale)?;
-    out.extend_from_slice(&[0, 0]);
-    Some(())
+/// A DATETIMEOFFSET: steps of 100 ns since 0001 in UTC, and minutes of offset.
+pub(super) fn put_datetimeoffset(
+    out: &mut Vec<u8>,
+    (ticks, minutes): (i64, i16),
+    scale: u8,
+) -> Option<()> {
+    put_datetime2(out, ticks, scale)?;
+    out.extend_from_slice(&minutes.to_le_bytes());
+    OFFSETS.contains(&minutes).then_some(())
 }
 
 /// A DATETIME: microseconds since 1970, rounded to 1/300 s.
@@ -105,18 +117,21 @@ pub(super) fn time(bytes: &[u8], scale: u8) -> Option<i64> {
     (0..DAY_NANOS).contains(&nanos).then_some(nanos)
 }
 
-/// A DATETIME2 as microseconds since 1970; a seventh digit is cut off.
+/// A DATETIME2 as steps of 100 ns since 0001.
 pub(super) fn datetime2(bytes: &[u8], scale: u8) -> Option<i64> {
     let (clock, day) = bytes.split_at_checked(time_length(scale))?;
-    Some(i64::from(date(day)?) * DAY_MICROS + time(clock, scale)? / 1000)
+    let days = i64::from(date(day)?) + YEAR_ONE_DAYS;
+    Some(days * TICKS_PER_DAY + time(clock, scale)? / 100)
 }
 
-/// A DATETIMEOFFSET as microseconds since 1970. The wire has it in UTC with the offset behind.
-pub(super) fn datetimeoffset(bytes: &[u8], scale: u8) -> Option<i64> {
+/// A DATETIMEOFFSET as steps of 100 ns since 0001 and minutes of offset. The wire has it in UTC with the
+/// offset behind.
+pub(super) fn datetimeoffset(bytes: &[u8], scale: u8) -> Option<(i64, i16)> {
     let (instant, offset) = bytes.split_last_chunk::<2>()?;
+    let minutes = i16::from_le_bytes(*offset);
     OFFSETS
-        .contains(&i16::from_le_bytes(*offset))
-        .then(|| datetime2(instant, scale))?
+        .contains(&minutes)
+        .then(|| Some((datetime2(instant, scale)?, minutes)))?
 }
 
 /// A DATETIME as microseconds since 1970, rounded to the millisecond as SQL Server shows it.
@@ -211,12 +226,23 @@ mod tests {
 
     #[test]
     fn datetime2_and_datetimeoffset_return_what_was_put() {
-        for micros in [0, -1, 1_704_067_200_123_456, -62_135_596_800_000_000] {
-            let bytes = put(|out| put_datetime2(out, micros, 7)).unwrap();
-            assert_eq!(datetime2(&bytes, 7), Some(micros));
-            let bytes = put(|out| put_datetimeoffset(out, micros, 6)).unwrap();
-            assert_eq!(datetimeoffset(&bytes, 6), Some(micros));
+        for ticks in [0, 1, 638_396_640_001_234_567, TICKS_END - 1] {
+            let bytes = put(|out| put_datetime2(out, ticks, 7)).unwrap();
+            assert_eq!(datetime2(&bytes, 7), Some(ticks));
+            let bytes = put(|out| put_datetimeoffset(out, (ticks, -330), 7)).unwrap();
+            assert_eq!(datetimeoffset(&bytes, 7), Some((ticks, -330)));
         }
+        assert_eq!(put(|out| put_datetime2(out, TICKS_END, 7)), None);
+        assert_eq!(put(|out| put_datetime2(out, -1, 7)), None);
+        assert_eq!(put(|out| put_datetimeoffset(out, (0, 841), 7)), None);
         assert_eq!(datetimeoffset(&[0, 0, 0, 0, 0, 0, 0xff, 0x7f], 0), None);
+    }
+
+    #[test]
+    fn the_offset_stands_behind_the_time_in_utc() {
+        // 2024-01-01T02:00:00.0000001+02:00
+        let ticks = 738_885 * TICKS_PER_DAY + 1;
+        let bytes = put(|out| put_datetimeoffset(out, (ticks, 120), 7)).unwrap();
+        assert_eq!(bytes, [1, 0, 0, 0, 0, 0x45, 0x46, 0x0b, 120, 0]);
     }
 }

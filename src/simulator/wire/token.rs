@@ -3,9 +3,9 @@
 use super::login::LoginRequest;
 use super::prelogin::SERVER_VERSION;
 use super::rows;
-use super::text::{COLLATION, put_b_varchar, put_us_varchar};
+use super::text::{put_b_varchar, put_us_varchar};
 use super::type_info;
-use crate::simulator::protocol::{Column, Parameter, ServerError};
+use crate::simulator::protocol::{Collation, Column, Parameter, ServerError};
 
 const COLMETADATA: u8 = 0x81;
 const RETURN_STATUS: u8 = 0x79;
@@ -116,7 +116,7 @@ pub(super) fn change(out: &mut Vec<u8>, change: Change<'_>) {
         Change::Database { old, new } => texts(out, 1, old, new),
         Change::Language => texts(out, 2, "", LANGUAGE),
         Change::PacketSize { size } => texts(out, 4, "4096", &size.to_string()),
-        Change::Collation => bytes(out, 7, &[], &COLLATION),
+        Change::Collation => bytes(out, 7, &[], &Collation::SERVER.bytes()),
         Change::Began { transaction } => bytes(out, 8, &[], &transaction.to_le_bytes()),
         Change::Committed { transaction } => bytes(out, 9, &transaction.to_le_bytes(), &[]),
         Change::RolledBack { transaction } => bytes(out, 10, &transaction.to_le_bytes(), &[]),
@@ -204,9 +204,10 @@ pub(super) fn columns(out: &mut Vec<u8>, columns: &[Column]) -> Result<(), Serve
         } else {
             UPDATABLE_UNKNOWN
         };
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        out.extend_from_slice(&type_info::user_type(column.sql_type).to_le_bytes());
         out.extend_from_slice(&(nullable | identity).to_le_bytes());
-        type_info::encode(out, column.sql_type, column.nullable);
+        type_info::encode(out, column.sql_type, column.collation, column.nullable);
+        type_info::put_table_name(out, column.sql_type);
         put_b_varchar(out, &column.name);
     }
     Ok(())
@@ -248,7 +249,7 @@ pub(super) fn return_value(
     out.push(OUTPUT_PARAMETER);
     // The user type, and flags, of which none applies.
     out.extend_from_slice(&[0; 6]);
-    type_info::encode(out, parameter.sql_type, true);
+    type_info::encode(out, parameter.sql_type, Collation::SERVER, true);
     let put = rows::put_value(out, parameter);
     if put.is_err() {
         out.truncate(start);
@@ -351,6 +352,7 @@ mod tests {
         let column = Column {
             name: "bar".to_owned(),
             sql_type: SqlType::VarChar(Length::Limited(3)),
+            collation: Collation::SERVER,
             nullable: false,
             identity: false,
         };
@@ -375,6 +377,7 @@ mod tests {
         let column = |nullable, identity| Column {
             name: String::new(),
             sql_type: SqlType::Int,
+            collation: Collation::SERVER,
             nullable,
             identity,
         };

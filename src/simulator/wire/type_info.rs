@@ -1,8 +1,7 @@
 //! TYPE_INFO: how a column's type stands on the wire.
 
-use crate::simulator::protocol::{Length, SqlType};
-
-use super::text::COLLATION;
+use super::text::{put_b_varchar, put_us_varchar};
+use crate::simulator::protocol::{Collation, Length, SqlType};
 
 pub(super) const NULL: u8 = 0x1f;
 pub(super) const TINYINT: u8 = 0x30;
@@ -38,6 +37,16 @@ pub(super) const TEXT: u8 = 0x23;
 pub(super) const NTEXT: u8 = 0x63;
 pub(super) const IMAGE: u8 = 0x22;
 pub(super) const XML: u8 = 0xf1;
+pub(super) const UDT: u8 = 0xf0;
+pub(super) const VARIANT: u8 = 0x62;
+
+/// The longest value of TEXT and IMAGE, in bytes.
+const LONG: u32 = 0x7fff_ffff;
+/// The longest `sql_variant`, in bytes.
+const LONGEST_VARIANT: u32 = 8009;
+/// What SQL Server says of the assembly of its CLR types.
+const ASSEMBLY: &str =
+    "Microsoft.SqlServer.Types, Version=11.0.0.0, Culture=neutral, PublicKeyToken=89845dcd8080cc91";
 
 /// The length that means `(max)`.
 pub(super) const MAX: u16 = 0xffff;
@@ -46,7 +55,7 @@ const LONGEST: u16 = 8000;
 
 /// Appends the type. As a real server does, a column that is NOT NULL has a type without a length where
 /// there is one.
-pub(super) fn encode(out: &mut Vec<u8>, sql_type: SqlType, nullable: bool) {
+pub(super) fn encode(out: &mut Vec<u8>, sql_type: SqlType, collation: Collation, nullable: bool) {
     match sql_type {
         SqlType::Bit => scalar(out, nullable, BIT, BITN, 1),
         SqlType::TinyInt => scalar(out, nullable, TINYINT, INTN, 1),
@@ -67,12 +76,55 @@ pub(super) fn encode(out: &mut Vec<u8>, sql_type: SqlType, nullable: bool) {
         SqlType::DateTime2(scale) => out.extend_from_slice(&[DATETIME2, scale]),
         SqlType::DateTimeOffset(scale) => out.extend_from_slice(&[DATETIMEOFFSET, scale]),
         SqlType::UniqueIdentifier => out.extend_from_slice(&[GUID, 16]),
-        SqlType::Binary(_) => variable(out, BIGBINARY, sql_type, false),
-        SqlType::VarBinary(_) => variable(out, BIGVARBINARY, sql_type, false),
-        SqlType::Char(_) => variable(out, BIGCHAR, sql_type, true),
-        SqlType::VarChar(_) => variable(out, BIGVARCHAR, sql_type, true),
-        SqlType::NChar(_) => variable(out, NCHAR, sql_type, true),
-        SqlType::NVarChar(_) => variable(out, NVARCHAR, sql_type, true),
+        SqlType::Binary(_) => variable(out, BIGBINARY, sql_type, None),
+        SqlType::VarBinary(_) => variable(out, BIGVARBINARY, sql_type, None),
+        SqlType::Char(_) => variable(out, BIGCHAR, sql_type, Some(collation)),
+        SqlType::VarChar(_) => variable(out, BIGVARCHAR, sql_type, Some(collation)),
+        SqlType::NChar(_) => variable(out, NCHAR, sql_type, Some(collation)),
+        SqlType::NVarChar(_) => variable(out, NVARCHAR, sql_type, Some(collation)),
+        SqlType::RowVersion => out.extend_from_slice(&[BIGBINARY, 8, 0]),
+        SqlType::Text => long(out, TEXT, LONG, Some(collation)),
+        SqlType::NText => long(out, NTEXT, LONG - 1, Some(collation)),
+        SqlType::Image => long(out, IMAGE, LONG, None),
+        // No schema collection.
+        SqlType::Xml => out.extend_from_slice(&[XML, 0]),
+        SqlType::SqlVariant => {
+            out.push(VARIANT);
+            out.extend_from_slice(&LONGEST_VARIANT.to_le_bytes());
+        }
+        SqlType::Udt(udt) => {
+            out.push(UDT);
+            out.extend_from_slice(&udt.longest().unwrap_or(MAX).to_le_bytes());
+            for name in ["master", "sys", udt.name()] {
+                put_b_varchar(out, name);
+            }
+            let class = format!("Microsoft.SqlServer.Types.{}, {ASSEMBLY}", udt.class());
+            put_us_varchar(out, &class, u16::MAX);
+        }
+    }
+}
+
+/// The user type that a column's description begins with: 80 for `timestamp`.
+pub(super) fn user_type(sql_type: SqlType) -> u32 {
+    match sql_type {
+        SqlType::RowVersion => 80,
+        _ => 0,
+    }
+}
+
+/// Appends the name of the table that a column of TEXT, NTEXT or IMAGE comes from: one empty part, since it
+/// may be an expression.
+pub(super) fn put_table_name(out: &mut Vec<u8>, sql_type: SqlType) {
+    if matches!(sql_type, SqlType::Text | SqlType::NText | SqlType::Image) {
+        out.extend_from_slice(&[1, 0, 0]);
+    }
+}
+
+fn long(out: &mut Vec<u8>, token: u8, longest: u32, collation: Option<Collation>) {
+    out.push(token);
+    out.extend_from_slice(&longest.to_le_bytes());
+    if let Some(collation) = collation {
+        out.extend_from_slice(&collation.bytes());
     }
 }
 
@@ -106,6 +158,7 @@ pub(super) fn declared_bytes(sql_type: SqlType) -> Option<u16> {
             (length, 1)
         }
         SqlType::NVarChar(Length::Limited(length)) => (length, 2),
+        SqlType::RowVersion => (8, 1),
         _ => return None,
     };
     length
@@ -132,22 +185,23 @@ fn scalar(out: &mut Vec<u8>, nullable: bool, bare: u8, sized: u8, length: u8) {
     }
 }
 
-fn variable(out: &mut Vec<u8>, token: u8, sql_type: SqlType, is_text: bool) {
+fn variable(out: &mut Vec<u8>, token: u8, sql_type: SqlType, collation: Option<Collation>) {
     out.push(token);
     let length = declared_bytes(sql_type).unwrap_or(MAX);
     out.extend_from_slice(&length.to_le_bytes());
-    if is_text {
-        out.extend_from_slice(&COLLATION);
+    if let Some(collation) = collation {
+        out.extend_from_slice(&collation.bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::protocol::Udt;
 
     fn encoded(sql_type: SqlType, nullable: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        encode(&mut out, sql_type, nullable);
+        encode(&mut out, sql_type, Collation::SERVER, nullable);
         out
     }
 
@@ -168,6 +222,29 @@ mod tests {
         assert_eq!(encoded(SqlType::Binary(10), false), [0xad, 10, 0]);
         let max = SqlType::VarBinary(Length::Max);
         assert_eq!(encoded(max, true), [0xa5, 0xff, 0xff]);
+    }
+
+    #[test]
+    fn rarer_types_have_their_own_descriptions() {
+        assert_eq!(encoded(SqlType::RowVersion, false), [0xad, 8, 0]);
+        assert_eq!(
+            encoded(SqlType::Text, true),
+            [0x23, 0xff, 0xff, 0xff, 0x7f, 0x09, 0x04, 0xd0, 0x00, 0x34]
+        );
+        assert_eq!(
+            encoded(SqlType::NText, true)[..5],
+            [0x63, 0xfe, 0xff, 0xff, 0x7f]
+        );
+        assert_eq!(
+            encoded(SqlType::Image, true),
+            [0x22, 0xff, 0xff, 0xff, 0x7f]
+        );
+        assert_eq!(encoded(SqlType::Xml, true), [0xf1, 0]);
+        assert_eq!(encoded(SqlType::SqlVariant, true), [0x62, 0x49, 0x1f, 0, 0]);
+        let udt = encoded(SqlType::Udt(Udt::HierarchyId), true);
+        assert_eq!(udt[..3], [0xf0, 0x7c, 0x03]);
+        let geography = encoded(SqlType::Udt(Udt::Geography), true);
+        assert_eq!(geography[..4], [0xf0, 0xff, 0xff, 6]);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
-    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, StringArray,
-    Time64NanosecondArray, TimestampMicrosecondArray,
+    FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+    LargeBinaryArray, StringArray, Time64NanosecondArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
@@ -11,10 +11,13 @@ use datafusion::arrow::datatypes::{
     Int64Type, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
-use crate::simulator::protocol::SqlType;
+use crate::simulator::protocol::forms::{
+    GUID_BYTES, INSTANT_BYTES, OFFSET_BYTES, guid_of, instant_of, offset_of,
+};
+use crate::simulator::protocol::{Collation, SqlType, code_page};
 
 use super::temporal;
-use super::text::{put_code_page, put_utf16};
+use super::text::put_utf16;
 use super::type_info::{decimal_length, declared_bytes};
 
 /// A value that its column's type cannot hold.
@@ -22,7 +25,6 @@ use super::type_info::{decimal_length, declared_bytes};
 pub(super) enum Unfit {
     OutOfRange,
     TooLong,
-    NotText,
 }
 
 /// The array of one column, in the form that its type documents.
@@ -42,11 +44,12 @@ pub(super) enum Values {
     Time(Time64NanosecondArray, u8),
     SmallDateTime(TimestampMicrosecondArray),
     DateTime(TimestampMicrosecondArray),
-    DateTime2(TimestampMicrosecondArray, u8),
-    DateTimeOffset(TimestampMicrosecondArray, u8),
-    Guid(StringArray),
+    DateTime2(FixedSizeBinaryArray, u8),
+    DateTimeOffset(FixedSizeBinaryArray, u8),
+    Guid(FixedSizeBinaryArray),
     Text(StringArray, Extent, Alphabet),
     Bytes(BinaryArray, Extent),
+    Variant(LargeBinaryArray),
 }
 
 /// How long values of a character or binary type are, in bytes.
@@ -56,15 +59,19 @@ pub(super) enum Extent {
     Padded(u16),
     /// At most this long.
     Limited(u16),
-    /// Of any length, in chunks.
+    /// Of any length, in one chunk.
     Max,
+    /// Of any length that is not told beforehand, in many chunks.
+    Stream,
+    /// Of any length, behind a pointer and a time stamp that mean nothing.
+    Pointer,
 }
 
 /// How text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alphabet {
     Utf16,
-    CodePage,
+    CodePage(Collation),
 }
 
 /// The Arrow form of a type, as its documentation has it.
@@ -83,41 +90,53 @@ pub(super) fn arrow_form(sql_type: SqlType) -> DataType {
         SqlType::SmallMoney => DataType::Decimal128(10, 4),
         SqlType::Date => DataType::Date32,
         SqlType::Time(_) => DataType::Time64(TimeUnit::Nanosecond),
-        SqlType::SmallDateTime | SqlType::DateTime | SqlType::DateTime2(_) => {
+        SqlType::SmallDateTime | SqlType::DateTime => {
             DataType::Timestamp(TimeUnit::Microsecond, None)
         }
-        SqlType::DateTimeOffset(_) => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-        }
-        SqlType::Binary(_) | SqlType::VarBinary(_) => DataType::Binary,
+        SqlType::DateTime2(_) => DataType::FixedSizeBinary(INSTANT_BYTES),
+        SqlType::DateTimeOffset(_) => DataType::FixedSizeBinary(OFFSET_BYTES),
+        SqlType::UniqueIdentifier => DataType::FixedSizeBinary(GUID_BYTES),
+        SqlType::SqlVariant => DataType::LargeBinary,
+        SqlType::Binary(_)
+        | SqlType::VarBinary(_)
+        | SqlType::RowVersion
+        | SqlType::Image
+        | SqlType::Udt(_) => DataType::Binary,
         SqlType::Char(_)
         | SqlType::VarChar(_)
         | SqlType::NChar(_)
         | SqlType::NVarChar(_)
-        | SqlType::UniqueIdentifier => DataType::Utf8,
+        | SqlType::Text
+        | SqlType::NText
+        | SqlType::Xml => DataType::Utf8,
     }
 }
 
 impl Values {
     /// Takes an array in its type's form, or one that can be cast to it without loss.
-    pub(super) fn new(sql_type: SqlType, array: &ArrayRef) -> Result<Self, String> {
+    pub(super) fn new(
+        sql_type: SqlType,
+        collation: Collation,
+        array: &ArrayRef,
+    ) -> Result<Self, String> {
         let form = arrow_form(sql_type);
         if *array.data_type() == form {
-            return Ok(Self::of(sql_type, array.as_ref()));
+            return Ok(Self::of(sql_type, collation, array.as_ref()));
         }
         let strict = CastOptions {
             safe: false,
             ..CastOptions::default()
         };
         match cast_with_options(array, &form, &strict) {
-            Ok(array) => Ok(Self::of(sql_type, array.as_ref())),
+            Ok(array) => Ok(Self::of(sql_type, collation, array.as_ref())),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    fn of(sql_type: SqlType, array: &dyn Array) -> Self {
+    fn of(sql_type: SqlType, collation: Collation, array: &dyn Array) -> Self {
         let decimals = || array.as_primitive::<Decimal128Type>().clone();
         let instants = || array.as_primitive::<TimestampMicrosecondType>().clone();
+        let parts = || array.as_fixed_size_binary().clone();
         let small = || array.as_primitive::<Int16Type>().clone();
         let text = |alphabet| Self::Text(array.as_string().clone(), extent(sql_type), alphabet);
         match sql_type {
@@ -137,21 +156,31 @@ impl Values {
             }
             SqlType::SmallDateTime => Self::SmallDateTime(instants()),
             SqlType::DateTime => Self::DateTime(instants()),
-            SqlType::DateTime2(scale) => Self::DateTime2(instants(), scale),
-            SqlType::DateTimeOffset(scale) => Self::DateTimeOffset(instants(), scale),
-            SqlType::UniqueIdentifier => Self::Guid(array.as_string().clone()),
-            SqlType::Char(_) | SqlType::VarChar(_) => text(Alphabet::CodePage),
-            SqlType::NChar(_) | SqlType::NVarChar(_) => text(Alphabet::Utf16),
-            SqlType::Binary(_) | SqlType::VarBinary(_) => {
-                Self::Bytes(array.as_binary().clone(), extent(sql_type))
+            SqlType::DateTime2(scale) => Self::DateTime2(parts(), scale),
+            SqlType::DateTimeOffset(scale) => Self::DateTimeOffset(parts(), scale),
+            SqlType::UniqueIdentifier => Self::Guid(parts()),
+            SqlType::Char(_) | SqlType::VarChar(_) | SqlType::Text => {
+                text(Alphabet::CodePage(collation))
             }
+            SqlType::NChar(_) | SqlType::NVarChar(_) | SqlType::NText | SqlType::Xml => {
+                text(Alphabet::Utf16)
+            }
+            SqlType::Binary(_)
+            | SqlType::VarBinary(_)
+            | SqlType::RowVersion
+            | SqlType::Image
+            | SqlType::Udt(_) => Self::Bytes(array.as_binary().clone(), extent(sql_type)),
+            SqlType::SqlVariant => Self::Variant(array.as_binary().clone()),
         }
     }
 
     /// Bytes of NULL, where the value has a length in front.
     pub(super) fn null(&self) -> &'static [u8] {
         match self {
-            Self::Text(_, Extent::Max, _) | Self::Bytes(_, Extent::Max) => &[0xff; 8],
+            Self::Text(_, Extent::Max | Extent::Stream, _)
+            | Self::Bytes(_, Extent::Max | Extent::Stream) => &[0xff; 8],
+            Self::Text(_, Extent::Pointer, _) | Self::Bytes(_, Extent::Pointer) => &[0],
+            Self::Variant(_) => &[0; 4],
             Self::Text(..) | Self::Bytes(..) => &[0xff; 2],
             _ => &[0],
         }
@@ -180,13 +209,19 @@ impl Values {
                 let value = i32::try_from(array.value(row)).map_err(|_| Unfit::OutOfRange)?;
                 fixed(out, sized, &value.to_le_bytes());
             }
-            Self::Guid(array) => fixed(out, true, &guid(array.value(row)).ok_or(Unfit::NotText)?),
+            Self::Guid(array) => fixed(out, true, &guid_of(array.value(row))),
             Self::Text(array, extent, alphabet) => {
                 return text(out, array.value(row), *extent, *alphabet);
             }
             Self::Bytes(array, extent) => {
                 let value = array.value(row);
                 return variable(out, *extent, &[0], |out| out.extend_from_slice(value));
+            }
+            Self::Variant(array) => {
+                let value = array.value(row);
+                let length = u32::try_from(value.len()).map_err(|_| Unfit::TooLong)?;
+                out.extend_from_slice(&length.to_le_bytes());
+                out.extend_from_slice(value);
             }
             _ => return self.put_temporal(out, row, sized),
         }
@@ -205,9 +240,11 @@ impl Values {
             Self::Time(array, scale) => temporal::put_time(out, array.value(row), *scale),
             Self::SmallDateTime(array) => temporal::put_smalldatetime(out, array.value(row)),
             Self::DateTime(array) => temporal::put_datetime(out, array.value(row)),
-            Self::DateTime2(array, scale) => temporal::put_datetime2(out, array.value(row), *scale),
+            Self::DateTime2(array, scale) => {
+                temporal::put_datetime2(out, instant_of(array.value(row)), *scale)
+            }
             Self::DateTimeOffset(array, scale) => {
-                temporal::put_datetimeoffset(out, array.value(row), *scale)
+                temporal::put_datetimeoffset(out, offset_of(array.value(row)), *scale)
             }
             _ => None,
         };
@@ -221,10 +258,13 @@ impl Values {
 
 fn extent(sql_type: SqlType) -> Extent {
     match (sql_type, declared_bytes(sql_type)) {
+        (SqlType::Text | SqlType::NText | SqlType::Image, _) => Extent::Pointer,
+        (SqlType::Xml, _) => Extent::Stream,
         (_, None) => Extent::Max,
-        (SqlType::Char(_) | SqlType::NChar(_) | SqlType::Binary(_), Some(bytes)) => {
-            Extent::Padded(bytes)
-        }
+        (
+            SqlType::Char(_) | SqlType::NChar(_) | SqlType::Binary(_) | SqlType::RowVersion,
+            Some(bytes),
+        ) => Extent::Padded(bytes),
         (_, Some(bytes)) => Extent::Limited(bytes),
     }
 }
@@ -250,27 +290,12 @@ fn decimal(out: &mut Vec<u8>, value: i128, precision: u8) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// The bytes of a GUID: its first three groups are little endian.
-fn guid(text: &str) -> Option<[u8; 16]> {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
-    if text.len() != 36 || HYPHENS.iter().any(|at| text.as_bytes()[*at] != b'-') {
-        return None;
-    }
-    let mut digits = text.chars().filter(|c| *c != '-').map(|c| c.to_digit(16));
-    let mut value = [0; 16];
-    for at in ORDER {
-        let byte = digits.next()?? * 16 + digits.next()??;
-        // Two hexadecimal digits.
-        value[at] = byte as u8;
-    }
-    digits.next().is_none().then_some(value)
-}
-
 fn text(out: &mut Vec<u8>, text: &str, extent: Extent, alphabet: Alphabet) -> Result<(), Unfit> {
     match alphabet {
         Alphabet::Utf16 => variable(out, extent, &[b' ', 0], |out| put_utf16(out, text)),
-        Alphabet::CodePage => variable(out, extent, b" ", |out| put_code_page(out, text)),
+        Alphabet::CodePage(collation) => variable(out, extent, b" ", |out| {
+            code_page::put(out, text, collation);
+        }),
     }
 }
 
@@ -283,6 +308,8 @@ fn variable(
 ) -> Result<(), Unfit> {
     let (limit, is_padded) = match extent {
         Extent::Max => return chunked(out, put),
+        Extent::Stream => return streamed(out, put),
+        Extent::Pointer => return pointed(out, put),
         Extent::Limited(limit) => (limit, false),
         Extent::Padded(limit) => (limit, true),
     };
@@ -301,6 +328,37 @@ fn variable(
     Ok(())
 }
 
+/// Bytes of a chunk of a value whose length is not told.
+const CHUNK: usize = 8000;
+
+/// A value in chunks, without its length.
+fn streamed(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Unfit> {
+    let mut value = Vec::new();
+    put(&mut value);
+    out.extend_from_slice(&UNKNOWN.to_le_bytes());
+    for chunk in value.chunks(CHUNK) {
+        out.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
+        out.extend_from_slice(chunk);
+    }
+    out.extend_from_slice(&[0; 4]);
+    Ok(())
+}
+
+/// The length that is not told.
+const UNKNOWN: u64 = 0xffff_ffff_ffff_fffe;
+
+/// A value of TEXT, NTEXT or IMAGE. The pointer and the time stamp are what SQL Server puts there.
+fn pointed(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Unfit> {
+    out.push(16);
+    out.extend_from_slice(b"dummy textptr\0\0\0dummyTS\0");
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    put(out);
+    let length = u32::try_from(out.len() - start - 4).map_err(|_| Unfit::TooLong)?;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
 /// A value of a `(max)` type: its length, one chunk unless it is empty, and the end of chunks.
 fn chunked(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Unfit> {
     let start = out.len();
@@ -314,3 +372,6 @@ fn chunked(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), Unfi
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,14 @@ use datafusion::sql::sqlparser::ast::{Insert, Query, SetExpr, Statement, TableOb
 
 use super::target::{default_of, is_default, select, spelled};
 use super::{Effect, assigned, batch, check_nulls};
-use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::protocol::{Column, ServerError, SqlType};
 use crate::simulator::store::{Identity, Table};
 use crate::simulator::tsql::computed::{fill, no_value};
 use crate::simulator::tsql::normal::Spelling;
 use crate::simulator::tsql::query::run;
+use crate::simulator::tsql::rewrite::is_mixed;
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::types::{Mode, Value, array_of, convert_array, values_of};
+use crate::simulator::types::{Mode, Typed, Value, array_of, convert_array, values_of};
 
 pub(super) async fn effect(
     insert: Insert,
@@ -46,8 +47,8 @@ pub(super) async fn effect(
         None => vec![plan.row_of_defaults()?],
     };
     let (mut rows, identity) = plan.number(rows)?;
-    for rows in &mut rows {
-        *rows = fill(&plan.table, rows.clone(), scope).await?;
+    for batch in rows.iter_mut().flatten() {
+        *batch = fill(&plan.table, batch.clone(), scope).await?;
     }
     Ok(Effect::Insert {
         object_id: plan.table.object_id,
@@ -125,6 +126,10 @@ impl Plan {
             if self.columns.contains(&at) || self.identity == Some(at) {
                 continue;
             }
+            if column.sql_type == SqlType::RowVersion {
+                self.defaults.push((at, no_version()?));
+                continue;
+            }
             if column.default.is_none() {
                 let nothing = new_null_array(&column.sql_type.arrow_form(), 1);
                 self.defaults.push((at, nothing));
@@ -133,7 +138,7 @@ impl Plan {
             let item = (default_of(&self.table, at)?, "value".to_owned());
             let statement = select(vec![item], Vec::new(), None)?;
             let mut rows = run(statement, Spelling::default(), scope, None).await?;
-            let from = rows.columns()[0].sql_type;
+            let from = rows.columns()[0].typed();
             if let Some(row) = rows.next().await? {
                 let value = assigned(row.column(0), from, &self.table, at, &self.database)?;
                 self.defaults.push((at, value));
@@ -149,10 +154,44 @@ impl Plan {
         spelling: Spelling,
         scope: &Arc<Scope>,
     ) -> Result<Vec<Vec<ArrayRef>>, ServerError> {
-        let values = matches!(query.body.as_ref(), SetExpr::Values(_));
         self.replace_defaults(&mut query)?;
-        let mut rows = run(Statement::Query(query), spelling, scope, None).await?;
-        let types: Vec<SqlType> = rows.columns().iter().map(|c| c.sql_type).collect();
+        let mut batches = Vec::new();
+        for query in Self::queries(*query) {
+            batches.extend(self.rows_of_query(query, spelling.clone(), scope).await?);
+        }
+        Ok(batches)
+    }
+
+    /// The source; or each of its VALUES alone, where those of a column are not all of one kind.
+    fn queries(mut query: Query) -> Vec<Query> {
+        let SetExpr::Values(values) = query.body.as_mut() else {
+            return vec![query];
+        };
+        if !is_mixed(values) {
+            return vec![query];
+        }
+        let rows = std::mem::take(&mut values.rows);
+        rows.into_iter()
+            .map(|row| {
+                let mut alone = query.clone();
+                if let SetExpr::Values(values) = alone.body.as_mut() {
+                    values.rows = vec![row];
+                }
+                alone
+            })
+            .collect()
+    }
+
+    async fn rows_of_query(
+        &self,
+        query: Query,
+        spelling: Spelling,
+        scope: &Arc<Scope>,
+    ) -> Result<Vec<Vec<ArrayRef>>, ServerError> {
+        let values = matches!(query.body.as_ref(), SetExpr::Values(_));
+        let query = Statement::Query(Box::new(query));
+        let mut rows = run(query, spelling, scope, None).await?;
+        let types: Vec<Typed> = rows.columns().iter().map(Column::typed).collect();
         self.check_count(types.len(), values)?;
         let mut batches = Vec::new();
         while let Some(rows) = rows.next().await? {
@@ -192,13 +231,18 @@ impl Plan {
         Ok(())
     }
 
-    fn complete(
-        &self,
-        rows: &RecordBatch,
-        types: &[SqlType],
-    ) -> Result<Vec<ArrayRef>, ServerError> {
+    fn complete(&self, rows: &RecordBatch, types: &[Typed]) -> Result<Vec<ArrayRef>, ServerError> {
         let mut columns = self.empty(rows.num_rows())?;
         for ((at, array), from) in self.columns.iter().zip(rows.columns()).zip(types) {
+            if self.table.row_version() == Some(*at) {
+                if array.null_count() < array.len() {
+                    return Err(explicit_version());
+                }
+                let indices = UInt32Array::from(vec![0; array.len()]);
+                columns[*at] = datafusion::arrow::compute::take(&no_version()?, &indices, None)
+                    .map_err(crate::simulator::store::internal)?;
+                continue;
+            }
             columns[*at] = assigned(array, *from, &self.table, *at, &self.database)?;
         }
         Ok(columns)
@@ -230,14 +274,13 @@ impl Plan {
     #[expect(clippy::type_complexity)]
     fn number(
         &self,
-        rows: Vec<Vec<ArrayRef>>,
-    ) -> Result<(Vec<RecordBatch>, Option<(i64, i64)>), ServerError> {
+        mut rows: Vec<Vec<ArrayRef>>,
+    ) -> Result<(Result<Vec<RecordBatch>, ServerError>, Option<(i64, i64)>), ServerError> {
         let mut counter = self.table.identity().and_then(|at| {
             let identity = self.table.columns[at].identity?;
             Some(Counter::new(at, identity, self.table.next_identity?))
         });
-        let mut batches = Vec::new();
-        for mut columns in rows {
+        for columns in &mut rows {
             if let Some(counter) = &mut counter {
                 let sql_type = self.table.columns[counter.column].sql_type;
                 if self.identity.is_some() {
@@ -247,12 +290,27 @@ impl Plan {
                     counter.pass(&columns[counter.column])?;
                 }
             }
-            check_nulls(&self.table, &columns, &self.database, "INSERT")?;
-            batches.push(batch(&self.table, columns)?);
         }
+        let checked = |columns: Vec<ArrayRef>| {
+            check_nulls(&self.table, &columns, &self.database, "INSERT")?;
+            batch(&self.table, columns)
+        };
+        let batches = rows.into_iter().map(checked).collect();
         let numbered = counter.and_then(|counter| Some((counter.next, counter.last?)));
         Ok((batches, numbered))
     }
+}
+
+/// What stands for a row's version until the row is written.
+fn no_version() -> Result<ArrayRef, ServerError> {
+    array_of(SqlType::RowVersion, [Value::Bytes(vec![0; 8])])
+}
+
+fn explicit_version() -> ServerError {
+    ServerError::new(
+        273,
+        "Cannot insert an explicit value into a timestamp column. Use INSERT with a column list to exclude the timestamp column, or insert a DEFAULT into the timestamp column.",
+    )
 }
 
 struct Counter {

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::target::{Target, default_of, is_default, select, target};
 use super::{Effect, assigned, batch, check_nulls};
-use crate::simulator::protocol::{ServerError, SqlType};
+use crate::simulator::protocol::{Column, ServerError};
 use crate::simulator::store::{ROW_ID, Table, internal};
 use crate::simulator::tsql::computed::{fill, no_value};
 use crate::simulator::tsql::normal::Spelling;
@@ -23,6 +23,7 @@ use crate::simulator::tsql::query::run;
 use crate::simulator::tsql::rewrite::ident;
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::tsql::tables::Scan;
+use crate::simulator::types::Typed;
 
 pub(super) async fn update(
     update: Update,
@@ -120,6 +121,9 @@ fn assignments(
                 format!("Cannot update identity column '{name}'."),
             ));
         }
+        if table.row_version() == Some(at) {
+            return Err(ServerError::new(272, "Cannot update a timestamp column."));
+        }
         if found.iter().any(|(other, _)| *other == at) {
             return Err(ServerError::new(
                 264,
@@ -141,7 +145,7 @@ fn assignments(
 /// The rows that a statement found, each once, and the values that it computed for them.
 struct Found {
     ids: Vec<u64>,
-    values: Vec<(ArrayRef, SqlType)>,
+    values: Vec<(ArrayRef, Typed)>,
 }
 
 impl Found {
@@ -155,7 +159,7 @@ impl Found {
         let statement = select(items, target.from.clone(), selection)?;
         let scan = Scan::with_ids(&target.table)?;
         let mut rows = run(statement, spelling, scope, Some(scan)).await?;
-        let types: Vec<SqlType> = rows.columns().iter().map(|c| c.sql_type).collect();
+        let types: Vec<Typed> = rows.columns().iter().map(Column::typed).collect();
         let mut batches: Vec<RecordBatch> = Vec::new();
         while let Some(rows) = rows.next().await? {
             batches.push(rows);
@@ -182,9 +186,9 @@ impl Found {
             .iter()
             .enumerate()
             .skip(1)
-            .map(|(at, sql_type)| {
+            .map(|(at, typed)| {
                 let kept = filter(&column(at)?, &first).map_err(internal)?;
-                Ok((kept, *sql_type))
+                Ok((kept, *typed))
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
         Ok(Self { ids, values })
@@ -199,7 +203,11 @@ impl Found {
         }
         check_nulls(table, &after, &target.database, "UPDATE")?;
         let after = batch(table, after)?;
-        let differs = differing(&before, &after, columns)?;
+        // Every row that was found gets a new version, whether it differs or not.
+        let differs = match table.row_version() {
+            Some(_) => BooleanArray::from(vec![true; self.ids.len()]),
+            None => differing(&before, &after, columns)?,
+        };
         let ids = filter(&UInt64Array::from(self.ids.clone()), &differs).map_err(internal)?;
         Ok(Effect::Update {
             object_id: table.object_id,

@@ -40,9 +40,7 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         "fn_cdc_map_lsn_to_time" => Function::new(name, (2, 2), SqlType::DateTime, move |args| {
             let state = database(&scope, &args[0])?;
             let (lsns, times) = mapping(mapping_table(&state)?);
-            let at = args[1]
-                .as_bytes()
-                .and_then(|lsn| lsns.iter().position(|l| l == lsn));
+            let at = lsn(&args[1]).and_then(|lsn| lsns.iter().position(|l| *l == lsn));
             Ok(at.map_or(Value::Null, |at| Value::Timestamp(times[at])))
         }),
         "fn_cdc_map_time_to_lsn" => Function::new(name, (3, 3), LSN, move |args| {
@@ -97,6 +95,8 @@ fn time_to_lsn(table: &Arc<Table>, operator: &str, time: &Value) -> Result<Value
     let from = match time {
         Value::Text(_) => SqlType::NVarChar(Length::Max),
         Value::Date(_) => SqlType::Date,
+        Value::Timestamp(_) => SqlType::DateTime,
+        Value::Offset(..) => SqlType::DateTimeOffset(7),
         _ => SqlType::DateTime2(7),
     };
     let time = convert_value(time.clone(), from, SqlType::DateTime, 0, Mode::Cast)?;
@@ -126,9 +126,16 @@ fn time_to_lsn(table: &Arc<Table>, operator: &str, time: &Value) -> Result<Value
     Ok(found.map_or(Value::Null, Value::Bytes))
 }
 
+/// An argument as `binary(10)`: shorter ones have zeros behind them.
+fn lsn(value: &Value) -> Option<Vec<u8>> {
+    let mut bytes = value.as_bytes()?.to_vec();
+    bytes.resize(10, 0);
+    Some(bytes)
+}
+
 /// The LSN some steps on, in 80 bits.
-fn step(lsn: &Value, by: u128) -> Value {
-    let Some(bytes) = lsn.as_bytes() else {
+fn step(from: &Value, by: u128) -> Value {
+    let Some(bytes) = lsn(from) else {
         return Value::Null;
     };
     let number = bytes
@@ -168,6 +175,8 @@ mod tests {
     fn lsns_step_with_carry() {
         let lsn = Value::Bytes(vec![0, 0, 0, 1, 0, 0, 0, 2, 0xff, 0xff]);
         let next = step(&lsn, 1);
+        let short = step(&Value::Bytes(vec![1]), 1);
+        assert_eq!(short, Value::Bytes(vec![1, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
         assert_eq!(next, Value::Bytes(vec![0, 0, 0, 1, 0, 0, 0, 3, 0, 0]));
         assert_eq!(step(&next, u128::MAX), lsn);
     }

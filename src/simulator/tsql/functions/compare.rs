@@ -5,21 +5,25 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray};
 
 use super::{Function, literal_type};
-use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::tsql::arithmetic::{Operation, compute};
 use crate::simulator::tsql::comparison;
-use crate::simulator::types::{Value, to_form, values_of};
+use crate::simulator::types::{Mode, Typed, Value, convert_array, to_form, values_of};
 
-/// A text in the form in which the default collation compares: without case and blanks at the end.
+/// `__comparable_text(text, 'collation')`: the key of a text in a collation.
 pub(crate) const COMPARABLE_TEXT: &str = "__comparable_text";
 /// Bytes without zeros at the end, as binary values of two lengths are compared.
 pub(crate) const COMPARABLE_BYTES: &str = "__comparable_bytes";
-/// What sorts a text as the default collation does.
-pub(crate) const SORT_KEY: &str = "__sort_key";
 /// `__among(value, constant, …)`: IN with a long list.
 pub(crate) const AMONG: &str = "__among";
 /// `__arithmetic(left, right, 'sign', 'type')`.
 pub(crate) const ARITHMETIC: &str = "__arithmetic";
+/// `__collated(text, ' collate name')`: a text with another collation.
+pub(crate) const COLLATED: &str = "__collated";
+/// The instant of a `datetimeoffset`, which alone is compared.
+pub(crate) const COMPARABLE_INSTANT: &str = "__comparable_instant";
+/// A value of a list of rows, where the values of one column are not all of one type.
+pub(crate) const UNTYPED: &str = "__untyped";
 /// `+` of texts or of bytes.
 pub(crate) const CONCATENATE: &str = "__concatenate";
 /// A subquery's value, which is NULL where there is no row, though its column may be NOT NULL.
@@ -30,11 +34,38 @@ pub(crate) const UNLESS_INTERRUPTED: &str = "__unless_interrupted";
 
 pub(super) fn function(name: &str) -> Option<Function> {
     match name {
-        COMPARABLE_TEXT => Some(Function::arrays(
+        COMPARABLE_TEXT => Some(Function::typed(
             COMPARABLE_TEXT,
-            (1, 1),
-            |_, _| Ok(SqlType::NVarChar(Length::Max)),
-            |arrays, _, _| comparison::fold_texts(&arrays[0]),
+            (1, 2),
+            |_, _| Ok(SqlType::VarBinary(Length::Max)),
+            |arrays, types, _| {
+                let collation = match arrays.get(1) {
+                    Some(name) => {
+                        let name = values_of(name)?.into_iter().next();
+                        let name = name.as_ref().and_then(Value::as_text);
+                        name.and_then(Collation::named).unwrap_or_default()
+                    }
+                    None => types[0].collation,
+                };
+                comparison::text_keys(&arrays[0], Typed::new(types[0].sql_type, collation))
+            },
+        )),
+        COLLATED => Some(Function::typed(
+            COLLATED,
+            (2, 2),
+            |types, _| {
+                if types[0].is_text() {
+                    return Ok(types[0]);
+                }
+                Err(ServerError::new(
+                    447,
+                    format!(
+                        "Expression type {} is invalid for COLLATE clause.",
+                        types[0].base_name()
+                    ),
+                ))
+            },
+            |arrays, types, to| convert_array(&arrays[0], types[0], to, 0, Mode::Cast),
         )),
         COMPARABLE_BYTES => Some(Function::arrays(
             COMPARABLE_BYTES,
@@ -42,14 +73,28 @@ pub(super) fn function(name: &str) -> Option<Function> {
             |_, _| Ok(SqlType::VarBinary(Length::Max)),
             |arrays, _, _| comparison::trim_bytes(&arrays[0]),
         )),
-        SORT_KEY => Some(Function::arrays(
-            SORT_KEY,
-            (1, 1),
-            |_, _| Ok(SqlType::VarBinary(Length::Max)),
-            |arrays, types, _| comparison::sort_keys(&arrays[0], types[0]),
-        )),
         AMONG => Some(among()),
         ARITHMETIC => Some(arithmetic()),
+        COMPARABLE_INSTANT => Some(Function::new(
+            COMPARABLE_INSTANT,
+            (1, 1),
+            SqlType::DateTime2(7),
+            |args| {
+                Ok(match &args[0] {
+                    Value::Offset(ticks, _) => Value::Instant(*ticks),
+                    _ => Value::Null,
+                })
+            },
+        )),
+        UNTYPED => Some(
+            Function::arrays(
+                UNTYPED,
+                (1, 1),
+                |types, _| Ok(types[0]),
+                |arrays, _, _| Ok(Arc::clone(&arrays[0])),
+            )
+            .without_type(),
+        ),
         CONCATENATE => Some(concatenate()),
         MAYBE_NULL => Some(Function::arrays(
             MAYBE_NULL,
@@ -68,12 +113,12 @@ pub(super) fn function(name: &str) -> Option<Function> {
 }
 
 fn among() -> Function {
-    Function::arrays(
+    Function::typed(
         AMONG,
         (2, usize::MAX),
         |_, _| Ok(SqlType::Bit),
         |arrays, types, _| {
-            let list: Vec<(ArrayRef, SqlType)> = arrays[1..]
+            let list: Vec<(ArrayRef, Typed)> = arrays[1..]
                 .iter()
                 .cloned()
                 .zip(types[1..].iter().copied())
@@ -130,15 +175,21 @@ pub(super) fn joined(
             .iter()
             .zip(right.as_binary::<i32>())
             .map(|(left, right)| Some([left?, right?].concat()));
-        return Ok(Arc::new(joined.collect::<BinaryArray>()));
+        let joined: ArrayRef = Arc::new(joined.collect::<BinaryArray>());
+        return convert_array(&joined, UNLIMITED_BYTES, to, 0, Mode::Cast);
     }
     let joined = left
         .as_string::<i32>()
         .iter()
         .zip(right.as_string::<i32>())
         .map(|(left, right)| Some([left?, right?].concat()));
-    Ok(Arc::new(joined.collect::<StringArray>()))
+    let joined: ArrayRef = Arc::new(joined.collect::<StringArray>());
+    // What is longer than the type is cut without an error.
+    convert_array(&joined, UNLIMITED_TEXT, to, 0, Mode::Cast)
 }
+
+const UNLIMITED_BYTES: SqlType = SqlType::VarBinary(Length::Max);
+const UNLIMITED_TEXT: SqlType = SqlType::NVarChar(Length::Max);
 
 /// The type of two texts or bytes that are joined.
 pub(crate) fn joined_type(left: SqlType, right: SqlType) -> SqlType {
@@ -156,15 +207,16 @@ pub(crate) fn joined_type(left: SqlType, right: SqlType) -> SqlType {
         .iter()
         .map(limited)
         .try_fold(0_u16, |sum, n| Some(sum.saturating_add(n?)));
+    let length = |most: u16| sum.map_or(Length::Max, |n| Length::Limited(n.clamp(1, most)));
     if types.iter().any(SqlType::is_binary) {
-        let length = sum.map_or(Length::Max, |n| Length::Limited(n.clamp(1, 8000)));
-        SqlType::VarBinary(length)
+        SqlType::VarBinary(length(8000))
+    } else if types
+        .iter()
+        .all(|t| matches!(t, SqlType::Char(_) | SqlType::VarChar(_)))
+    {
+        SqlType::VarChar(length(8000))
     } else {
-        // A cut at 4000 is avoided rather than copied.
-        let length = sum
-            .filter(|n| *n <= 4000)
-            .map_or(Length::Max, |n| Length::Limited(n.max(1)));
-        SqlType::NVarChar(length)
+        SqlType::NVarChar(length(4000))
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn function(name: &str) -> Option<Function> {
 }
 
 fn cast(name: &str, mode: Mode) -> Function {
-    Function::arrays(
+    Function::typed(
         name,
         (2, 3),
         |_, literals| literal_type(literals, 1),

@@ -2,33 +2,34 @@
 
 use std::sync::Arc;
 
-use chrono::{Datelike, Months, NaiveDate, NaiveDateTime, Timelike};
+use chrono::{Datelike, Months, NaiveDateTime, Timelike};
 use datafusion::common::ScalarValue;
 
 use super::{Function, literal_text};
+use crate::simulator::protocol::forms::{TICKS_PER_DAY, TICKS_TO_1970};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::{
-    Mode, Value, array_of, civil, convert_array, convert_value, values_of,
+    Mode, TICKS_PER_MINUTE, Value, array_of, civil_of_ticks, convert_array, convert_value, instant,
+    local_ticks, parse_offset, ticks_of, values_of,
 };
 
 pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     let now = |sql_type| {
-        Some(Function::constant(
-            name,
-            sql_type,
-            Value::Timestamp(scope.now()),
-        ))
+        let clock = Value::Timestamp(scope.now());
+        let now = convert_value(clock, SqlType::SmallDateTime, sql_type, 0, Mode::Try);
+        let now = now.unwrap_or(Value::Null);
+        Some(Function::constant(name, sql_type, now))
     };
     match name {
         "getdate" | "getutcdate" | "current_timestamp" => now(SqlType::DateTime),
         "sysdatetime" | "sysutcdatetime" => now(SqlType::DateTime2(7)),
         "sysdatetimeoffset" => now(SqlType::DateTimeOffset(7)),
-        "year" => Some(part_function(name, 1, |at| i64::from(at.year()))),
-        "month" => Some(part_function(name, 1, |at| i64::from(at.month()))),
-        "day" => Some(part_function(name, 1, |at| i64::from(at.day()))),
+        "year" => Some(part_function(name, |at| i64::from(at.year()))),
+        "month" => Some(part_function(name, |at| i64::from(at.month()))),
+        "day" => Some(part_function(name, |at| i64::from(at.day()))),
         "eomonth" => Some(Function::new(name, (1, 1), SqlType::Date, |args| {
-            let at = civil(instant(&args[0])?);
+            let at = civil_of_ticks(local(&args[0])?.0);
             let first = at
                 .date()
                 .with_day(1)
@@ -38,14 +39,52 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
                 Value::Date(day.num_days_from_ce() - 719_163)
             }))
         })),
-        "todatetimeoffset" | "switchoffset" => Some(Function::new(
+        "todatetimeoffset" => Some(Function::new(
             name,
             (2, 2),
             SqlType::DateTimeOffset(7),
-            |args| instant(&args[0]).map(Value::Timestamp),
+            |args| {
+                let (ticks, _) = local(&args[0])?;
+                with_offset(ticks, zone(&args[1])?)
+            },
+        )),
+        "switchoffset" => Some(Function::new(
+            name,
+            (2, 2),
+            SqlType::DateTimeOffset(7),
+            |args| {
+                let (ticks, offset) = local(&args[0])?;
+                let to = zone(&args[1])?;
+                let utc = ticks - i64::from(offset) * TICKS_PER_MINUTE;
+                with_offset(utc + i64::from(to) * TICKS_PER_MINUTE, to)
+            },
         )),
         _ => arithmetic(name),
     }
+}
+
+fn with_offset(ticks: i64, offset: i16) -> Result<Value, ServerError> {
+    instant(ticks, offset, SqlType::DateTimeOffset(7)).ok_or_else(|| {
+        ServerError::new(
+            517,
+            "Adding a value to a 'datetimeoffset' column caused an overflow.",
+        )
+    })
+}
+
+/// An offset as minutes or as `+hh:mm`.
+fn zone(value: &Value) -> Result<i16, ServerError> {
+    let minutes = match value {
+        Value::Int(minutes) => i16::try_from(*minutes).ok(),
+        Value::Text(text) => parse_offset(text),
+        _ => None,
+    };
+    minutes.filter(|minutes| (-840..=840).contains(minutes)).ok_or_else(|| {
+        ServerError::new(
+            9812,
+            "The timezone provided to builtin function todatetimeoffset or switchoffset is invalid.",
+        )
+    })
 }
 
 /// The functions that compute with parts of dates.
@@ -59,33 +98,31 @@ pub(super) fn arithmetic(name: &str) -> Option<Function> {
     }
 }
 
-/// Microseconds since 1970-01-01 of a date, a time or a text.
-fn instant(value: &Value) -> Result<i64, ServerError> {
-    let from = match value {
-        Value::Date(_) => SqlType::Date,
-        Value::Time(_) => SqlType::Time(7),
-        Value::Text(_) => SqlType::NVarChar(Length::Max),
-        Value::Int(_) => {
-            let converted = convert_value(
-                value.clone(),
-                SqlType::Int,
-                SqlType::DateTime,
-                0,
-                Mode::Cast,
-            )?;
-            return instant(&converted);
+/// The local time of a date, a time or a text in steps of 100 ns since 0001-01-01, and its offset in minutes.
+fn local(value: &Value) -> Result<(i64, i16), ServerError> {
+    let (value, from) = match value {
+        Value::Text(_) => {
+            let (text, to) = (SqlType::NVarChar(Length::Max), SqlType::DateTimeOffset(7));
+            (convert_value(value.clone(), text, to, 0, Mode::Cast)?, to)
         }
-        _ => SqlType::DateTime2(7),
+        Value::Int(_) => {
+            let (int, to) = (SqlType::Int, SqlType::DateTime);
+            (convert_value(value.clone(), int, to, 0, Mode::Cast)?, to)
+        }
+        // Milliseconds as they are shown, which is how the parts of a datetime are counted.
+        other => (other.clone(), SqlType::SmallDateTime),
     };
-    match convert_value(value.clone(), from, SqlType::DateTime2(7), 0, Mode::Cast)? {
-        Value::Timestamp(micros) => Ok(micros),
-        _ => Ok(0),
-    }
+    local_ticks(&value, from).ok_or_else(|| {
+        ServerError::new(
+            8116,
+            "Argument data type is invalid for a date or time argument of a function.",
+        )
+    })
 }
 
-fn part_function(name: &str, arguments: usize, part: fn(NaiveDateTime) -> i64) -> Function {
-    Function::new(name, (arguments, arguments), SqlType::Int, move |args| {
-        Ok(Value::Int(part(civil(instant(&args[0])?))))
+fn part_function(name: &str, part: fn(NaiveDateTime) -> i64) -> Function {
+    Function::new(name, (1, 1), SqlType::Int, move |args| {
+        Ok(Value::Int(part(civil_of_ticks(local(&args[0])?.0))))
     })
 }
 
@@ -129,16 +166,16 @@ impl Part {
         })
     }
 
-    /// Its length in microseconds, if it has one.
-    fn micros(self) -> Option<i64> {
+    /// Its length in steps of 100 ns, if it has one.
+    fn ticks(self) -> Option<i64> {
         Some(match self {
-            Self::Week => 604_800_000_000,
-            Self::DayOfYear | Self::Day | Self::Weekday => 86_400_000_000,
-            Self::Hour => 3_600_000_000,
-            Self::Minute => 60_000_000,
-            Self::Second => 1_000_000,
-            Self::Millisecond => 1_000,
-            Self::Microsecond => 1,
+            Self::Week => 7 * TICKS_PER_DAY,
+            Self::DayOfYear | Self::Day | Self::Weekday => TICKS_PER_DAY,
+            Self::Hour => 60 * TICKS_PER_MINUTE,
+            Self::Minute => TICKS_PER_MINUTE,
+            Self::Second => 10_000_000,
+            Self::Millisecond => 10_000,
+            Self::Microsecond => 10,
             _ => return None,
         })
     }
@@ -168,17 +205,17 @@ impl Part {
     }
 
     /// The number of the part since some fixed time.
-    fn count(self, micros: i64) -> i64 {
-        let at = civil(micros);
+    fn count(self, ticks: i64) -> i64 {
+        let at = civil_of_ticks(ticks);
         let months = i64::from(at.year()) * 12 + i64::from(at.month0());
         match self {
             Self::Year => at.year().into(),
             Self::Quarter => months.div_euclid(3),
             Self::Month => months,
-            Self::Nanosecond => micros.saturating_mul(1_000),
-            // Weeks begin on a Sunday; 1970-01-01 was a Thursday.
-            Self::Week => (micros + 4 * 86_400_000_000).div_euclid(604_800_000_000),
-            other => micros.div_euclid(other.micros().unwrap_or(1)),
+            Self::Nanosecond => (ticks - TICKS_TO_1970).saturating_mul(100),
+            // Weeks begin on a Sunday; 0001-01-01 was a Monday.
+            Self::Week => (ticks + TICKS_PER_DAY).div_euclid(7 * TICKS_PER_DAY),
+            other => ticks.div_euclid(other.ticks().unwrap_or(1)),
         }
     }
 }
@@ -204,14 +241,25 @@ fn named_part(value: &Value) -> Result<Part, ServerError> {
 fn date_part() -> Function {
     Function::new("datepart", (2, 2), SqlType::Int, |args| {
         let part = named_part(&args[0])?;
-        Ok(Value::Int(part.of(civil(instant(&args[1])?))))
+        let (ticks, offset) = local(&args[1])?;
+        Ok(Value::Int(match part {
+            Part::Offset => offset.into(),
+            part => part.of(civil_of_ticks(ticks)),
+        }))
     })
+}
+
+/// The instant in UTC.
+fn utc(value: &Value) -> Result<i64, ServerError> {
+    local(value).map(|(ticks, offset)| ticks - i64::from(offset) * TICKS_PER_MINUTE)
 }
 
 fn date_diff(name: &str, result: SqlType) -> Function {
     Function::new(name, (3, 3), result, move |args| {
         let part = named_part(&args[0])?;
-        let difference = part.count(instant(&args[2])?) - part.count(instant(&args[1])?);
+        let difference = part
+            .count(utc(&args[2])?)
+            .saturating_sub(part.count(utc(&args[1])?));
         if result == SqlType::Int && i32::try_from(difference).is_err() {
             return Err(ServerError::new(
                 535,
@@ -262,41 +310,38 @@ fn date_add() -> Function {
 }
 
 fn add(part: Part, number: i64, at: &Value, to: SqlType) -> Result<Value, ServerError> {
-    let micros = instant(at)?;
-    let sum = match (part, part.micros()) {
-        (Part::Nanosecond, _) => micros.checked_add(number / 1_000),
+    let (ticks, offset) = local(at)?;
+    let sum = match (part, part.ticks()) {
+        // Rounded to the type's step of 100 ns.
+        (Part::Nanosecond, _) => ticks.checked_add((number.saturating_add(50)).div_euclid(100)),
         (_, Some(length)) => number
             .checked_mul(length)
-            .and_then(|step| micros.checked_add(step)),
-        (Part::Year, _) => add_months(micros, number.checked_mul(12)),
-        (Part::Quarter, _) => add_months(micros, number.checked_mul(3)),
-        (Part::Month, _) => add_months(micros, Some(number)),
+            .and_then(|step| ticks.checked_add(step)),
+        (Part::Year, _) => add_months(ticks, number.checked_mul(12)),
+        (Part::Quarter, _) => add_months(ticks, number.checked_mul(3)),
+        (Part::Month, _) => add_months(ticks, Some(number)),
         _ => None,
     };
-    let range = NaiveDate::from_ymd_opt(1, 1, 1).zip(NaiveDate::from_ymd_opt(9999, 12, 31));
-    let sum = sum.filter(|sum| {
-        range.is_some_and(|(first, last)| (first..=last).contains(&civil(*sum).date()))
+    let value = sum.and_then(|sum| match to {
+        SqlType::Date => {
+            let whole = instant(sum, 0, SqlType::DateTime2(7))?;
+            convert_value(whole, SqlType::DateTime2(7), to, 0, Mode::Cast).ok()
+        }
+        _ => instant(sum, offset, to),
     });
-    let Some(sum) = sum else {
-        return Err(ServerError::new(
+    value.ok_or_else(|| {
+        ServerError::new(
             517,
             format!(
                 "Adding a value to a '{}' column caused an overflow.",
                 to.base_name()
             ),
-        ));
-    };
-    convert_value(
-        Value::Timestamp(sum),
-        SqlType::DateTime2(7),
-        to,
-        0,
-        Mode::Cast,
-    )
+        )
+    })
 }
 
-fn add_months(micros: i64, months: Option<i64>) -> Option<i64> {
-    let at = civil(micros);
+fn add_months(ticks: i64, months: Option<i64>) -> Option<i64> {
+    let at = civil_of_ticks(ticks);
     let months = months?;
     let step = Months::new(u32::try_from(months.unsigned_abs()).ok()?);
     let moved = if months < 0 {
@@ -304,7 +349,7 @@ fn add_months(micros: i64, months: Option<i64>) -> Option<i64> {
     } else {
         at.checked_add_months(step)
     };
-    moved.map(|at| at.and_utc().timestamp_micros())
+    moved.map(ticks_of)
 }
 
 #[cfg(test)]
@@ -312,7 +357,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> i64 {
-        instant(&Value::from(text)).unwrap()
+        local(&Value::from(text)).unwrap().0
     }
 
     #[test]
@@ -328,29 +373,29 @@ mod tests {
         );
         assert_eq!(difference("ss", "2024-01-01", "2024-01-02"), 86_400);
         assert_eq!(difference("month", "2024-03-01", "2024-01-31"), -2);
+        assert_eq!(difference("week", "2024-01-06", "2024-01-07"), 1);
+        assert_eq!(difference("week", "2024-01-07", "2024-01-13"), 0);
     }
 
     #[test]
     fn sums_stay_within_the_month() {
-        let sum = add(
-            Part::Month,
-            1,
-            &Value::Timestamp(at("2024-01-31")),
-            SqlType::DateTime,
+        let day = |text| Value::Instant(at(text));
+        let sum = add(Part::Month, 1, &day("2024-01-31"), SqlType::DateTime2(7));
+        assert_eq!(sum.unwrap(), day("2024-02-29"));
+        let step = add(
+            Part::Nanosecond,
+            100,
+            &day("2024-01-31"),
+            SqlType::DateTime2(7),
         );
-        assert_eq!(sum.unwrap(), Value::Timestamp(at("2024-02-29")));
-        let far = add(
-            Part::Year,
-            9000,
-            &Value::Timestamp(at("2024-01-31")),
-            SqlType::DateTime,
-        );
+        assert_eq!(step.unwrap(), day("2024-01-31 00:00:00.0000001"));
+        let far = add(Part::Year, 9000, &day("2024-01-31"), SqlType::DateTime);
         assert_eq!(far.unwrap_err().number, 517);
     }
 
     #[test]
     fn parts_are_numbers() {
-        let day = civil(at("2024-01-07 10:11:12.5"));
+        let day = civil_of_ticks(at("2024-01-07 10:11:12.5"));
         assert_eq!(Part::Weekday.of(day), 1);
         assert_eq!(Part::Week.of(day), 2);
         assert_eq!(Part::Millisecond.of(day), 500);

@@ -25,13 +25,16 @@ use datafusion::logical_expr::{
 
 use super::scope::Scope;
 use crate::simulator::execution::interrupted;
-use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::types::{DefaultLength, Value, array_of, field, sql_type_of, values_of};
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
+use crate::simulator::types::{
+    DefaultLength, Label, Typed, Value, array_of, collation_of, field, label_of, sql_type_of,
+    typed_of, values_of, with_label,
+};
 
 pub(super) use chain::CHAIN;
 pub(super) use compare::{
-    AMONG, ARITHMETIC, COMPARABLE_BYTES, COMPARABLE_TEXT, CONCATENATE, MAYBE_NULL, SORT_KEY,
-    incompatible, joined_type,
+    AMONG, ARITHMETIC, COLLATED, COMPARABLE_BYTES, COMPARABLE_INSTANT, COMPARABLE_TEXT,
+    CONCATENATE, MAYBE_NULL, UNTYPED, incompatible, joined_type,
 };
 pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
 
@@ -75,6 +78,9 @@ type Rows = dyn Fn(&[Value]) -> std::result::Result<Value, ServerError> + Send +
 type Arrays = dyn Fn(&[ArrayRef], &[SqlType], SqlType) -> std::result::Result<ArrayRef, ServerError>
     + Send
     + Sync;
+type TypedArrays = dyn Fn(&[ArrayRef], &[Typed], Typed) -> std::result::Result<ArrayRef, ServerError>
+    + Send
+    + Sync;
 type ResultType = dyn Fn(&[SqlType], &[Option<&ScalarValue>]) -> std::result::Result<SqlType, ServerError>
     + Send
     + Sync;
@@ -85,6 +91,8 @@ enum Body {
     Rows(Arc<Rows>),
     /// Whole arrays; the last argument is the result's type.
     Arrays(Arc<Arrays>),
+    /// Whole arrays, with collations.
+    Typed(Arc<TypedArrays>),
 }
 
 /// Bytes of text that a function may make of one batch of rows.
@@ -105,6 +113,8 @@ pub(super) struct Function {
     strict: bool,
     /// Constants come as arrays of one value.
     short_constants: bool,
+    /// Whether the result has the first argument's Arrow type and no SQL type.
+    untyped: bool,
     signature: Signature,
     result: Arc<ResultType>,
     body: Body,
@@ -154,12 +164,37 @@ impl Function {
         )
     }
 
+    /// A function of whole arrays that depends on the collations of texts.
+    fn typed(
+        name: &str,
+        arguments: (usize, usize),
+        result: impl Fn(
+            &[SqlType],
+            &[Option<&ScalarValue>],
+        ) -> std::result::Result<SqlType, ServerError>
+        + Send
+        + Sync
+        + 'static,
+        body: impl Fn(&[ArrayRef], &[Typed], Typed) -> std::result::Result<ArrayRef, ServerError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        Self::build(
+            name,
+            arguments,
+            Arc::new(result),
+            Body::Typed(Arc::new(body)),
+        )
+    }
+
     fn build(name: &str, arguments: (usize, usize), result: Arc<ResultType>, body: Body) -> Self {
         Self {
             name: name.to_owned(),
             arguments,
             strict: true,
             short_constants: false,
+            untyped: false,
             signature: Signature::one_of(
                 vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
                 Volatility::Stable,
@@ -178,6 +213,12 @@ impl Function {
     /// With NULL arguments passed on.
     fn takes_nulls(mut self) -> Self {
         self.strict = false;
+        self
+    }
+
+    /// With the first argument's Arrow type as the result's, and no SQL type.
+    fn without_type(mut self) -> Self {
+        self.untyped = true;
         self
     }
 
@@ -206,15 +247,19 @@ impl Function {
     fn evaluate(
         &self,
         arrays: &[ArrayRef],
-        types: &[SqlType],
-        result: SqlType,
+        types: &[Typed],
+        result: Typed,
         rows: usize,
     ) -> std::result::Result<ArrayRef, ServerError> {
         if interrupted() {
             return Err(stopped());
         }
         let body = match &self.body {
-            Body::Arrays(body) => return body(arrays, types, result),
+            Body::Arrays(body) => {
+                let types: Vec<SqlType> = types.iter().map(|typed| typed.sql_type).collect();
+                return body(arrays, &types, result.sql_type);
+            }
+            Body::Typed(body) => return body(arrays, types, result),
             Body::Rows(body) => body,
         };
         let columns = arrays
@@ -238,7 +283,7 @@ impl Function {
                 Ok(value)
             })
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        array_of(result, values)
+        array_of(result.sql_type, values)
     }
 }
 
@@ -289,10 +334,18 @@ impl ScalarUDFImpl for Function {
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         self.check_arguments(args.arg_fields.len())
             .map_err(external)?;
+        if self.untyped {
+            let form = args.arg_fields[0].data_type().clone();
+            return Ok(Arc::new(Field::new(&self.name, form, true)));
+        }
         let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
         let result = (self.result)(&types, args.scalar_arguments).map_err(external)?;
         let typed: Field = field(&self.name, result, true, false);
-        Ok(Arc::new(typed))
+        if !result.is_text() {
+            return Ok(Arc::new(typed));
+        }
+        let (collation, label) = result_collation(&args).map_err(external)?;
+        Ok(Arc::new(with_label(typed, collation, label)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -310,8 +363,8 @@ impl ScalarUDFImpl for Function {
                 _ => argument.to_array(rows),
             })
             .collect::<Result<Vec<_>>>()?;
-        let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
-        let result = sql_type_of(&args.return_field);
+        let types: Vec<Typed> = args.arg_fields.iter().map(|f| typed_of(f)).collect();
+        let result = typed_of(&args.return_field);
         let array = self
             .evaluate(&arrays, &types, result, rows)
             .map_err(external)?;
@@ -321,6 +374,38 @@ impl ScalarUDFImpl for Function {
         Ok(ColumnarValue::Array(array))
     }
 }
+
+/// The collation of a function's text: that of COLLATE, or of its first argument that has one of its own,
+/// or else the database's, which a conversion states behind the type.
+fn result_collation(
+    args: &ReturnFieldArgs<'_>,
+) -> std::result::Result<(Collation, Label), ServerError> {
+    let stated = args
+        .scalar_arguments
+        .iter()
+        .enumerate()
+        .filter_map(|(at, _)| literal_text(args.scalar_arguments, at))
+        .find_map(|text| {
+            text.split_once(COLLATE)
+                .map(|(front, name)| (front.is_empty(), name.to_owned()))
+        });
+    if let Some((true, name)) = &stated {
+        let collation =
+            Collation::named(name).ok_or_else(|| ServerError::unknown_collation(name))?;
+        return Ok((collation, Label::Explicit));
+    }
+    let firm = args
+        .arg_fields
+        .iter()
+        .filter(|field| sql_type_of(field).is_text())
+        .map(|field| (collation_of(field), label_of(field)))
+        .find(|(_, label)| *label > Label::Coercible);
+    let weak = stated.and_then(|(_, name)| Collation::named(&name));
+    Ok(firm.unwrap_or((weak.unwrap_or_default(), Label::Coercible)))
+}
+
+/// What stands between a type and the collation of a text that has none of its own.
+pub(super) const COLLATE: &str = " collate ";
 
 /// The text of an argument that must be a literal.
 fn literal_text(arguments: &[Option<&ScalarValue>], at: usize) -> Option<String> {
@@ -338,7 +423,10 @@ fn literal_type(
     at: usize,
 ) -> std::result::Result<SqlType, ServerError> {
     let name = literal_text(arguments, at).unwrap_or_default();
-    SqlType::parse(&name, DefaultLength::Cast).ok_or_else(|| ServerError::unknown_type(&name))
+    let name = name
+        .split_once(COLLATE)
+        .map_or(name.as_str(), |(name, _)| name);
+    SqlType::parse(name, DefaultLength::Cast).ok_or_else(|| ServerError::unknown_type(name))
 }
 
 /// The type of a call that states it in an argument. Nothing below it needs to be looked at, which would

@@ -57,7 +57,7 @@ fn database_property(state: &State, property: &str) -> Value {
     match property {
         "updateability" => "READ_WRITE".into(),
         "status" => "ONLINE".into(),
-        "collation" => COLLATION.into(),
+        "collation" => state.collation.to_string().into(),
         "recovery" => "FULL".into(),
         "useraccess" => "MULTI_USER".into(),
         "version" => "957".into(),

@@ -1,8 +1,8 @@
 //! Functions of texts and bytes.
 
 use super::Function;
-use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::types::{Value, text_of};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, code_page, units};
+use crate::simulator::types::{Typed, Value, text_of};
 
 const TEXT: SqlType = SqlType::NVarChar(Length::Max);
 
@@ -74,24 +74,27 @@ fn lengths(name: &str) -> Option<Function> {
         "len" => Function::new(name, (1, 1), SqlType::Int, |args| {
             let length = match &args[0] {
                 Value::Bytes(bytes) => bytes.len(),
-                other => text(other).trim_end_matches(' ').encode_utf16().count(),
+                other => units::count(text(other).trim_end_matches(' ')),
             };
             Ok(count(length))
         }),
-        "datalength" => Function::arrays(
+        "datalength" => Function::typed(
             name,
             (1, 1),
             |_, _| Ok(SqlType::Int),
             |arrays, types, to| {
-                let of = types[0];
+                let Typed {
+                    sql_type,
+                    collation,
+                } = types[0];
                 let lengths = crate::simulator::types::values_of(&arrays[0])?
                     .into_iter()
-                    .map(|value| data_length(&value, of));
-                crate::simulator::types::array_of(to, lengths)
+                    .map(|value| data_length(&value, sql_type, collation));
+                crate::simulator::types::array_of(to.sql_type, lengths)
             },
         ),
         "ascii" | "unicode" => Function::new(name, (1, 1), SqlType::Int, |args| {
-            let first = text(&args[0]).encode_utf16().next();
+            let first = units::units(&text(&args[0])).next();
             Ok(first.map(i32::from).into())
         }),
         "charindex" => Function::new(name, (2, 3), SqlType::Int, |args| {
@@ -112,13 +115,16 @@ fn count(n: usize) -> Value {
     Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-fn data_length(value: &Value, of: SqlType) -> Value {
+fn data_length(value: &Value, of: SqlType, collation: Collation) -> Value {
     match (value, of) {
         (Value::Null, _) => Value::Null,
         (Value::Bytes(bytes), _) => count(bytes.len()),
-        (Value::Text(_), SqlType::UniqueIdentifier) => Value::Int(16),
-        (Value::Text(text), SqlType::Char(_) | SqlType::VarChar(_)) => count(text.chars().count()),
-        (Value::Text(text), _) => count(text.encode_utf16().count() * 2),
+        (Value::Text(text), SqlType::Char(_) | SqlType::VarChar(_)) => {
+            count(code_page::length(text, collation))
+        }
+        (Value::Text(text), SqlType::Text) => count(code_page::length(text, collation)),
+        (Value::Text(text), _) => count(units::count(text) * 2),
+        (Value::Variant(inner), _) => data_length(&inner.1, inner.0.sql_type, inner.0.collation),
         _ => Value::Int(of.max_length().into()),
     }
 }
@@ -289,8 +295,14 @@ mod tests {
     #[test]
     fn data_length_counts_bytes_by_type() {
         let n = SqlType::NVarChar(Length::Limited(10));
-        assert_eq!(data_length(&Value::from("abc"), n), Value::Int(6));
-        assert_eq!(data_length(&Value::Int(1), SqlType::BigInt), Value::Int(8));
+        assert_eq!(
+            data_length(&Value::from("abc"), n, Collation::SERVER),
+            Value::Int(6)
+        );
+        assert_eq!(
+            data_length(&Value::Int(1), SqlType::BigInt, Collation::SERVER),
+            Value::Int(8)
+        );
     }
 
     #[test]

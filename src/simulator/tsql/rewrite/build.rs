@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value as SqlValue,
 };
 
-use crate::simulator::protocol::SqlType;
-use crate::simulator::tsql::functions::CAST;
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, code_page, units};
+use crate::simulator::tsql::functions::{CAST, COLLATE};
 use crate::simulator::types::{Value, bytes_to_hex, text_of};
 
 /// A quoted name.
@@ -20,9 +20,50 @@ pub(crate) fn object_name(name: &str) -> ObjectName {
     ObjectName(vec![ObjectNamePart::Identifier(ident(name))])
 }
 
-/// A string.
+/// A string that is none of the statement's, so that no type is given to it.
 pub(super) fn string(text: &str) -> Expr {
-    Expr::value(SqlValue::SingleQuotedString(text.to_owned()))
+    Expr::value(SqlValue::EscapedStringLiteral(text.to_owned()))
+}
+
+/// A string of the statement in its type: `varchar` in the database's code page, or `nvarchar`.
+pub(super) fn text_literal(
+    value: &SqlValue,
+    least: usize,
+    collation: Collation,
+) -> Result<Expr, ServerError> {
+    let (SqlValue::SingleQuotedString(text) | SqlValue::NationalStringLiteral(text)) = value else {
+        return Ok(Expr::value(value.clone()));
+    };
+    if units::is_ambiguous(text) {
+        return Err(ServerError::unsupported(
+            "the characters U+10D800 to U+10DFFF",
+        ));
+    }
+    let to = text_type(value, least, collation);
+    Ok(convert_in(string(text), to, collation))
+}
+
+/// The type of a string of the statement that is at least `least` long.
+fn text_type(value: &SqlValue, least: usize, collation: Collation) -> SqlType {
+    let limit = |length: usize, most: u16| match u16::try_from(length.max(least).max(1)) {
+        Ok(length) if length <= most => Length::Limited(length),
+        _ => Length::Max,
+    };
+    match value {
+        SqlValue::NationalStringLiteral(_) => {
+            SqlType::NVarChar(limit(text_length(value, collation).unwrap_or(0), 4000))
+        }
+        _ => SqlType::VarChar(limit(text_length(value, collation).unwrap_or(0), 8000)),
+    }
+}
+
+/// The length of a string in its type; `None` for other values.
+pub(super) fn text_length(value: &SqlValue, collation: Collation) -> Option<usize> {
+    match value {
+        SqlValue::NationalStringLiteral(text) => Some(units::count(text)),
+        SqlValue::SingleQuotedString(text) => Some(code_page::length(text, collation)),
+        _ => None,
+    }
 }
 
 /// A call of a function by its bare name.
@@ -60,6 +101,20 @@ pub(super) fn convert(expr: Expr, to: SqlType) -> Expr {
     call(CAST, vec![expr, string(&to.declared())])
 }
 
+/// A conversion to a type whose text is in a collation, unless it has one of its own.
+pub(super) fn convert_in(expr: Expr, to: SqlType, collation: Collation) -> Expr {
+    call(CAST, vec![expr, string(&stated(to, collation))])
+}
+
+/// A type as a conversion states it.
+pub(super) fn stated(to: SqlType, collation: Collation) -> String {
+    if to.is_text() && collation != Collation::SERVER {
+        format!("{}{COLLATE}{collation}", to.declared())
+    } else {
+        to.declared()
+    }
+}
+
 /// A whole number as `int`.
 pub(super) fn int(number: Expr) -> Expr {
     Expr::Cast {
@@ -92,8 +147,11 @@ pub(super) fn case(condition: Expr, result: Expr, otherwise: Expr) -> Expr {
 }
 
 /// A value of a type, as an expression.
-pub(super) fn literal(sql_type: SqlType, value: &Value) -> Expr {
+pub(super) fn literal(sql_type: SqlType, value: &Value, collation: Collation) -> Expr {
     match (value, sql_type) {
+        (Value::Variant(inner), _) => {
+            convert(literal(inner.0.sql_type, &inner.1, collation), sql_type)
+        }
         (Value::Null, _) => convert(Expr::value(SqlValue::Null), sql_type),
         (Value::Int(number), SqlType::Int) if *number >= 0 => {
             int(Expr::value(SqlValue::Number(number.to_string(), false)))
@@ -105,9 +163,12 @@ pub(super) fn literal(sql_type: SqlType, value: &Value) -> Expr {
         // Every digit of a float, not the six of CONVERT.
         (Value::Float(float), _) => convert(string(&format!("{float:e}")), sql_type),
         _ => {
-            let style = if sql_type == SqlType::Money { 2 } else { 121 };
+            let style = match sql_type {
+                SqlType::Money | SqlType::SmallMoney => 2,
+                _ => 121,
+            };
             let text = text_of(value, sql_type, style).unwrap_or_default();
-            convert(string(&text), sql_type)
+            convert_in(string(&text), sql_type, collation)
         }
     }
 }

@@ -8,10 +8,14 @@ use datafusion::sql::sqlparser::ast::{
     UnaryOperator, Value as SqlValue,
 };
 
-use super::build::{binary, call, case, convert, int, literal, no_arguments, string};
+use super::build::{
+    binary, call, case, convert, int, literal, no_arguments, stated, string, text_literal,
+};
 use super::select::dotted;
-use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::tsql::functions::{AMONG, CAST, CHAIN, LIKE, MAYBE_NULL, TRY_CAST};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
+use crate::simulator::tsql::functions::{
+    AMONG, CAST, CHAIN, COLLATE, COLLATED, LIKE, MAYBE_NULL, TRY_CAST,
+};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::DefaultLength;
 
@@ -387,7 +391,7 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
     let rewritten = match take(expr) {
         Expr::Identifier(name) if name.value.starts_with('@') => {
             let (sql_type, value) = scope.variable(&name.value)?;
-            literal(sql_type, &value)
+            literal(sql_type, &value, scope.collation())
         }
         Expr::Value(value) => match &value.value {
             SqlValue::Number(digits, _) => number(digits, Expr::Value(value.clone())),
@@ -399,10 +403,19 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
                 };
                 convert(Expr::Value(value.clone()), SqlType::VarBinary(length))
             }
+            SqlValue::SingleQuotedString(_) | SqlValue::NationalStringLiteral(_) => {
+                text_literal(&value.value, 0, scope.collation())?
+            }
             _ => Expr::Value(value),
         },
         subquery @ Expr::Subquery(_) => call(MAYBE_NULL, vec![subquery]),
-        Expr::Collate { expr, .. } => *expr,
+        Expr::Collate { expr, collation } => {
+            let name = dotted(&collation);
+            if Collation::named(&name).is_none() {
+                return Err(ServerError::unknown_collation(&name));
+            }
+            call(COLLATED, vec![*expr, string(&format!("{COLLATE}{name}"))])
+        }
         Expr::Cast {
             kind,
             expr,
@@ -413,7 +426,7 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
                 CastKind::TryCast => TRY_CAST,
                 _ => CAST,
             };
-            conversion(name, *expr, &data_type, Vec::new())?
+            conversion(name, *expr, &data_type, Vec::new(), scope)?
         }
         Expr::Convert {
             is_try,
@@ -423,7 +436,7 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
             ..
         } => {
             let name = if is_try { TRY_CAST } else { CAST };
-            conversion(name, *expr, &data_type, styles)?
+            conversion(name, *expr, &data_type, styles, scope)?
         }
         // COUNT is an int, COUNT_BIG a bigint.
         Expr::Function(mut function) => match dotted(&function.name).as_str() {
@@ -466,11 +479,13 @@ fn conversion(
     expr: Expr,
     data_type: &DataType,
     styles: Vec<Expr>,
+    scope: &Scope,
 ) -> Result<Expr, ServerError> {
     let declared = data_type.to_string().replace('"', "");
     let sql_type = SqlType::parse(&declared, DefaultLength::Cast)
+        .or_else(|| scope.alias_type(&declared))
         .ok_or_else(|| ServerError::unknown_type(&declared))?;
-    let mut arguments = vec![expr, string(&sql_type.declared())];
+    let mut arguments = vec![expr, string(&stated(sql_type, scope.collation()))];
     arguments.extend(styles.into_iter().take(1));
     Ok(call(name, arguments))
 }

@@ -3,6 +3,7 @@
 mod build;
 mod expression;
 mod select;
+mod values;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -16,6 +17,7 @@ use super::scope::Scope;
 use crate::simulator::protocol::ServerError;
 
 pub(super) use build::{ident, object_name};
+pub(super) use values::is_mixed;
 
 /// Names given to select items that have none, or a name that another item has; by the name that the
 /// client shall see.
@@ -93,7 +95,7 @@ impl VisitorMut for Rewriter<'_> {
         if self.queries > QUERIES {
             return ControlFlow::Break(ServerError::nested_too_deeply());
         }
-        flow(select::limit(query))
+        flow(values::unify(query, self.scope.collation()).and_then(|()| select::limit(query)))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<ServerError> {

@@ -1,6 +1,6 @@
 //! Columns, of tables and of the catalogue's own views.
 
-use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME, definitions, stored};
+use super::{Columns, DESCRIPTION, Definition, NAME, definitions, stored};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, State};
 use crate::simulator::tsql::scope::Scope;
@@ -63,16 +63,14 @@ const COLUMNS: Columns = &[
 
 fn column(object_id: i32, column: &ColumnDef) -> Vec<Value> {
     let sql_type = column.sql_type;
-    let collation = sql_type.is_text().then_some(COLLATION);
+    let collation = sql_type.is_text().then(|| column.collation.to_string());
     let system_type = i64::from(sql_type.system_type_id());
     vec![
         object_id.into(),
         column.name.as_str().into(),
         column.id.into(),
         Value::Int(system_type),
-        column
-            .alias_type
-            .map_or(Value::Int(system_type), Into::into),
+        column.alias_type.unwrap_or(sql_type.user_type_id()).into(),
         Value::Int(sql_type.max_length().into()),
         Value::Int(sql_type.precision().into()),
         Value::Int(sql_type.scale().into()),

@@ -1,6 +1,6 @@
 //! Databases, and what the server knows of capture jobs.
 
-use super::{COLLATION, Columns, DESCRIPTION, Definition, NAME};
+use super::{Columns, DESCRIPTION, Definition, NAME};
 use crate::simulator::capture::{CaptureJob, ScanSession, job_id, look};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{Lsn, State};
@@ -86,7 +86,7 @@ fn databases(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
                 Value::Null,
                 Value::Timestamp(state.created),
                 Value::Int(160),
-                COLLATION.into(),
+                state.collation.to_string().into(),
                 Value::Int(0),
                 "MULTI_USER".into(),
                 false.into(),

@@ -1,6 +1,6 @@
 //! `INFORMATION_SCHEMA`.
 
-use super::{COLLATION, Columns, Definition, NAME};
+use super::{Columns, Definition, NAME};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, State};
 use crate::simulator::tsql::scope::Scope;
@@ -104,10 +104,15 @@ fn columns(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
 
 fn column_row(position: i64, column: &ColumnDef) -> Vec<Value> {
     let sql_type = column.sql_type;
-    let sized = sql_type.is_text() || sql_type.is_binary();
+    let sized = (sql_type.is_text() || sql_type.is_binary()) && sql_type != SqlType::RowVersion;
     let bytes = i64::from(sql_type.max_length());
-    let wide = matches!(sql_type, SqlType::NChar(_) | SqlType::NVarChar(_)) && bytes > 0;
-    let characters = if wide { bytes / 2 } else { bytes };
+    let wide = sql_type.is_text() && sql_type.is_wide();
+    let (characters, bytes) = match sql_type {
+        SqlType::Text | SqlType::Image => (i32::MAX.into(), i32::MAX.into()),
+        SqlType::NText => (i64::from(i32::MAX / 2), i64::from(i32::MAX - 1)),
+        _ if wide && bytes > 0 => (bytes / 2, bytes),
+        _ => (bytes, bytes),
+    };
     let (number, instant) = match sql_type {
         SqlType::Date
         | SqlType::Time(_)
@@ -115,7 +120,12 @@ fn column_row(position: i64, column: &ColumnDef) -> Vec<Value> {
         | SqlType::DateTime
         | SqlType::DateTime2(_)
         | SqlType::DateTimeOffset(_) => (false, true),
-        SqlType::Bit | SqlType::UniqueIdentifier => (false, false),
+        SqlType::Bit
+        | SqlType::UniqueIdentifier
+        | SqlType::RowVersion
+        | SqlType::Xml
+        | SqlType::SqlVariant
+        | SqlType::Udt(_) => (false, false),
         _ => (!sized, false),
     };
     let float = matches!(sql_type, SqlType::Real | SqlType::Float);
@@ -136,7 +146,7 @@ fn column_row(position: i64, column: &ColumnDef) -> Vec<Value> {
             sql_type.is_text(),
             if wide { "UNICODE" } else { "iso_1" }.into(),
         ),
-        when(sql_type.is_text(), COLLATION.into()),
+        when(sql_type.is_text(), column.collation.to_string().into()),
     ]
 }
 

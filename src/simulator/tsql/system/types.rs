@@ -1,8 +1,8 @@
 //! `sys.types`.
 
-use super::{COLLATION, Columns, Definition, NAME};
+use super::{Columns, Definition, NAME};
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::store::State;
+use crate::simulator::store::{AliasType, State};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::Value;
 
@@ -71,7 +71,8 @@ const ROWS: &[Row] = &[
     ("sysname", 231, 256, 256, 0, 0),
 ];
 
-fn types(_: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+fn types(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let own = state.types.iter().map(|alias| alias_row(alias, state));
     Ok(ROWS
         .iter()
         .map(|(name, system, user, length, precision, scale)| {
@@ -85,7 +86,7 @@ fn types(_: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
                 Value::Int(*length),
                 Value::Int(*precision),
                 Value::Int(*scale),
-                text.then_some(COLLATION).into(),
+                text.then(|| state.collation.to_string()).into(),
                 (*name != "sysname" && *name != "timestamp").into(),
                 false.into(),
                 (*system == 240).into(),
@@ -94,7 +95,33 @@ fn types(_: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
                 false.into(),
             ]
         })
+        .chain(own)
         .collect())
+}
+
+fn alias_row(alias: &AliasType, state: &State) -> Vec<Value> {
+    let sql_type = alias.sql_type;
+    let schema = state.schema(&alias.schema).map_or(1, |schema| schema.id);
+    vec![
+        alias.name.as_str().into(),
+        Value::Int(sql_type.system_type_id().into()),
+        alias.id.into(),
+        schema.into(),
+        Value::Null,
+        Value::Int(sql_type.max_length().into()),
+        Value::Int(sql_type.precision().into()),
+        Value::Int(sql_type.scale().into()),
+        sql_type
+            .is_text()
+            .then(|| state.collation.to_string())
+            .into(),
+        alias.nullable.into(),
+        true.into(),
+        false.into(),
+        Value::Int(0),
+        Value::Int(0),
+        false.into(),
+    ]
 }
 
 /// `TYPE_NAME`.

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{
 };
 
 use super::raw::{NO_HEADERS, Raw};
+use crate::simulator::protocol::forms::{TICKS_TO_1970, instant_of, offset_of};
 use crate::simulator::protocol::{Length, Parameter, SqlType};
 use crate::simulator::wire::parameter::CallError;
 use crate::simulator::wire::reader::Reader;
@@ -57,6 +58,13 @@ fn refused(bytes: &[u8]) -> u32 {
 
 fn micros(array: &ArrayRef) -> i64 {
     array.as_primitive::<TimestampMicrosecondType>().value(0)
+}
+
+/// One second of 1970 in steps of 100 ns since 0001.
+const SECOND_OF_1970: i64 = TICKS_TO_1970 + 10_000_000;
+
+fn ticks(array: &ArrayRef) -> i64 {
+    instant_of(array.as_fixed_size_binary().value(0))
 }
 
 /// The "RPC Client Request" example of MS-TDS: `foo3` with a SMALLINT that has its default.
@@ -136,20 +144,27 @@ fn texts_and_bytes_of_all_types_are_read() {
         &[0x63, 0xff, 0xff, 0xff, 0x7f],
         &[4, 0, 0, 0, b'o', 0, b'k', 0],
     ));
-    assert_eq!(ntext, (SqlType::NVarChar(Length::Max), "ok".to_owned()));
+    assert_eq!(ntext, (SqlType::NText, "ok".to_owned()));
     let xml = text(&[
         0xf1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, b'<', 0, b'>', 0, 0, 0, 0, 0,
     ]);
-    assert_eq!(xml.1, "<>");
+    assert_eq!(xml, (SqlType::Xml, "<>".to_owned()));
+    let variant = value(&[0x62, 0x49, 0x1f, 0, 0, 6, 0, 0, 0, 0x38, 0, 1, 0, 0, 0]);
+    assert_eq!(variant.sql_type, SqlType::SqlVariant);
+    assert_eq!(
+        variant.value.as_binary::<i64>().value(0),
+        [0x38, 0, 1, 0, 0, 0]
+    );
     let binary = value(&[0xa5, 10, 0, 2, 0, 1, 2]);
     assert_eq!(binary.value.as_binary::<i32>().value(0), [1, 2]);
     let image = value(&[0x22, 9, 0, 0, 0, 1, 0, 0, 0, 7]);
     assert_eq!(image.value.as_binary::<i32>().value(0), [7]);
     let guid =
         value(b"\x24\x10\x10\x33\x22\x11\x00\x55\x44\x77\x66\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
+    // 00112233-4455-6677-8899-aabbccddeeff, the bytes that count most in front.
     assert_eq!(
-        guid.value.as_string::<i32>().value(0),
-        "00112233-4455-6677-8899-aabbccddeeff"
+        guid.value.as_fixed_size_binary().value(0),
+        b"\xaa\xbb\xcc\xdd\xee\xff\x88\x99\x77\x66\x55\x44\x33\x22\x11\x00"
     );
 }
 
@@ -163,9 +178,13 @@ fn times_of_all_types_are_read() {
         1_000_000_000
     );
     let datetime2 = value(&[0x2a, 0, 6, 0x01, 0, 0, 0x3a, 0xf9, 0x0a]);
-    assert_eq!(micros(&datetime2.value), 1_000_000);
+    assert_eq!(ticks(&datetime2.value), SECOND_OF_1970);
     let offset = value(&[0x2b, 0, 8, 0x01, 0, 0, 0x3a, 0xf9, 0x0a, 60, 0]);
-    assert_eq!(micros(&offset.value), 1_000_000);
+    assert_eq!(ticks(&offset.value), SECOND_OF_1970);
+    assert_eq!(
+        offset_of(offset.value.as_fixed_size_binary().value(0)).1,
+        60
+    );
     assert_eq!(offset.sql_type, SqlType::DateTimeOffset(0));
     let datetime = value(&[0x6f, 8, 8, 0xdf, 0x63, 0, 0, 1, 0, 0, 0]);
     assert_eq!(micros(&datetime.value), 3_000);
@@ -196,7 +215,7 @@ fn every_type_may_be_null() {
 
 #[test]
 fn what_is_no_value_is_refused_by_its_number() {
-    assert_eq!(refused(&[0x62, 0, 0, 0, 0]), 8009);
+    assert_eq!(refused(&[0x64, 0, 0, 0, 0]), 8009);
     assert_eq!(refused(&[0xf3, 0]), 8009);
     assert_eq!(refused(&[0x28, 3, 0xff, 0xff, 0xff]), 8023);
     assert_eq!(refused(&[0x6a, 5, 3, 0, 5, 1, 0xff, 0xff, 0, 0]), 8023);

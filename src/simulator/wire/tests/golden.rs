@@ -10,7 +10,9 @@ use datafusion::arrow::array::{ArrayRef, Int32Array, StringArray};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use crate::simulator::protocol::{Column, Length, Parameter, Reply, ServerError, SqlType};
+use crate::simulator::protocol::{
+    Collation, Column, Length, Parameter, Reply, ServerError, SqlType,
+};
 use crate::simulator::server::Tls;
 use crate::simulator::wire::answer::Answer;
 use crate::simulator::wire::handshake;
@@ -54,6 +56,7 @@ fn column(name: &str, sql_type: SqlType) -> Column {
     Column {
         name: name.to_owned(),
         sql_type,
+        collation: Collation::SERVER,
         nullable: true,
         identity: false,
     }

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Int32Type, Schema};
 use tokio::sync::mpsc;
 
 use crate::simulator::protocol::{
-    Column, Length, Parameter, Reply, ServerError, SqlType, TransactionEvent,
+    Collation, Column, Length, Parameter, Reply, ServerError, SqlType, TransactionEvent,
 };
 use crate::simulator::wire::Backend;
 
@@ -143,6 +143,7 @@ fn column(name: &str, sql_type: SqlType, nullable: bool) -> Column {
     Column {
         name: name.to_owned(),
         sql_type,
+        collation: Collation::SERVER,
         nullable,
         identity: false,
     }

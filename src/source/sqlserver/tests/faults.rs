@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::simulator::Behaviour;
 use crate::simulator::control::Control;
-use crate::simulator::protocol::{Column, Length, Parameter, Reply, ServerError, SqlType};
+use crate::simulator::protocol::{
+    Collation, Column, Length, Parameter, Reply, ServerError, SqlType,
+};
 use crate::simulator::server::{Server as Listener, ServerOptions, Tls};
 use crate::simulator::wire::Backend;
 use crate::source::sqlserver::ErrorKind;
@@ -127,6 +129,7 @@ fn column(name: &str, sql_type: SqlType) -> Column {
     Column {
         name: name.to_string(),
         sql_type,
+        collation: Collation::SERVER,
         nullable: true,
         identity: false,
     }

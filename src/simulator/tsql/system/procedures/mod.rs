@@ -15,7 +15,7 @@ use datafusion::arrow::array::RecordBatch;
 
 use super::{Columns, rows_of, stored};
 use crate::simulator::capture::{Argument, Arguments};
-use crate::simulator::protocol::{Column, Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Column, Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, State, Table};
 use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::functions::like_text;
@@ -65,6 +65,7 @@ impl Procedure {
             .map(|(name, sql_type, nullable)| Column {
                 name: (*name).to_owned(),
                 sql_type: *sql_type,
+                collation: Collation::SERVER,
                 nullable: *nullable,
                 identity: false,
             });
