@@ -254,6 +254,14 @@ impl Error {
         }
     }
 
+    /// The failure without its place in a file.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::At { cause, .. } => cause.cause(),
+            cause => cause,
+        }
+    }
+
     /// One invalid place.
     pub fn invalid(diagnostic: Diagnostic) -> Self {
         Self::Invalid {

@@ -102,6 +102,7 @@ impl Pipeline {
                 location: flow.declaration.location.clone(),
             });
         }
+        target.prepare_folder().await?;
         let start = ceiling
             .map(|commit| commit.lsn)
             .unwrap_or_default()
@@ -190,7 +191,7 @@ fn event_of(flow: &Flow, again: &Again<'_>) -> Event {
     } else {
         Event::Retrying {
             flow,
-            reason: again.error.to_string(),
+            reason: again.error.cause().to_string(),
             pause: again.pause,
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -94,6 +94,23 @@ fn a_flow_whose_connection_breaks_begins_again() {
 }
 
 #[test]
+fn a_window_whose_connection_breaks_is_applied_once() {
+    let project = with_many_rows();
+    let script = "pipelines/app_db.sql";
+    let copied = project.read(script);
+    project.append_to_database("UPDATE dbo.customers SET city = N'Metropolis';");
+    let server = Server::start(&project, "Pa55word!");
+    project.write(script, &copied);
+    let _ = project.run();
+    let relay = Relay::start(server.address.clone(), 1, 400_000);
+    let ended = run(&project, &relay.address).succeeded();
+    assert_eq!(relay.cut.load(Ordering::SeqCst), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("trying again in"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("20,002 updated"), "{}", ended.stderr);
+    assert_eq!(project.commits(), 2);
+}
+
+#[test]
 fn a_killed_run_leaves_nothing_that_the_next_run_does_not_delete() {
     let project = with_many_rows();
     let server = Server::start(&project, "Pa55word!");
@@ -123,4 +140,39 @@ fn a_killed_run_leaves_nothing_that_the_next_run_does_not_delete() {
     let _ = Ended::from(command().output().unwrap()).succeeded();
     assert_eq!(left(), 0);
     assert_eq!(project.commits(), 1);
+}
+
+#[test]
+fn a_location_that_cannot_be_written_is_found_out_before_the_table_is_read() {
+    let project = with_many_rows();
+    let file = "pipelines/customers.sql";
+    let text = project
+        .read(file)
+        .replace("'lake/customers'", "'/proc/cdcql-lake/c'");
+    project.write(file, &text);
+    let ended = project
+        .cdcql(&["run", file])
+        .failed(1, &["customers.sql:12:12", "/proc/cdcql-lake/c"]);
+    assert!(!ended.stderr.contains("first copy"), "{}", ended.stderr);
+}
+
+#[test]
+fn an_interrupted_run_ends_with_exit_code_130_and_nothing_written() {
+    let project = Project::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("sqlserver://sa:p@{}/app_db", silent.local_addr().unwrap());
+    let mut command = project.command();
+    command
+        .args(["run", "pipelines/customers.sql"])
+        .env("APP_DB_URL", url)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    // It is waiting for the server's first byte by then.
+    let _connected = silent.accept().unwrap();
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    assert!(sent.success());
+    Ended::from(child.wait_with_output().unwrap()).failed(130, &["interrupted"]);
+    assert!(!project.path().join("pipelines/lake").exists());
 }

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::support::{Project, root};
+use crate::simulate::Server;
+use crate::support::{Ended, Project, root};
 
 /// One command of a console block and the output shown below it.
 struct Shown {
@@ -82,4 +83,98 @@ fn statements(text: &str) -> Vec<&str> {
         .map(|line| line.split("--").next().unwrap_or_default().trim_end())
         .filter(|line| !line.is_empty())
         .collect()
+}
+
+/// The texts of the code blocks in `language` below the heading `section`.
+fn blocks_in<'a>(readme: &'a str, section: &str, language: &str) -> Vec<&'a str> {
+    let (_, rest) = readme.split_once(&format!("\n## {section}\n")).unwrap();
+    let (body, _) = rest.split_once("\n## ").unwrap();
+    body.split(&format!("```{language}\n"))
+        .skip(1)
+        .map(|block| block.split_once("```").unwrap().0)
+        .collect()
+}
+
+/// The section about a server of one's own, on a server that is one's own: the embedded one, in another process.
+#[test]
+fn what_the_readme_says_of_ones_own_server_works() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let sql = blocks_in(&readme, "Your own server", "sql");
+    let (enable, options) = (sql[0], sql[1]);
+    let shell = blocks_in(&readme, "Your own server", "sh")[0];
+    let project = Project::new();
+    let table =
+        "CREATE TABLE dbo.customers (customer_id INT NOT NULL PRIMARY KEY, city NVARCHAR(20) NULL);
+                 INSERT INTO dbo.customers VALUES (1, N'Gotham City');\nGO\n";
+    project.write("pipelines/app_db.sql", &format!("{table}{enable}"));
+    let server = Server::start(&project, "password");
+    let (host, port) = server.address.split_once(':').unwrap();
+    let on_server = |text: &str| {
+        text.replace(
+            "db.example:1433/app_db",
+            "db.example:1433/app_db?trust_server_certificate=true",
+        )
+        .replace(
+            "'app_db', user",
+            "'app_db', trust_server_certificate 'true', user",
+        )
+        .replace("reader", "sa")
+        .replace("db.example:1433", &server.address)
+        .replace("db.example", host)
+        .replace("1433", port)
+        .replace("cargo run --", "\"$CDCQL\"")
+    };
+    let program = project.command();
+    let run = |text: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", text]).current_dir(project.path());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell
+            .env("CDCQL", crate::support::CDCQL)
+            .env("APP_DB_PASSWORD", "password");
+        Ended::from(shell.output().unwrap()).succeeded()
+    };
+    let copied = run(&on_server(shell));
+    assert!(copied.stderr.contains("1 inserted"), "{}", copied.stderr);
+    let file = project.read("pipelines/customers.sql");
+    let flow = &file[file.find("CREATE TABLE").unwrap()..];
+    let options = on_server(options);
+    project.write("pipelines/customers.sql", &format!("{options}{flow}"));
+    let again = run("\"$CDCQL\" run pipelines/customers.sql");
+    assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
+}
+
+/// Commands that stand in the text, and those that build or measure and are too long for a test: they are known here
+/// by the test that runs what they do, or by what makes them right.
+#[test]
+fn no_command_of_the_readme_is_unknown() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let inline = readme.split('`').filter(|text| text.starts_with("cargo "));
+    let in_shell = readme.split("```sh\n").skip(1).flat_map(|block| {
+        let (block, _) = block.split_once("```").unwrap();
+        block.lines()
+    });
+    for command in inline.chain(in_shell) {
+        let known = match command {
+            // story::the_demo_tells_the_story, query::the_repl_…, simulate::…
+            "cargo run -- demo" | "cargo run --" | "cargo run -- simulate pipelines/app_db.sql" => {
+                true
+            }
+            // The test above.
+            "cargo run -- run pipelines/customers.sql" => true,
+            "cargo test" | "cargo doc --no-deps --open" | "cargo install --path . --locked" => true,
+            _ if command.starts_with("export APP_DB_URL=") => true,
+            _ => match command.strip_prefix("cargo bench --bench ") {
+                Some(bench) => manifest.contains(&format!("[[bench]]\nname = \"{bench}\"")),
+                None => false,
+            },
+        };
+        assert!(known, "{command}");
+    }
 }

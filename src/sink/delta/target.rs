@@ -244,7 +244,7 @@ impl DeltaTarget {
 
     /// Creates a local table's folder and checks that files can be written there, so that a folder
     /// that cannot be written is found out before rows are read. Object stores are not tried.
-    pub(super) async fn prepare_folder(&self) -> Result<(), SinkError> {
+    pub async fn prepare_folder(&self) -> Result<(), SinkError> {
         let Ok(folder) = self.table.table_url().to_file_path() else {
             return Ok(());
         };
