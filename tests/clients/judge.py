@@ -255,6 +255,12 @@ class Judge:
         self.execute(connection, "INSERT INTO dbo.moves VALUES (2)")
         connection.commit()
         self.seen(other, [(2,)])
+        self.execute(connection, "INSERT INTO dbo.moves VALUES (3)")
+        self.execute(connection, "SAVE TRANSACTION here")
+        self.execute(connection, "INSERT INTO dbo.moves VALUES (4)")
+        self.execute(connection, "ROLLBACK TRANSACTION here")
+        connection.commit()
+        self.seen(other, [(2,), (3,)])
         other.close()
 
     def seen(self, connection, expected):

@@ -215,6 +215,9 @@ async function transactions(connection) {
   await seen(connection, 'moves', []);
   await begin();
   await add(2);
+  await transaction(connection, 'saveTransaction', 'here');
+  await add(3);
+  await transaction(connection, 'rollbackTransaction', 'here');
   await transaction(connection, 'commitTransaction');
   await seen(other, 'moves', [2]);
   other.close();

@@ -138,6 +138,7 @@ class Tsql:
             "BEGIN TRANSACTION INSERT INTO dbo.moves VALUES (1)",
             "ROLLBACK TRANSACTION",
             "BEGIN TRANSACTION INSERT INTO dbo.moves VALUES (2)",
+            "SAVE TRANSACTION here INSERT INTO dbo.moves VALUES (3) ROLLBACK TRANSACTION here",
             "COMMIT TRANSACTION",
         ]
         _, errors, said = self.run(batches)
