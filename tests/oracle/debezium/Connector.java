@@ -82,7 +82,7 @@ public final class Connector {
 
     private void start(JsonNode given, Path file) throws IOException {
         Properties properties = new Properties();
-        given.fields().forEachRemaining(entry -> properties.put(entry.getKey(), entry.getValue().asText()));
+        given.properties().forEach(entry -> properties.put(entry.getKey(), entry.getValue().asText()));
         BufferedWriter writer =
                 Files.newBufferedWriter(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
         synchronized (this) {
