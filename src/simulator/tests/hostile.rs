@@ -78,7 +78,7 @@ async fn what_is_too_deep_is_an_error() {
         (deep("FLOOR(", "", 1000), 191),
         (deep("CASE WHEN 1 = 1 THEN ", " END", 11), 125),
         (deep("NULLIF(", ", 2)", 11), 125),
-        (deep("(SELECT ", ")", 40), 191),
+        (deep("(SELECT ", ")", 13), 191),
     ] {
         let start: String = sql.chars().take(60).collect();
         assert_eq!(run(&mut s, &sql).await.numbers(), [number], "{start}");
@@ -95,10 +95,16 @@ async fn nested_subqueries_are_ordinary() {
     let mut s = session(HUNDRED).await;
     let nested = format!(
         "SELECT COUNT(*) FROM t {}{}",
-        "WHERE EXISTS (SELECT 1 FROM t AS u ".repeat(20),
-        ")".repeat(20)
+        "WHERE EXISTS (SELECT 1 FROM t AS u ".repeat(12),
+        ")".repeat(12)
     );
     assert_eq!(ok(&mut s, &nested).await.value(), "100");
+    let derived = format!(
+        "SELECT COUNT(*) FROM {}t{}",
+        "(SELECT k FROM ".repeat(30),
+        ") AS t".repeat(30)
+    );
+    assert_eq!(ok(&mut s, &derived).await.value(), "100");
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(super) fn rewrite(
         expressions: 0,
         depth: 0,
         choices: 0,
-        queries: 0,
+        queries: Vec::new(),
     };
     match statement.visit(&mut rewriter) {
         ControlFlow::Continue(()) => Ok(rewriter.names),
@@ -50,6 +50,17 @@ const DEPTH: usize = 2_000;
 const CHOICES: usize = 10;
 /// Queries within each other at most.
 const QUERIES: usize = 32;
+/// Queries within expressions of each other at most: DataFusion's checks of a plan visit each of them twice as
+/// often as the one around it.
+const SUBQUERIES: usize = 12;
+
+/// A query that is being visited.
+struct Enclosing {
+    /// Expressions around it.
+    depth: usize,
+    /// Whether one of them belongs to the query around it.
+    in_expression: bool,
+}
 
 struct Rewriter<'a> {
     scope: &'a Arc<Scope>,
@@ -57,7 +68,7 @@ struct Rewriter<'a> {
     expressions: usize,
     depth: usize,
     choices: usize,
-    queries: usize,
+    queries: Vec<Enclosing>,
 }
 
 impl Rewriter<'_> {
@@ -91,15 +102,20 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ServerError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<ServerError> {
-        self.queries += 1;
-        if self.queries > QUERIES {
+        let around = self.queries.last().map_or(0, |query| query.depth);
+        self.queries.push(Enclosing {
+            depth: self.depth,
+            in_expression: self.depth > around,
+        });
+        let subqueries = self.queries.iter().filter(|query| query.in_expression);
+        if self.queries.len() > QUERIES || subqueries.count() > SUBQUERIES {
             return ControlFlow::Break(ServerError::nested_too_deeply());
         }
         flow(values::unify(query, self.scope.collation()).and_then(|()| select::limit(query)))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<ServerError> {
-        self.queries -= 1;
+        self.queries.pop();
         select::restore_ordinals(query);
         ControlFlow::Continue(())
     }
