@@ -181,3 +181,22 @@ async fn identifiers_sort_by_their_last_group_first() {
     let max = "SELECT n FROM g WHERE id = (SELECT MAX(id) FROM g)";
     assert_eq!(ok(&mut s, max).await.value(), "2");
 }
+
+#[tokio::test]
+async fn replicate_stops_at_8000_bytes_unless_its_text_is_max() {
+    let mut s = session("CREATE TABLE t (a int)").await;
+    for (sql, length) in [
+        ("SELECT LEN(REPLICATE('abc', 3000))", "8000"),
+        ("SELECT LEN(REPLICATE(N'abc', 3000))", "4000"),
+        (
+            "SELECT LEN(REPLICATE(CAST('abc' AS varchar(max)), 3000000))",
+            "9000000",
+        ),
+        ("SELECT REPLICATE('ab', 2)", "abab"),
+        ("SELECT ISNULL(REPLICATE('ab', -1), 'NULL')", "NULL"),
+    ] {
+        assert_eq!(ok(&mut s, sql).await.value(), length, "{sql}");
+    }
+    let vast = "SELECT LEN(REPLICATE(CAST('abc' AS varchar(max)), 2000000000))";
+    assert_eq!(run(&mut s, vast).await.numbers(), [701]);
+}

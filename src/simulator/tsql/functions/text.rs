@@ -1,8 +1,8 @@
 //! Functions of texts and bytes.
 
-use super::Function;
+use super::{BATCH_BYTES, Function, too_much};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, code_page, units};
-use crate::simulator::types::{Typed, Value, text_of};
+use crate::simulator::types::{Typed, Value, array_of, text_of, values_of};
 
 const TEXT: SqlType = SqlType::NVarChar(Length::Max);
 
@@ -245,13 +245,21 @@ fn joins(name: &str) -> Option<Function> {
             Ok(Value::Text(given.join(&separator)))
         })
         .takes_nulls(),
-        "replicate" => Function::new(name, (2, 2), TEXT, |args| {
-            let part = text(&args[0]);
-            let times = usize::try_from(int(&args[1])?).unwrap_or(0);
-            // 8000 bytes, unless the argument is (max).
-            let most = 2_000_000_usize / part.len().max(1);
-            Ok(Value::Text(part.repeat(times.min(most))))
-        }),
+        "replicate" => Function::arrays(
+            name,
+            (2, 2),
+            |types, _| Ok(replicated_type(types[0])),
+            |arrays, _, result| {
+                let (texts, counts) = (values_of(&arrays[0])?, values_of(&arrays[1])?);
+                let mut left = BATCH_BYTES;
+                let values = texts
+                    .iter()
+                    .zip(&counts)
+                    .map(|(text, count)| replicate(text, count, result, &mut left))
+                    .collect::<Result<Vec<_>, _>>()?;
+                array_of(result, values)
+            },
+        ),
         "space" => Function::new(name, (1, 1), TEXT, |args| {
             let blanks = usize::try_from(int(&args[0])?).unwrap_or(0).min(8000);
             Ok(Value::Text(" ".repeat(blanks)))
@@ -267,6 +275,55 @@ fn joins(name: &str) -> Option<Function> {
         ),
         _ => return None,
     })
+}
+
+/// A result that is not `(max)` has 8000 bytes at most
+/// ([REPLICATE](https://learn.microsoft.com/sql/t-sql/functions/replicate-transact-sql)).
+fn replicated_type(argument: SqlType) -> SqlType {
+    match argument {
+        SqlType::VarChar(Length::Max) | SqlType::NVarChar(Length::Max) => argument,
+        SqlType::NChar(_) | SqlType::NVarChar(_) => SqlType::NVarChar(Length::Limited(4000)),
+        _ => SqlType::VarChar(Length::Limited(8000)),
+    }
+}
+
+/// REPLICATE of one row; 701 where it would take more than the `left` bytes of its batch.
+fn replicate(
+    part: &Value,
+    count: &Value,
+    result: SqlType,
+    left: &mut usize,
+) -> Result<Value, ServerError> {
+    if part.is_null() || count.is_null() {
+        return Ok(Value::Null);
+    }
+    let part = text(part);
+    let Ok(count) = usize::try_from(int(count)?) else {
+        return Ok(Value::Null);
+    };
+    let most = match result {
+        SqlType::VarChar(Length::Limited(most)) | SqlType::NVarChar(Length::Limited(most)) => {
+            usize::from(most)
+        }
+        _ => usize::MAX,
+    };
+    let length = units::units(&part).count().max(1);
+    let count = count.min(most.div_ceil(length));
+    *left = part
+        .len()
+        .checked_mul(count)
+        .and_then(|bytes| left.checked_sub(bytes))
+        .ok_or_else(too_much)?;
+    let whole = part.repeat(count);
+    if units::units(&whole).count() <= most {
+        return Ok(Value::Text(whole));
+    }
+    let mut length = 0;
+    let fits = |c: &char| {
+        length += units::units(c.encode_utf8(&mut [0; 4])).count();
+        length <= most
+    };
+    Ok(Value::Text(whole.chars().take_while(fits).collect()))
 }
 
 #[cfg(test)]
