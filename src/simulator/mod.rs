@@ -9,7 +9,11 @@
 //! its history. [`Behaviour`] says how its server uses the freedom that a real one has; a
 //! [`CaptureControl`] lets a test hold its capture, scan step by step, clean up, and restore.
 //!
-//! What it lacks, on purpose or for now, answers with error 40510 and a text that names it.
+//! What it lacks, on purpose or for now, answers with error 40510 and a text that names it: procedures,
+//! functions, views, triggers and sequences of one's own; variables but those of tables and parameters, WHILE,
+//! TRY, cursors; MERGE, OUTPUT, SELECT INTO, FOR XML, FOR JSON; FOREIGN KEY and CHECK; temporary, partitioned
+//! and memory-optimized tables; bulk load, MARS, TDS 8, Windows logins. One transaction writes to a database at
+//! a time.
 
 mod behaviour;
 mod capture;

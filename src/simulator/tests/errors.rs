@@ -171,3 +171,23 @@ async fn some_errors_end_the_batch_and_others_do_not() {
     assert_eq!((answer.numbers(), answer.results.len()), (vec![2627], 0));
     assert_eq!(ok(&mut s, "SELECT @@TRANCOUNT").await.value(), "0");
 }
+
+#[tokio::test]
+async fn what_would_not_be_enforced_is_refused() {
+    let mut s = session("CREATE TABLE p (a int NOT NULL PRIMARY KEY)").await;
+    for definition in [
+        "c (a int REFERENCES p (a))",
+        "c (a int CONSTRAINT k FOREIGN KEY REFERENCES p (a))",
+        "c (a int, CONSTRAINT k FOREIGN KEY (a) REFERENCES p (a))",
+        "c (a int CHECK (a > 0))",
+        "c (a int, CHECK (a > 0))",
+        "#c (a int)",
+        "c (a int) ON scheme (a)",
+        "c (a int NOT NULL PRIMARY KEY) WITH (MEMORY_OPTIMIZED = ON)",
+    ] {
+        let sql = format!("CREATE TABLE {definition}");
+        assert_eq!(run(&mut s, &sql).await.numbers(), [40510], "{sql}");
+    }
+    let stored = "CREATE TABLE c (a int) ON [PRIMARY] WITH (DATA_COMPRESSION = PAGE)";
+    assert!(run(&mut s, stored).await.numbers().is_empty());
+}

@@ -44,9 +44,37 @@ pub(crate) struct Elements {
 /// CREATE TABLE, after these words.
 pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<(ObjectName, Elements), ServerError> {
     let name = cursor.object_name()?;
-    let list = cursor.parenthesised()?;
-    // The rest names a filegroup or storage options.
-    Ok((name, elements(list)?))
+    if name.object().starts_with('#') {
+        return Err(ServerError::unsupported("temporary tables"));
+    }
+    let elements = elements(cursor.parenthesised()?)?;
+    storage(cursor)?;
+    Ok((name, elements))
+}
+
+/// Where and how a table is stored, as far as that changes nothing of what it holds: filegroups and
+/// compression.
+fn storage(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    loop {
+        if cursor.eat("ON") || cursor.eat("TEXTIMAGE_ON") {
+            cursor.name()?;
+            if cursor.peek().is_some_and(|token| token.symbol("(")) {
+                return Err(ServerError::unsupported("partitioned tables"));
+            }
+        } else if cursor.eat("WITH") {
+            let options = cursor.parenthesised()?;
+            let compression = |option: &[Token]| option.first().is_some_and(is_compression);
+            if !at_commas(options).into_iter().all(compression) {
+                return Err(ServerError::unsupported("this option of CREATE TABLE"));
+            }
+        } else {
+            return cursor.end();
+        }
+    }
+}
+
+fn is_compression(token: &Token) -> bool {
+    token.is_any(&["DATA_COMPRESSION", "XML_COMPRESSION"])
 }
 
 /// A comma-separated list of columns and constraints.
@@ -82,13 +110,7 @@ fn element(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), Serve
     } else {
         None
     };
-    if cursor.peek().is_some_and(|token| token.is("FOREIGN")) {
-        // Accepted and not enforced.
-        return Ok(());
-    }
-    if let Some(token) = cursor.peek().filter(|token| token.is("CHECK")) {
-        return Err(ServerError::unsupported("CHECK constraints").at_line(token.line));
-    }
+    unenforced(cursor)?;
     let mut key = key_kind(cursor, name)?;
     let columns = cursor.parenthesised()?;
     key.columns = names(columns)?;
@@ -251,9 +273,8 @@ fn option(
         }
     } else if cursor.eat("ROWGUIDCOL") || cursor.eat("SPARSE") {
         // Neither changes what is stored.
-    } else if cursor.eat("REFERENCES") {
-        references(cursor)?;
     } else {
+        unenforced(cursor)?;
         let name = if cursor.eat("CONSTRAINT") {
             Some(cursor.name()?)
         } else {
@@ -261,9 +282,8 @@ fn option(
         };
         if cursor.eat("DEFAULT") {
             column.default = Some(default_expression(cursor)?);
-        } else if cursor.eat_all(&["FOREIGN", "KEY", "REFERENCES"]) || cursor.eat("REFERENCES") {
-            references(cursor)?;
         } else {
+            unenforced(cursor)?;
             let mut key = key_kind(cursor, name)?;
             key.columns = vec![column.name.clone()];
             elements.keys.push(key);
@@ -272,19 +292,19 @@ fn option(
     Ok(())
 }
 
-/// REFERENCES is accepted and not enforced.
-fn references(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
-    cursor.object_name()?;
-    if cursor.peek().is_some_and(|token| token.symbol("(")) {
-        cursor.parenthesised()?;
-    }
-    while cursor.eat("ON") {
-        let _ = cursor.eat("DELETE") || cursor.eat("UPDATE");
-        let _ = cursor.eat("CASCADE")
-            || cursor.eat_all(&["NO", "ACTION"])
-            || cursor.eat_all(&["SET", "NULL"]);
-    }
-    Ok(())
+/// Refuses a constraint that nothing here would hold rows to.
+fn unenforced(cursor: &Cursor<'_>) -> Result<(), ServerError> {
+    let Some(token) = cursor.peek() else {
+        return Ok(());
+    };
+    let what = if token.is("CHECK") {
+        "CHECK constraints"
+    } else if token.is_any(&["FOREIGN", "REFERENCES"]) {
+        "FOREIGN KEY constraints"
+    } else {
+        return Ok(());
+    };
+    Err(ServerError::unsupported(what).at_line(token.line))
 }
 
 fn identity(cursor: &mut Cursor<'_>) -> Result<Identity, ServerError> {
