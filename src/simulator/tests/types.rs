@@ -224,6 +224,7 @@ async fn texts_are_compared_by_their_collation() {
         ("ai = N'E'", true),
         ("bin = N'É'", false),
         ("cs COLLATE Latin1_General_CI_AS = N'É'", true),
+        ("cs COLLATE database_default = N'É'", true),
     ] {
         let sql = format!("SELECT COUNT(*) FROM t WHERE {condition}");
         let count = run(&mut session, &sql).await;

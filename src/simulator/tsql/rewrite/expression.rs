@@ -410,7 +410,10 @@ pub(super) fn after(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerErr
         },
         subquery @ Expr::Subquery(_) => call(MAYBE_NULL, vec![subquery]),
         Expr::Collate { expr, collation } => {
-            let name = dotted(&collation);
+            let mut name = dotted(&collation);
+            if ["database_default", "catalog_default"].contains(&name.to_lowercase().as_str()) {
+                name = scope.collation().to_string();
+            }
             if Collation::named(&name).is_none() {
                 return Err(ServerError::unknown_collation(&name));
             }
