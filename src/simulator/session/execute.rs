@@ -205,6 +205,12 @@ impl Executor {
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
         self.check_definition_conflict()?;
+        if matches!(
+            command,
+            Command::AlterTable(..) | Command::CreateIndex(..) | Command::DropTables { .. }
+        ) {
+            self.check_snapshot_definition()?;
+        }
         let elements = self.elements(command, batch).await?;
         let server = Arc::clone(&self.server);
         let defaults = match command {

@@ -314,15 +314,16 @@ impl Executor {
     /// What a query can see now, in whatever order.
     pub(super) fn unordered(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
         let order = self.chance.as_mut().map(Chance::next);
-        self.scope_in(batch, order)
+        let live = !self.settings.isolation.is_repeatable();
+        Arc::new(self.scope_in(batch, order).live(live))
     }
 
     /// What a statement can see now, in the order of insertion.
     pub(super) fn scope(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
-        self.scope_in(batch, None)
+        Arc::new(self.scope_in(batch, None))
     }
 
-    fn scope_in(&mut self, batch: &Batch<'_>, order: Option<u64>) -> Arc<Scope> {
+    fn scope_in(&mut self, batch: &Batch<'_>, order: Option<u64>) -> Scope {
         self.facts.transactions = self.depth();
         self.facts.lock_timeout = self.settings.lock_timeout_set;
         let given = self.given_states();
@@ -335,7 +336,7 @@ impl Executor {
             self.settings.isolation == Isolation::Snapshot,
             order,
         );
-        Arc::new(scope.with_table_variables(self.table_variables.clone()))
+        scope.with_table_variables(self.table_variables.clone())
     }
 
     async fn holds(&mut self, condition: &[Token], batch: &Batch<'_>) -> Result<bool, Stop> {

@@ -320,6 +320,17 @@ impl Executor {
         }
     }
 
+    /// Error 3964, for a statement that changes a definition, within a transaction under SNAPSHOT isolation.
+    pub(super) fn check_snapshot_definition(&self) -> Result<(), ServerError> {
+        if self.depth() == 0 || self.settings.isolation != Isolation::Snapshot {
+            return Ok(());
+        }
+        Err(ServerError::new(
+            3964,
+            "Transaction failed because this DDL statement is not allowed inside a snapshot isolation transaction. Since metadata is not versioned, a metadata change can lead to inconsistency if mixed within snapshot isolation.",
+        ))
+    }
+
     /// What the running statement changes.
     pub(super) fn writing(&mut self) -> Result<&mut Write, ServerError> {
         self.transaction

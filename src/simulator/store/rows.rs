@@ -36,6 +36,9 @@ fn split(id: u64) -> (usize, usize) {
 pub(crate) struct Rows {
     schema: SchemaRef,
     chunks: Vec<RecordBatch>,
+    /// The chunks' numbers, which rise and stay with their chunks in every version of the table.
+    numbers: Vec<u64>,
+    next: u64,
     count: usize,
 }
 
@@ -45,6 +48,8 @@ impl Rows {
         Self {
             schema,
             chunks: Vec::new(),
+            numbers: Vec::new(),
+            next: 0,
             count: 0,
         }
     }
@@ -52,6 +57,11 @@ impl Rows {
     /// The columns.
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// The columns, not shared.
+    pub(crate) fn schema_ref(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// The number of rows.
@@ -62,6 +72,17 @@ impl Rows {
     /// The rows.
     pub(crate) fn chunks(&self) -> &[RecordBatch] {
         &self.chunks
+    }
+
+    /// The numbers of the chunks, by which they are found in other versions of the table.
+    pub(crate) fn numbers(&self) -> &[u64] {
+        &self.numbers
+    }
+
+    /// The chunk of a number, if it still is there.
+    pub(crate) fn numbered(&self, number: u64) -> Option<&RecordBatch> {
+        let at = self.numbers.binary_search(&number).ok()?;
+        self.chunks.get(at)
     }
 
     /// Adds rows at the end.
@@ -77,6 +98,8 @@ impl Rows {
         while from < batch.num_rows() {
             let length = (batch.num_rows() - from).min(CHUNK);
             let slice = batch.slice(from, length);
+            self.numbers.push(self.next);
+            self.next += 1;
             self.chunks.push(RecordBatch::try_new(
                 self.schema(),
                 slice.columns().to_vec(),
@@ -143,6 +166,9 @@ impl Rows {
             }
             self.chunks[chunk] = filter_record_batch(old, &BooleanArray::from(kept))?;
         }
+        let mut chunks = self.chunks.iter();
+        let filled = |chunk: Option<&RecordBatch>| chunk.is_some_and(|c| c.num_rows() > 0);
+        self.numbers.retain(|_| filled(chunks.next()));
         self.chunks.retain(|chunk| chunk.num_rows() > 0);
         self.count = self.chunks.iter().map(RecordBatch::num_rows).sum();
         Ok(())
@@ -151,6 +177,7 @@ impl Rows {
     /// Removes every row.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
+        self.numbers.clear();
         self.count = 0;
     }
 
@@ -175,6 +202,8 @@ impl Rows {
         Ok(Self {
             schema,
             chunks,
+            numbers: self.numbers.clone(),
+            next: self.next,
             count: self.count,
         })
     }
@@ -198,6 +227,8 @@ impl Rows {
         Ok(Self {
             schema,
             chunks,
+            numbers: self.numbers.clone(),
+            next: self.next,
             count: self.count,
         })
     }
@@ -212,6 +243,8 @@ impl Rows {
         Ok(Self {
             schema,
             chunks,
+            numbers: self.numbers.clone(),
+            next: self.next,
             count: self.count,
         })
     }
@@ -230,6 +263,8 @@ impl Rows {
         Ok(Self {
             schema,
             chunks,
+            numbers: self.numbers.clone(),
+            next: self.next,
             count: self.count,
         })
     }
@@ -302,6 +337,20 @@ mod tests {
         rows.remove(&[row_id(0, 0), row_id(0, 4)]).unwrap();
         assert_eq!(values(&rows), [10, 2, 30]);
         assert_eq!(rows.count(), 3);
+    }
+
+    #[test]
+    fn chunks_keep_their_numbers() {
+        let mut rows = Rows::empty(batch([]).schema());
+        rows.append(&batch(0..20_000)).unwrap();
+        assert_eq!(rows.numbers(), [0, 1, 2]);
+        let second: Vec<u64> = (0..CHUNK).map(|row| row_id(1, row)).collect();
+        rows.remove(&second).unwrap();
+        assert_eq!(rows.numbers(), [0, 2]);
+        assert!(rows.numbered(1).is_none());
+        assert_eq!(rows.numbered(2).unwrap().num_rows(), 20_000 - 2 * CHUNK);
+        rows.append(&batch(0..1)).unwrap();
+        assert_eq!(rows.numbers(), [0, 2, 3]);
     }
 
     #[test]

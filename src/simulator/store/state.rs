@@ -52,7 +52,7 @@ pub(crate) struct State {
     pub(crate) created: i64,
     /// Whether SNAPSHOT isolation is allowed.
     pub(crate) snapshot_isolation: bool,
-    /// Whether READ COMMITTED reads row versions; it does so here in any case.
+    /// Whether a statement under READ COMMITTED sees one instant, as it began.
     pub(crate) read_committed_snapshot: bool,
     /// The collation of columns and strings that name none.
     pub(crate) collation: Collation,

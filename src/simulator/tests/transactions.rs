@@ -1,7 +1,12 @@
 //! Transactions and isolation.
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int32Type;
+use tokio::sync::mpsc;
+
 use super::{call, database, ok, open, run, session};
-use crate::simulator::protocol::TransactionEvent;
+use crate::simulator::Database;
+use crate::simulator::protocol::{Reply, TransactionEvent};
 
 const TABLE: &str = "CREATE TABLE t (k int NOT NULL PRIMARY KEY) INSERT INTO t VALUES (1)";
 const COUNT: &str = "SELECT COUNT(*) FROM t";
@@ -296,4 +301,89 @@ async fn snapshots_conflict_only_over_the_same_table() {
     .await;
     assert_eq!(ok(&mut one, COUNT).await.value(), "2");
     assert_eq!(ok(&mut one, "SELECT COUNT(*) FROM u").await.value(), "1");
+}
+
+const MANY: &str = "CREATE TABLE m (k int NOT NULL PRIMARY KEY, n int NOT NULL)
+    INSERT INTO m SELECT value, 0 FROM GENERATE_SERIES(1, 200000)";
+
+/// The rows that a query gives, as their second column, when `change` is committed after its first rows.
+async fn values_around(database: &Database, before: &str, change: &str) -> Vec<i32> {
+    let (mut reader, mut writer) = (open(database), open(database));
+    ok(&mut reader, before).await;
+    let (sender, mut receiver) = mpsc::channel(1);
+    let work = async {
+        reader.run("SELECT k, n FROM m", &[], &sender).await;
+        drop(sender);
+    };
+    let read = async {
+        let mut values = Vec::new();
+        let mut changed = false;
+        while let Some(reply) = receiver.recv().await {
+            if let Reply::Rows(rows) = reply {
+                let column = rows.column(1).as_primitive::<Int32Type>();
+                values.extend_from_slice(column.values());
+                if !changed {
+                    changed = true;
+                    ok(&mut writer, change).await;
+                }
+            }
+        }
+        values
+    };
+    futures::future::join(work, read).await.1
+}
+
+#[tokio::test]
+async fn a_read_committed_scan_is_no_instant() {
+    let database = database(MANY).await;
+    let update = "UPDATE m SET n = 1";
+    let values = values_around(&database, "SELECT 1", update).await;
+    assert_eq!(values.len(), 200_000);
+    assert!(values.contains(&0) && values.contains(&1));
+    let insert = "INSERT INTO m SELECT value, 2 FROM GENERATE_SERIES(200001, 220000)";
+    let values = values_around(&database, "SELECT 1", insert).await;
+    assert!(values.contains(&2));
+    let delete = "DELETE FROM m WHERE k > 190000";
+    let values = values_around(&database, "SELECT 1", delete).await;
+    assert_eq!(values.len(), 190_000);
+}
+
+#[tokio::test]
+async fn a_scan_of_row_versions_is_one_instant() {
+    let database = database(MANY).await;
+    let mut owner = open(&database);
+    let on = "ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON";
+    ok(&mut owner, on).await;
+    let snapshot = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT";
+    let values = values_around(&database, snapshot, "UPDATE m SET n = 1").await;
+    assert_eq!((values.len(), values.contains(&1)), (200_000, false));
+    let versions = "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON";
+    ok(&mut owner, versions).await;
+    let values = values_around(&database, "SELECT 1", "UPDATE m SET n = 2").await;
+    assert_eq!((values.len(), values.contains(&2)), (200_000, false));
+}
+
+#[tokio::test]
+async fn a_definition_that_changes_under_a_scan_is_not_seen() {
+    let database = database(MANY).await;
+    let add = "ALTER TABLE m ADD x int NULL";
+    let values = values_around(&database, "SELECT 1", add).await;
+    assert_eq!(values.len(), 200_000);
+}
+
+#[tokio::test]
+async fn a_snapshot_fails_over_a_changed_definition() {
+    let database = database(&format!(
+        "{TABLE} ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON"
+    ))
+    .await;
+    let (mut reader, mut other) = (open(&database), open(&database));
+    let begin = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT BEGIN TRAN SELECT COUNT(*) FROM t";
+    ok(&mut reader, begin).await;
+    ok(&mut other, "ALTER TABLE t ADD x int NULL").await;
+    assert_eq!(run(&mut reader, COUNT).await.numbers(), [3961]);
+    assert_eq!(ok(&mut reader, "SELECT @@TRANCOUNT").await.value(), "0");
+    ok(&mut reader, "BEGIN TRAN").await;
+    let alter = "ALTER TABLE t ADD y int NULL";
+    assert_eq!(run(&mut reader, alter).await.numbers(), [3964]);
 }

@@ -20,6 +20,7 @@ mod dialect;
 mod failure;
 mod functions;
 pub(crate) mod lexer;
+mod live;
 mod net_changes;
 pub(crate) mod normal;
 mod operators;

@@ -24,8 +24,9 @@ use datafusion::sql::sqlparser::ast::Statement;
 use super::aggregates::aggregate;
 use super::cursor::ObjectName;
 use super::functions::{self, external};
+use super::live::LiveScan;
 use super::operators::Operators;
-use super::scope::Scope;
+use super::scope::{Relation, Scope};
 use super::tables::Scan;
 use super::{failure, normal::Spelling};
 use crate::simulator::protocol::ServerError;
@@ -136,7 +137,15 @@ impl Catalog<'_> {
                 self.spelling.of(part)
             }
         });
-        let relation = self.scope.relation(&ObjectName(spelled.collect()))?;
+        let name = ObjectName(spelled.collect());
+        let relation = self.scope.relation(&name)?;
+        if let Relation::Table(table) = &relation
+            && !name.object().starts_with('@')
+            && let Some(cell) = self.scope.live_database(&name)
+        {
+            let live = LiveScan::new(cell, table, self.scope.order());
+            return Ok(provider_as_source(Arc::new(live)));
+        }
         Ok(provider_as_source(Arc::new(Scan::new(
             &relation,
             self.scope.order(),

@@ -7,7 +7,7 @@ use super::cursor::ObjectName;
 use super::system::{self, View};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::security::{Permission, Rights};
-use crate::simulator::store::{Server, State, Table};
+use crate::simulator::store::{DatabaseCell, Server, State, Table};
 use crate::simulator::types::Value;
 
 /// What `@@VERSION` says, in front of the simulator's own version.
@@ -66,6 +66,10 @@ pub(crate) struct Scope {
     snapshot: bool,
     order: Option<u64>,
     table_variables: Vec<Arc<Table>>,
+    /// Whether tables are read as they are when each of their chunks is fetched.
+    live: bool,
+    /// The databases, in lower case, whose states were given.
+    given: Vec<String>,
     seen: Mutex<HashMap<String, Arc<State>>>,
 }
 
@@ -81,6 +85,10 @@ impl Scope {
         snapshot: bool,
         order: Option<u64>,
     ) -> Self {
+        let seen: HashMap<String, Arc<State>> = given
+            .into_iter()
+            .map(|state| (state.name.to_lowercase(), state))
+            .collect();
         Self {
             server,
             database: database.to_owned(),
@@ -89,12 +97,9 @@ impl Scope {
             snapshot,
             order,
             table_variables: Vec::new(),
-            seen: Mutex::new(
-                given
-                    .into_iter()
-                    .map(|state| (state.name.to_lowercase(), state))
-                    .collect(),
-            ),
+            live: false,
+            given: seen.keys().cloned().collect(),
+            seen: Mutex::new(seen),
         }
     }
 
@@ -102,6 +107,23 @@ impl Scope {
     pub(crate) fn with_table_variables(mut self, tables: Vec<Arc<Table>>) -> Self {
         self.table_variables = tables;
         self
+    }
+
+    /// The scope of a query that sees what is committed while it runs, where nothing else was given.
+    pub(crate) fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
+    }
+
+    /// The database whose tables are read as they are by then; `None` where a query sees one instant.
+    pub(crate) fn live_database(&self, name: &ObjectName) -> Option<Arc<DatabaseCell>> {
+        let name = name.database().unwrap_or(&self.database);
+        if !self.live || self.given.contains(&name.to_lowercase()) {
+            return None;
+        }
+        let state = self.state(name)?;
+        let cell = self.server.database(name)?;
+        (!state.read_committed_snapshot).then_some(cell)
     }
 
     /// The current database's name.
@@ -219,10 +241,25 @@ impl Scope {
             if self.snapshot && !state.snapshot_isolation {
                 return Err(snapshot_forbidden(&state.name));
             }
+            if self.snapshot && self.is_redefined(&state, table) {
+                return Err(redefined(&state.name));
+            }
             return Ok(Some(Relation::Table(Arc::clone(table))));
         }
         system::view(self, &state, schema, name.object())
             .map(|view| view.map(|view| Relation::View(Arc::new(view))))
+    }
+
+    /// Whether another transaction has changed a table's definition since `state`.
+    fn is_redefined(&self, state: &State, table: &Table) -> bool {
+        let Some(cell) = self.server.database(&state.name) else {
+            return false;
+        };
+        let committed = cell.committed();
+        committed
+            .tables
+            .get(&table.object_id)
+            .is_some_and(|now| now.columns != table.columns || now.keys != table.keys)
     }
 
     fn table_variable(&self, name: &str) -> Result<Relation, ServerError> {
@@ -302,6 +339,15 @@ impl Scope {
             _ => None,
         }
     }
+}
+
+fn redefined(database: &str) -> ServerError {
+    ServerError::new(
+        3961,
+        format!(
+            "Snapshot isolation transaction failed in database '{database}' because the object accessed by the statement has been modified by a DDL statement in another concurrent transaction since the start of this transaction.  It is disallowed because the metadata is not versioned. A concurrent update to metadata can lead to inconsistency if mixed with snapshot isolation."
+        ),
+    )
 }
 
 fn snapshot_forbidden(database: &str) -> ServerError {

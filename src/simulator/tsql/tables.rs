@@ -77,24 +77,28 @@ impl fmt::Debug for Scan {
 
 /// The rows in pieces, the pieces in another order. Few rows are all apart; many are not copied.
 fn shuffled(chunks: &[RecordBatch], chance: &mut Chance) -> Vec<RecordBatch> {
-    let mut pieces = Vec::new();
-    for chunk in chunks {
-        let rows = chunk.num_rows();
-        let mut cuts: Vec<usize> = if rows <= PIECES {
-            (0..=rows).collect()
-        } else {
-            (1..PIECES).map(|_| chance.below(rows)).collect()
-        };
-        cuts.extend([0, rows]);
-        cuts.sort_unstable();
-        cuts.dedup();
-        pieces.extend(
-            cuts.windows(2)
-                .map(|ends| chunk.slice(ends[0], ends[1] - ends[0])),
-        );
-    }
+    let mut pieces: Vec<RecordBatch> = chunks
+        .iter()
+        .flat_map(|chunk| pieces(chunk, chance))
+        .collect();
     chance.shuffle(&mut pieces);
     pieces
+}
+
+/// A chunk in pieces.
+pub(super) fn pieces(chunk: &RecordBatch, chance: &mut Chance) -> Vec<RecordBatch> {
+    let rows = chunk.num_rows();
+    let mut cuts: Vec<usize> = if rows <= PIECES {
+        (0..=rows).collect()
+    } else {
+        (1..PIECES).map(|_| chance.below(rows)).collect()
+    };
+    cuts.extend([0, rows]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts.windows(2)
+        .map(|ends| chunk.slice(ends[0], ends[1] - ends[0]))
+        .collect()
 }
 
 #[async_trait]
