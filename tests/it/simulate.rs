@@ -151,3 +151,11 @@ fn a_login_of_the_script_copies_what_it_may_read() {
         .succeeded();
     assert!(first.stderr.contains("3 inserted"), "{}", first.stderr);
 }
+
+#[test]
+fn the_help_says_what_the_stand_in_is_not() {
+    let help = Project::new().cdcql(&["simulate", "--help"]).succeeded();
+    for word in ["for trying and testing", "MERGE", "foreign", "bulk load"] {
+        assert!(help.stdout.contains(word), "{word} in {}", help.stdout);
+    }
+}
