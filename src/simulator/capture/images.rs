@@ -11,7 +11,7 @@ use datafusion::arrow::error::ArrowError;
 
 use super::behaviour::CaptureBehaviour;
 use super::instance::Instance;
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Change, Images, Lsn, Table, internal};
 use crate::simulator::types::{Mode, convert_array};
 
@@ -68,6 +68,10 @@ pub(super) fn change_rows(
         let key = instance.index_columns.contains(&ordinal);
         let rule = Rule {
             large: source.sql_type.is_large(),
+            old: matches!(
+                source.sql_type,
+                SqlType::Text | SqlType::NText | SqlType::Image
+            ),
             lost_by_delete: behaviour.deletes_lose_values && !source.nullable && !key,
         };
         let found = plan.column(ordinal, *position, rule).map_err(internal)?;
@@ -115,6 +119,9 @@ struct Row {
 struct Rule {
     /// The image before an update that does not change it lacks a `(max)` value.
     large: bool,
+    /// Deletes and images before an update lack it, being `text`, `ntext` or `image`
+    /// ([cdc.<capture_instance>_CT](https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql)).
+    old: bool,
     /// Deletes lack it.
     lost_by_delete: bool,
 }
@@ -231,7 +238,8 @@ impl<'a> Plan<'a> {
                 let kept = changed.is_some_and(|changed| !changed.value(row.row));
                 let unchanged = rule.large && row.partial && row.image == 0 && kept;
                 let lost = rule.lost_by_delete && row.operation == DELETE;
-                if unchanged || lost {
+                let never = rule.old && matches!(row.operation, DELETE | BEFORE);
+                if unchanged || lost || never {
                     (2, 0)
                 } else {
                     (row.image, row.row)

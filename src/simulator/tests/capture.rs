@@ -131,6 +131,24 @@ async fn large_values_are_missing_from_the_image_before() {
 }
 
 #[tokio::test]
+async fn text_is_missing_from_every_image_before() {
+    let mut s = session(
+        "CREATE TABLE l (k int NOT NULL PRIMARY KEY, old text NULL)
+         EXEC sys.sp_cdc_enable_db
+         EXEC sys.sp_cdc_enable_table N'dbo', N'l', NULL
+         INSERT INTO l VALUES (1, 'text')
+         UPDATE l SET old = 'more'
+         DELETE FROM l",
+    )
+    .await;
+    let rows = "SELECT __$operation, CAST(old AS varchar(9)) FROM cdc.dbo_l_CT";
+    assert_eq!(
+        ok(&mut s, rows).await.lines(),
+        ["2|text", "3|NULL", "4|more", "1|NULL"]
+    );
+}
+
+#[tokio::test]
 async fn all_changes_of_a_range() {
     let mut s = session(TABLE).await;
     ok(&mut s, "UPDATE dbo.t SET b = 0 WHERE k = 1").await;
