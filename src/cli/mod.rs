@@ -56,8 +56,10 @@ async fn interruptible(arguments: Arguments) -> Result<(), Error> {
         return repl::run(arguments).await;
     }
     tokio::select! {
-        result = dispatch(arguments) => result,
+        // The first look at it begins to listen, before the command does anything.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        result = dispatch(arguments) => result,
     }
 }
 
