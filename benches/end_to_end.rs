@@ -49,6 +49,9 @@ async fn measure() -> BenchResult<()> {
         application.execute_batch(&statement).await?;
     }
     let (outcome, merge) = run(folder.path(), &server.url).await?;
+    if !matches!(outcome, FlowResult::Applied { .. }) {
+        return Err(format!("the changes were not applied: {outcome:?}").into());
+    }
     report("changes", changes, merge);
     println!("  {outcome:?}");
     println!(

@@ -23,6 +23,8 @@ impl Server {
             .arg("simulate")
             .arg(&path)
             .args(["--listen", "127.0.0.1:0"])
+            // What is committed can be read at once.
+            .args(["--capture-interval", "0"])
             .env("CDCQL_SIMULATOR_PASSWORD", PASSWORD)
             .stderr(Stdio::piped())
             .spawn()?;
