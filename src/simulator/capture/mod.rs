@@ -34,5 +34,5 @@ pub(crate) use job::turn;
 pub(crate) use job::{Job, ScanSession, after_commit, look, run};
 pub(crate) use metadata::{LSN_TIME_MAPPING, SCHEMA};
 pub(crate) use procedures::{Argument, Arguments, Procedure, procedure};
-pub(crate) use reports::job_id;
+pub(crate) use reports::job_settings;
 pub(crate) use scan::{begin, begins};

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{Int32Type, Schema};
 
 use super::enable::enabled;
 use super::instance::Instance;
+use super::job::JobSettings;
 use super::metadata::{DDL_HISTORY_TABLE, SCHEMA};
 use super::procedures::{Argument, Arguments};
 use crate::simulator::protocol::{Collation, Column, Length, ServerError, SqlType};
@@ -58,34 +59,15 @@ fn report(columns: &[(&str, SqlType)], rows: &[Vec<Value>]) -> Result<Report, Se
 pub(super) fn jobs(state: &State, arguments: &[Argument]) -> Result<Report, ServerError> {
     Arguments::bind("sp_cdc_help_jobs", &[], arguments)?;
     let jobs = &enabled(state)?.jobs;
-    let name = |kind: &str| Value::from(format!("cdc.{}_{kind}", state.name));
-    let mut rows = Vec::new();
-    if let Some(capture) = &jobs.capture {
-        rows.push(vec![
-            job_id(state, 1),
-            "capture".into(),
-            name("capture"),
-            Value::Int(capture.maxtrans.into()),
-            Value::Int(capture.maxscans.into()),
-            capture.continuous.into(),
-            capture.pollinginterval.into(),
-            Value::Int(0),
-            Value::Int(0),
-        ]);
-    }
-    if let Some(cleanup) = &jobs.cleanup {
-        rows.push(vec![
-            job_id(state, 2),
-            "cleanup".into(),
-            name("cleanup"),
-            Value::Int(0),
-            Value::Int(0),
-            false.into(),
-            Value::Int(0),
-            cleanup.retention.into(),
-            cleanup.threshold.into(),
-        ]);
-    }
+    let rows: Vec<_> = job_settings(state, jobs)
+        .into_iter()
+        .map(|(kind, id, settings)| {
+            let name = format!("cdc.{}_{kind}", state.name);
+            let mut row = vec![id, kind.into(), name.into()];
+            row.extend(settings);
+            row
+        })
+        .collect();
     let columns = [
         ("job_id", SqlType::UniqueIdentifier),
         ("job_type", SqlType::NVarChar(Length::Limited(20))),
@@ -100,8 +82,40 @@ pub(super) fn jobs(state: &State, arguments: &[Argument]) -> Result<Report, Serv
     report(&columns, &rows)
 }
 
+/// The jobs that a database has: kind, id, and settings in the order of `msdb.dbo.cdc_jobs`, from `maxtrans` to
+/// `threshold`.
+pub(crate) fn job_settings(
+    state: &State,
+    jobs: &JobSettings,
+) -> Vec<(&'static str, Value, [Value; 6])> {
+    let none = Value::Int(0);
+    let capture = jobs.capture.as_ref().map(|capture| {
+        let settings = [
+            Value::Int(capture.maxtrans.into()),
+            Value::Int(capture.maxscans.into()),
+            capture.continuous.into(),
+            capture.pollinginterval.into(),
+            none.clone(),
+            none.clone(),
+        ];
+        ("capture", job_id(state, 1), settings)
+    });
+    let cleanup = jobs.cleanup.as_ref().map(|cleanup| {
+        let settings = [
+            none.clone(),
+            none.clone(),
+            false.into(),
+            none.clone(),
+            cleanup.retention.into(),
+            cleanup.threshold.into(),
+        ];
+        ("cleanup", job_id(state, 2), settings)
+    });
+    capture.into_iter().chain(cleanup).collect()
+}
+
 /// The id of a job: it is the same as long as the database is.
-pub(crate) fn job_id(state: &State, job: u8) -> Value {
+fn job_id(state: &State, job: u8) -> Value {
     Value::from(format!(
         "{:08x}-0000-4000-8000-0000000000{job:02x}",
         state.id

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, UInt64Array,
 };
-use datafusion::arrow::compute::{
-    concat_batches, filter_record_batch, interleave, take_record_batch,
-};
+use datafusion::arrow::compute::{concat_batches, filter_record_batch, interleave, take};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 
@@ -181,46 +179,17 @@ impl Rows {
         self.count = 0;
     }
 
-    /// The same rows with one more column, the same array value in each row.
-    pub(crate) fn with_column(
+    /// The same rows with other columns, chunk by chunk.
+    fn mapped(
         &self,
         schema: SchemaRef,
-        one: &ArrayRef,
-    ) -> Result<Self, ArrowError> {
-        let chunks = self
-            .chunks
-            .iter()
-            .map(|chunk| {
-                let indices = UInt32Array::from(vec![0; chunk.num_rows()]);
-                let single = RecordBatch::try_from_iter([("added", Arc::clone(one))])?;
-                let added = take_record_batch(&single, &indices)?;
-                let mut columns = chunk.columns().to_vec();
-                columns.extend(added.columns().iter().cloned());
-                RecordBatch::try_new(Arc::clone(&schema), columns)
-            })
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        Ok(Self {
-            schema,
-            chunks,
-            numbers: self.numbers.clone(),
-            next: self.next,
-            count: self.count,
-        })
-    }
-
-    /// The same rows with other values in one column.
-    pub(crate) fn map_column(
-        &self,
-        schema: SchemaRef,
-        at: usize,
-        map: impl Fn(&ArrayRef) -> Result<ArrayRef, ServerError>,
+        columns: impl Fn(&RecordBatch) -> Result<Vec<ArrayRef>, ServerError>,
     ) -> Result<Self, ServerError> {
         let chunks = self
             .chunks
             .iter()
             .map(|chunk| {
-                let mut columns = chunk.columns().to_vec();
-                columns[at] = map(&columns[at])?;
+                let columns = columns(chunk)?;
                 RecordBatch::try_new(Arc::clone(&schema), columns).map_err(super::internal)
             })
             .collect::<Result<Vec<_>, ServerError>>()?;
@@ -233,39 +202,45 @@ impl Rows {
         })
     }
 
-    /// The same rows under other names.
-    pub(crate) fn under_schema(&self, schema: SchemaRef) -> Result<Self, ArrowError> {
-        let chunks = self
-            .chunks
-            .iter()
-            .map(|chunk| RecordBatch::try_new(Arc::clone(&schema), chunk.columns().to_vec()))
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        Ok(Self {
-            schema,
-            chunks,
-            numbers: self.numbers.clone(),
-            next: self.next,
-            count: self.count,
+    /// The same rows with one more column, the same array value in each row.
+    pub(crate) fn with_column(
+        &self,
+        schema: SchemaRef,
+        one: &ArrayRef,
+    ) -> Result<Self, ServerError> {
+        self.mapped(schema, |chunk| {
+            let indices = UInt32Array::from(vec![0; chunk.num_rows()]);
+            let mut columns = chunk.columns().to_vec();
+            columns.push(take(one, &indices, None).map_err(super::internal)?);
+            Ok(columns)
         })
     }
 
+    /// The same rows with other values in one column.
+    pub(crate) fn map_column(
+        &self,
+        schema: SchemaRef,
+        at: usize,
+        map: impl Fn(&ArrayRef) -> Result<ArrayRef, ServerError>,
+    ) -> Result<Self, ServerError> {
+        self.mapped(schema, |chunk| {
+            let mut columns = chunk.columns().to_vec();
+            columns[at] = map(&columns[at])?;
+            Ok(columns)
+        })
+    }
+
+    /// The same rows under other names.
+    pub(crate) fn under_schema(&self, schema: SchemaRef) -> Result<Self, ServerError> {
+        self.mapped(schema, |chunk| Ok(chunk.columns().to_vec()))
+    }
+
     /// The same rows without one column.
-    pub(crate) fn without_column(&self, schema: SchemaRef, at: usize) -> Result<Self, ArrowError> {
-        let chunks = self
-            .chunks
-            .iter()
-            .map(|chunk| {
-                let mut columns = chunk.columns().to_vec();
-                columns.remove(at);
-                RecordBatch::try_new(Arc::clone(&schema), columns)
-            })
-            .collect::<Result<Vec<_>, ArrowError>>()?;
-        Ok(Self {
-            schema,
-            chunks,
-            numbers: self.numbers.clone(),
-            next: self.next,
-            count: self.count,
+    pub(crate) fn without_column(&self, schema: SchemaRef, at: usize) -> Result<Self, ServerError> {
+        self.mapped(schema, |chunk| {
+            let mut columns = chunk.columns().to_vec();
+            columns.remove(at);
+            Ok(columns)
         })
     }
 

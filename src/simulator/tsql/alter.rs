@@ -5,13 +5,13 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, new_null_array};
 
 use super::computed::dependent;
-use super::cursor::{Cursor, ObjectName, at_commas};
+use super::cursor::{Cursor, ObjectName, list};
 use super::ddl::{ColumnSpec, Elements, elements, one_column};
 use super::definitions::{add_keys, check_names, column, find};
 use super::lexer::Token;
 use crate::simulator::capture::{Definition, DefinitionKind};
 use crate::simulator::protocol::{Collation, ServerError, SqlType};
-use crate::simulator::store::{State, Table, Write, arrow_schema, internal};
+use crate::simulator::store::{State, Table, Write, arrow_schema};
 
 /// What ALTER TABLE does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,18 +55,7 @@ pub(crate) fn alteration(cursor: &mut Cursor<'_>) -> Result<Alteration, ServerEr
         let _ = cursor.eat("CONSTRAINT");
     }
     let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
-    let names = at_commas(cursor.rest())
-        .into_iter()
-        .map(|part| {
-            let mut cursor = Cursor::new(part);
-            let name = cursor.name()?;
-            cursor.end()?;
-            Ok(name)
-        })
-        .collect::<Result<Vec<_>, ServerError>>()?;
-    if names.is_empty() {
-        return Err(cursor.error());
-    }
+    let names = list(cursor.rest(), Cursor::name)?;
     Ok(if of_columns {
         Alteration::DropColumns { names, if_exists }
     } else {
@@ -169,10 +158,7 @@ fn add(
         } else {
             new_null_array(one.data_type(), 1)
         };
-        table.rows = table
-            .rows
-            .with_column(arrow_schema(&columns), &value)
-            .map_err(internal)?;
+        table.rows = table.rows.with_column(arrow_schema(&columns), &value)?;
     }
     check_names(&columns, &table.name)?;
     add_keys(table, &mut columns, &added.keys)?;
@@ -234,10 +220,7 @@ fn drop_column(table: &mut Table, name: &str, if_exists: bool) -> Result<(), Ser
             ),
         ));
     }
-    table.rows = table
-        .rows
-        .without_column(arrow_schema(&columns), at)
-        .map_err(internal)?;
+    table.rows = table.rows.without_column(arrow_schema(&columns), at)?;
     if dropped.identity.is_some() {
         table.next_identity = None;
     }

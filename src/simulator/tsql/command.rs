@@ -2,7 +2,7 @@
 
 use super::alter::{Alteration, alteration};
 use super::batch::near;
-use super::cursor::{Cursor, ObjectName, at_commas};
+use super::cursor::{Cursor, ObjectName, at_commas, list};
 use super::ddl::{Elements, KeySpec, collation, create_table, data_type, elements, names};
 use super::lexer::{Kind, Token};
 use super::security::{LoginCommand, PrincipalCommand, grant, login_command, principal_command};
@@ -330,18 +330,7 @@ fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
         )));
     }
     let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
-    let names = at_commas(cursor.rest())
-        .into_iter()
-        .map(|part| {
-            let mut cursor = Cursor::new(part);
-            let name = cursor.object_name()?;
-            cursor.end()?;
-            Ok(name)
-        })
-        .collect::<Result<Vec<_>, ServerError>>()?;
-    if names.is_empty() {
-        return Err(cursor.error());
-    }
+    let names = list(cursor.rest(), Cursor::object_name)?;
     Ok(Command::DropTables { names, if_exists })
 }
 

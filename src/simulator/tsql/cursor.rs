@@ -205,3 +205,23 @@ pub(crate) fn at_commas(tokens: &[Token]) -> Vec<&[Token]> {
     }
     parts
 }
+
+/// The items of a list with commas between them, each read whole; 102 for a list of none.
+pub(crate) fn list<'a, T>(
+    tokens: &'a [Token],
+    read: impl Fn(&mut Cursor<'a>) -> Result<T, ServerError>,
+) -> Result<Vec<T>, ServerError> {
+    let items = at_commas(tokens)
+        .into_iter()
+        .map(|part| {
+            let mut cursor = Cursor::new(part);
+            let item = read(&mut cursor)?;
+            cursor.end()?;
+            Ok(item)
+        })
+        .collect::<Result<Vec<_>, ServerError>>()?;
+    if items.is_empty() {
+        return Err(Cursor::new(tokens).error());
+    }
+    Ok(items)
+}

@@ -12,9 +12,9 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::streaming::PartitionStream;
 
-use super::tables::pieces;
+use super::tables::{one_partition, pieces};
 use crate::simulator::behaviour::Chance;
 use crate::simulator::store::{DatabaseCell, Table};
 
@@ -157,15 +157,6 @@ impl TableProvider for LiveScan {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partition: Arc<dyn PartitionStream> = Arc::new(self.clone());
-        let plan = StreamingTableExec::try_new(
-            self.table.arrow_schema(),
-            vec![partition],
-            projection,
-            [],
-            false,
-            limit,
-        )?;
-        Ok(Arc::new(plan))
+        one_partition(Arc::new(self.clone()), projection, limit)
     }
 }

@@ -6,7 +6,7 @@ use super::computed::dependent;
 use super::system::parse_name;
 use crate::simulator::capture::{Argument, Arguments};
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{State, Table, Write, arrow_schema, internal};
+use crate::simulator::store::{State, Table, Write, arrow_schema};
 
 /// The parameters of `sp_rename`.
 const PARAMETERS: &[&str] = &["objname", "newname", "objtype"];
@@ -78,10 +78,7 @@ fn rename_column(table: &mut Table, at: usize, new: &str) -> Result<(), ServerEr
     }
     let mut columns = table.columns.to_vec();
     columns[at].name = new.to_owned();
-    table.rows = table
-        .rows
-        .under_schema(arrow_schema(&columns))
-        .map_err(internal)?;
+    table.rows = table.rows.under_schema(arrow_schema(&columns))?;
     table.columns = columns.into();
     Ok(())
 }

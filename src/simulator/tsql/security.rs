@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cursor::{Cursor, ObjectName, at_commas};
+use super::cursor::{Cursor, ObjectName, list};
 use super::lexer::{Kind, Token};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::security::{Permission, Principals, Securable};
@@ -261,18 +261,7 @@ pub(crate) fn grant(tokens: &[Token]) -> Result<PrincipalCommand, ServerError> {
         .iter()
         .position(|token| token.is_any(&["WITH", "CASCADE", "AS"]))
         .unwrap_or(rest.len());
-    let grantees = at_commas(&rest[..end])
-        .into_iter()
-        .map(|part| {
-            let mut cursor = Cursor::new(part);
-            let name = cursor.name()?;
-            cursor.end()?;
-            Ok(name)
-        })
-        .collect::<Result<Vec<_>, ServerError>>()?;
-    if grantees.is_empty() {
-        return Err(cursor.error());
-    }
+    let grantees = list(&rest[..end], Cursor::name)?;
     Ok(PrincipalCommand::Grant {
         permissions,
         on,

@@ -127,6 +127,17 @@ impl TableProvider for Scan {
     }
 }
 
+/// A scan of rows that come one batch after the other.
+pub(super) fn one_partition(
+    rows: Arc<dyn PartitionStream>,
+    projection: Option<&Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = Arc::clone(rows.schema());
+    let plan = StreamingTableExec::try_new(schema, vec![rows], projection, [], false, limit)?;
+    Ok(Arc::new(plan))
+}
+
 /// `GENERATE_SERIES(start, stop, step)`: the column `value`.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
@@ -213,16 +224,7 @@ impl TableProvider for Series {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let partition: Arc<dyn PartitionStream> = Arc::new(self.clone());
-        let plan = StreamingTableExec::try_new(
-            Arc::clone(&self.schema),
-            vec![partition],
-            projection,
-            [],
-            false,
-            limit,
-        )?;
-        Ok(Arc::new(plan))
+        one_partition(Arc::new(self.clone()), projection, limit)
     }
 }
 

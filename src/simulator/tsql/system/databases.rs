@@ -1,7 +1,7 @@
 //! Databases, and what the server knows of capture jobs.
 
 use super::{Columns, DESCRIPTION, Definition, NAME};
-use crate::simulator::capture::{CaptureJob, ScanSession, job_id, look};
+use crate::simulator::capture::{CaptureJob, ScanSession, job_settings, look};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{Lsn, State};
 use crate::simulator::tsql::scope::Scope;
@@ -272,31 +272,10 @@ fn jobs(scope: &Scope, _: &State) -> Result<Vec<Vec<Value>>, ServerError> {
         let Some(settings) = state.capture.as_ref().map(|capture| &capture.jobs) else {
             continue;
         };
-        if let Some(capture) = &settings.capture {
-            rows.push(vec![
-                state.id.into(),
-                "capture".into(),
-                job_id(&state, 1),
-                Value::Int(capture.maxtrans.into()),
-                Value::Int(capture.maxscans.into()),
-                capture.continuous.into(),
-                capture.pollinginterval.into(),
-                Value::Int(0),
-                Value::Int(0),
-            ]);
-        }
-        if let Some(cleanup) = &settings.cleanup {
-            rows.push(vec![
-                state.id.into(),
-                "cleanup".into(),
-                job_id(&state, 2),
-                Value::Int(0),
-                Value::Int(0),
-                false.into(),
-                Value::Int(0),
-                cleanup.retention.into(),
-                cleanup.threshold.into(),
-            ]);
+        for (kind, id, settings) in job_settings(&state, settings) {
+            let mut row = vec![state.id.into(), kind.into(), id];
+            row.extend(settings);
+            rows.push(row);
         }
     }
     Ok(rows)

@@ -182,7 +182,7 @@ fn constraints(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError>
         .collect())
 }
 
-/// References are accepted and not kept, so that there are none.
+/// Foreign keys are refused, so that there are none.
 const FOREIGN_KEYS: Columns = &[
     ("name", NAME, false),
     ("object_id", SqlType::Int, false),

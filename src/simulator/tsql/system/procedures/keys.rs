@@ -122,7 +122,7 @@ const FOREIGN_KEYS: Columns = &[
     ("DEFERRABILITY", SqlType::SmallInt, true),
 ];
 
-/// References are not kept, so that no table has any.
+/// Foreign keys are refused, so that no table has any.
 fn foreign_keys(_: &Scope, _: &State, _: &Arguments<'_>) -> Result<Rows, ServerError> {
     Ok(Vec::new())
 }
