@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::behaviour::Behaviour;
-use super::capture::{CaptureControl, CaptureJob};
+use super::capture::{CaptureControl, CaptureJob, stuck};
 use super::errors::SimulatorError;
 use super::execution::{Interrupt, seat};
 use super::protocol::{Collation, Reply, ServerError};
@@ -131,7 +131,11 @@ impl Database {
         let tokens = tokens(text).map_err(failed)?;
         let mut session = Executor::open(self, Login::default()).map_err(failed)?;
         session.keep_main_database(&self.name);
-        for batch in batches(&tokens) {
+        let batches = batches(&tokens).map_err(failed)?;
+        let runs = batches
+            .iter()
+            .flat_map(|(batch, times)| std::iter::repeat_n(*batch, *times));
+        for batch in runs {
             let (sender, mut replies) = tokio::sync::mpsc::channel(REPLIES);
             let drain = async {
                 let mut error = None;
@@ -159,12 +163,19 @@ impl Database {
             );
             return Err(failed(error.at_line(line)));
         }
-        Ok(())
+        let databases = self.server.databases();
+        match databases.iter().find_map(|cell| stuck(cell)) {
+            Some(error) => Err(failed(error)),
+            None => Ok(()),
+        }
     }
 }
 
-/// The batches of a script: tokens between lines with GO alone. GO with a count repeats the batch.
-fn batches(tokens: &[Token]) -> Vec<&[Token]> {
+/// Times that GO repeats a batch at most.
+const REPEATS: usize = 1_000_000;
+
+/// The batches of a script: tokens between lines with GO alone, and how often each runs, which GO may say.
+fn batches(tokens: &[Token]) -> Result<Vec<(&[Token], usize)>, ServerError> {
     let mut batches = Vec::new();
     let (mut start, mut at) = (0, 0);
     while let Some(token) = tokens.get(at) {
@@ -179,17 +190,20 @@ fn batches(tokens: &[Token]) -> Vec<&[Token]> {
         let alone = tokens.get(after).is_none_or(|next| next.line > token.line);
         match repeat {
             Some(repeat) if token.is("GO") && first && alone => {
-                let batch = &tokens[start..at];
-                batches.extend(std::iter::repeat_n(batch, repeat.min(1_000_000)));
+                if repeat > REPEATS {
+                    let what = format!("GO with a count above {REPEATS}");
+                    return Err(ServerError::unsupported(what).at_line(token.line));
+                }
+                batches.push((&tokens[start..at], repeat));
                 start = after;
                 at = after;
             }
             _ => at += 1,
         }
     }
-    batches.push(&tokens[start..]);
-    batches.retain(|batch| !batch.is_empty());
-    batches
+    batches.push((&tokens[start..], 1));
+    batches.retain(|(batch, _)| !batch.is_empty());
+    Ok(batches)
 }
 
 fn line_of(text: &str, line: u32) -> String {
@@ -203,7 +217,11 @@ mod tests {
 
     fn split(text: &str) -> Vec<usize> {
         let tokens = tokens(text).unwrap();
-        batches(&tokens).iter().map(|batch| batch.len()).collect()
+        let batches = batches(&tokens).unwrap();
+        let runs = batches
+            .iter()
+            .flat_map(|(batch, times)| std::iter::repeat_n(batch.len(), *times));
+        runs.collect()
     }
 
     #[test]
@@ -212,5 +230,7 @@ mod tests {
         assert_eq!(split("SELECT 'x\nGO\n'"), [2]);
         assert_eq!(split("SELECT 1 AS\ngo FROM t"), [6]);
         assert_eq!(split("SELECT 1\nGO 3"), [2, 2, 2]);
+        let tokens = tokens("SELECT 1\nGO 1000001").unwrap();
+        assert_eq!(batches(&tokens).unwrap_err().number, 40510);
     }
 }

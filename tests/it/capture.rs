@@ -257,7 +257,7 @@ fn a_server_that_captures_on_a_tick_is_copied() {
     };
     let _ = served.run().succeeded();
     served.execute("DELETE FROM dbo.a WHERE id = 1;");
-    served.runtime.block_on(served.control.caught_up());
+    served.runtime.block_on(served.control.caught_up()).unwrap();
     let _ = served.run().succeeded();
     served.assert_true();
 }

@@ -52,13 +52,24 @@ impl CaptureControl {
     }
 
     /// Waits until capture, which somebody else drives, has come to the end of the log.
-    pub async fn caught_up(&self) {
+    ///
+    /// # Errors
+    ///
+    /// The error of a scan that failed meanwhile.
+    pub async fn caught_up(&self) -> Result<(), ServerError> {
+        let failed = |job: &mut job::Job| job.total.errors;
+        let before = self.cell.job(failed);
         loop {
             let changed = self.cell.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if !self.cell.is_behind() {
-                return;
+                return Ok(());
+            }
+            if self.cell.job(failed) > before
+                && let Some(error) = job::newest_error(&self.cell)
+            {
+                return Err(error);
             }
             changed.await;
         }
@@ -66,12 +77,12 @@ impl CaptureControl {
 
     /// As `sys.sp_cdc_stop_job`.
     pub fn stop(&self) {
-        self.cell.job(|job| job.stopped = true);
+        self.cell.stop_job(true);
     }
 
     /// As `sys.sp_cdc_start_job`.
     pub fn start(&self) {
-        self.cell.job(|job| job.stopped = false);
+        self.cell.stop_job(false);
         job::after_commit(&self.cell);
     }
 

@@ -141,7 +141,11 @@ impl Job {
         self.total.first_begin = self.total.first_begin.or(session.first_begin);
         self.total.errors += session.errors;
         self.total.last_commit = session.last_commit.or(self.total.last_commit);
+        if self.last_session == 0 {
+            self.total.started = session.started;
+        }
         self.total.ended = session.ended;
+        self.total.failed += session.failed;
         self.last_entry.get_or_insert(session.started);
         let last = self.sessions.back_mut();
         let again = |last: &ScanSession| {
@@ -196,6 +200,16 @@ pub(crate) fn scan_once(
     end: Option<Lsn>,
     limit: Option<usize>,
 ) -> Option<ScanReport> {
+    scan_if(cell, end, limit, |_, _| true)
+}
+
+/// As [`scan_once`], also `None` where `may` says no to the schedule and the job when the scan would begin.
+fn scan_if(
+    cell: &DatabaseCell,
+    end: Option<Lsn>,
+    limit: Option<usize>,
+    may: impl FnOnce(CaptureJob, &Job) -> bool,
+) -> Option<ScanReport> {
     let committed = cell.committed();
     let Some(capture) = &committed.capture else {
         return Some(ScanReport::default());
@@ -208,7 +222,7 @@ pub(crate) fn scan_once(
         end_lsn: end,
         ..ScanSession::default()
     };
-    let written = cell.scan(end, limit, |state, batch| {
+    let written = cell.scan_if(end, limit, may, |state, batch| {
         session.start_lsn = batch.first().map(|logged| logged.begin_lsn).or(end);
         let mut next = state.clone();
         match scan::capture(&mut next, batch, &behaviour) {
@@ -263,14 +277,30 @@ pub(crate) fn scan_once(
     Some(report)
 }
 
+/// The settings of the capture job, if the database has one that is not stopped.
+pub(crate) fn running(cell: &DatabaseCell) -> Option<CaptureSettings> {
+    let settings = cell.committed().capture.as_ref()?.jobs.capture?;
+    (!cell.job(|job| job.stopped)).then_some(settings)
+}
+
+/// The newest error of a scan.
+pub(crate) fn newest_error(cell: &DatabaseCell) -> Option<ServerError> {
+    cell.job(|job| job.errors.back().map(|failed| failed.error.clone()))
+}
+
+/// The error that keeps a job that captures every commit behind the log.
+pub(crate) fn stuck(cell: &DatabaseCell) -> Option<ServerError> {
+    let captures = cell.schedule() == CaptureJob::EveryCommit && running(cell).is_some();
+    if captures && cell.is_behind() {
+        newest_error(cell)
+    } else {
+        None
+    }
+}
+
 /// What a commit does where every commit is captured.
 pub(crate) fn after_commit(cell: &DatabaseCell) {
-    let committed = cell.committed();
-    let runs = committed
-        .capture
-        .as_ref()
-        .is_some_and(|c| c.jobs.capture.is_some());
-    if cell.schedule() != CaptureJob::EveryCommit || !runs || cell.job(|job| job.stopped) {
+    if cell.schedule() != CaptureJob::EveryCommit || running(cell).is_none() {
         return;
     }
     while cell.is_behind() {
@@ -283,23 +313,20 @@ pub(crate) fn after_commit(cell: &DatabaseCell) {
 
 /// One scan of the log, if the job runs.
 pub(crate) fn look(cell: &DatabaseCell) {
-    if !cell.job(|job| job.stopped) {
+    if running(cell).is_some() {
         scan_once(cell, cell.log_end(), None);
     }
 }
 
-/// One turn of the capture job: at most `maxscans` scans, and an entry for an idle database.
-pub(crate) fn turn(cell: &DatabaseCell) {
-    let committed = cell.committed();
-    let Some(settings) = committed.capture.as_ref().and_then(|c| c.jobs.capture) else {
+/// One turn of the capture job: at most `maxscans` scans, each where `may` says so, and an entry for an idle
+/// database.
+pub(crate) fn turn(cell: &DatabaseCell, may: impl Fn(CaptureJob, &Job) -> bool) {
+    let Some(settings) = running(cell) else {
         return;
     };
-    if cell.job(|job| job.stopped) {
-        return;
-    }
     for _ in 0..settings.maxscans {
         let limit = usize::try_from(settings.maxtrans).unwrap_or(usize::MAX);
-        match scan_once(cell, cell.log_end(), None) {
+        match scan_if(cell, cell.log_end(), None, &may) {
             Some(report) if report.transactions >= limit => {}
             Some(_) => break,
             None => return,
@@ -334,6 +361,11 @@ pub(crate) fn idle_entry(cell: &DatabaseCell) -> bool {
     added
 }
 
+/// Whether the job may scan in the background, as it is when the scan begins.
+fn scheduled(schedule: CaptureJob, job: &Job) -> bool {
+    matches!(schedule, CaptureJob::Every(_)) && !job.stopped
+}
+
 /// Runs the capture jobs of databases for ever, where the schedule has them run in the background.
 pub(crate) async fn run(server: Arc<crate::simulator::store::Server>, interval: Duration) {
     let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
@@ -343,7 +375,7 @@ pub(crate) async fn run(server: Arc<crate::simulator::store::Server>, interval: 
         for cell in server.databases() {
             if matches!(cell.schedule(), CaptureJob::Every(_)) {
                 // A scan of a large transaction takes long.
-                let turned = tokio::task::spawn_blocking(move || turn(&cell)).await;
+                let turned = tokio::task::spawn_blocking(move || turn(&cell, scheduled)).await;
                 if let Err(error) = turned {
                     tracing::error!(%error, "the capture job broke");
                 }

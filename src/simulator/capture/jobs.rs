@@ -6,7 +6,7 @@ use super::behaviour::CaptureJob;
 use super::cleanup;
 use super::enable::enabled;
 use super::job::{self, CaptureSettings, CleanupSettings, JobSettings, scan_once};
-use super::procedures::{Argument, Arguments};
+use super::procedures::{Argument, Arguments, unconverted};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::store::{DatabaseCell, State};
 
@@ -42,7 +42,7 @@ enum Kind {
 }
 
 fn kind(arguments: &Arguments<'_>, default: Option<Kind>) -> Result<Kind, ServerError> {
-    let text = arguments.text("job_type");
+    let text = arguments.text("job_type")?;
     match (text.as_deref().map(str::to_lowercase).as_deref(), default) {
         (Some("capture"), _) => Ok(Kind::Capture),
         (Some("cleanup"), _) => Ok(Kind::Cleanup),
@@ -125,8 +125,9 @@ fn capture_settings(
     arguments: &Arguments<'_>,
     now: CaptureSettings,
 ) -> Result<CaptureSettings, ServerError> {
-    let positive = |name: &str, number, now: u32| match arguments.value(name).as_int() {
+    let positive = |name: &str, number, now: u32| match arguments.int(name)? {
         None => Ok(now),
+        Some(given) if given > i32::MAX.into() => Err(unconverted("int")),
         Some(given) => u32::try_from(given).ok().filter(|n| *n > 0).ok_or_else(|| {
             ServerError::new(
                 number,
@@ -138,12 +139,10 @@ fn capture_settings(
         maxtrans: positive("maxtrans", 22991, now.maxtrans)?,
         maxscans: positive("maxscans", 22990, now.maxscans)?,
         continuous: arguments
-            .value("continuous")
-            .as_int()
+            .int("continuous")?
             .map_or(now.continuous, |flag| flag != 0),
         pollinginterval: arguments
-            .value("pollinginterval")
-            .as_int()
+            .int("pollinginterval")?
             .unwrap_or(now.pollinginterval),
     })
 }
@@ -152,7 +151,7 @@ fn cleanup_settings(
     arguments: &Arguments<'_>,
     now: CleanupSettings,
 ) -> Result<CleanupSettings, ServerError> {
-    let retention = arguments.value("retention").as_int();
+    let retention = arguments.int("retention")?;
     if retention.is_some_and(|minutes| !(1..=LONGEST_RETENTION).contains(&minutes)) {
         return Err(ServerError::new(
             22994,
@@ -188,7 +187,7 @@ pub(super) fn start(cell: &DatabaseCell, arguments: &[Argument]) -> Result<(), S
     let arguments = Arguments::bind("sp_cdc_start_job", &["job_type"], arguments)?;
     match kind(&arguments, Some(Kind::Capture))? {
         Kind::Capture => {
-            cell.job(|job| job.stopped = false);
+            cell.stop_job(false);
             job::after_commit(cell);
             Ok(())
         }
@@ -201,14 +200,14 @@ pub(super) fn stop(cell: &DatabaseCell, arguments: &[Argument]) -> Result<(), Se
     enabled(&cell.committed())?;
     let arguments = Arguments::bind("sp_cdc_stop_job", &["job_type"], arguments)?;
     if kind(&arguments, Some(Kind::Capture))? == Kind::Capture {
-        cell.job(|job| job.stopped = true);
+        cell.stop_job(true);
     }
     Ok(())
 }
 
 /// `sys.sp_cdc_scan`: scans the log now, unless the capture job does it anyway.
 pub(super) fn scan(cell: &DatabaseCell, arguments: &[Argument]) -> Result<(), ServerError> {
-    let capture = enabled(&cell.committed())?;
+    enabled(&cell.committed())?;
     let parameters = &[
         "maxtrans",
         "maxscans",
@@ -217,11 +216,10 @@ pub(super) fn scan(cell: &DatabaseCell, arguments: &[Argument]) -> Result<(), Se
         "is_from_job",
     ];
     let arguments = Arguments::bind("sp_cdc_scan", parameters, arguments)?;
-    if arguments.value("continuous").as_int() == Some(1) {
+    if arguments.int("continuous")? == Some(1) {
         return Err(ServerError::unsupported("sp_cdc_scan with @continuous = 1"));
     }
-    let runs = matches!(cell.schedule(), CaptureJob::Every(_)) && !cell.job(|job| job.stopped);
-    if runs && capture.jobs.capture.is_some() {
+    if matches!(cell.schedule(), CaptureJob::Every(_)) && job::running(cell).is_some() {
         return Err(ServerError::new(
             22903,
             "Another connection is already running 'sp_replcmds' for Change Data Capture in the current database.",

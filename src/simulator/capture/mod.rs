@@ -31,7 +31,7 @@ pub(crate) use images::FIRST_CAPTURED;
 pub(crate) use instance::{Capture, Instance};
 #[cfg(test)]
 pub(crate) use job::turn;
-pub(crate) use job::{Job, ScanSession, after_commit, look, run};
+pub(crate) use job::{Job, ScanSession, after_commit, look, run, stuck};
 pub(crate) use metadata::{LSN_TIME_MAPPING, SCHEMA};
 pub(crate) use procedures::{Argument, Arguments, Procedure, procedure};
 pub(crate) use reports::job_settings;

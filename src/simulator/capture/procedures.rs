@@ -54,6 +54,12 @@ impl<'a> Arguments<'a> {
                         )
                     })?,
             };
+            if values.iter().any(|(given, _)| given == parameter) {
+                return Err(ServerError::new(
+                    8143,
+                    format!("Parameter '@{parameter}' was supplied multiple times."),
+                ));
+            }
             values.push((*parameter, argument.value.clone()));
         }
         Ok(Self { procedure, values })
@@ -67,9 +73,30 @@ impl<'a> Arguments<'a> {
             .map_or(Value::Null, |(_, value)| value.clone())
     }
 
-    /// A text, or `None` if it is NULL or left out.
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.value(name).as_text().map(str::to_owned)
+    /// A text, or `None` if it is NULL or left out; 8114 for what is no text.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, ServerError> {
+        match self.value(name) {
+            Value::Null => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            Value::Int(int) => Ok(Some(int.to_string())),
+            _ => Err(unconverted("nvarchar")),
+        }
+    }
+
+    /// An integer, or `None` if it is NULL or left out; 8114 for what is none.
+    pub(crate) fn int(&self, name: &str) -> Result<Option<i64>, ServerError> {
+        let value = self.value(name);
+        match &value {
+            Value::Null => Ok(None),
+            Value::Text(text) => match text.trim().parse() {
+                Ok(int) => Ok(Some(int)),
+                Err(_) => Err(unconverted("int")),
+            },
+            other => match other.as_int() {
+                Some(int) => Ok(Some(int)),
+                None => Err(unconverted("int")),
+            },
+        }
     }
 
     /// Error 201, if a parameter without default was left out.
@@ -89,7 +116,7 @@ impl<'a> Arguments<'a> {
     /// A text that must be given and not NULL.
     pub(crate) fn required(&self, name: &str) -> Result<String, ServerError> {
         self.given(name)?;
-        self.text(name)
+        self.text(name)?
             .filter(|text| !text.is_empty())
             .ok_or_else(|| {
                 ServerError::new(
@@ -101,6 +128,11 @@ impl<'a> Arguments<'a> {
                 )
             })
     }
+}
+
+/// 8114.
+pub(super) fn unconverted(to: &str) -> ServerError {
+    ServerError::new(8114, format!("Error converting data type to {to}."))
 }
 
 const ENABLE_TABLE: &[&str] = &[
@@ -174,14 +206,11 @@ fn call_enable_table(write: &mut Write, arguments: &[Argument]) -> Result<(), Se
     let request = Request {
         schema: arguments.required("source_schema")?,
         table: arguments.required("source_name")?,
-        instance: arguments.text("capture_instance"),
-        role: arguments.text("role_name"),
-        net_changes: arguments
-            .value("supports_net_changes")
-            .as_int()
-            .map(|flag| flag != 0),
-        index: arguments.text("index_name"),
-        columns: arguments.text("captured_column_list"),
+        instance: arguments.text("capture_instance")?,
+        role: arguments.text("role_name")?,
+        net_changes: arguments.int("supports_net_changes")?.map(|flag| flag != 0),
+        index: arguments.text("index_name")?,
+        columns: arguments.text("captured_column_list")?,
     };
     let command_id = write.capture_behaviour().command_id;
     enable_table(write.state_mut(), &request, command_id)

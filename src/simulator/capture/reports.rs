@@ -128,8 +128,8 @@ pub(super) fn instances(state: &State, arguments: &[Argument]) -> Result<Report,
     let arguments = Arguments::bind("sp_cdc_help_change_data_capture", parameters, arguments)?;
     let capture = enabled(state)?;
     let wanted = match (
-        arguments.text("source_schema"),
-        arguments.text("source_name"),
+        arguments.text("source_schema")?,
+        arguments.text("source_name")?,
     ) {
         (Some(schema), Some(name)) => Some(
             state

@@ -187,9 +187,7 @@ impl Executor {
             return Ok(());
         }
         let transaction = transaction.number;
-        self.events
-            .push(TransactionEvent::Committed { transaction });
-        match self.transaction.take().and_then(|t| t.write) {
+        let committed = match self.transaction.take().and_then(|t| t.write) {
             // A transaction that has only held its place leaves no trace.
             Some(write) if !write.has_statements() => Ok(()),
             Some(mut write) => {
@@ -197,7 +195,12 @@ impl Executor {
                 write.commit()
             }
             None => Ok(()),
-        }
+        };
+        self.events.push(match committed {
+            Ok(()) => TransactionEvent::Committed { transaction },
+            Err(_) => TransactionEvent::RolledBack { transaction },
+        });
+        committed
     }
 
     /// ROLLBACK, of everything.
@@ -292,7 +295,7 @@ impl Executor {
             write.base().tables.get(&object_id),
         );
         match tables {
-            (Some(seen), Some(now)) if Arc::ptr_eq(seen, now) => Ok(()),
+            (Some(seen), Some(now)) if seen.is_unchanged(now) => Ok(()),
             // Made within this transaction.
             (None, None) => Ok(()),
             (seen, _) if self.settings.isolation == Isolation::Snapshot => Err(conflict(

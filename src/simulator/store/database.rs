@@ -99,14 +99,30 @@ impl DatabaseCell {
         self.log().schedule
     }
 
-    /// Scans the log on no schedule from now on, or on the configured one again.
+    /// Scans the log on no schedule from now on, or on the configured one again. A scan that is running has
+    /// ended by then.
     pub(crate) fn hold(&self, held: bool) {
+        let _scanning = self.scanning();
         self.log().hold(held);
+    }
+
+    /// Whether the log has room for so many bytes of one transaction.
+    pub(super) fn has_room(&self, bytes: usize) -> Result<(), ServerError> {
+        if self.log().has_room(bytes) {
+            return Ok(());
+        }
+        Err(log_full(&self.name))
     }
 
     /// Whether the log holds what capture has not scanned.
     pub(crate) fn is_behind(&self) -> bool {
         !self.log().pending.is_empty()
+    }
+
+    /// Stops the capture job, or starts it again. A scan that is running has ended by then.
+    pub(crate) fn stop_job(&self, stopped: bool) {
+        let _scanning = self.scanning();
+        self.log().job.stopped = stopped;
     }
 
     /// Reads or changes what is known of the capture job.
@@ -132,7 +148,7 @@ impl DatabaseCell {
             defines,
         } = transaction;
         let mut log = self.log();
-        if !log.has_room(&entries) {
+        if !log.has_room(entries.iter().map(Entry::bytes).sum()) {
             return Err(log_full(&self.name));
         }
         let begins = defines && capture::begins(&state);
@@ -207,9 +223,20 @@ impl DatabaseCell {
         limit: usize,
         work: impl FnOnce(&mut State, &[Arc<super::Logged>]) -> (usize, T),
     ) -> Option<T> {
+        self.scan_if(end, limit, |_, _| true, work)
+    }
+
+    /// As [`DatabaseCell::scan`], also `None` where `may` says no to the schedule and the job.
+    pub(crate) fn scan_if<T>(
+        &self,
+        end: Option<Lsn>,
+        limit: usize,
+        may: impl FnOnce(CaptureJob, &Job) -> bool,
+        work: impl FnOnce(&mut State, &[Arc<super::Logged>]) -> (usize, T),
+    ) -> Option<T> {
         let _scanning = self.scanning();
         let log = self.log();
-        if log.definition {
+        if log.definition || !may(log.schedule, &log.job) {
             return None;
         }
         let batch: Vec<_> = log

@@ -93,11 +93,13 @@ impl Entry {
         }
     }
 
-    fn bytes(&self) -> usize {
-        match self {
+    /// The memory that it holds in the log, the positions of its records included.
+    pub(super) fn bytes(&self) -> usize {
+        let images = match self {
             Self::Rows(change) => change.images.bytes(),
             Self::Definition(definition) => definition.command.len(),
-        }
+        };
+        images + self.records() * size_of::<Lsn>()
     }
 }
 
@@ -186,8 +188,7 @@ impl Log {
     }
 
     /// Whether the log has room for some entries.
-    pub(super) fn has_room(&self, entries: &[Entry]) -> bool {
-        let bytes: usize = entries.iter().map(Entry::bytes).sum();
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
         self.bytes.saturating_add(bytes) <= self.behaviour.log_limit
     }
 

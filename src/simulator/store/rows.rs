@@ -67,6 +67,15 @@ impl Rows {
         self.count
     }
 
+    /// Whether these are the very rows of another version, and not only rows like them.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&RecordBatch, &RecordBatch)| {
+            let mut columns = one.columns().iter().zip(other.columns());
+            columns.all(|(one, other)| Arc::ptr_eq(one, other))
+        };
+        self.chunks.len() == other.chunks.len() && self.chunks.iter().zip(&other.chunks).all(same)
+    }
+
     /// The rows.
     pub(crate) fn chunks(&self) -> &[RecordBatch] {
         &self.chunks

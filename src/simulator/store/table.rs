@@ -116,6 +116,14 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether another version of the table has the same definition and the very same rows; what IDENTITY will
+    /// give next does not matter.
+    pub(crate) fn is_unchanged(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.columns, &other.columns)
+            && Arc::ptr_eq(&self.keys, &other.keys)
+            && self.rows.is_same(&other.rows)
+    }
+
     /// An empty table.
     pub(crate) fn new(
         object_id: i32,

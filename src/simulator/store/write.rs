@@ -115,6 +115,8 @@ pub(crate) struct Write {
     base: Arc<State>,
     state: State,
     entries: Vec<Entry>,
+    /// The memory that the entries hold.
+    bytes: usize,
     command: i32,
     /// Whether it changes capture itself, so that no scan runs meanwhile.
     defines: bool,
@@ -141,6 +143,7 @@ impl Write {
             state: base.as_ref().clone(),
             base,
             entries: Vec::new(),
+            bytes: 0,
             command: 0,
             defines: false,
             touched: BTreeSet::new(),
@@ -249,6 +252,7 @@ impl Write {
         let undone = std::mem::replace(&mut self.state, savepoint.state);
         keep_identities(&undone, &mut self.state);
         self.entries.truncate(savepoint.entries);
+        self.bytes = self.entries.iter().map(Entry::bytes).sum();
         self.command = savepoint.command;
         if self.defines && !savepoint.defines {
             self.end_definition();
@@ -269,8 +273,7 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.append(rows).map_err(internal)?;
         }
-        self.record(&table, || Images::Inserted(rows.clone()));
-        Ok(())
+        self.record(&table, || Images::Inserted(rows.clone()))
     }
 
     /// The rows with the next row versions in the column that has them.
@@ -301,8 +304,7 @@ impl Write {
         if let Some(table) = self.state.table_mut(object_id) {
             table.rows.remove(ids).map_err(internal)?;
         }
-        self.record(&table, || Images::Deleted(before));
-        Ok(())
+        self.record(&table, || Images::Deleted(before))
     }
 
     /// Replaces the rows of some ids, each different from what it was.
@@ -327,8 +329,7 @@ impl Write {
             before,
             after,
             moved,
-        });
-        Ok(())
+        })
     }
 
     fn table(&self, object_id: i32) -> Result<Arc<Table>, ServerError> {
@@ -348,15 +349,24 @@ impl Write {
         capture.is_some_and(|capture| capture.captures(object_id))
     }
 
-    fn record(&mut self, table: &Table, images: impl FnOnce() -> Images) {
-        if self.captures(table.object_id) {
-            self.entries.push(Entry::Rows(Change {
-                object_id: table.object_id,
-                columns: Arc::clone(&table.columns),
-                command: self.command,
-                images: images(),
-            }));
+    /// Keeps what capture will scan; error 9002 where the log could not take the transaction any more.
+    fn record(
+        &mut self,
+        table: &Table,
+        images: impl FnOnce() -> Images,
+    ) -> Result<(), ServerError> {
+        if !self.captures(table.object_id) {
+            return Ok(());
         }
+        let entry = Entry::Rows(Change {
+            object_id: table.object_id,
+            columns: Arc::clone(&table.columns),
+            command: self.command,
+            images: images(),
+        });
+        self.bytes += entry.bytes();
+        self.entries.push(entry);
+        self.cell.has_room(self.bytes)
     }
 
     fn check_keys(
@@ -441,8 +451,13 @@ fn keep_identities(undone: &State, state: &mut State) -> bool {
         .values()
         .filter_map(|table| {
             let next = table.next_identity?;
-            let increment = table.columns[table.identity()?].identity?.increment;
-            let before = state.tables.get(&table.object_id)?.next_identity?;
+            let column = &table.columns[table.identity()?];
+            let increment = column.identity?.increment;
+            let known = state.tables.get(&table.object_id)?;
+            if known.columns[known.identity()?].id != column.id {
+                return None;
+            }
+            let before = known.next_identity?;
             let is_ahead = if increment > 0 {
                 next > before
             } else {

@@ -188,6 +188,16 @@ async fn what_would_not_be_enforced_is_refused() {
         let sql = format!("CREATE TABLE {definition}");
         assert_eq!(run(&mut s, &sql).await.numbers(), [40510], "{sql}");
     }
+    for (rest, number) in [
+        ("INDEX x ON p (a) WHERE a > 0", 40510),
+        ("UNIQUE INDEX x ON p (a) WITH (IGNORE_DUP_KEY = ON)", 40510),
+        ("INDEX x ON p (a) SOMEHOW", 102),
+        ("SCHEMA x SOMEHOW", 102),
+        ("DATABASE x SOMEHOW", 102),
+    ] {
+        let sql = format!("CREATE {rest}");
+        assert_eq!(run(&mut s, &sql).await.numbers(), [number], "{sql}");
+    }
     let stored = "CREATE TABLE c (a int) ON [PRIMARY] WITH (DATA_COMPRESSION = PAGE)";
     assert!(run(&mut s, stored).await.numbers().is_empty());
 }

@@ -216,3 +216,24 @@ async fn who_may_read_changes_is_told_of_their_instance_alone() {
     let jobs = run(&mut reader, "EXEC sys.sp_cdc_help_jobs").await;
     assert_eq!(jobs.numbers(), [22904]);
 }
+
+#[tokio::test]
+async fn arguments_of_another_kind_are_converted_or_refused() {
+    let mut s = session("EXEC sys.sp_cdc_enable_db").await;
+    ok(
+        &mut s,
+        "EXEC sys.sp_cdc_change_job N'capture', @maxtrans = N'1000'",
+    )
+    .await;
+    let maxtrans = "SELECT maxtrans FROM msdb.dbo.cdc_jobs WHERE job_type = 'capture'";
+    assert_eq!(ok(&mut s, maxtrans).await.value(), "1000");
+    for (arguments, number) in [
+        ("@maxtrans = N'many'", 8114),
+        ("@maxtrans = 3000000000", 8114),
+        ("@maxtrans = 1, @maxtrans = 2", 8143),
+        ("@job_type = 0x01", 8114),
+    ] {
+        let sql = format!("EXEC sys.sp_cdc_change_job {arguments}");
+        assert_eq!(run(&mut s, &sql).await.numbers(), [number], "{sql}");
+    }
+}

@@ -214,7 +214,7 @@ async fn the_jobs_turns_date_an_idle_database() {
     .await;
     let cell = database.server.database("app_db").unwrap();
     let commits = value(&mut s, COMMITS).await;
-    crate::simulator::capture::turn(&cell);
+    crate::simulator::capture::turn(&cell, |_, _| true);
     assert_eq!(value(&mut s, COMMITS).await, commits);
     // Each statement moves the clock by one second, whether it changes a captured table or not.
     for _ in 0..4 {
@@ -224,7 +224,7 @@ async fn the_jobs_turns_date_an_idle_database() {
         )
         .await;
     }
-    crate::simulator::capture::turn(&cell);
+    crate::simulator::capture::turn(&cell, |_, _| true);
     let newest =
         "SELECT TOP (1) tran_id, tran_end_time FROM cdc.lsn_time_mapping ORDER BY start_lsn DESC";
     assert_eq!(
@@ -421,7 +421,7 @@ async fn a_served_database_is_captured_in_the_background() {
     assert_eq!(ok(&mut s, ROWS).await.rows().len(), 1);
     ok(&mut s, "INSERT INTO t VALUES (2, 2)").await;
     control.release();
-    control.caught_up().await;
+    control.caught_up().await.unwrap();
     assert_eq!(ok(&mut s, ROWS).await.rows().len(), 2);
     assert_eq!(run(&mut s, "EXEC sys.sp_cdc_scan").await.numbers(), [22903]);
 }

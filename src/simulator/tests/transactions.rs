@@ -387,3 +387,22 @@ async fn a_snapshot_fails_over_a_changed_definition() {
     let alter = "ALTER TABLE t ADD y int NULL";
     assert_eq!(run(&mut reader, alter).await.numbers(), [3964]);
 }
+
+#[tokio::test]
+async fn a_rollback_of_another_is_no_conflict() {
+    let database = database(
+        "CREATE TABLE i (k int IDENTITY PRIMARY KEY, n int)
+         ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON
+         INSERT INTO i VALUES (1)",
+    )
+    .await;
+    let (mut reader, mut other) = (open(&database), open(&database));
+    let begin = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT BEGIN TRAN SELECT COUNT(*) FROM i";
+    ok(&mut reader, begin).await;
+    ok(&mut other, "BEGIN TRAN INSERT INTO i VALUES (2) ROLLBACK").await;
+    ok(&mut reader, "UPDATE i SET n = 3").await;
+    ok(&mut reader, "COMMIT").await;
+    ok(&mut other, "INSERT INTO i VALUES (4)").await;
+    let keys = ok(&mut other, "SELECT k, n FROM i ORDER BY k").await;
+    assert_eq!(keys.lines(), ["1|3", "3|4"]);
+}

@@ -1,6 +1,6 @@
 //! Values as SQL Server holds them.
 
-use super::{database, open, run};
+use super::{database, ok, open, run, session};
 
 #[tokio::test]
 async fn identity_values_are_gone_after_a_rollback_and_after_a_failed_statement() {
@@ -196,4 +196,18 @@ async fn uniqueidentifiers_are_ordered_by_their_last_group_first() {
     let sql = "SELECT CAST(CAST('00112233-4455-6677-8899-aabbccddeeff' AS UNIQUEIDENTIFIER) AS BINARY(16))";
     let bytes = run(&mut session, sql).await;
     assert_eq!(bytes.value(), "0x33221100554477668899AABBCCDDEEFF");
+}
+
+#[tokio::test]
+async fn the_greatest_decimals_are_rounded_like_others() {
+    let mut session = session("CREATE TABLE t (a int)").await;
+    let digits = "1.7014118346046923173168730371588410572";
+    for (sql, value) in [
+        (format!("SELECT CAST('{digits}' AS decimal(5,0))"), "2"),
+        (format!("SELECT CAST('-{digits}' AS decimal(5,0))"), "-2"),
+        ("SELECT CAST('2.5' AS decimal(5,0))".to_owned(), "3"),
+        ("SELECT CAST('-2.4999' AS decimal(5,0))".to_owned(), "-2"),
+    ] {
+        assert_eq!(ok(&mut session, &sql).await.value(), value, "{sql}");
+    }
 }

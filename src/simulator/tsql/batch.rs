@@ -256,7 +256,8 @@ impl Progress {
                 || inserts && !self.source
                 || with && !self.verb
         } else if token.is_any(&["INSERT", "UPDATE", "DELETE", "MERGE"]) {
-            !first.is("SET") && before.is_any(&["ON", "FOR", "THEN", "AFTER"]) || with && !self.verb
+            let switched = first.is("SET") || statement[1].is("DATABASE");
+            !switched && before.is_any(&["ON", "FOR", "THEN", "AFTER"]) || with && !self.verb
         } else if token.is("SET") {
             first.is("ALTER")
                 || before.is_any(&["DELETE", "UPDATE"])

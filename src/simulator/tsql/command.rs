@@ -128,7 +128,11 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
                 return Ok(Command::Principal(principal));
             }
             match verb {
-                "CREATE" => create(&mut cursor),
+                "CREATE" => {
+                    let command = create(&mut cursor)?;
+                    cursor.end()?;
+                    Ok(command)
+                }
                 "ALTER" => alter(&mut cursor),
                 _ => drop_table(&mut cursor),
             }
@@ -285,6 +289,7 @@ fn create_index<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError>
     cursor.expect("ON")?;
     let table = cursor.object_name()?;
     let columns = names(cursor.parenthesised()?)?;
+    index_options(cursor)?;
     let key = unique.then_some(KeySpec {
         name: Some(name),
         primary: false,
@@ -292,6 +297,26 @@ fn create_index<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError>
         columns,
     });
     Ok(Command::CreateIndex(table, key))
+}
+
+/// What follows an index's columns, as far as it changes nothing of what the index means.
+fn index_options(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    if cursor.eat("INCLUDE") {
+        cursor.parenthesised()?;
+    }
+    if cursor.peek().is_some_and(|token| token.is("WHERE")) {
+        return Err(ServerError::unsupported("filtered indexes"));
+    }
+    if cursor.eat("WITH") {
+        let options = cursor.parenthesised()?;
+        if options.iter().any(|token| token.is("IGNORE_DUP_KEY")) {
+            return Err(ServerError::unsupported("IGNORE_DUP_KEY"));
+        }
+    }
+    if cursor.eat("ON") {
+        cursor.name()?;
+    }
+    Ok(())
 }
 
 fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
@@ -304,6 +329,12 @@ fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
         if !on {
             cursor.expect("OFF")?;
         }
+        // How long others may go on meanwhile: nobody has to stop here.
+        if cursor.eat("WITH") && !cursor.eat("NO_WAIT") {
+            cursor.expect("ROLLBACK")?;
+            cursor.expect("IMMEDIATE")?;
+        }
+        cursor.end()?;
         return Ok(Command::AlterDatabase { name, option, on });
     }
     if !cursor.eat("TABLE") {

@@ -16,7 +16,7 @@ pub(crate) fn rename(write: &mut Write, arguments: &[Argument]) -> Result<(), Se
     let arguments = Arguments::bind("sp_rename", PARAMETERS, arguments)?;
     let old = arguments.required("objname")?;
     let new = arguments.required("newname")?;
-    let kind = arguments.text("objtype").map(|kind| kind.to_uppercase());
+    let kind = arguments.text("objtype")?.map(|kind| kind.to_uppercase());
     let parts = parse_name(&old).map(|name| name.0).unwrap_or_default();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let database = write.database().to_owned();

@@ -126,8 +126,12 @@ pub(crate) fn round_decimal(digits: i128, from: u8, to: u8) -> i128 {
         return digits.saturating_mul(10_i128.saturating_pow(u32::from(to - from)));
     }
     let step = 10_i128.saturating_pow(u32::from(from - to));
-    let half = if digits < 0 { -(step / 2) } else { step / 2 };
-    (digits + half) / step
+    let (whole, rest) = (digits / step, digits % step);
+    if rest.unsigned_abs() >= step.unsigned_abs().div_ceil(2) {
+        whole + digits.signum()
+    } else {
+        whole
+    }
 }
 
 /// At most six significant digits, or scientific with 8, 16 or 17 in styles 1, 2 and 3.

@@ -125,10 +125,10 @@ fn columns_100(_: &Scope, state: &State, arguments: &Arguments<'_>) -> Result<Ro
 }
 
 fn columns(state: &State, arguments: &Arguments<'_>, wide: bool) -> Result<Rows, ServerError> {
-    let wildcards = arguments.value("fUsePattern").as_int() != Some(0);
-    let odbc3 = arguments.value("ODBCVer").as_int() == Some(3);
+    let wildcards = arguments.int("fUsePattern")? != Some(0);
+    let odbc3 = arguments.int("ODBCVer")? == Some(3);
     let pattern = Pattern::new(arguments, state, wildcards)?;
-    let column_name = arguments.text("column_name");
+    let column_name = arguments.text("column_name")?;
     let mut rows = Vec::new();
     for (schema, table, columns, _) in relations(state) {
         if !pattern.holds(&schema, &table) {

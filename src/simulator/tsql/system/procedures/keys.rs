@@ -154,7 +154,7 @@ const OTHER: i64 = 3;
 
 fn statistics(_: &Scope, state: &State, arguments: &Arguments<'_>) -> Result<Rows, ServerError> {
     let pattern = Pattern::new(arguments, state, false)?;
-    let index = arguments.text("index_name");
+    let index = arguments.text("index_name")?;
     let mut rows = Vec::new();
     for table in pattern.tables(state) {
         rows.push(statistics_row(state, table, None));
@@ -212,15 +212,15 @@ fn special_columns(
     state: &State,
     arguments: &Arguments<'_>,
 ) -> Result<Rows, ServerError> {
-    let owner = arguments.text("table_owner").unwrap_or("dbo".to_owned());
-    let name = arguments.text("table_name").unwrap_or_default();
-    let kind = arguments.text("col_type").unwrap_or("R".to_owned());
+    let owner = arguments.text("table_owner")?.unwrap_or("dbo".to_owned());
+    let name = arguments.text("table_name")?.unwrap_or_default();
+    let kind = arguments.text("col_type")?.unwrap_or("R".to_owned());
     if kind.eq_ignore_ascii_case("V") {
         return Err(ServerError::unsupported(
             "sp_special_columns with @col_type 'V'",
         ));
     }
-    let odbc3 = arguments.value("ODBCVer").as_int() == Some(3);
+    let odbc3 = arguments.int("ODBCVer")? == Some(3);
     let Some(table) = state.table(&owner, &name) else {
         return Ok(Vec::new());
     };

@@ -102,7 +102,7 @@ impl Pattern {
     /// The arguments `table_name` and `table_owner`; error 15250 for another database as
     /// `table_qualifier`.
     fn new(arguments: &Arguments<'_>, state: &State, wildcards: bool) -> Result<Self, ServerError> {
-        let qualifier = arguments.text("table_qualifier").unwrap_or_default();
+        let qualifier = arguments.text("table_qualifier")?.unwrap_or_default();
         if !qualifier.is_empty() && !qualifier.eq_ignore_ascii_case(&state.name) {
             return Err(ServerError::new(
                 15250,
@@ -110,8 +110,8 @@ impl Pattern {
             ));
         }
         Ok(Self {
-            owner: arguments.text("table_owner"),
-            name: arguments.text("table_name"),
+            owner: arguments.text("table_owner")?,
+            name: arguments.text("table_name")?,
             wildcards,
         })
     }

@@ -58,11 +58,11 @@ fn none(_: &Scope, _: &State, _: &Arguments<'_>) -> Result<Rows, ServerError> {
 }
 
 fn tables(scope: &Scope, state: &State, arguments: &Arguments<'_>) -> Result<Rows, ServerError> {
-    let kinds = arguments.text("table_type");
-    if let Some(listed) = listed(scope, state, arguments, kinds.as_deref()) {
+    let kinds = arguments.text("table_type")?;
+    if let Some(listed) = listed(scope, state, arguments, kinds.as_deref())? {
         return Ok(listed);
     }
-    let wildcards = arguments.value("fUsePattern").as_int() != Some(0);
+    let wildcards = arguments.int("fUsePattern")? != Some(0);
     let pattern = Pattern::new(arguments, state, wildcards)?;
     let mut rows: Rows = relations(state)
         .into_iter()
@@ -87,15 +87,17 @@ fn listed(
     state: &State,
     arguments: &Arguments<'_>,
     kinds: Option<&str>,
-) -> Option<Rows> {
+) -> Result<Option<Rows>, ServerError> {
     let text = |name| arguments.text(name);
-    let (name, owner, qualifier) = (
+    let (Some(name), Some(owner), Some(qualifier)) = (
         text("table_name")?,
         text("table_owner")?,
         text("table_qualifier")?,
-    );
+    ) else {
+        return Ok(None);
+    };
     let asked = [name.as_str(), &owner, &qualifier, kinds.unwrap_or_default()];
-    Some(match asked {
+    Ok(Some(match asked {
         ["", "", "%", _] => {
             let databases = scope.server().databases();
             let names = databases.iter().map(|database| database.name().to_owned());
@@ -113,8 +115,8 @@ fn listed(
             .into_iter()
             .map(|kind| row(None, None, None, Some(kind)))
             .collect(),
-        _ => return None,
-    })
+        _ => return Ok(None),
+    }))
 }
 
 fn row(

@@ -15,7 +15,7 @@ pub(super) const PROCEDURES: &[Procedure] = &[
         name: "sp_datatype_info",
         parameters: PARAMETERS,
         columns: TYPES,
-        rows: |_, _, arguments| Ok(types(arguments, false)),
+        rows: |_, _, arguments| types(arguments, false),
     },
     Procedure {
         name: "sp_datatype_info_100",
@@ -133,13 +133,13 @@ const INFOS: &[Info] = &[
 ];
 
 fn types_100(_: &Scope, _: &State, arguments: &Arguments<'_>) -> Result<Rows, ServerError> {
-    Ok(types(arguments, true))
+    types(arguments, true)
 }
 
 /// The types, those after SQL Server 2005 only if `wide`; `data_type` 0 asks for all.
-fn types(arguments: &Arguments<'_>, wide: bool) -> Rows {
-    let odbc3 = arguments.value("ODBCVer").as_int() == Some(3);
-    let wanted = arguments.value("data_type").as_int().unwrap_or(0);
+fn types(arguments: &Arguments<'_>, wide: bool) -> Result<Rows, ServerError> {
+    let odbc3 = arguments.int("ODBCVer")? == Some(3);
+    let wanted = arguments.int("data_type")?.unwrap_or(0);
     let mut rows: Rows = INFOS
         .iter()
         .filter(|info| wide || !matches!(info.0, "date" | "time" | "datetime2" | "datetimeoffset"))
@@ -147,7 +147,7 @@ fn types(arguments: &Arguments<'_>, wide: bool) -> Rows {
         .filter(|row| wanted == 0 || row[1].as_int() == Some(wanted))
         .collect();
     sort_by(&mut rows, &[1, 11, 10, 19]);
-    rows
+    Ok(rows)
 }
 
 fn info_row(info: &Info, odbc3: bool) -> Vec<Value> {
