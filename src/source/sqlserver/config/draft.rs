@@ -47,17 +47,18 @@ impl Draft {
         if name != "url" {
             return self.set(&name, value, option.call.as_deref());
         }
-        // Without an '@' what looks like an option may be the end of a password whose host was forgotten.
-        let shown = option.call.is_none() && value.contains('@');
-        for (name, value) in parts_of(value)? {
-            if !is_option(&name) && !shown {
-                return Err(ConnectError::InvalidUrl {
-                    reason: format!(
-                        "it has an option that no connection has; the options are {}",
-                        OPTIONS[1..].join(", ")
-                    ),
-                });
-            }
+        let url = parts_of(value)?;
+        let unknown = url.options.iter().position(|(name, _)| !is_option(name));
+        if let Some(at) = unknown {
+            // Without an '@' it may be the end of a password whose host was forgotten, and beside a password the
+            // rest of one with a bare '&'.
+            let open = option.call.is_none()
+                && value.contains('@')
+                && !url.options.iter().any(|(name, _)| name == "password");
+            let near = nearest(&url.options[at].0, OPTIONS[1..].iter().copied());
+            return Err(unknown_in_url(at + 1, near.filter(|_| open)));
+        }
+        for (name, value) in url.parts.into_iter().chain(url.options) {
             self.set(&name, &value, option.call.as_deref())?;
         }
         Ok(())
@@ -159,6 +160,17 @@ impl Draft {
             });
         }
         Ok(config)
+    }
+}
+
+/// The error for the option at `place`, counted from 1, behind a url's `?`; its text may be of a password.
+fn unknown_in_url(place: usize, near: Option<&str>) -> ConnectError {
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+    ConnectError::InvalidUrl {
+        reason: format!(
+            "option {place} behind its '?' is none that a connection has{near}; the options are {}",
+            OPTIONS[1..].join(", ")
+        ),
     }
 }
 

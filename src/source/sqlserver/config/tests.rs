@@ -98,6 +98,39 @@ fn a_password_is_never_shown() {
     }
 }
 
+#[test]
+fn the_rest_of_a_password_behind_a_bare_ampersand_is_not_shown() {
+    for url in [
+        "sqlserver://u@h/d?password=Tr0ub4&dor9",
+        "sqlserver://u@h/d?PASSWORD=Tr0ub4&dor9=1&encrypt=off",
+        "sqlserver://u@h/d?encrypt=off&password=Tr0ub4&dor9",
+        "sqlserver://u:p@ss?dor9",
+    ] {
+        let error = ConnectionConfig::from_url(url).unwrap_err();
+        for part in ["Tr0ub4", "dor9"] {
+            assert!(!error.to_string().contains(part), "{error}");
+            assert!(!format!("{error:?}").contains(part), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_option_of_a_url_is_named_by_its_place_and_the_nearest_name() {
+    let error = |url| ConnectionConfig::from_url(url).unwrap_err().to_string();
+    let near = error("sqlserver://u:p@h/d?connect_timeout=3&encrpyt=off");
+    assert!(near.contains("option 2 behind its '?'"), "{near}");
+    assert!(near.contains("did you mean 'encrypt'?"), "{near}");
+    let beside_a_password = error("sqlserver://u@h/d?password=p&encrpyt=off");
+    assert!(
+        beside_a_password.contains("option 2 behind its '?'"),
+        "{beside_a_password}"
+    );
+    assert!(
+        !beside_a_password.contains("did you mean"),
+        "{beside_a_password}"
+    );
+}
+
 /// Characters that end a part of a url where they stand bare.
 #[test]
 fn no_part_of_a_password_with_odd_characters_is_shown() {

@@ -7,8 +7,16 @@ use crate::source::sqlserver::connect_error::ConnectError;
 
 const SCHEME: &str = "sqlserver";
 
-/// The options that a url stands for, decoded. No error repeats a part of it that may be of the password.
-pub(super) fn parts_of(text: &str) -> Result<Vec<(String, String)>, ConnectError> {
+/// The options that a url stands for, decoded.
+pub(super) struct UrlParts {
+    /// Those before its `?`, by the names that options have.
+    pub(super) parts: Vec<(String, String)>,
+    /// Those behind it, as they are named there, in lower case.
+    pub(super) options: Vec<(String, String)>,
+}
+
+/// Takes a url apart. No error repeats a part of it that may be of the password.
+pub(super) fn parts_of(text: &str) -> Result<UrlParts, ConnectError> {
     check_shape(text)?;
     // The parser's errors say which part is wrong and never repeat it.
     let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
@@ -34,9 +42,11 @@ pub(super) fn parts_of(text: &str) -> Result<Vec<(String, String)>, ConnectError
         "database",
         decoded("database", url.path().trim_start_matches('/'))?,
     );
-    let options = url.query_pairs();
-    parts.extend(options.map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned())));
-    Ok(parts)
+    let options = url
+        .query_pairs()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()))
+        .collect();
+    Ok(UrlParts { parts, options })
 }
 
 /// Refuses what would be read as something else than it was meant as: a password with a bare `/`, `?` or `#`
