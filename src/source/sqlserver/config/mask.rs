@@ -59,37 +59,42 @@ impl Masks {
         }
     }
 
-    /// `text` with every secret in it replaced, whatever its case.
+    /// `text` with every secret in it replaced, whatever its case; of several that begin at one place the longest.
     pub(super) fn masked(&self, text: &str) -> String {
-        let mut masked = text.to_string();
-        for mask in &self.masks {
-            masked = replaced(&masked, mask.value.expose_secret(), &mask.shown);
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        while let Some(letter) = text[at..].chars().next() {
+            let found = self
+                .masks
+                .iter()
+                .filter_map(|mask| Some((mask.end_at(text, at)?, mask)))
+                .max_by_key(|(end, _)| *end);
+            match found {
+                Some((end, mask)) => {
+                    out.push_str(&mask.shown);
+                    at = end;
+                }
+                None => {
+                    out.push(letter);
+                    at += letter.len_utf8();
+                }
+            }
         }
-        masked
+        out
     }
 }
 
-fn replaced(text: &str, value: &str, shown: &str) -> String {
-    if value.is_empty() {
-        return text.to_string();
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(letter) = text[at..].chars().next() {
+impl Mask {
+    /// Where the value ends in `text`, if it begins at `at`.
+    fn end_at(&self, text: &str, at: usize) -> Option<usize> {
+        let value = self.value.expose_secret();
         let end = at + value.len();
-        let found = text
-            .get(at..end)
-            .is_some_and(|part| part.eq_ignore_ascii_case(value))
+        let part = text.get(at..end)?;
+        let found = !value.is_empty()
+            && part.eq_ignore_ascii_case(value)
             && (value.len() >= SHORT || is_word(text, at, end));
-        if found {
-            out.push_str(shown);
-            at = end;
-        } else {
-            out.push(letter);
-            at += letter.len_utf8();
-        }
+        found.then_some(end)
     }
-    out
 }
 
 /// True when no letter or digit stands directly before `from` or at `to`.
@@ -122,7 +127,32 @@ mod tests {
 
     #[test]
     fn what_a_secret_stands_for_is_not_searched_again() {
-        assert_eq!(replaced("aaaaa", "aaaa", "aaaa!"), "aaaa!a");
-        assert_eq!(replaced("größe", "ö", "*"), "größe");
+        let masked = |text: &str, secrets: &[(&str, &str)]| {
+            let mut masks = Masks::default();
+            for (value, shown) in secrets {
+                masks.add("host", value, Some(shown));
+            }
+            masks.masked(text)
+        };
+        assert_eq!(masked("aaaaa", &[("aaaa", "aaaa!")]), "aaaa!a");
+        assert_eq!(masked("größe", &[("ö", "*")]), "größe");
+        assert_eq!(
+            masked("shop", &[("shop", "env 'USER'"), ("USER", "*")]),
+            "env 'USER'"
+        );
+    }
+
+    #[test]
+    fn a_secret_that_begins_with_another_is_replaced_whole() {
+        for secrets in [["shop", "shop_prod"], ["shop_prod", "shop"]] {
+            let mut masks = Masks::default();
+            for secret in secrets {
+                masks.add("user", secret, Some(&format!("<{}>", secret.len())));
+            }
+            assert_eq!(
+                masks.masked("'shop_prod' refused 'SHOP', shop_test"),
+                "'<9>' refused '<4>', <4>_test"
+            );
+        }
     }
 }
