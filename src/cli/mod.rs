@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::error::Error;
 use args::{Arguments, Command};
@@ -75,7 +77,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
     }
 }
 
-/// Logs go to stderr: warnings by default, more with `-v`, errors only with `-q`, `RUST_LOG` above all.
+/// Logs go to stderr: warnings by default, more with `-v`, errors only with `-q`, and what `RUST_LOG` says where it
+/// is set; the driver's own log never.
 fn start_log(arguments: &Arguments) {
     let default = match (arguments.quiet, arguments.verbose) {
         (true, _) => "error",
@@ -85,18 +88,22 @@ fn start_log(arguments: &Arguments) {
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    // The driver's log repeats the server's messages, and with them what was given as a secret.
-    let filter = match "tiberius=off".parse() {
-        Ok(silence) => filter.add_directive(silence),
-        Err(_) => filter,
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .finish();
+        .with_target(false);
+    let subscriber = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .with(filter_fn(|event| !is_drivers(event.target())));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         eprintln!("warning: another log subscriber is already in place");
     }
+}
+
+/// True for the driver's log: it repeats the server's messages, and with them what was given as a secret.
+fn is_drivers(target: &str) -> bool {
+    target
+        .strip_prefix("tiberius")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
