@@ -137,7 +137,7 @@ pub enum Error {
     },
     /// The source is not the one that the target was copied from.
     #[error(
-        "flow '{flow}': the history of database '{database}' was replaced: the target at {location} was copied up to \
+        "flow '{flow}': the history of database {database} was replaced: the target at {location} was copied up to \
          {lsn}, but {reason} (a restore, or an edited script); changes may be missing, so the table must be copied \
          again: move {location} away and run once more"
     )]
@@ -146,7 +146,7 @@ pub enum Error {
         flow: String,
         /// The target's location.
         location: String,
-        /// The source database.
+        /// The source database, in quotes.
         database: String,
         /// The checkpoint.
         lsn: Lsn,
@@ -155,14 +155,14 @@ pub enum Error {
     },
     /// The capture job has written nothing that a flow could stop at.
     #[error(
-        "flow '{flow}': the capture job of database '{database}' wrote no commit at or past {floor} within {} s; \
-         check that SQL Server Agent runs and that the job cdc.{database}_capture is started",
+        "flow '{flow}': the capture job of database {database} wrote no commit at or past {floor} within {} s; \
+         check that SQL Server Agent runs and that the job cdc.<database>_capture is started",
         waited.as_secs()
     )]
     CaptureNotRunning {
         /// The flow.
         flow: String,
-        /// The source database.
+        /// The source database, in quotes.
         database: String,
         /// The LSN that was waited for.
         floor: Lsn,

@@ -102,7 +102,7 @@ impl Engine {
             return Err(Error::NameTaken { name: name.clone() });
         }
         let database = connect(definition, base, &self.options.resolver).await?;
-        let text = format!("connection {name} to database {}", database.name());
+        let text = format!("connection {name} to database {}", database.shown_name());
         let catalog: Arc<dyn CatalogProvider> = Arc::new(ConnectionCatalog::new(database.clone()));
         self.context
             .register_catalog(normalized(&definition.name), catalog);

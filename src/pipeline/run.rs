@@ -118,7 +118,7 @@ impl Pipeline {
         let fence = commit_past(flow, start, reporter).await?;
         let window = LsnRange::new(start, fence.lsn).ok_or(Error::CaptureNotRunning {
             flow: flow.name.clone(),
-            database: flow.key.database.clone(),
+            database: flow.database.shown_name(),
             floor: start,
             waited: std::time::Duration::ZERO,
         })?;

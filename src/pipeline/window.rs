@@ -122,7 +122,7 @@ fn history_replaced(flow: &Flow, checkpoint: &Checkpoint, reason: &'static str) 
     Error::HistoryReplaced {
         flow: flow.name.clone(),
         location: flow.declaration.location.clone(),
-        database: flow.key.database.clone(),
+        database: flow.database.shown_name(),
         lsn: checkpoint.lsn,
         reason,
     }
@@ -145,7 +145,7 @@ pub(super) async fn commit_past(
         if tokio::time::Instant::now() >= deadline {
             return Err(Error::CaptureNotRunning {
                 flow: flow.name.clone(),
-                database: flow.key.database.clone(),
+                database: flow.database.shown_name(),
                 floor,
                 waited: CAPTURE_WAIT,
             });

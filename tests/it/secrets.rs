@@ -8,6 +8,10 @@ use crate::support::{Ended, Project};
 
 const SECRET: &str = "Hush-7f3a91!";
 
+/// Everything, and the driver's own log by each of its names.
+const LOG_ALL: &str = "trace,tiberius=trace,tiberius::tds=trace,tiberius::tds::stream=trace,\
+                       tiberius::tds::stream::token=trace,tiberius::client=trace,tiberius::client::connection=trace";
+
 fn files_with(secret: &str, path: &Path, found: &mut Vec<String>) {
     if path.is_dir() {
         for entry in fs::read_dir(path).unwrap() {
@@ -83,7 +87,7 @@ fn a_host_a_user_or_a_database_that_is_a_secret_is_not_shown() {
         let mut command = project.command();
         command
             .args(["-vvv", "run", "pipelines/hidden.sql"])
-            .env("RUST_LOG", "trace")
+            .env("RUST_LOG", LOG_ALL)
             .envs([
                 ("H", host),
                 ("P", port),
@@ -100,12 +104,60 @@ fn a_host_a_user_or_a_database_that_is_a_secret_is_not_shown() {
     }
 }
 
+/// The server knows the database's name, and errors about its tables would tell it.
+#[test]
+fn a_database_that_is_a_secret_is_not_shown_once_it_is_open_either() {
+    let project = Project::new();
+    project.write(
+        "hidden.sql",
+        "CREATE TABLE dbo.uncaptured (id INT NOT NULL PRIMARY KEY);\n",
+    );
+    let server = Server::start_script(&project, "hidden.sql", SECRET, &[]);
+    let address = &server.address;
+    let (host, port) = address.split_once(':').unwrap();
+    let parts = format!(
+        "host '{host}', port '{port}', database secret('env', 'D'), user 'sa', password secret('env', 'W'), \
+         trust_server_certificate 'true'"
+    );
+    for options in [parts.as_str(), "url secret('env', 'URL')"] {
+        for (table, message) in [
+            ("absent", "has no table"),
+            ("uncaptured", "sp_cdc_enable_db"),
+        ] {
+            project.write(
+                "pipelines/p.sql",
+                &format!(
+                    "CREATE CONNECTION c TYPE sqlserver OPTIONS ({options});
+CREATE TABLE IF NOT EXISTS t USING DELTA LOCATION 'lake/t';
+MERGE INTO t USING STREAM c.dbo.{table} CHANGES AS change ON t.id = change.id
+WHEN NOT MATCHED THEN INSERT *;"
+                ),
+            );
+            let mut command = project.command();
+            command
+                .args(["-vvv", "run", "pipelines/p.sql"])
+                .env("RUST_LOG", LOG_ALL)
+                .envs([("D", "hidden"), ("W", SECRET)])
+                .env(
+                    "URL",
+                    format!(
+                        "sqlserver://sa:{SECRET}@{address}/hidden?trust_server_certificate=true"
+                    ),
+                );
+            let ended = Ended::from(command.output().unwrap());
+            let ended = ended.failed(3, &["database the value of secret('env', '", message]);
+            assert!(!ended.stderr.contains("hidden"), "{}", ended.stderr);
+            assert_quiet(&ended);
+        }
+    }
+}
+
 fn run(project: &Project, file: &str) -> Ended {
     let mut command = project.command();
     command
         .args(["-vvv", "run", file])
         .env("TEST_SECRET", SECRET)
-        .env("RUST_LOG", "trace");
+        .env("RUST_LOG", LOG_ALL);
     Ended::from(command.output().unwrap())
 }
 

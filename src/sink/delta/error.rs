@@ -103,7 +103,8 @@ pub enum SinkError {
     },
     /// The log does not hold the checkpoint that the window starts at.
     #[error(
-        "the checkpoint of {key} in the Delta table at '{location}' is {}, but this window starts at {}: nothing was applied, begin the cycle again from the log",
+        "the checkpoint of flow '{}' in the Delta table at '{location}' is {}, but this window starts at {}: nothing was applied, begin the cycle again from the log",
+        key.flow,
         position(found),
         position(expected)
     )]
@@ -119,7 +120,8 @@ pub enum SinkError {
     },
     /// Some, but not all, of a checkpoint's entries are in the log, or they are no LSN.
     #[error(
-        "the checkpoint of {key} in the Delta table at '{location}' is damaged ({reason}): copy the table again"
+        "the checkpoint of flow '{}' in the Delta table at '{location}' is damaged ({reason}): copy the table again",
+        key.flow
     )]
     DamagedCheckpoint {
         /// The table's location.

@@ -204,9 +204,9 @@ pub(super) fn resolve(
     }
 }
 
-/// The error for a table that is not there, with the nearest one that is.
+/// The error for a table that is not there in `database`, as people are told its name, with the nearest one that is.
 pub(super) fn no_such_table(
-    database: &str,
+    database: String,
     wanted: &TableName,
     tables: &[TableEntry],
 ) -> SourceError {
@@ -215,7 +215,7 @@ pub(super) fn no_such_table(
         .map(|table| table.name.to_string())
         .collect::<Vec<_>>();
     SourceError::NoSuchTable {
-        database: database.to_string(),
+        database,
         table: wanted.clone(),
         suggestion: nearest(&wanted.to_string(), names.iter().map(String::as_str))
             .map(str::to_owned),
@@ -270,7 +270,12 @@ mod tests {
             name: TableName::new("dbo", "customers"),
             object_id: 1,
         }];
-        let message = no_such_table("app", &TableName::new("dbo", "custmers"), &tables).to_string();
+        let message = no_such_table(
+            "'app'".to_string(),
+            &TableName::new("dbo", "custmers"),
+            &tables,
+        )
+        .to_string();
         assert!(
             message.contains("did you mean 'dbo.customers'?"),
             "{message}"

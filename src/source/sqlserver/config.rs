@@ -186,7 +186,12 @@ impl ConnectionConfig {
 
     /// The database's name for people, in quotes.
     pub(super) fn shown_database(&self) -> String {
-        self.masks.quoted("database", &self.database)
+        self.shown_as_database(&self.database)
+    }
+
+    /// The database's name as the server spells it for people, in quotes.
+    pub(super) fn shown_as_database(&self, name: &str) -> String {
+        self.masks.quoted("database", name)
     }
 
     /// A text of another program, which may repeat what it was sent, for people.

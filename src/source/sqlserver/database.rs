@@ -41,7 +41,7 @@ struct Inner {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
-            .field("name", &self.inner.name)
+            .field("name", &self.shown_name())
             .field("pool", &self.inner.pool)
             .finish_non_exhaustive()
     }
@@ -69,6 +69,11 @@ impl Database {
     /// The database's name, as the server spells it.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// The database's name for people: in quotes, or what stands for it where it was given as a secret.
+    pub fn shown_name(&self) -> String {
+        self.inner.pool.config().shown_as_database(&self.inner.name)
     }
 
     /// The schemas that have tables the login may see.
@@ -138,10 +143,10 @@ impl Database {
         after: Option<Lsn>,
     ) -> Result<CapturedTable, SourceError> {
         let wanted = TableName::new(schema, table);
-        let database = self.inner.name.clone();
+        let database = self.shown_name();
         let Some(entry) = self.find(&wanted).await? else {
             let tables = self.known_tables();
-            return Err(catalogue::no_such_table(&database, &wanted, &tables));
+            return Err(catalogue::no_such_table(database, &wanted, &tables));
         };
         if !catalogue::database_info(&self.inner.pool)
             .await?

@@ -81,18 +81,18 @@ pub enum SourceError {
     },
     /// Change data capture is off for the whole database.
     #[error(
-        "change data capture is not enabled on database '{database}'; run EXEC sys.sp_cdc_enable_db in it as a member of sysadmin, then sys.sp_cdc_enable_table for {table}"
+        "change data capture is not enabled on database {database}; run EXEC sys.sp_cdc_enable_db in it as a member of sysadmin, then sys.sp_cdc_enable_table for {table}"
     )]
     CdcDisabled {
-        /// The database.
+        /// The database, in quotes.
         database: String,
         /// The table that was asked for.
         table: TableName,
     },
     /// There is no such table, or the login may not see it.
-    #[error("database '{database}' has no table {table} that this login can see{}", did_you_mean(.suggestion))]
+    #[error("database {database} has no table {table} that this login can see{}", did_you_mean(.suggestion))]
     NoSuchTable {
-        /// The database.
+        /// The database, in quotes.
         database: String,
         /// The table that was asked for.
         table: TableName,
@@ -109,10 +109,10 @@ pub enum SourceError {
     },
     /// The table exists and nothing captures its changes.
     #[error(
-        "{table} in database '{database}' is not captured; run EXEC sys.sp_cdc_enable_table @source_schema = N'{}', @source_name = N'{}', @role_name = NULL", table.schema.replace('\'', "''"), table.name.replace('\'', "''")
+        "{table} in database {database} is not captured; run EXEC sys.sp_cdc_enable_table @source_schema = N'{}', @source_name = N'{}', @role_name = NULL", table.schema.replace('\'', "''"), table.name.replace('\'', "''")
     )]
     NotCaptured {
-        /// The database.
+        /// The database, in quotes.
         database: String,
         /// The table.
         table: TableName,
