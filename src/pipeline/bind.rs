@@ -14,7 +14,7 @@ use super::schema::{
 use crate::change::{FlowKey, LsnRange};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget};
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
 use crate::source::sqlserver::{CapturedTable, Database, SourceError};
 use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, expand_stars};
 
@@ -135,9 +135,10 @@ async fn bind_flow(
         schema: newest.schema_name().to_string(),
         table: newest.table_name().to_string(),
     };
+    let newest_after = newest.earliest_after();
     let table = instance_for(&database, newest, &opened, &key)
         .await
-        .map_err(at_stream)?;
+        .map_err(|error| error.at(statement, stream.span))?;
     let feed = database
         .net_changes(&table, LsnRange::default())
         .await
@@ -160,6 +161,7 @@ async fn bind_flow(
         connection: connection.to_lowercase(),
         database,
         table,
+        newest_after,
         stream: marker,
         target,
         declaration,
@@ -176,21 +178,24 @@ async fn bind_flow(
 
 /// The capture instance that the flow reads: the newest, unless the flow's checkpoint lies before its start
 /// and an older one still reaches back to it.
+///
+/// # Errors
+/// Whatever reading the checkpoint gives, but for a damaged one: that ends this flow when it runs, and holds no other.
 async fn instance_for(
     database: &Database,
     newest: CapturedTable,
     target: &DeltaTarget,
     key: &FlowKey,
-) -> Result<CapturedTable, SourceError> {
-    // A checkpoint that cannot be read ends this flow when it runs, and holds no other.
+) -> Result<CapturedTable, Error> {
     match target.checkpoint(key).await {
         Ok(Some(checkpoint)) if newest.earliest_after() > checkpoint.lsn => {
             let (schema, table) = (newest.schema_name(), newest.table_name());
-            database
+            Ok(database
                 .captured_table_after(schema, table, checkpoint.lsn)
-                .await
+                .await?)
         }
-        Ok(_) | Err(_) => Ok(newest),
+        Ok(_) | Err(SinkError::DamagedCheckpoint { .. }) => Ok(newest),
+        Err(error) => Err(error.into()),
     }
 }
 

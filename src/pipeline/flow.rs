@@ -2,7 +2,7 @@
 
 use datafusion::common::ResolvedTableReference;
 
-use crate::change::FlowKey;
+use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
 use crate::source::sqlserver::{CapturedTable, Database};
 use crate::sql::{MergeStatement, Statement, StatementKind};
@@ -21,6 +21,8 @@ pub struct Flow {
     pub(super) connection: String,
     pub(super) database: Database,
     pub(super) table: CapturedTable,
+    /// From this checkpoint on the table's newest capture instance reaches back far enough.
+    pub(super) newest_after: Lsn,
     /// The name under which the statement's text finds the stream.
     pub(super) stream: ResolvedTableReference,
     /// The name under which it finds the target.

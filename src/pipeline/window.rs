@@ -24,7 +24,8 @@ pub(super) enum Next {
     Window { window: LsnRange, upto: Commit },
     /// The target already holds everything.
     Nothing { at: Lsn },
-    /// The target holds everything, and its checkpoint is about to fall out of the source's history.
+    /// The target holds everything, and its checkpoint is about to fall out of the source's history, or to wait at a
+    /// capture instance that has a successor.
     Idle { upto: Commit },
 }
 
@@ -43,7 +44,8 @@ pub(super) async fn next_window(
         ));
     };
     if window.is_empty() || !flow.database.has_changes(&flow.table, window).await? {
-        return Ok(if is_aging(flow, checkpoint, ceiling).await? {
+        let passes = reaches_newest(flow, checkpoint, ceiling);
+        return Ok(if passes || is_aging(flow, checkpoint, ceiling).await? {
             let upto = ceiling.clone();
             Next::Idle { upto }
         } else {
@@ -55,6 +57,12 @@ pub(super) async fn next_window(
         window,
         upto: ceiling.clone(),
     })
+}
+
+/// True when the flow leaves an older capture instance for the newest by moving to `ceiling`. The checkpoint of a table
+/// that does not change would otherwise need the older one for good, and end with it.
+fn reaches_newest(flow: &Flow, checkpoint: &Checkpoint, ceiling: &Commit) -> bool {
+    checkpoint.lsn < flow.newest_after && flow.newest_after <= ceiling.lsn
 }
 
 /// True when the source has moved on so far that its clean-up may soon pass `checkpoint`: a table that does

@@ -175,6 +175,29 @@ fn changes_that_were_cleaned_up_unread_stop_the_flow_at_once() {
 }
 
 #[test]
+fn a_quiet_table_is_handed_to_its_second_capture_instance_before_the_first_is_dropped() {
+    let served = Served::new(CaptureBehaviour::default());
+    let _ = served.run().succeeded();
+    served.execute(
+        "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
+         @capture_instance = N'second';",
+    );
+    assert!(served.control.idle_entry());
+    let handed = served.run().succeeded();
+    assert!(handed.stderr.contains("nothing new"), "{}", handed.stderr);
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', \
+         @capture_instance = N'dbo_a';",
+    );
+    let alone = served.run().succeeded();
+    assert!(alone.stderr.contains("nothing new"), "{}", alone.stderr);
+    served.execute("DELETE FROM dbo.a WHERE id = 3;");
+    let changed = served.run().succeeded();
+    assert!(changed.stderr.contains("1 deleted"), "{}", changed.stderr);
+    served.assert_true();
+}
+
+#[test]
 fn keys_that_take_each_others_place_are_copied() {
     let served = Served::new(CaptureBehaviour::default());
     let _ = served.run().succeeded();
