@@ -173,7 +173,7 @@ pub enum SourceError {
     },
     /// A column that the live table has no more, in a stream of net changes.
     #[error(
-        "column {column} of {table} was dropped from the table, and its changes hold only NULL since: name the other columns instead of *, enable a new capture instance without it, or copy the table again to an empty LOCATION"
+        "column {column} of {table} was dropped from the table, and its changes hold only NULL since: leave it out with `* EXCEPT ({column})`, or copy the table again to an empty LOCATION"
     )]
     DroppedColumn {
         /// The table.
