@@ -14,11 +14,13 @@ use super::key::KeyProblem;
 /// The numbers of errors that pass by themselves.
 ///
 /// Of a busy server: no memory (701, 802, 8645, 8651), no locks left (1204), deadlock victim (1205), lock time-out
-/// (1222), a table that changed under a snapshot (3960, 3961). Of one that starts, stops or fails over: 615, 983,
-/// 6005, 18401. Of Azure SQL Database, as its documentation lists them: the rest
-/// (<https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>).
-const TRANSIENT: [u32; 25] = [
-    615, 701, 802, 983, 1204, 1205, 1222, 3960, 3961, 4221, 6005, 8645, 8651, 10_928, 10_929,
+/// (1222), a table that changed under a snapshot (3960, 3961). Of one that starts, stops, recovers or fails over: 615,
+/// 922, 983, 6005, 18401. Of Azure SQL Database: what its documentation calls transient
+/// (<https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>), and what Microsoft's
+/// clients try again beyond that: SqlClient's `SqlConfigurableRetryFactory` (40143, 40540) and Entity Framework
+/// Core's `SqlServerTransientExceptionDetector` (10936).
+const TRANSIENT: [u32; 26] = [
+    615, 701, 802, 922, 983, 1204, 1205, 1222, 3960, 3961, 4221, 6005, 8645, 8651, 10_928, 10_929,
     10_936, 18_401, 40_143, 40_197, 40_501, 40_540, 40_613, 49_918, 49_919, 49_920,
 ];
 

@@ -120,11 +120,9 @@ impl Pool {
                 self.inner.reached.store(true, Ordering::Relaxed);
                 Ok(client)
             }
-            Err(
-                error @ (ConnectError::Unreachable { .. }
-                | ConnectError::ConnectTimeout { .. }
-                | ConnectError::Handshake { .. }),
-            ) if self.inner.reached.load(Ordering::Relaxed) => Err(SourceError::Lost(error)),
+            Err(error) if passes(&error) && self.inner.reached.load(Ordering::Relaxed) => {
+                Err(SourceError::Lost(error))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -158,6 +156,19 @@ impl Pool {
 async fn prepare(client: &mut Client) -> Result<(), tiberius::error::Error> {
     client.simple_query(PREAMBLE).await?.into_results().await?;
     Ok(())
+}
+
+/// True when a server that was reached before may be reached again a little later: it restarts or fails over, its name
+/// is being moved to another one (no address for a while), or the database is being recovered (4060, 40532).
+fn passes(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Unreachable { .. }
+        | ConnectError::ConnectTimeout { .. }
+        | ConnectError::Handshake { .. }
+        | ConnectError::UnknownHost { .. } => true,
+        ConnectError::DatabaseUnavailable { number, .. } => matches!(number, 4060 | 40_532),
+        _ => false,
+    }
 }
 
 fn exhausted() -> SourceError {
@@ -238,5 +249,41 @@ impl Pool {
             row.map_err(failed)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::sqlserver::ErrorKind;
+
+    /// A pool whose host has no address.
+    fn pool(reached: bool) -> Pool {
+        let url = "sqlserver://u:p@no-such-host.invalid/d?connect_timeout=5";
+        let pool = Pool::new(ConnectionConfig::from_url(url).unwrap());
+        pool.inner.reached.store(reached, Ordering::Relaxed);
+        pool
+    }
+
+    #[tokio::test]
+    async fn a_host_without_an_address_may_come_back_where_it_was_reached_before() {
+        let first = pool(false).lend().await.err().unwrap();
+        assert!(!first.is_transient(), "{first}");
+        let later = pool(true).lend().await.err().unwrap();
+        assert!(later.is_transient(), "{later}");
+        assert_eq!(later.kind(), ErrorKind::Connection);
+    }
+
+    #[test]
+    fn a_database_that_is_recovered_may_be_opened_later_and_one_without_a_user_may_not() {
+        let unavailable = |number| ConnectError::DatabaseUnavailable {
+            database: "'d'".to_string(),
+            host: "'h'".to_string(),
+            user: "'u'".to_string(),
+            number,
+            message: String::new(),
+        };
+        assert!(passes(&unavailable(4060)) && passes(&unavailable(40_532)));
+        assert!(!passes(&unavailable(916)));
     }
 }
