@@ -6,6 +6,7 @@
 //! `CDCQL_TEST_CLIENTS` is `required`.
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -76,7 +77,8 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str, seed: u64) -> Op
         .output();
     match output {
         Ok(output) => Some(Ended::from(output)).filter(|ended| ended.code != Some(NOT_INSTALLED)),
-        Err(_) => None,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("{script} cannot be run: {error}"),
     }
 }
 
@@ -90,7 +92,10 @@ fn judge(runtime: Runtime, script: &str, remedy: &str) {
                 std::env::var_os(CLIENTS).is_none_or(|value| value != "required"),
                 "the client of {script} is not installed: {remedy}"
             );
-            eprintln!("SKIPPED: the client of {script} is not installed: {remedy}");
+            // Not eprintln!, which the test harness keeps to itself where a test passes.
+            let mut stderr = std::io::stderr();
+            let line = format!("SKIPPED: the client of {script} is not installed: {remedy}\n");
+            stderr.write_all(line.as_bytes()).unwrap();
             return;
         };
         assert_eq!(
