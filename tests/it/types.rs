@@ -160,3 +160,18 @@ fn a_type_that_is_not_read_is_refused_by_the_columns_name() {
         let _ = ended.failed(3, &[&message]);
     }
 }
+
+#[test]
+fn explain_plans_the_columns_that_a_merge_reads_and_no_others() {
+    let project = with_odd_column("SQL_VARIANT");
+    let text = project.read(FILE) + "CREATE TABLE t (id INT) USING DELTA LOCATION 'lake/t';\n";
+    project.write(FILE, &text);
+    let merge = "MERGE INTO t USING db.dbo.a AS s ON t.id = s.id WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)";
+    let sql = format!("EXPLAIN {merge}");
+    let plan = project
+        .cdcql(&["query", "--pipeline", FILE, "-c", &sql])
+        .succeeded()
+        .stdout;
+    assert!(plan.contains("DeltaWriteExec"), "{plan}");
+    assert!(!plan.contains("odd"), "{plan}");
+}
