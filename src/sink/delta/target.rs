@@ -209,7 +209,37 @@ impl DeltaTarget {
             });
         }
         commit.check(&target.location, &target.table).await?;
-        target.write_checkpoint(commit, Uuid::new_v4()).await
+        let write = Uuid::new_v4();
+        match target.write_checkpoint(commit, write).await {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => target.recorded_outcome(write).await.ok_or(error),
+        }
+    }
+
+    /// The commit of `write` on the loaded version, if the log has it although the write reported an error: the
+    /// answer of the storage may be lost, or what follows a commit, such as a Delta checkpoint, may fail.
+    pub(super) async fn recorded_outcome(&self, write: Uuid) -> Option<CommitOutcome> {
+        let version = self.version().map_or(0, |version| version + 1);
+        let mut target = self.clone();
+        target.refresh().await.ok()?;
+        let committed = target.at_version(version).await.ok()?;
+        let name = write.to_string();
+        let entry = committed
+            .history(1)
+            .await
+            .ok()?
+            .into_iter()
+            .find(|entry| entry.write.as_ref() == Some(&name))?;
+        tracing::warn!(
+            location = self.location(),
+            version,
+            "an error followed the commit"
+        );
+        Some(CommitOutcome::Committed {
+            version,
+            created: version == 0,
+            rows: entry.rows,
+        })
     }
 
     /// The commit of [`DeltaTarget::commit_checkpoint`], on exactly the loaded version.

@@ -232,6 +232,17 @@ async fn a_failure_after_the_commit_is_no_failure_of_the_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nor_is_it_one_of_a_checkpoint_that_moves_alone() {
+    let lake = Lake::new();
+    blocked_after_the_commit(&lake).await;
+    let moved = lake.target().await.commit_checkpoint(&window(1, 2)).await;
+    let outcome = moved.unwrap();
+    assert_eq!((outcome.version(), outcome.rows().total()), (Some(1), 0));
+    let target = lake.target().await;
+    assert_eq!(target.checkpoint(&key()).await.unwrap(), Some(at(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nor_is_it_one_of_a_write_that_belongs_to_no_flow() {
     let lake = Lake::new();
     blocked_after_the_commit(&lake).await;

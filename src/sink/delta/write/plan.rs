@@ -67,38 +67,10 @@ impl WriteTask {
         };
         let outcome = match written {
             Ok(outcome) => outcome,
-            Err(error) => self.recorded_outcome(target).await.ok_or(error)?,
+            Err(error) => target.recorded_outcome(self.name).await.ok_or(error)?,
         };
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         Ok(outcome.rows().total())
-    }
-
-    /// The commit of this write, if the log has it although the write reported an error: the answer of
-    /// the storage may be lost, or what follows a commit, such as a Delta checkpoint, may fail.
-    async fn recorded_outcome(&self, mut target: DeltaTarget) -> Option<CommitOutcome> {
-        let version = target.version().map_or(0, |version| version + 1);
-        target.refresh().await.ok()?;
-        let history = target
-            .at_version(version)
-            .await
-            .ok()?
-            .history(1)
-            .await
-            .ok()?;
-        let name = self.name.to_string();
-        let entry = history
-            .into_iter()
-            .find(|entry| entry.write.as_ref() == Some(&name))?;
-        tracing::warn!(
-            location = target.location(),
-            version,
-            "an error followed the commit"
-        );
-        Some(CommitOutcome::Committed {
-            version,
-            created: version == 0,
-            rows: entry.rows,
-        })
     }
 
     /// The target's newest version, if this write can still be applied to it.
