@@ -1,6 +1,6 @@
 //! The folder that a session's queries spill to.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,13 +30,18 @@ impl Scratch {
             let folder = new_folder(parent)?;
             let path = folder.path().join(OWNER);
             let owner = File::create_new(&path)?;
-            if owner.try_lock().is_ok() && path.exists() {
-                let scratch = Self {
-                    folder,
-                    _owner: owner,
-                };
-                scratch.sweep(parent);
-                return Ok(scratch);
+            match owner.try_lock() {
+                Ok(()) if path.exists() => {
+                    let scratch = Self {
+                        folder,
+                        _owner: owner,
+                    };
+                    scratch.sweep(parent);
+                    return Ok(scratch);
+                }
+                // Another session took the folder for one without an owner.
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
             }
         }
         Err(io::Error::other("other sessions delete every new folder"))
