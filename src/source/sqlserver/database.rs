@@ -199,10 +199,10 @@ impl Database {
         Ok(Arc::new(net_changes(&self.inner.pool, &table, window)?))
     }
 
-    /// Reads the whole table into temporary files, reporting after each batch.
+    /// Reads the whole table into a temporary file, reporting after each batch.
     ///
     /// # Errors
-    /// `Query` if the files cannot be written, and whatever reading a table may give.
+    /// `Query` if the file cannot be written, and whatever reading a table may give.
     pub async fn snapshot(
         &self,
         table: &CapturedTable,
