@@ -11,6 +11,7 @@ use super::flow::Flow;
 use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
 };
+use super::values::check_values;
 use crate::change::{FlowKey, LsnRange};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
@@ -299,6 +300,7 @@ async fn rehearse(
         .map_err(|error| Error::from(error).at(&flow.statement, flow.merge.target_span))?;
     let overlay = overlay.with(&flow.target, Arc::new(provider));
     let (state, plan) = engine.plan(&flow.statement, flow.kind(), overlay).await?;
+    check_values(&flow.statement, &flow.merge, &plan)?;
     let planned = state.create_physical_plan(&plan).await.map(|_| ());
     planned.map_err(|error| match Error::from(error) {
         source @ Error::Source(_) => source,

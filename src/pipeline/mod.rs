@@ -9,6 +9,7 @@ mod event;
 mod flow;
 mod run;
 mod schema;
+mod values;
 mod window;
 
 pub use bind::Pipeline;

@@ -117,7 +117,7 @@ pub(super) fn check_declared(
 }
 
 /// A type as a column list names it.
-fn type_name(data_type: &DataType) -> String {
+pub(super) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_string(),
         DataType::Int8 => "TINYINT".to_string(),
@@ -212,7 +212,7 @@ fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
 }
 
 /// True when values of `right` are stored in `left` as they are.
-fn same_type(left: &DataType, right: &DataType) -> bool {
+pub(super) fn same_type(left: &DataType, right: &DataType) -> bool {
     let text = |data_type: &DataType| {
         matches!(
             data_type,

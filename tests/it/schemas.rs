@@ -103,6 +103,66 @@ fn a_declared_zone_that_the_source_lacks_is_named_as_a_person_would_write_it() {
     );
 }
 
+/// A flow from `dbo.a` with the columns `price` and `n` that stores `price` and `n` as given.
+fn assigning(price: &str, n: &str) -> Project {
+    let database = database(
+        "price DECIMAL(10, 4) NOT NULL, ratio FLOAT NOT NULL",
+        "1.2345, 2.9",
+    );
+    let project = project(&database, "");
+    project.write(
+        FILE,
+        &format!(
+            "CREATE CONNECTION db TYPE sqlserver OPTIONS (url 'embedded:app_db.sql');
+CREATE TABLE IF NOT EXISTS a (id BIGINT, price DECIMAL(10, 2), n INT) USING DELTA LOCATION 'lake/a';
+MERGE INTO a AS target USING STREAM db.dbo.a CHANGES AS change ON target.id = change.id
+WHEN MATCHED THEN UPDATE SET price = {price}
+WHEN NOT MATCHED THEN INSERT (id, price, n) VALUES (change.id, 0, {n});
+"
+        ),
+    );
+    project
+}
+
+#[test]
+fn a_value_that_its_column_would_change_is_refused_with_both_types() {
+    for (price, n, words) in [
+        (
+            "change.price",
+            "1",
+            "column 'price' is DECIMAL(10, 2) and would not hold what it is given, change.price of type DECIMAL(10, 4)",
+        ),
+        (
+            "0",
+            "change.ratio",
+            "column 'n' is INT and would not hold what it is given, change.ratio of type DOUBLE",
+        ),
+        (
+            "CASE WHEN change.id = 1 THEN 1.5 ELSE 1.2345 END",
+            "1",
+            "column 'price' is DECIMAL(10, 2)",
+        ),
+    ] {
+        let project = assigning(price, n);
+        let words = ["p.sql:3:12", words, "write CAST(… AS "];
+        let _ = project.cdcql(&["run", FILE]).failed(3, &words);
+        assert!(!project.path().join("pipelines/lake").exists());
+    }
+}
+
+#[test]
+fn a_value_that_is_cast_or_fits_its_column_is_stored() {
+    let project = assigning(
+        "CAST(change.price AS DECIMAL(10, 2))",
+        "CASE WHEN change.id = 1 THEN CAST(change.ratio AS INT) ELSE COALESCE(change.id, 0) + 1 END",
+    );
+    let _ = project.cdcql(&["run", FILE]).succeeded();
+    assert!(query(&project, "SELECT * FROM a").contains("| 1  | 0.00  | 2 |"));
+    project.append_to_database("UPDATE dbo.a SET price = 2.5;");
+    let _ = project.cdcql(&["run", FILE]).succeeded();
+    assert!(query(&project, "SELECT * FROM a").contains("| 1  | 2.50  | 2 |"));
+}
+
 #[test]
 fn a_declaration_that_the_existing_table_contradicts_is_refused() {
     let database = database("n INT NOT NULL", "7");
