@@ -207,6 +207,26 @@ fn a_target_with_an_alias_is_known_by_that_alone() {
     );
 }
 
+#[test]
+fn a_column_that_was_dropped_stops_its_star_until_the_star_leaves_it_out() {
+    let database = database("n INT NOT NULL, m INT NULL", "7, 8");
+    let project = project(&database, "a USING DELTA LOCATION 'lake/a'");
+    let _ = project.cdcql(&["run", FILE]).succeeded();
+    project.append_to_database("ALTER TABLE dbo.a DROP COLUMN m;\nGO\nUPDATE dbo.a SET n = 9;");
+    let dropped = "column m of dbo.a was dropped from the table";
+    let words = [dropped, "leave it out with `* EXCEPT (m)`"];
+    let _ = project.cdcql(&["run", FILE]).failed(3, &words);
+    let text = project.read(FILE);
+    project.write(
+        FILE,
+        &text
+            .replace("SET *", "SET * EXCEPT (m)")
+            .replace("INSERT *", "INSERT * EXCEPT (m)"),
+    );
+    let _ = project.cdcql(&["run", FILE]).succeeded();
+    assert!(query(&project, "SELECT n, m FROM a").contains("| 9 | 8 |"));
+}
+
 /// Enables a second capture instance of `dbo.a`.
 const SECOND: &str = "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
                       @capture_instance = N'second'";
