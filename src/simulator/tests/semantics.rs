@@ -200,3 +200,68 @@ async fn replicate_stops_at_8000_bytes_unless_its_text_is_max() {
     let vast = "SELECT LEN(REPLICATE(CAST('abc' AS varchar(max)), 2000000000))";
     assert_eq!(run(&mut s, vast).await.numbers(), [701]);
 }
+
+#[tokio::test]
+async fn branches_of_several_number_types_meet_in_a_common_one() {
+    for (sql, wanted) in [
+        (
+            "SELECT CASE WHEN id = 1 THEN 1 ELSE 2.5 END FROM w WHERE id < 3 ORDER BY id",
+            "1.0 2.5",
+        ),
+        (
+            "SELECT IIF(id = 1, 0, 0.5) FROM w WHERE id < 3 ORDER BY id",
+            "0.0 0.5",
+        ),
+        (
+            "SELECT COALESCE(n, 0.25) FROM w WHERE id IN (3, 4) ORDER BY id",
+            "4.00 0.25",
+        ),
+        ("SELECT 1 UNION ALL SELECT 3000000000", "1 3000000000"),
+        (
+            "SELECT 1 UNION ALL SELECT 2.5 UNION ALL SELECT 0.125",
+            "1.000 2.500 0.125",
+        ),
+        (
+            "SELECT CAST(1.5 AS money) UNION ALL SELECT 2",
+            "1.50 2.00",
+        ),
+        (
+            "SELECT CASE WHEN id = 1 THEN 1.25 ELSE 2e0 END FROM w WHERE id < 3 ORDER BY id",
+            "1.25 2",
+        ),
+        (
+            "SELECT CASE WHEN id = 1 THEN CAST(1 AS tinyint) ELSE 70000 END FROM w WHERE id < 3 ORDER BY id",
+            "1 70000",
+        ),
+        (
+            "SELECT CASE WHEN id = 1 THEN '7' ELSE 2.5 END FROM w WHERE id < 3 ORDER BY id",
+            "7.0 2.5",
+        ),
+    ] {
+        assert_eq!(lines(sql).await.join(" "), wanted, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_branches_of_several_types_give_is_stored_whole() {
+    let mut s = session(
+        "CREATE TABLE d (k int NOT NULL PRIMARY KEY, v decimal(9, 2) NULL, b bigint NULL)
+        INSERT INTO d VALUES (1, 0, 0), (2, 0, 0)",
+    )
+    .await;
+    ok(
+        &mut s,
+        "UPDATE d SET v = CASE WHEN k = 1 THEN 1 ELSE 2.5 END, b = IIF(k = 1, 1, 3000000000)",
+    )
+    .await;
+    ok(
+        &mut s,
+        "INSERT INTO d SELECT 3, x, y FROM (SELECT 1 AS x, 1 AS y UNION ALL SELECT 0.75, 5000000000) u
+        WHERE x < 1",
+    )
+    .await;
+    assert_eq!(
+        ok(&mut s, "SELECT k, v, b FROM d ORDER BY k").await.lines(),
+        ["1|1.00|1", "2|2.50|3000000000", "3|0.75|5000000000"]
+    );
+}

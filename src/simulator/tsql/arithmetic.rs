@@ -15,7 +15,7 @@ use crate::simulator::store::internal;
 use crate::simulator::types::to_form;
 
 /// The most digits of a decimal.
-const DIGITS: u8 = 38;
+pub(super) const DIGITS: u8 = 38;
 /// The scale that a quotient has at least.
 const QUOTIENT_SCALE: u8 = 6;
 
@@ -40,6 +40,13 @@ pub(super) struct Operand {
 }
 
 impl Operand {
+    /// Precision and scale of an exact number as a decimal.
+    pub(super) fn shape_of(sql_type: SqlType) -> Option<(u8, u8)> {
+        let exact = is_number(sql_type) && !matches!(sql_type, SqlType::Real | SqlType::Float);
+        let digits = None;
+        exact.then(|| Self { sql_type, digits }.shape())
+    }
+
     /// Precision and scale as a decimal.
     fn shape(self) -> (u8, u8) {
         match self.sql_type {

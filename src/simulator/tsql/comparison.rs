@@ -7,6 +7,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 
+use super::arithmetic::{DIGITS, Operand};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::internal;
 use crate::simulator::types::{
@@ -120,6 +121,58 @@ pub(super) fn rank(sql_type: SqlType) -> u8 {
         SqlType::SqlVariant => 13,
         SqlType::Xml => 14,
         SqlType::Udt(_) => 15,
+    }
+}
+
+/// The type that values of two types have in common: the one of the higher precedence, wide enough for both.
+pub(super) fn common(one: SqlType, other: SqlType) -> SqlType {
+    use SqlType::{DateTime2, DateTimeOffset, Decimal, Time};
+    let (low, high) = if precedence(one) <= precedence(other) {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let finer = |scale: u8| scale.max(second_digits(low));
+    match (low, high) {
+        (low, Decimal { precision, scale }) => match Operand::shape_of(low) {
+            Some(shape) => common_decimal(shape, (precision, scale)),
+            None => high,
+        },
+        (_, Time(scale)) => Time(finer(scale)),
+        (_, DateTime2(scale)) => DateTime2(finer(scale)),
+        (_, DateTimeOffset(scale)) => DateTimeOffset(finer(scale)),
+        _ => high,
+    }
+}
+
+/// The place of a type in T-SQL's order of precedence; types of one kind have that of their widths too.
+fn precedence(sql_type: SqlType) -> (u8, u8) {
+    let within = match sql_type {
+        SqlType::SmallInt | SqlType::Money | SqlType::Float | SqlType::DateTime => 1,
+        SqlType::Int | SqlType::Decimal { .. } => 2,
+        SqlType::BigInt => 3,
+        SqlType::VarChar(_) | SqlType::NVarChar(_) | SqlType::VarBinary(_) => 1,
+        _ => 0,
+    };
+    (rank(sql_type), within)
+}
+
+/// Digits after a second's point.
+fn second_digits(sql_type: SqlType) -> u8 {
+    match sql_type {
+        SqlType::Time(scale) | SqlType::DateTime2(scale) | SqlType::DateTimeOffset(scale) => scale,
+        SqlType::DateTime => 3,
+        _ => 0,
+    }
+}
+
+/// The decimal with the digits of both before and after the point, as far as there is room after it.
+fn common_decimal((p1, s1): (u8, u8), (p2, s2): (u8, u8)) -> SqlType {
+    let before = (p1 - s1).max(p2 - s2);
+    let scale = s1.max(s2).min(DIGITS - before);
+    SqlType::Decimal {
+        precision: before + scale,
+        scale,
     }
 }
 
@@ -255,6 +308,34 @@ mod tests {
     use datafusion::arrow::array::StringArray;
 
     use super::*;
+
+    #[test]
+    fn types_meet_in_one_wide_enough_for_both() {
+        let decimal = |precision, scale| SqlType::Decimal { precision, scale };
+        for (one, other, wanted) in [
+            (SqlType::Int, SqlType::BigInt, SqlType::BigInt),
+            (SqlType::Bit, SqlType::TinyInt, SqlType::TinyInt),
+            (SqlType::Int, decimal(2, 1), decimal(11, 1)),
+            (decimal(5, 2), decimal(8, 4), decimal(8, 4)),
+            (decimal(38, 0), decimal(10, 5), decimal(38, 0)),
+            (SqlType::Money, decimal(5, 2), decimal(19, 4)),
+            (SqlType::Money, SqlType::BigInt, SqlType::Money),
+            (SqlType::SmallMoney, SqlType::Money, SqlType::Money),
+            (SqlType::Real, decimal(38, 10), SqlType::Real),
+            (SqlType::Real, SqlType::Float, SqlType::Float),
+            (SqlType::VarChar(Length::Max), SqlType::Int, SqlType::Int),
+            (SqlType::Date, SqlType::DateTime, SqlType::DateTime),
+            (
+                SqlType::DateTime,
+                SqlType::DateTime2(0),
+                SqlType::DateTime2(3),
+            ),
+            (SqlType::Time(7), SqlType::Time(0), SqlType::Time(7)),
+        ] {
+            assert_eq!(common(one, other), wanted, "{one:?} {other:?}");
+            assert_eq!(common(other, one), wanted, "{other:?} {one:?}");
+        }
+    }
 
     #[test]
     fn lists_are_compared_by_type() {

@@ -1,6 +1,6 @@
 //! What a plan means in T-SQL where DataFusion would have it mean something else: texts are grouped, sorted
-//! and looked up without regard to case, and where a CASE or a UNION has several types, the lower ones are
-//! converted to the highest.
+//! and looked up without regard to case, and where a CASE or a UNION has several types, all are converted to
+//! the one that they have in common.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::aggregates::aggregate;
-use super::comparison::{Form, forms, rank};
+use super::comparison::{Form, common, forms};
 use super::functions::{COMPARABLE_TEXT, external};
 use super::operators::{call, common_collation, converted, in_form};
 use crate::simulator::protocol::SqlType;
@@ -181,23 +181,19 @@ fn window_function(function: &mut WindowFunction, schema: &DFSchema) -> Result<b
     Ok(changed)
 }
 
-/// The highest of some types, if a lower one must be converted to it explicitly.
+/// The type that some types have in common, if some must be converted to it explicitly.
 fn highest(types: &[Option<SqlType>]) -> Option<SqlType> {
     let known = || types.iter().flatten().copied();
-    let highest = known().max_by_key(|t| rank(*t))?;
-    let explicit = |from: SqlType| {
-        rank(from) < rank(highest)
-            && (from.is_text() != highest.is_text()
-                || from.is_binary() != highest.is_binary()
-                || rank(highest) >= 8
-                || rank(from) == 4)
-    };
-    known().any(explicit).then_some(highest)
+    let first = known().next()?;
+    let alike = known().all(|t| t == first)
+        || known().all(|t| t.is_text())
+        || known().all(|t| t.is_binary());
+    (!alike).then(|| known().fold(first, common))
 }
 
 fn raised(expr: Expr, of: Option<SqlType>, to: SqlType) -> Result<Expr> {
     match of {
-        Some(of) if rank(of) < rank(to) => converted(&expr, to),
+        Some(of) if of != to => converted(&expr, to),
         _ => Ok(expr),
     }
 }

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     FixedSizeBinaryBuilder, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
     LargeBinaryBuilder, StringBuilder, Time64NanosecondArray, TimestampMicrosecondArray,
 };
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
     Int64Type, Time64NanosecondType, TimestampMicrosecondType,
@@ -24,13 +24,31 @@ use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::internal;
 
 /// The array in the Arrow form of a SQL type that already describes it: an expression may come as a
-/// view, a wider timestamp or an unsigned integer.
+/// view, a wider timestamp or an unsigned integer. A value that the form cannot hold is an error, and so is
+/// a form without room for what follows a number's point.
 pub(crate) fn to_form(array: &ArrayRef, sql_type: SqlType) -> Result<ArrayRef, ServerError> {
     let form = sql_type.arrow_form();
     if *array.data_type() == form {
         return Ok(Arc::clone(array));
     }
-    cast(array, &form).map_err(|_| overflow(sql_type))
+    if cuts(array.data_type(), &form) {
+        let from = array.data_type();
+        return Err(ServerError::unsupported(format!("{from} as {form}")));
+    }
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    cast_with_options(array, &form, &options).map_err(|_| overflow(sql_type))
+}
+
+/// Whether a number would lose what follows its point.
+fn cuts(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Decimal128(_, from), DataType::Decimal128(_, to)) => to < from,
+        (DataType::Decimal128(_, from), to) => *from > 0 && to.is_integer(),
+        (from, to) => from.is_floating() && (to.is_integer() || to.is_decimal()),
+    }
 }
 
 /// The values of an array.
