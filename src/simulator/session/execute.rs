@@ -8,7 +8,7 @@ use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Collation, Reply, ServerError};
 use crate::simulator::store::Write;
 use crate::simulator::tsql::alter::{Alteration, alter_table};
-use crate::simulator::tsql::changes::{apply, changes_capture, database_of, effect};
+use crate::simulator::tsql::changes::{Change, apply, effect};
 use crate::simulator::tsql::command::{Command, ExecArgument, command};
 use crate::simulator::tsql::computed::resolve;
 use crate::simulator::tsql::cursor::ObjectName;
@@ -160,16 +160,20 @@ impl Executor {
 
     /// INSERT, UPDATE, DELETE.
     async fn change(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
-        let database = database_of(tokens).unwrap_or_else(|| self.database.clone());
+        let change = Change::parse(tokens, &self.database)?;
+        let named = change.name().database();
+        let database = named.unwrap_or(&self.database).to_owned();
+        self.permit_change(&change, &database)?;
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
-        if changes_capture(tokens) {
+        // What was allowed before the wait for the seat may be so no longer.
+        self.permit_change(&change, &database)?;
+        if change.is_of_capture() {
             self.writing()?.define_capture()?;
         }
         let scope = self.scope(batch);
         let explicit = self.explicit_identity(&scope);
-        let effect = Box::pin(effect(tokens, &scope, explicit)).await?;
-        self.permit_change(&effect, &database)?;
+        let effect = Box::pin(effect(change, &scope, explicit)).await?;
         self.check_conflict(effect.object_id())?;
         let done = apply(effect, self.writing()?)?;
         self.finish_writing()?;

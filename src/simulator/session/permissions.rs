@@ -3,7 +3,7 @@
 use super::executor::Executor;
 use crate::simulator::protocol::ServerError;
 use crate::simulator::security::{Permission, Rights};
-use crate::simulator::tsql::changes::Effect;
+use crate::simulator::tsql::changes::Change;
 use crate::simulator::tsql::command::Command;
 
 impl Executor {
@@ -32,8 +32,9 @@ impl Executor {
         }
     }
 
-    /// Error 229, unless the session may change a table's rows so.
-    pub(super) fn permit_change(&self, effect: &Effect, database: &str) -> Result<(), ServerError> {
+    /// Error 229, unless the session may change a table's rows so: it also needs to read the table where the
+    /// statement does.
+    pub(super) fn permit_change(&self, change: &Change, database: &str) -> Result<(), ServerError> {
         let rights = self.rights(database)?;
         let Some(cell) = self
             .server
@@ -42,24 +43,25 @@ impl Executor {
         else {
             return Ok(());
         };
-        let (object_id, permission) = match effect {
-            Effect::Insert { object_id, .. } => (object_id, Permission::Insert),
-            Effect::Update { object_id, .. } => (object_id, Permission::Update),
-            Effect::Delete { object_id, .. } => (object_id, Permission::Delete),
-        };
         let state = cell.committed();
+        let schema = change.name().schema().unwrap_or("dbo");
         // A table that others do not see yet was made by this transaction.
-        match state.tables.get(object_id) {
-            Some(table) if !rights.on_table(&state, permission, table) => {
-                Err(ServerError::permission_denied(
-                    permission.name(),
-                    &table.name,
-                    &state.name,
-                    &table.schema,
-                ))
-            }
-            _ => Ok(()),
-        }
+        let Some(table) = state.table(schema, change.name().object()) else {
+            return Ok(());
+        };
+        let reads = change.reads(table).then_some(Permission::Select);
+        let lacking = [Some(change.permission()), reads]
+            .into_iter()
+            .flatten()
+            .find(|permission| !rights.on_table(&state, *permission, table));
+        lacking.map_or(Ok(()), |permission| {
+            Err(ServerError::permission_denied(
+                permission.name(),
+                &table.name,
+                &state.name,
+                &table.schema,
+            ))
+        })
     }
 
     /// Whether the session may define something.

@@ -202,3 +202,42 @@ async fn principals_have_one_name_each() {
     ok(&mut owner, "DROP USER IF EXISTS nobody").await;
     ok(&mut owner, "DROP USER reader DROP LOGIN reader").await;
 }
+
+#[tokio::test]
+async fn a_change_reads_nothing_that_its_login_may_not_read() {
+    let (mut owner, mut s, _) = reader().await;
+    ok(
+        &mut owner,
+        "CREATE TABLE dbo.secret (k int NOT NULL PRIMARY KEY, word varchar(20) NULL)
+        INSERT INTO dbo.secret VALUES (1, 'hidden')",
+    )
+    .await;
+    let told = [
+        "DELETE FROM dbo.secret WHERE CAST(word AS int) = 1",
+        "UPDATE dbo.secret SET k = CAST(word AS int)",
+        "DELETE s FROM dbo.secret AS s WHERE CAST(s.word AS int) = 1",
+        "UPDATE s SET k = 2 FROM dbo.secret AS s JOIN dbo.secret AS o ON CAST(s.word AS int) = 1",
+    ];
+    for sql in told {
+        assert_eq!(run(&mut s, sql).await.numbers(), [229], "{sql}");
+    }
+    ok(
+        &mut owner,
+        "GRANT UPDATE, DELETE ON dbo.secret TO reader DENY SELECT ON dbo.secret TO reader",
+    )
+    .await;
+    for sql in told {
+        let answer = run(&mut s, sql).await;
+        assert_eq!(answer.numbers(), [229], "{sql}");
+        assert!(answer.errors[0].message.contains("SELECT"), "{sql}");
+    }
+    ok(&mut s, "UPDATE dbo.secret SET word = 'shown'").await;
+    ok(&mut s, "DELETE FROM dbo.secret").await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_permitted_waits_for_no_writer() {
+    let (mut owner, mut s, _) = reader().await;
+    ok(&mut owner, "BEGIN TRAN INSERT INTO dbo.u VALUES (9)").await;
+    assert_eq!(run(&mut s, "DELETE FROM dbo.t").await.numbers(), [229]);
+}

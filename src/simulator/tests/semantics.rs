@@ -221,10 +221,7 @@ async fn branches_of_several_number_types_meet_in_a_common_one() {
             "SELECT 1 UNION ALL SELECT 2.5 UNION ALL SELECT 0.125",
             "1.000 2.500 0.125",
         ),
-        (
-            "SELECT CAST(1.5 AS money) UNION ALL SELECT 2",
-            "1.50 2.00",
-        ),
+        ("SELECT CAST(1.5 AS money) UNION ALL SELECT 2", "1.50 2.00"),
         (
             "SELECT CASE WHEN id = 1 THEN 1.25 ELSE 2e0 END FROM w WHERE id < 3 ORDER BY id",
             "1.25 2",

@@ -406,3 +406,41 @@ async fn a_rollback_of_another_is_no_conflict() {
     let keys = ok(&mut other, "SELECT k, n FROM i ORDER BY k").await;
     assert_eq!(keys.lines(), ["1|3", "3|4"]);
 }
+
+/// Two databases with a table of the same name, a session of each one's.
+const TWINS: &str = "CREATE TABLE z (k int NOT NULL PRIMARY KEY, v int NULL)
+    INSERT INTO z VALUES (1, 1)";
+
+async fn twins() -> (super::Session, crate::simulator::Database) {
+    let database = database(TWINS).await;
+    let mut s = open(&database);
+    ok(
+        &mut s,
+        &format!("CREATE DATABASE other USE other {TWINS} USE app_db"),
+    )
+    .await;
+    (s, database)
+}
+
+#[tokio::test]
+async fn a_change_by_an_alias_is_one_of_the_database_that_from_names() {
+    let (mut s, _) = twins().await;
+    let (own, others) = (
+        "SELECT v FROM app_db.dbo.z ORDER BY k",
+        "SELECT v FROM other.dbo.z ORDER BY k",
+    );
+    ok(
+        &mut s,
+        "UPDATE a SET v = 7 FROM other.dbo.z AS a WHERE a.k = 1",
+    )
+    .await;
+    assert_eq!(ok(&mut s, own).await.value(), "1");
+    assert_eq!(ok(&mut s, others).await.value(), "7");
+    ok(&mut s, "UPDATE z SET v = 8 FROM other.dbo.z").await;
+    ok(&mut s, "UPDATE dbo.z SET v = o.v + 1 FROM other.dbo.z AS o").await;
+    assert_eq!(ok(&mut s, own).await.value(), "9");
+    assert_eq!(ok(&mut s, others).await.value(), "8");
+    ok(&mut s, "DELETE a FROM other.dbo.z a").await;
+    assert_eq!(ok(&mut s, own).await.value(), "9");
+    assert!(ok(&mut s, others).await.rows().is_empty());
+}

@@ -11,15 +11,14 @@ use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use datafusion::sql::sqlparser::ast::Statement;
 
 use super::ddl::ColumnSpec;
-use super::lexer::{Token, tokens};
-use super::parse::parse;
+use super::lexer::tokens;
 use super::query::query;
 use super::scope::Scope;
 use crate::simulator::protocol::ServerError;
 use crate::simulator::store::{Table, Write, internal};
 use crate::simulator::types::{Mode, Typed, convert_array};
 
-pub(crate) use target::{changes_capture, database_of};
+pub(crate) use target::Change;
 
 /// What a statement does to a table, computed and not yet done.
 #[derive(Debug)]
@@ -77,17 +76,18 @@ pub(crate) struct Done {
 
 /// Computes what a statement does. `explicit_identity` is the table for which IDENTITY_INSERT is on.
 pub(crate) async fn effect(
-    tokens: &[Token],
+    change: Change,
     scope: &Arc<Scope>,
     explicit_identity: Option<i32>,
 ) -> Result<Effect, ServerError> {
-    let (statement, spelling) = parse(tokens)?;
-    match statement {
+    let name = change.name().clone();
+    let spelling = change.spelling;
+    match change.statement {
         Statement::Insert(insert) => {
-            insert::effect(insert, spelling, scope, explicit_identity).await
+            insert::effect(insert, &name, spelling, scope, explicit_identity).await
         }
-        Statement::Update(update) => update::update(update, spelling, scope).await,
-        Statement::Delete(delete) => update::delete(delete, spelling, scope).await,
+        Statement::Update(update) => update::update(update, &name, spelling, scope).await,
+        Statement::Delete(delete) => update::delete(delete, &name, spelling, scope).await,
         _ => Err(ServerError::unsupported("this statement")),
     }
 }

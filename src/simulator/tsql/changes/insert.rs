@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
-use datafusion::sql::sqlparser::ast::{Insert, Query, SetExpr, Statement, TableObject};
+use datafusion::sql::sqlparser::ast::{Insert, Query, SetExpr, Statement};
 
 use super::target::{default_of, is_default, select, spelled};
 use super::{Effect, assigned, batch, check_nulls};
 use crate::simulator::protocol::{Column, ServerError, SqlType};
 use crate::simulator::store::{Identity, Table};
 use crate::simulator::tsql::computed::{fill, no_value};
+use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::normal::Spelling;
 use crate::simulator::tsql::query::run;
 use crate::simulator::tsql::rewrite::is_mixed;
@@ -19,6 +20,7 @@ use crate::simulator::types::{Mode, Typed, Value, array_of, convert_array, value
 
 pub(super) async fn effect(
     insert: Insert,
+    name: &ObjectName,
     spelling: Spelling,
     scope: &Arc<Scope>,
     explicit_identity: Option<i32>,
@@ -26,11 +28,7 @@ pub(super) async fn effect(
     if insert.output.is_some() {
         return Err(ServerError::unsupported("OUTPUT"));
     }
-    let TableObject::TableName(name) = &insert.table else {
-        return Err(ServerError::unsupported("INSERT into anything but a table"));
-    };
-    let name = spelled(name, &spelling);
-    let table = scope.table(&name)?;
+    let table = scope.table(name)?;
     let database = name.database().unwrap_or(scope.database()).to_owned();
     let explicit = explicit_identity == Some(table.object_id);
     let columns = columns(&insert, &table, &spelling, explicit)?;

@@ -9,15 +9,15 @@ use datafusion::arrow::compute::kernels::cmp::distinct;
 use datafusion::arrow::compute::{concat, filter, filter_record_batch};
 use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, ObjectNamePart, Update,
-    UpdateTableFromKind,
+    Assignment, AssignmentTarget, Delete, Expr, ObjectNamePart, Update, UpdateTableFromKind,
 };
 
-use super::target::{Target, default_of, is_default, select, target};
+use super::target::{Target, default_of, deleted, is_default, select, target};
 use super::{Effect, assigned, batch, check_nulls};
 use crate::simulator::protocol::{Column, ServerError};
 use crate::simulator::store::{ROW_ID, Table, internal};
 use crate::simulator::tsql::computed::{fill, no_value};
+use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::normal::Spelling;
 use crate::simulator::tsql::query::run;
 use crate::simulator::tsql::rewrite::ident;
@@ -27,6 +27,7 @@ use crate::simulator::types::Typed;
 
 pub(super) async fn update(
     update: Update,
+    name: &ObjectName,
     spelling: Spelling,
     scope: &Arc<Scope>,
 ) -> Result<Effect, ServerError> {
@@ -37,7 +38,7 @@ pub(super) async fn update(
         Some(UpdateTableFromKind::AfterSet(from) | UpdateTableFromKind::BeforeSet(from)) => from,
         None => Vec::new(),
     };
-    let target = target(update.table, from, &spelling, scope)?;
+    let target = target(update.table, from, name, scope)?;
     let assignments = assignments(update.assignments, &target.table, &spelling)?;
     let mut items = vec![row_id()];
     let columns: Vec<usize> = assignments.iter().map(|(at, _)| *at).collect();
@@ -56,34 +57,15 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     delete: Delete,
+    name: &ObjectName,
     spelling: Spelling,
     scope: &Arc<Scope>,
 ) -> Result<Effect, ServerError> {
     if delete.output.is_some() {
         return Err(ServerError::unsupported("OUTPUT"));
     }
-    let (FromTable::WithFromKeyword(mut from) | FromTable::WithoutKeyword(mut from)) = delete.from;
-    let named = match delete.tables.into_iter().next() {
-        // DELETE alias FROM …
-        Some(name) => {
-            let mut named = from
-                .first()
-                .cloned()
-                .ok_or_else(|| ServerError::syntax("FROM"))?;
-            named.joins.clear();
-            if let datafusion::sql::sqlparser::ast::TableFactor::Table {
-                name: place, alias, ..
-            } = &mut named.relation
-            {
-                *place = name;
-                *alias = None;
-            }
-            named
-        }
-        None if from.is_empty() => return Err(ServerError::syntax("DELETE")),
-        None => from.remove(0),
-    };
-    let target = target(named, from, &spelling, scope)?;
+    let (named, from) = deleted(&delete)?;
+    let target = target(named, from, name, scope)?;
     let found = Found::read(vec![row_id()], &target, delete.selection, spelling, scope).await?;
     Ok(Effect::Delete {
         object_id: target.table.object_id,
