@@ -201,7 +201,9 @@ impl Executor {
             | Command::AlterTable(name, _)
             | Command::CreateIndex(name, _)
             | Command::Truncate(name) => name.database(),
+            Command::CreateType(name, ..) | Command::DropType { name, .. } => name.database(),
             Command::AlterDatabase { name, .. } => name.as_deref(),
+            Command::DropTables { names, .. } => self.one_database(names)?,
             _ => None,
         };
         let database = database.unwrap_or(&self.database).to_owned();
@@ -261,6 +263,19 @@ impl Executor {
         }
         self.finish_writing()?;
         Ok(())
+    }
+
+    /// The database that some names have in front, if it is not the current one for all of them.
+    fn one_database<'a>(&self, names: &'a [ObjectName]) -> Result<Option<&'a str>, ServerError> {
+        let database = |name: &'a ObjectName| name.database();
+        let of = |name: &'a ObjectName| database(name).unwrap_or(&self.database).to_lowercase();
+        let Some((first, rest)) = names.split_first() else {
+            return Ok(None);
+        };
+        if rest.iter().any(|name| of(name) != of(first)) {
+            return Err(ServerError::unsupported("DROP TABLE in several databases"));
+        }
+        Ok(database(first))
     }
 
     /// The columns and keys that a statement adds, with the types of computed columns.

@@ -444,3 +444,27 @@ async fn a_change_by_an_alias_is_one_of_the_database_that_from_names() {
     assert_eq!(ok(&mut s, own).await.value(), "9");
     assert!(ok(&mut s, others).await.rows().is_empty());
 }
+
+#[tokio::test]
+async fn a_drop_is_one_of_the_database_that_its_name_has_in_front() {
+    let (mut s, _) = twins().await;
+    let both = "DROP TABLE dbo.z, other.dbo.z";
+    assert_eq!(run(&mut s, both).await.numbers(), [40510]);
+    ok(
+        &mut s,
+        "CREATE TYPE other.dbo.name FROM int CREATE TYPE dbo.name FROM bigint",
+    )
+    .await;
+    ok(&mut s, "DROP TYPE other.dbo.name").await;
+    assert_eq!(
+        run(&mut s, "DROP TYPE other.dbo.name").await.numbers(),
+        [218]
+    );
+    ok(&mut s, "DROP TYPE dbo.name").await;
+    ok(&mut s, "DROP TABLE other.dbo.z").await;
+    assert_eq!(ok(&mut s, "SELECT v FROM z").await.value(), "1");
+    assert_eq!(
+        run(&mut s, "DROP TABLE other.dbo.z").await.numbers(),
+        [3701]
+    );
+}

@@ -25,7 +25,12 @@ fn schema_of(state: &State, name: &ObjectName) -> Result<String, ServerError> {
     })
 }
 
+/// The table of a name, which may name no other database.
 pub(super) fn find(state: &State, name: &ObjectName) -> Option<Table> {
+    let here = |database: &str| database.to_lowercase() == state.name.to_lowercase();
+    if !name.database().is_none_or(here) {
+        return None;
+    }
     state
         .table(name.schema().unwrap_or("dbo"), name.object())
         .map(|table| table.as_ref().clone())
