@@ -119,7 +119,9 @@ impl Session {
         let guard = interrupt.on_drop();
         let (sql, parameters, replies) = (sql.to_owned(), parameters.to_vec(), replies.clone());
         self.place = Place::Away(seat.run(move |runtime| {
-            interrupt.block_on(runtime, executor.run(&sql, &parameters, &replies, extent));
+            let ran =
+                interrupt.block_on(runtime, executor.run(&sql, &parameters, &replies, extent));
+            executor.leave(ran.is_none());
             executor
         }));
         self.come_back().await;

@@ -177,6 +177,16 @@ impl Executor {
         Ok(())
     }
 
+    /// Undoes what a batch has left that did not come to its end; with XACT_ABORT the transaction, if it was
+    /// interrupted.
+    pub(super) fn leave(&mut self, interrupted: bool) {
+        self.recover();
+        if interrupted && self.settings.abort_transaction {
+            self.abandon();
+        }
+        self.return_outside();
+    }
+
     /// Takes the settings and the database back that a call has changed for itself.
     fn return_outside(&mut self) {
         if let Some((settings, database)) = self.outside.take() {

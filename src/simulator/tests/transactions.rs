@@ -468,3 +468,38 @@ async fn a_drop_is_one_of_the_database_that_its_name_has_in_front() {
         [3701]
     );
 }
+
+/// Cancels an INSERT that never ends once it has the writer's seat.
+async fn cancel_an_insert(first: &mut super::Session, other: &mut super::Session) {
+    let endless = "INSERT INTO z SELECT COUNT(*), 0 FROM GENERATE_SERIES(1, 100000) AS a,
+        GENERATE_SERIES(1, 100000) AS b, GENERATE_SERIES(1, 100000) AS c
+        WHERE a.value + b.value + c.value < 0";
+    let writes = async {
+        let update = "SET LOCK_TIMEOUT 0 UPDATE z SET v = 2";
+        while run(other, update).await.numbers() != [1222] {}
+        ok(other, "SET LOCK_TIMEOUT -1").await;
+    };
+    tokio::select! {
+        answer = run(first, endless) => panic!("ended: {answer:?}"),
+        () = writes => {}
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_statement_leaves_the_writers_seat() {
+    let database = database(TWINS).await;
+    let (mut first, mut other) = (open(&database), open(&database));
+    cancel_an_insert(&mut first, &mut other).await;
+    ok(&mut other, "UPDATE z SET v = 3").await;
+    assert_eq!(ok(&mut first, "SELECT v FROM z").await.value(), "3");
+}
+
+#[tokio::test]
+async fn xact_abort_gives_a_cancelled_statements_transaction_up() {
+    let database = database(TWINS).await;
+    let (mut first, mut other) = (open(&database), open(&database));
+    ok(&mut first, "SET XACT_ABORT ON BEGIN TRAN").await;
+    cancel_an_insert(&mut first, &mut other).await;
+    ok(&mut other, "UPDATE z SET v = 3").await;
+    assert_eq!(ok(&mut first, "SELECT @@TRANCOUNT").await.value(), "0");
+}
