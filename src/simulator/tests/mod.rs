@@ -7,6 +7,7 @@ mod client_queries;
 mod control;
 mod definitions;
 mod errors;
+mod functions;
 mod hostile;
 mod permissions;
 mod procedures;

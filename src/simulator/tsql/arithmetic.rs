@@ -186,7 +186,8 @@ impl Operation {
     }
 }
 
-fn is_number(sql_type: SqlType) -> bool {
+/// Whether arithmetic computes with values of a type.
+pub(super) fn is_number(sql_type: SqlType) -> bool {
     whole(sql_type).is_some()
         || matches!(
             sql_type,

@@ -38,10 +38,7 @@ pub(super) const TARGET: &str = "__target";
 const MEMORY: usize = 2 << 30;
 
 /// Functions that mean the same in both languages.
-const SHARED_FUNCTIONS: &[&str] = &[
-    "abs", "acos", "asin", "atan", "atan2", "ceil", "coalesce", "cos", "cot", "degrees", "exp",
-    "floor", "ln", "log10", "pi", "power", "radians", "round", "sin", "sqrt", "tan",
-];
+const SHARED_FUNCTIONS: &[&str] = &["coalesce"];
 
 /// Aggregates and window functions that mean the same in both languages.
 const SHARED_AGGREGATES: &[&str] = &[

@@ -334,7 +334,10 @@ fn to_int(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerErro
         _ => (i64::MIN.into(), i64::MAX.into()),
     };
     if !(least..=most).contains(&int) {
-        return Err(int_overflow(int, from, to));
+        return Err(match value {
+            Value::Float(float) if to != SqlType::BigInt => float_overflow(*float, to),
+            _ => int_overflow(int, from, to),
+        });
     }
     Ok(Value::Int(int as i64))
 }
@@ -357,6 +360,15 @@ fn int_overflow(int: i128, from: SqlType, to: SqlType) -> ServerError {
     } else {
         overflow(to)
     }
+}
+
+/// Error 232.
+fn float_overflow(float: f64, to: SqlType) -> ServerError {
+    let name = to.base_name();
+    ServerError::new(
+        232,
+        format!("Arithmetic overflow error for type {name}, value = {float:.6}."),
+    )
 }
 
 fn int_of_bytes(bytes: &[u8], to: SqlType) -> i64 {

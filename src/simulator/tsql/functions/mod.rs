@@ -5,6 +5,7 @@ mod chain;
 mod compare;
 mod convert;
 mod dates;
+mod maths;
 mod numbers;
 mod security;
 mod server;
@@ -45,6 +46,7 @@ pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>>
         .or_else(|| chain::function(name))
         .or_else(|| text::function(name))
         .or_else(|| numbers::function(name))
+        .or_else(|| maths::function(name))
         .or_else(|| dates::function(name, scope))
         .or_else(|| server::function(name, scope))
         .or_else(|| security::function(name, scope))

@@ -325,7 +325,6 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
         quote_first(&mut function);
     }
     let name = match name {
-        "ceiling" => "ceil",
         "var" | "varp" | "stdev" | "stdevp" => match name {
             "var" => "var",
             "varp" => "var_pop",
