@@ -1,16 +1,13 @@
 //! The values of a key that are in a table, to find duplicates.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::row::{RowConverter, SortField};
 
 use super::table::{Key, Table};
-use crate::simulator::protocol::forms::{OFFSET_BYTES, instant_of};
-use crate::simulator::types::{Typed, equality_key, typed_of};
+use crate::simulator::types::{comparable, typed_of};
 
 /// One key's values, in an encoding in which equal means equal to SQL Server.
 #[derive(Debug, Default)]
@@ -59,7 +56,7 @@ impl KeyIndex {
     }
 }
 
-/// The keys of a batch's rows: texts are compared without case and trailing blanks, NULLs are equal.
+/// The keys of a batch's rows, as comparisons fold values; NULLs are equal.
 pub(crate) fn key_values(
     batch: &RecordBatch,
     columns: &[usize],
@@ -67,7 +64,7 @@ pub(crate) fn key_values(
     let schema = batch.schema();
     let arrays: Vec<ArrayRef> = columns
         .iter()
-        .map(|at| folded(batch.column(*at), typed_of(schema.field(*at))))
+        .map(|at| comparable(batch.column(*at), typed_of(schema.field(*at))))
         .collect();
     let converter = RowConverter::new(
         arrays
@@ -79,25 +76,10 @@ pub(crate) fn key_values(
     Ok(rows.iter().map(|row| Box::from(row.as_ref())).collect())
 }
 
-fn folded(array: &ArrayRef, of: Typed) -> ArrayRef {
-    // Of a datetimeoffset the instant is compared, not the offset.
-    if *array.data_type() == DataType::FixedSizeBinary(OFFSET_BYTES) {
-        let forms = array.as_fixed_size_binary().iter();
-        let instants = forms.map(|form| form.map(instant_of));
-        return Arc::new(instants.collect::<Int64Array>());
-    }
-    if *array.data_type() != DataType::Utf8 {
-        return Arc::clone(array);
-    }
-    let texts = array.as_string::<i32>();
-    let keys = texts
-        .iter()
-        .map(|text| text.map(|text| equality_key(text, of)));
-    Arc::new(keys.collect::<BinaryArray>())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use datafusion::arrow::array::StringArray;
 
     use super::*;

@@ -262,3 +262,109 @@ async fn what_branches_of_several_types_give_is_stored_whole() {
         ["1|1.00|1", "2|2.50|3000000000", "3|0.75|5000000000"]
     );
 }
+
+const ODD: &str =
+    "CREATE TABLE o (id int NOT NULL PRIMARY KEY, t text NULL, n ntext NULL, i image NULL,
+        x xml NULL, v sql_variant NULL, b varbinary(9) NULL, d datetimeoffset NULL)
+    INSERT INTO o VALUES (1, 'a', N'a', 0x01, '<a/>', 1, 0x0100, '2020-01-01T01:00:00+01:00'),
+        (2, 'a', N'a', 0x01, '<a/>', 1, 0x01, '2020-01-01T00:00:00+00:00'),
+        (3, 'b', N'b', 0x02, '<b/>', 2, 0x02, '2020-01-01T03:00:00+02:00')";
+
+#[tokio::test]
+async fn large_texts_and_variants_are_not_sorted_or_grouped() {
+    let mut s = session(ODD).await;
+    for (sql, number) in [
+        ("SELECT id FROM o ORDER BY t", 306),
+        ("SELECT id FROM o ORDER BY n", 306),
+        ("SELECT id FROM o ORDER BY i", 306),
+        ("SELECT id FROM o ORDER BY x", 305),
+        ("SELECT COUNT(*) FROM o GROUP BY t", 306),
+        ("SELECT COUNT(*) FROM o GROUP BY x", 305),
+        ("SELECT DISTINCT t FROM o", 421),
+        ("SELECT DISTINCT x FROM o", 421),
+        ("SELECT t FROM o UNION SELECT t FROM o", 5335),
+        ("SELECT COUNT(DISTINCT i) FROM o", 8117),
+        (
+            "SELECT ROW_NUMBER() OVER (PARTITION BY t ORDER BY id) FROM o",
+            306,
+        ),
+        ("SELECT id FROM o WHERE t = 'a'", 402),
+        ("SELECT id FROM o ORDER BY v", 40510),
+        ("SELECT DISTINCT v FROM o", 40510),
+        ("SELECT COUNT(*) FROM o GROUP BY v", 40510),
+        (
+            "SELECT COUNT(*) FROM o GROUP BY GROUPING SETS ((b), ())",
+            40510,
+        ),
+    ] {
+        assert_eq!(run(&mut s, sql).await.numbers(), [number], "{sql}");
+    }
+    let both = ok(&mut s, "SELECT t FROM o UNION ALL SELECT t FROM o").await;
+    assert_eq!(both.rows().len(), 6);
+    for sets in ["GROUPING SETS ((id), ())", "ROLLUP (id)", "CUBE (id)"] {
+        let sql = format!("SELECT id, COUNT(*) FROM o GROUP BY {sets} ORDER BY 1");
+        let rows = ok(&mut s, &sql).await.lines();
+        assert_eq!(rows, ["NULL|3", "1|1", "2|1", "3|1"], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_and_offsets_are_sorted_and_grouped_as_they_are_compared() {
+    let mut s = session(ODD).await;
+    for column in ["b", "d"] {
+        for (sql, wanted) in [
+            (
+                format!("SELECT COUNT(*) FROM o GROUP BY {column} ORDER BY {column}"),
+                ["2", "1"].as_slice(),
+            ),
+            (
+                format!("SELECT COUNT(DISTINCT {column}) FROM o"),
+                ["2"].as_slice(),
+            ),
+            (
+                format!("SELECT COUNT(*) FROM (SELECT DISTINCT {column} FROM o) AS x"),
+                ["2"].as_slice(),
+            ),
+            (
+                format!("SELECT id FROM o ORDER BY {column} DESC, id DESC"),
+                ["3", "2", "1"].as_slice(),
+            ),
+            (
+                format!("SELECT id FROM o ORDER BY {column}, id"),
+                ["1", "2", "3"].as_slice(),
+            ),
+            (
+                format!(
+                    "SELECT COUNT(*) FROM (SELECT {column} FROM o WHERE id = 1
+                        INTERSECT SELECT {column} FROM o WHERE id = 2) AS x"
+                ),
+                ["1"].as_slice(),
+            ),
+            (
+                format!("SELECT DENSE_RANK() OVER (ORDER BY {column}) FROM o ORDER BY id"),
+                ["1", "1", "2"].as_slice(),
+            ),
+        ] {
+            assert_eq!(ok(&mut s, &sql).await.lines(), wanted, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_unique_as_comparisons_tell() {
+    let mut s = session("CREATE TABLE k (b varbinary(9) NOT NULL PRIMARY KEY)").await;
+    ok(&mut s, "INSERT INTO k VALUES (0x01)").await;
+    let again = run(&mut s, "INSERT INTO k VALUES (0x0100)").await;
+    assert_eq!(again.numbers(), [2627]);
+}
+
+#[tokio::test]
+async fn texts_are_joined_in_the_order_of_their_collation() {
+    assert_eq!(
+        value(
+            "SELECT STRING_AGG(word, ' ') WITHIN GROUP (ORDER BY word) FROM w WHERE id IN (1, 2, 5)"
+        )
+        .await,
+        "apple Banana Cherry"
+    );
+}

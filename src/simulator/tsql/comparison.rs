@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
+use datafusion::arrow::array::{Array, ArrayRef};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
@@ -10,9 +10,7 @@ use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use super::arithmetic::{DIGITS, Operand};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::internal;
-use crate::simulator::types::{
-    Mode, Typed, Value, array_of, convert_array, equality_key, to_form, values_of,
-};
+use crate::simulator::types::{Mode, Typed, comparable, convert_array, to_form};
 
 /// What an operand of a comparison becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,20 +190,18 @@ fn in_form(
     form: Form,
     collation: Collation,
 ) -> Result<ArrayRef, ServerError> {
-    let instants = |array: &ArrayRef| {
-        let values = values_of(array)?.into_iter().map(|value| match value {
-            Value::Offset(ticks, _) => Value::Instant(ticks),
-            _ => Value::Null,
-        });
-        array_of(SqlType::DateTime2(7), values)
+    let comparable_as = |of: SqlType, collation| {
+        let array = to_form(array, of)?;
+        Ok(comparable(&array, Typed::new(of, collation)))
     };
     match form {
         Form::AsIs => to_form(array, from.sql_type),
-        Form::Text => text_keys(array, Typed::new(from.sql_type, collation)),
-        Form::WideText => text_keys(array, Typed::new(SqlType::NVarChar(Length::Max), collation)),
-        Form::Bytes => trim_bytes(array),
-        Form::Instant => instants(array),
-        Form::InstantOf(to) => instants(&convert_array(array, from, to, 0, Mode::Cast)?),
+        Form::Text | Form::Bytes | Form::Instant => comparable_as(from.sql_type, collation),
+        Form::WideText => comparable_as(SqlType::NVarChar(Length::Max), collation),
+        Form::InstantOf(to) => {
+            let converted = convert_array(array, from, to, 0, Mode::Cast)?;
+            Ok(comparable(&converted, to.into()))
+        }
         Form::Number => cast(array, &DataType::Int32).map_err(internal),
         Form::As(to) => convert_array(array, from, to, 0, Mode::Cast),
     }
@@ -230,28 +226,6 @@ pub(super) fn meet(
         cast(&left, &common).map_err(internal)?,
         cast(&right, &common).map_err(internal)?,
     ))
-}
-
-/// The keys of texts: equal where the collation holds them to be equal, and in its order.
-pub(super) fn text_keys(array: &ArrayRef, of: Typed) -> Result<ArrayRef, ServerError> {
-    let texts = to_form(array, SqlType::NVarChar(Length::Max))?;
-    let keys = texts
-        .as_string::<i32>()
-        .iter()
-        .map(|text| text.map(|text| equality_key(text, of)));
-    Ok(Arc::new(keys.collect::<BinaryArray>()))
-}
-
-/// Bytes without zeros at the end, as binary values of two lengths are compared.
-pub(super) fn trim_bytes(array: &ArrayRef) -> Result<ArrayRef, ServerError> {
-    let bytes = to_form(array, SqlType::VarBinary(Length::Max))?;
-    let trimmed = bytes.as_binary::<i32>().iter().map(|bytes| {
-        bytes.map(|bytes| {
-            let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-            &bytes[..bytes.len() - zeros]
-        })
-    });
-    Ok(Arc::new(trimmed.collect::<BinaryArray>()))
 }
 
 /// Which of `values` are among `list`; NULL where that cannot be told.

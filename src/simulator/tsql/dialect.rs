@@ -99,6 +99,10 @@ impl Dialect for TransactSql {
         false
     }
 
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
     fn supports_table_versioning(&self) -> bool {
         true
     }

@@ -19,6 +19,7 @@ pub(crate) mod definitions;
 mod dialect;
 mod failure;
 mod functions;
+mod keys;
 pub(crate) mod lexer;
 mod live;
 mod net_changes;

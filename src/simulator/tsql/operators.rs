@@ -11,12 +11,10 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::arithmetic::{Operand, Operation};
 use super::comparison::{Form, forms, rank};
-use super::functions::{
-    self, ARITHMETIC, CAST, COMPARABLE_BYTES, COMPARABLE_INSTANT, COMPARABLE_TEXT, CONCATENATE,
-    external,
-};
+use super::functions::{self, ARITHMETIC, CAST, COMPARABLE, CONCATENATE, external};
+use super::keys::type_of;
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
-use crate::simulator::types::{Label, collation_of, label_of, sql_type_of};
+use crate::simulator::types::{Label, collation_of, label_of};
 
 /// T-SQL's operators: texts compare without case and trailing blanks, `+` joins texts, and where types
 /// differ the lower one is converted to the higher.
@@ -33,23 +31,14 @@ impl ExprPlanner for Operators {
         if comparison.is_none() && operation(&expr.op).is_none() {
             return Ok(PlannerResult::Original(expr));
         }
-        let left = operand(&expr.left, schema)?;
-        let right = operand(&expr.right, schema)?;
+        let left = type_of(&expr.left, schema)?;
+        let right = type_of(&expr.right, schema)?;
         let planned = match comparison {
             Some(operator) => Some(compare(schema, &expr, operator, left, right)?),
             None => arithmetic(&expr, left, right)?,
         };
         Ok(planned.map_or(PlannerResult::Original(expr), PlannerResult::Planned))
     }
-}
-
-/// The type of an operand; `None` for a bare NULL.
-fn operand(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
-    if let Some(sql_type) = functions::stated_type(expr) {
-        return Ok(Some(sql_type));
-    }
-    let (_, field) = expr.to_field(schema)?;
-    Ok((*field.data_type() != DataType::Null).then(|| sql_type_of(&field)))
 }
 
 fn comparison(operator: &BinaryOperator) -> Option<Operator> {
@@ -85,11 +74,10 @@ pub(super) fn in_form(expr: &Expr, form: Form, collation: Option<Collation>) -> 
                 _ => expr.clone(),
             }];
             arguments.extend(collation.map(|collation| lit(collation.to_string())));
-            call(COMPARABLE_TEXT, arguments)
+            call(COMPARABLE, arguments)
         }
-        Form::Instant => call(COMPARABLE_INSTANT, vec![expr.clone()]),
-        Form::InstantOf(to) => call(COMPARABLE_INSTANT, vec![converted(expr, to)?]),
-        Form::Bytes => call(COMPARABLE_BYTES, vec![expr.clone()]),
+        Form::Instant | Form::Bytes => call(COMPARABLE, vec![expr.clone()]),
+        Form::InstantOf(to) => call(COMPARABLE, vec![converted(expr, to)?]),
         Form::Number => Ok(Expr::Cast(Cast::new(
             Box::new(expr.clone()),
             DataType::Int32,

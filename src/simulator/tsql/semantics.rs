@@ -1,24 +1,28 @@
-//! What a plan means in T-SQL where DataFusion would have it mean something else: texts are grouped, sorted
-//! and looked up without regard to case, and where a CASE or a UNION has several types, all are converted to
+//! What a plan means in T-SQL where DataFusion would have it mean something else: values are grouped, sorted
+//! and looked up by what T-SQL compares of them, and where a CASE or a UNION has several types, all are converted to
 //! the one that they have in common.
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Field;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, TableReference};
 use datafusion::logical_expr::expr::{Case, InSubquery, WindowFunction};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Sort,
-    Subquery, Union, col,
+    Aggregate, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Projection,
+    Sort, Subquery, Union, WindowFrameUnits, col,
 };
 
 use super::aggregates::aggregate;
 use super::comparison::{Form, common, forms};
-use super::functions::{COMPARABLE_TEXT, external};
+use super::functions::{COMPARABLE, external};
+use super::keys::{Clause, is_folded, key as key_of, type_of};
 use super::operators::{call, common_collation, converted, in_form};
-use crate::simulator::protocol::SqlType;
+use crate::simulator::protocol::{Collation, ServerError, SqlType};
 use crate::simulator::types::sql_type_of;
+
+const EQUAL: &str = "equal to";
 
 /// The plan with T-SQL's meaning.
 pub(super) fn in_sql_server(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -26,24 +30,11 @@ pub(super) fn in_sql_server(plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = expressions(plan.recompute_schema()?)?;
         let plan = match plan {
             LogicalPlan::Sort(sort) => sorted(sort)?,
-            LogicalPlan::Aggregate(aggregate) => grouped(aggregate)?,
+            LogicalPlan::Aggregate(aggregate) => grouped(aggregate, Clause::GroupBy)?,
             LogicalPlan::Distinct(Distinct::All(input)) => distinct(input)?,
             LogicalPlan::Window(_) => windows(plan)?,
             LogicalPlan::Union(union) => united(union)?,
-            LogicalPlan::Join(mut join) => {
-                for (left, right) in &mut join.on {
-                    if type_of(left, join.left.schema())?.is_some_and(|t| t.is_text()) {
-                        let collation = common_collation(
-                            &left.to_field(join.left.schema())?.1,
-                            &right.to_field(join.right.schema())?.1,
-                            "equal to",
-                        )?;
-                        *left = in_form(left, Form::Text, Some(collation))?;
-                        *right = in_form(right, Form::Text, Some(collation))?;
-                    }
-                }
-                LogicalPlan::Join(join)
-            }
+            LogicalPlan::Join(join) => joined(join)?,
             other => other,
         };
         Ok(Transformed::yes(plan))
@@ -51,50 +42,65 @@ pub(super) fn in_sql_server(plan: LogicalPlan) -> Result<LogicalPlan> {
     .map(|plan| plan.data)
 }
 
-/// The type of an expression; `None` for a bare NULL.
-fn type_of(expr: &Expr, schema: &DFSchema) -> Result<Option<SqlType>> {
-    if let Some(stated) = super::functions::stated_type(expr) {
-        return Ok(Some(stated));
+/// Joins on columns as `=` compares them.
+fn joined(mut join: Join) -> Result<LogicalPlan> {
+    for (left, right) in &mut join.on {
+        let types = (
+            type_of(left, join.left.schema())?,
+            type_of(right, join.right.schema())?,
+        );
+        let (Some(one), Some(other)) = types else {
+            continue;
+        };
+        let forms = forms(one, other, EQUAL).map_err(external)?;
+        let fields = (
+            left.to_field(join.left.schema())?.1,
+            right.to_field(join.right.schema())?.1,
+        );
+        let collation = common_text_collation(forms, &fields.0, &fields.1)?;
+        *left = in_form(left, forms.0, collation)?;
+        *right = in_form(right, forms.1, collation)?;
     }
-    let (_, field) = expr.to_field(schema)?;
-    let known = *field.data_type() != datafusion::arrow::datatypes::DataType::Null;
-    Ok(known.then(|| sql_type_of(&field)))
+    Ok(LogicalPlan::Join(join))
 }
 
-fn is_own_order(sql_type: Option<SqlType>) -> bool {
-    sql_type.is_some_and(|t| t.is_text())
-}
-
-/// What sorts an expression.
-fn sort_key(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    if is_own_order(type_of(&expr, schema)?) {
-        return call(COMPARABLE_TEXT, vec![expr]);
-    }
-    Ok(expr)
+/// The collation in which two operands of `=` are compared that are texts.
+fn common_text_collation(
+    forms: (Form, Form),
+    left: &Field,
+    right: &Field,
+) -> Result<Option<Collation>> {
+    let texts = forms.0.is_text();
+    texts
+        .then(|| common_collation(left, right, EQUAL))
+        .transpose()
 }
 
 fn sorted(mut sort: Sort) -> Result<LogicalPlan> {
     for key in &mut sort.expr {
-        key.expr = sort_key(key.expr.clone(), sort.input.schema())?;
+        key.expr = key_of(key.expr.clone(), sort.input.schema(), Clause::OrderBy)?;
     }
     Ok(LogicalPlan::Sort(sort))
 }
 
-fn is_text(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    Ok(type_of(expr, schema)?.is_some_and(|t| t.is_text()))
-}
-
-/// Groups texts without regard to case; a group shows the first of its texts.
-fn grouped(group: Aggregate) -> Result<LogicalPlan> {
+/// Groups values by what is compared of them; a group shows the first of its values.
+fn grouped(group: Aggregate, clause: Clause) -> Result<LogicalPlan> {
     let schema = Arc::clone(group.input.schema());
-    let mut texts = Vec::new();
+    let mut folded = Vec::new();
     for expr in &group.group_expr {
-        if matches!(expr, Expr::GroupingSet(_)) {
+        if let Expr::GroupingSet(sets) = expr {
+            for expr in sets.distinct_expr() {
+                if is_folded(expr, &schema, clause)? {
+                    return Err(external(ServerError::unsupported(
+                        "GROUPING SETS, ROLLUP and CUBE over texts, bytes and datetimeoffset",
+                    )));
+                }
+            }
             return Ok(LogicalPlan::Aggregate(group));
         }
-        texts.push(is_text(expr, &schema)?);
+        folded.push(is_folded(expr, &schema, clause)?);
     }
-    if !texts.contains(&true) {
+    if !folded.contains(&true) {
         return Ok(LogicalPlan::Aggregate(group));
     }
     let Some(least) = aggregate("min") else {
@@ -104,11 +110,11 @@ fn grouped(group: Aggregate) -> Result<LogicalPlan> {
     let mut values = group.aggr_expr.clone();
     let mut shown = Vec::new();
     let groups = group.group_expr.len();
-    for (at, ((qualifier, field), text)) in group.schema.iter().zip(&texts).enumerate() {
+    for (at, ((qualifier, field), folded)) in group.schema.iter().zip(&folded).enumerate() {
         let expr = group.group_expr[at].clone();
-        if *text {
-            let (key, value) = (format!("__key_{at}"), format!("__text_{at}"));
-            keys.push(call(COMPARABLE_TEXT, vec![expr.clone()])?.alias(key));
+        if *folded {
+            let (key, value) = (format!("__key_{at}"), format!("__value_{at}"));
+            keys.push(call(COMPARABLE, vec![expr.clone()])?.alias(key));
             values.push(least.call(vec![expr]).alias(value.clone()));
             shown.push(named(col(value), qualifier, field.name()));
         } else {
@@ -137,14 +143,18 @@ fn distinct(input: Arc<LogicalPlan>) -> Result<LogicalPlan> {
         .iter()
         .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())))
         .collect();
-    let mut texts = false;
+    let clause = match input.as_ref() {
+        LogicalPlan::Union(_) => Clause::SetOperation,
+        _ => Clause::Distinct,
+    };
+    let mut folded = false;
     for column in &columns {
-        texts |= is_text(column, input.schema())?;
+        folded |= is_folded(column, input.schema(), clause)?;
     }
-    if !texts {
+    if !folded {
         return Ok(LogicalPlan::Distinct(Distinct::All(input)));
     }
-    grouped(Aggregate::try_new(input, columns, Vec::new())?)
+    grouped(Aggregate::try_new(input, columns, Vec::new())?, clause)
 }
 
 fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -163,18 +173,29 @@ fn windows(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Window(window))
 }
 
+/// Window functions to which a frame makes no difference.
+const FRAMELESS: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+];
+
 /// Whether something has changed.
 fn window_function(function: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
-    for key in &mut function.params.order_by {
-        if is_own_order(type_of(&key.expr, schema)?) {
-            key.expr = call(COMPARABLE_TEXT, vec![key.expr.clone()])?;
-            changed = true;
-        }
+    if FRAMELESS.contains(&function.fun.name()) {
+        // A range of bytes is none to DataFusion.
+        function.params.window_frame.units = WindowFrameUnits::Rows;
     }
-    for key in &mut function.params.partition_by {
-        if is_text(key, schema)? {
-            *key = call(COMPARABLE_TEXT, vec![key.clone()])?;
+    let sorts = function.params.order_by.iter_mut().map(|key| &mut key.expr);
+    for expr in sorts.chain(&mut function.params.partition_by) {
+        if is_folded(expr, schema, Clause::OrderBy)? {
+            *expr = call(COMPARABLE, vec![expr.clone()])?;
             changed = true;
         }
     }
@@ -286,19 +307,25 @@ fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::AggregateFunction(mut function)
             if function.params.distinct && function.func.name() == "count" =>
         {
-            let mut texts = false;
+            let mut folded = false;
             for argument in &mut function.params.args {
-                if is_text(argument, schema)? {
-                    *argument = call(COMPARABLE_TEXT, vec![argument.clone()])?;
-                    texts = true;
+                if is_folded(argument, schema, Clause::Count)? {
+                    *argument = call(COMPARABLE, vec![argument.clone()])?;
+                    folded = true;
                 }
             }
             let function = Expr::AggregateFunction(function);
-            Ok(if texts {
+            Ok(if folded {
                 Transformed::yes(function)
             } else {
                 Transformed::no(function)
             })
+        }
+        Expr::AggregateFunction(mut function) if !function.params.order_by.is_empty() => {
+            for key in &mut function.params.order_by {
+                key.expr = key_of(key.expr.clone(), schema, Clause::OrderBy)?;
+            }
+            Ok(Transformed::yes(Expr::AggregateFunction(function)))
         }
         Expr::InSubquery(within) => looked_up(within, schema),
         other => Ok(Transformed::no(other)),
@@ -337,18 +364,15 @@ fn looked_up(within: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>>
     let (Some(one), Some(other)) = types else {
         return Ok(Transformed::no(Expr::InSubquery(within)));
     };
-    let forms = forms(one, other, "equal to").map_err(external)?;
+    let forms = forms(one, other, EQUAL).map_err(external)?;
     if forms == (Form::AsIs, Form::AsIs) {
         return Ok(Transformed::no(Expr::InSubquery(within)));
     }
-    let collation = match forms {
-        (text, _) if text.is_text() => Some(common_collation(
-            &within.expr.to_field(schema)?.1,
-            &column.to_field(plan.schema())?.1,
-            "equal to",
-        )?),
-        _ => None,
-    };
+    let collation = common_text_collation(
+        forms,
+        &within.expr.to_field(schema)?.1,
+        &column.to_field(plan.schema())?.1,
+    )?;
     let inner = in_form(&column, forms.1, collation)?.alias("__value");
     let plan = LogicalPlanBuilder::from(plan.as_ref().clone())
         .project(vec![inner])?

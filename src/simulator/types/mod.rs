@@ -2,6 +2,7 @@
 
 mod arrays;
 mod calendar;
+mod comparable;
 mod convert;
 mod field;
 mod format;
@@ -19,6 +20,7 @@ pub(crate) use arrays::{array_of, to_form, values_of};
 pub(crate) use calendar::{
     TICKS_PER_MINUTE, civil_of_ticks, instant, local_ticks, round_datetime, ticks_of,
 };
+pub(crate) use comparable::{comparable, has_comparable};
 pub(crate) use convert::{Mode, convert_array, convert_value};
 pub(crate) use field::{
     Label, collation_of, field, field_name, is_identity, label_of, sql_type_of, typed_of,

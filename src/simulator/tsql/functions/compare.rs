@@ -8,20 +8,16 @@ use super::{Function, literal_type};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::tsql::arithmetic::{Operation, compute};
 use crate::simulator::tsql::comparison;
-use crate::simulator::types::{Mode, Typed, Value, convert_array, to_form, values_of};
+use crate::simulator::types::{Mode, Typed, Value, comparable, convert_array, to_form, values_of};
 
-/// `__comparable_text(text, 'collation')`: the key of a text in a collation.
-pub(crate) const COMPARABLE_TEXT: &str = "__comparable_text";
-/// Bytes without zeros at the end, as binary values of two lengths are compared.
-pub(crate) const COMPARABLE_BYTES: &str = "__comparable_bytes";
+/// `__comparable(value [, 'collation'])`: what is compared of a value, if it is a text in that collation.
+pub(crate) const COMPARABLE: &str = "__comparable";
 /// `__among(value, constant, …)`: IN with a long list.
 pub(crate) const AMONG: &str = "__among";
 /// `__arithmetic(left, right, 'sign', 'type')`.
 pub(crate) const ARITHMETIC: &str = "__arithmetic";
 /// `__collated(text, ' collate name')`: a text with another collation.
 pub(crate) const COLLATED: &str = "__collated";
-/// The instant of a `datetimeoffset`, which alone is compared.
-pub(crate) const COMPARABLE_INSTANT: &str = "__comparable_instant";
 /// A value of a list of rows, where the values of one column are not all of one type.
 pub(crate) const UNTYPED: &str = "__untyped";
 /// `+` of texts or of bytes.
@@ -34,22 +30,7 @@ pub(crate) const UNLESS_INTERRUPTED: &str = "__unless_interrupted";
 
 pub(super) fn function(name: &str) -> Option<Function> {
     match name {
-        COMPARABLE_TEXT => Some(Function::typed(
-            COMPARABLE_TEXT,
-            (1, 2),
-            |_, _| Ok(SqlType::VarBinary(Length::Max)),
-            |arrays, types, _| {
-                let collation = match arrays.get(1) {
-                    Some(name) => {
-                        let name = values_of(name)?.into_iter().next();
-                        let name = name.as_ref().and_then(Value::as_text);
-                        name.and_then(Collation::named).unwrap_or_default()
-                    }
-                    None => types[0].collation,
-                };
-                comparison::text_keys(&arrays[0], Typed::new(types[0].sql_type, collation))
-            },
-        )),
+        COMPARABLE => Some(folded()),
         COLLATED => Some(Function::typed(
             COLLATED,
             (2, 2),
@@ -67,25 +48,8 @@ pub(super) fn function(name: &str) -> Option<Function> {
             },
             |arrays, types, to| convert_array(&arrays[0], types[0], to, 0, Mode::Cast),
         )),
-        COMPARABLE_BYTES => Some(Function::arrays(
-            COMPARABLE_BYTES,
-            (1, 1),
-            |_, _| Ok(SqlType::VarBinary(Length::Max)),
-            |arrays, _, _| comparison::trim_bytes(&arrays[0]),
-        )),
         AMONG => Some(among()),
         ARITHMETIC => Some(arithmetic()),
-        COMPARABLE_INSTANT => Some(Function::new(
-            COMPARABLE_INSTANT,
-            (1, 1),
-            SqlType::DateTime2(7),
-            |args| {
-                Ok(match &args[0] {
-                    Value::Offset(ticks, _) => Value::Instant(*ticks),
-                    _ => Value::Null,
-                })
-            },
-        )),
         UNTYPED => Some(
             Function::arrays(
                 UNTYPED,
@@ -110,6 +74,32 @@ pub(super) fn function(name: &str) -> Option<Function> {
         )),
         _ => None,
     }
+}
+
+fn folded() -> Function {
+    Function::typed(
+        COMPARABLE,
+        (1, 2),
+        |types, _| {
+            Ok(match types[0] {
+                of if of.is_text() || of.is_binary() => SqlType::VarBinary(Length::Max),
+                SqlType::DateTimeOffset(_) => SqlType::DateTime2(7),
+                of => of,
+            })
+        },
+        |arrays, types, _| {
+            let collation = match arrays.get(1) {
+                Some(name) => {
+                    let name = values_of(name)?.into_iter().next();
+                    let name = name.as_ref().and_then(Value::as_text);
+                    name.and_then(Collation::named).unwrap_or_default()
+                }
+                None => types[0].collation,
+            };
+            let array = to_form(&arrays[0], types[0].sql_type)?;
+            Ok(comparable(&array, Typed::new(types[0].sql_type, collation)))
+        },
+    )
 }
 
 fn among() -> Function {

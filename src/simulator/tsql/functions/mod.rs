@@ -34,8 +34,8 @@ use crate::simulator::types::{
 
 pub(super) use chain::CHAIN;
 pub(super) use compare::{
-    AMONG, ARITHMETIC, COLLATED, COMPARABLE_BYTES, COMPARABLE_INSTANT, COMPARABLE_TEXT,
-    CONCATENATE, MAYBE_NULL, UNTYPED, incompatible, joined_type,
+    AMONG, ARITHMETIC, COLLATED, COMPARABLE, CONCATENATE, MAYBE_NULL, UNTYPED, incompatible,
+    joined_type,
 };
 pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, CeilFloorKind, DataType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, TrimWhereField,
-    UnaryOperator, Value as SqlValue,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    TrimWhereField, UnaryOperator, Value as SqlValue,
 };
 
 use super::build::{
@@ -324,6 +324,9 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
     if DATE_PARTS.contains(&name) {
         quote_first(&mut function);
     }
+    if name == "string_agg" {
+        order_within(&mut function)?;
+    }
     let name = match name {
         "var" | "varp" | "stdev" | "stdevp" => match name {
             "var" => "var",
@@ -335,6 +338,21 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
     };
     function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]);
     Ok(Expr::Function(function))
+}
+
+/// WITHIN GROUP as the planner takes it.
+fn order_within(function: &mut Function) -> Result<(), ServerError> {
+    let FunctionArguments::List(list) = &mut function.args else {
+        return Ok(());
+    };
+    if !list.clauses.is_empty() {
+        return Err(ServerError::syntax("ORDER"));
+    }
+    let order = std::mem::take(&mut function.within_group);
+    if !order.is_empty() {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+    Ok(())
 }
 
 fn unknown_user_function(name: &str) -> ServerError {
