@@ -84,6 +84,12 @@ fn put_character(out: &mut Vec<u8>, c: char, encoding: &'static Encoding) -> boo
         .is_none()
 }
 
+/// Whether a collation's code page has a character.
+pub(crate) fn holds(c: char, collation: Collation) -> bool {
+    let encoding = collation.encoding();
+    c.is_ascii() || encoding == UTF_8 || put_character(&mut Vec::new(), c, encoding)
+}
+
 fn best_fit(out: &mut Vec<u8>, c: char, encoding: &'static Encoding) {
     let full_width =
         char::from_u32(u32::from(c).wrapping_sub(0xfee0)).filter(|_| ('！'..='～').contains(&c));

@@ -272,6 +272,11 @@ impl Collation {
         self.has(BINARY | BINARY2)
     }
 
+    /// Whether functions count a character beyond the first plane as one, and not as two code units.
+    pub(crate) fn has_supplementary(self) -> bool {
+        self.has(SUPPLEMENTARY | UTF8)
+    }
+
     /// Whether text of the code page is held in UTF-8.
     pub(crate) fn is_utf8(self) -> bool {
         self.has(UTF8)

@@ -68,6 +68,39 @@ pub(crate) fn text(units: impl IntoIterator<Item = u16>) -> Option<String> {
         .collect()
 }
 
+/// The characters of text as functions count them: whole ones, or for each code unit of a pair the stand-in
+/// of a lone surrogate.
+pub(crate) fn characters(text: &str, whole: bool) -> Vec<char> {
+    let halves = |c: char| {
+        let mut pair = [0; 2];
+        let pair = match c.encode_utf16(&mut pair) {
+            [high, low] if !whole && surrogate(c).is_none() => [Some(*high), Some(*low)],
+            _ => [None, None],
+        };
+        let stand_in = |unit: u16| char::from_u32(u32::from(unit) + OFFSET).unwrap_or(c);
+        let first = pair[0].map_or(c, stand_in);
+        [Some(first), pair[1].map(stand_in)].into_iter().flatten()
+    };
+    text.chars().flat_map(halves).collect()
+}
+
+/// The text of [`characters`], in which halves that meet are one character again.
+pub(crate) fn text_of_characters(characters: &[char]) -> Option<String> {
+    let text: String = characters.iter().collect();
+    if text.is_ascii() {
+        return Some(text);
+    }
+    self::text(units(&text))
+}
+
+/// A text that was joined, with one character for two halves that meet.
+pub(crate) fn whole(joined: String) -> String {
+    if is_ambiguous(&joined) {
+        return text(units(&joined)).unwrap_or(joined);
+    }
+    joined
+}
+
 /// Text of code units, little endian; half a unit at the end is dropped.
 pub(crate) fn text_of_bytes(bytes: &[u8]) -> Option<String> {
     let units = bytes
@@ -89,5 +122,13 @@ mod tests {
         assert!(is_ambiguous(&held));
         assert!(!is_ambiguous("\u{10d7ff}😀"));
         assert_eq!(text("\u{10d800}".encode_utf16()), None);
+        let halves = characters("a😀", false);
+        assert_eq!(halves.len(), 3);
+        assert_eq!(text_of_characters(&halves).unwrap(), "a😀");
+        assert_eq!(
+            units(&text_of_characters(&halves[..2]).unwrap()).last(),
+            Some(0xd83d)
+        );
+        assert_eq!(characters("a😀", true), ['a', '😀']);
     }
 }

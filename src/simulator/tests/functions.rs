@@ -127,3 +127,77 @@ async fn a_text_is_numeric_if_a_number_is_made_of_it() {
     .await;
     fail(&[("ISNUMERIC('1d5')", 40510)]).await;
 }
+
+#[tokio::test]
+async fn functions_of_texts_follow_the_collation() {
+    let mut s = session("").await;
+    let (cs, bin) = ("Latin1_General_CS_AS", "Latin1_General_BIN2");
+    for (expression, wanted) in [
+        ("CHARINDEX('B', 'abcB')".to_owned(), "2"),
+        (format!("CHARINDEX('B', 'abcB' COLLATE {cs})"), "4"),
+        ("REPLACE('aXbx', 'x', '-')".to_owned(), "a-b-"),
+        (format!("REPLACE('aXbx', 'x' COLLATE {bin}, '-')"), "aXb-"),
+        (
+            "REPLACE(N'İI', N'i' COLLATE Turkish_CI_AS, N'-')".to_owned(),
+            "-I",
+        ),
+        ("UPPER('i' COLLATE Turkish_CI_AS)".to_owned(), "İ"),
+        ("UPPER(N'straße')".to_owned(), "STRAßE"),
+        ("UPPER('µ')".to_owned(), "µ"),
+        (
+            format!("CASE WHEN 'abc' LIKE 'A%' COLLATE {cs} THEN 1 ELSE 0 END"),
+            "0",
+        ),
+        (
+            "CASE WHEN 'abc' LIKE 'A%' THEN 1 ELSE 0 END".to_owned(),
+            "1",
+        ),
+        ("CASE WHEN 'x ' LIKE 'x' THEN 1 ELSE 0 END".to_owned(), "1"),
+        ("CASE WHEN N'x ' LIKE 'x' THEN 1 ELSE 0 END".to_owned(), "0"),
+    ] {
+        let answer = ok(&mut s, &format!("SELECT {expression}")).await;
+        assert_eq!(answer.value(), wanted, "{expression}");
+    }
+    let apart = format!("CHARINDEX('a' COLLATE {cs}, 'b' COLLATE {bin})");
+    fail(&[
+        (&apart, 468),
+        ("CHARINDEX(N's', N'ß')", 40510),
+        ("REPLACE(N'e\u{301}', N'e', N'a')", 40510),
+        ("LEFT('a', -1)", 537),
+        ("RIGHT('a', -1)", 536),
+        ("CASE WHEN 'a' LIKE 'a' ESCAPE 'xy' THEN 1 END", 506),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn texts_are_counted_in_code_units_unless_the_collation_counts_characters() {
+    let sc = "COLLATE Latin1_General_100_CI_AS_SC";
+    let mut s = session("").await;
+    for (expression, wanted) in [
+        ("LEN(N'a😀')".to_owned(), "3"),
+        (format!("LEN(N'a😀' {sc})"), "2"),
+        ("LEFT(N'😀b', 2)".to_owned(), "😀"),
+        (format!("LEFT(N'😀b' {sc}, 2)"), "😀b"),
+        ("DATALENGTH(LEFT(N'😀b', 1))".to_owned(), "2"),
+        (
+            "LEFT(N'😀b', 1) + SUBSTRING(N'😀b', 2, 2)".to_owned(),
+            "😀b",
+        ),
+        ("UNICODE(RIGHT(N'😀', 1))".to_owned(), "56832"),
+        (format!("UNICODE(N'😀' {sc})"), "128512"),
+        ("CHARINDEX(N'b', N'😀b')".to_owned(), "3"),
+        (format!("CHARINDEX(N'b', N'😀b' {sc})"), "2"),
+        ("STUFF(N'😀b', 1, 2, N'a')".to_owned(), "ab"),
+        (format!("STUFF(N'😀b' {sc}, 1, 1, N'a')"), "ab"),
+        (format!("REVERSE(N'a😀' {sc})"), "😀a"),
+        ("NCHAR(128512)".to_owned(), "NULL"),
+        ("CHAR(128)".to_owned(), "€"),
+        ("ASCII('€')".to_owned(), "128"),
+        ("SUBSTRING(0x010203, 2, 1)".to_owned(), "0x02"),
+    ] {
+        let answer = ok(&mut s, &format!("SELECT {expression}")).await;
+        assert_eq!(answer.value(), wanted, "{expression}");
+    }
+    are(&[("LEN(CAST('a' AS varchar(max)))", "bigint", "1")]).await;
+}

@@ -29,6 +29,6 @@ pub(crate) use field::{
 pub(crate) use format::{bytes_to_hex, text_of};
 pub(crate) use names::DefaultLength;
 pub(crate) use parse_text::{parse_hex, parse_offset};
-pub(crate) use sort_key::equality_key;
+pub(crate) use sort_key::{character_key, equality_key, lower, upper};
 pub(crate) use typed::Typed;
 pub(crate) use value::Value;

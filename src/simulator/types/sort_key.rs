@@ -37,6 +37,31 @@ pub(crate) fn equality_key(text: &str, of: Typed) -> Vec<u8> {
     key.finish(of.collation)
 }
 
+/// The key of one character of a text; `None` if a collation holds it to be several letters, or a part of the
+/// one before it.
+pub(crate) fn character_key(c: char, of: Typed) -> Option<Vec<u8>> {
+    let mut buffer = [0; 4];
+    if of.collation.is_binary() {
+        return Some(binary_key(c.encode_utf8(&mut buffer), of));
+    }
+    let expands = of.sql_type.is_wide() || of.collation.bytes()[4] == 0;
+    let (lower, _) = lower(narrow(c).0, of.collation);
+    let several =
+        expands && matches!(lower, 'ß' | 'æ' | 'œ' | 'þ') && !is_own_letter(lower, of.collation);
+    if several || is_mark(c) {
+        return None;
+    }
+    let mut key = Key::default();
+    key.push(c, of.collation, false);
+    Some(key.finish(of.collation))
+}
+
+fn is_own_letter(c: char, collation: Collation) -> bool {
+    OWN_LETTERS
+        .iter()
+        .any(|(lcid, letter, _)| *lcid == collation.lcid() && *letter == c)
+}
+
 /// Code points in order, or the bytes of the code page.
 fn binary_key(text: &str, of: Typed) -> Vec<u8> {
     match of.sql_type {
@@ -176,7 +201,7 @@ fn narrow(c: char) -> (char, bool) {
 }
 
 /// A character in lower case, and whether it was in upper case.
-fn lower(c: char, collation: Collation) -> (char, bool) {
+pub(crate) fn lower(c: char, collation: Collation) -> (char, bool) {
     if collation.lcid() == TURKISH && matches!(c, 'I' | 'İ') {
         return (if c == 'I' { 'ı' } else { 'i' }, true);
     }
@@ -184,6 +209,18 @@ fn lower(c: char, collation: Collation) -> (char, bool) {
     match (lower.next(), lower.next()) {
         (Some(one), None) => (one, one != c),
         _ => (c, false),
+    }
+}
+
+/// A character in upper case.
+pub(crate) fn upper(c: char, collation: Collation) -> char {
+    if collation.lcid() == TURKISH && matches!(c, 'i' | 'ı') {
+        return if c == 'i' { 'İ' } else { 'I' };
+    }
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(one), None) => one,
+        _ => c,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, AsArray, BinaryArray, BooleanArray, StringArray};
 
 use super::{Function, literal_type};
-use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, units};
 use crate::simulator::tsql::arithmetic::{Operation, compute};
 use crate::simulator::tsql::comparison;
 use crate::simulator::types::{Mode, Typed, Value, comparable, convert_array, to_form, values_of};
@@ -172,7 +172,7 @@ pub(super) fn joined(
         .as_string::<i32>()
         .iter()
         .zip(right.as_string::<i32>())
-        .map(|(left, right)| Some([left?, right?].concat()));
+        .map(|(left, right)| Some(units::whole([left?, right?].concat())));
     let joined: ArrayRef = Arc::new(joined.collect::<StringArray>());
     // What is longer than the type is cut without an error.
     convert_array(&joined, UNLIMITED_TEXT, to, 0, Mode::Cast)

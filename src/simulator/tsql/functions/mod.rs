@@ -5,6 +5,8 @@ mod chain;
 mod compare;
 mod convert;
 mod dates;
+mod letters;
+mod like;
 mod maths;
 mod numbers;
 mod security;
@@ -37,14 +39,17 @@ pub(super) use compare::{
     AMONG, ARITHMETIC, COLLATED, COMPARABLE, CONCATENATE, MAYBE_NULL, UNTYPED, incompatible,
     joined_type,
 };
-pub(super) use convert::{CAST, LIKE, TRY_CAST, like_text};
+pub(super) use convert::{CAST, TRY_CAST};
+pub(super) use like::{LIKE, like_text};
 
 /// The function of a name in lower case.
 pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>> {
     let function = convert::function(name)
         .or_else(|| compare::function(name))
         .or_else(|| chain::function(name))
-        .or_else(|| text::function(name))
+        .or_else(|| like::function(name))
+        .or_else(|| letters::function(name))
+        .or_else(|| text::function(name, scope.collation()))
         .or_else(|| numbers::function(name))
         .or_else(|| maths::function(name))
         .or_else(|| dates::function(name, scope))
@@ -117,6 +122,8 @@ pub(super) struct Function {
     short_constants: bool,
     /// Whether the result has the first argument's Arrow type and no SQL type.
     untyped: bool,
+    /// Whether the texts among the arguments are compared with each other, in one collation.
+    meets: bool,
     signature: Signature,
     result: Arc<ResultType>,
     body: Body,
@@ -197,6 +204,7 @@ impl Function {
             strict: true,
             short_constants: false,
             untyped: false,
+            meets: false,
             signature: Signature::one_of(
                 vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
                 Volatility::Stable,
@@ -221,6 +229,12 @@ impl Function {
     /// With the first argument's Arrow type as the result's, and no SQL type.
     fn without_type(mut self) -> Self {
         self.untyped = true;
+        self
+    }
+
+    /// With texts that meet in one collation; error 468 if they do not.
+    fn meeting(mut self) -> Self {
+        self.meets = true;
         self
     }
 
@@ -264,29 +278,39 @@ impl Function {
             Body::Typed(body) => return body(arrays, types, result),
             Body::Rows(body) => body,
         };
-        let columns = arrays
-            .iter()
-            .map(values_of)
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        let mut arguments = Vec::with_capacity(columns.len());
-        let mut bytes = 0;
-        let values = (0..rows)
-            .map(|row| {
-                arguments.clear();
-                arguments.extend(columns.iter().map(|column| column[row].clone()));
-                if self.strict && arguments.iter().any(Value::is_null) {
-                    return Ok(Value::Null);
-                }
-                let value = body(&arguments)?;
-                bytes += value.bytes();
-                if bytes > BATCH_BYTES || interrupted() {
-                    return Err(too_much());
-                }
-                Ok(value)
-            })
-            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let values = each_row(arrays, rows, self.strict, |arguments| body(arguments))?;
         array_of(result.sql_type, values)
     }
+}
+
+/// What a function computes of each row. With `strict`, any NULL gives NULL.
+fn each_row(
+    arrays: &[ArrayRef],
+    rows: usize,
+    strict: bool,
+    mut compute: impl FnMut(&[Value]) -> std::result::Result<Value, ServerError>,
+) -> std::result::Result<Vec<Value>, ServerError> {
+    let columns = arrays
+        .iter()
+        .map(values_of)
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut arguments = Vec::with_capacity(columns.len());
+    let mut bytes = 0;
+    (0..rows)
+        .map(|row| {
+            arguments.clear();
+            arguments.extend(columns.iter().map(|column| column[row].clone()));
+            if strict && arguments.iter().any(Value::is_null) {
+                return Ok(Value::Null);
+            }
+            let value = compute(&arguments)?;
+            bytes += value.bytes();
+            if bytes > BATCH_BYTES || interrupted() {
+                return Err(too_much());
+            }
+            Ok(value)
+        })
+        .collect()
 }
 
 impl fmt::Debug for Function {
@@ -342,6 +366,9 @@ impl ScalarUDFImpl for Function {
         }
         let types: Vec<SqlType> = args.arg_fields.iter().map(|f| sql_type_of(f)).collect();
         let result = (self.result)(&types, args.scalar_arguments).map_err(external)?;
+        if self.meets {
+            meeting_collation(&self.name, args.arg_fields).map_err(external)?;
+        }
         let typed: Field = field(&self.name, result, true, false);
         if !result.is_text() {
             return Ok(Arc::new(typed));
@@ -365,7 +392,13 @@ impl ScalarUDFImpl for Function {
                 _ => argument.to_array(rows),
             })
             .collect::<Result<Vec<_>>>()?;
-        let types: Vec<Typed> = args.arg_fields.iter().map(|f| typed_of(f)).collect();
+        let mut types: Vec<Typed> = args.arg_fields.iter().map(|f| typed_of(f)).collect();
+        if self.meets {
+            let met = meeting_collation(&self.name, &args.arg_fields).map_err(external)?;
+            for typed in &mut types {
+                typed.collation = met.unwrap_or(typed.collation);
+            }
+        }
         let result = typed_of(&args.return_field);
         let array = self
             .evaluate(&arrays, &types, result, rows)
@@ -375,6 +408,30 @@ impl ScalarUDFImpl for Function {
         }
         Ok(ColumnarValue::Array(array))
     }
+}
+
+/// The collation in which a function compares its texts: the firmest one's; error 468 where two are as firm
+/// and differ.
+fn meeting_collation(
+    function: &str,
+    fields: &[FieldRef],
+) -> std::result::Result<Option<Collation>, ServerError> {
+    let texts = || fields.iter().filter(|field| sql_type_of(field).is_text());
+    let Some(firmest) = texts().map(|field| label_of(field)).max() else {
+        return Ok(None);
+    };
+    let mut collations = texts()
+        .filter(|field| label_of(field) == firmest)
+        .map(|field| collation_of(field));
+    let first = collations.next();
+    if let Some(first) = first
+        && firmest > Label::Coercible
+        && let Some(other) = collations.find(|other| *other != first)
+    {
+        let operation = function.trim_start_matches('_');
+        return Err(ServerError::collation_conflict(first, other, operation));
+    }
+    Ok(first)
 }
 
 /// The collation of a function's text: that of COLLATE, or of its first argument that has one of its own,

@@ -1,14 +1,15 @@
 //! Functions of texts and bytes.
 
-use super::{BATCH_BYTES, Function, too_much};
+use super::{BATCH_BYTES, Function, each_row, too_much};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, code_page, units};
-use crate::simulator::types::{Typed, Value, array_of, text_of, values_of};
+use crate::simulator::types::{Typed, Value, array_of, lower, text_of, upper, values_of};
 
 const TEXT: SqlType = SqlType::NVarChar(Length::Max);
 
-pub(super) fn function(name: &str) -> Option<Function> {
+/// The function of a name, in a database of a collation.
+pub(super) fn function(name: &str, collation: Collation) -> Option<Function> {
     one_text(name)
-        .or_else(|| parts(name))
+        .or_else(|| codes(name, collation))
         .or_else(|| lengths(name))
         .or_else(|| joins(name))
 }
@@ -22,7 +23,8 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-fn int(value: &Value) -> Result<i64, ServerError> {
+/// An argument that is a whole number.
+pub(super) fn int(value: &Value) -> Result<i64, ServerError> {
     value.as_int().ok_or_else(|| {
         ServerError::new(
             8116,
@@ -40,12 +42,11 @@ fn mapped(name: &str, map: impl Fn(&str) -> String + Send + Sync + 'static) -> O
 
 fn one_text(name: &str) -> Option<Function> {
     match name {
-        "upper" => mapped(name, str::to_uppercase),
-        "lower" => mapped(name, str::to_lowercase),
+        "upper" => cased(name, upper),
+        "lower" => cased(name, |c, collation| lower(c, collation).0),
         "ltrim" => mapped(name, |text| text.trim_start_matches(' ').to_owned()),
         "rtrim" => mapped(name, |text| text.trim_end_matches(' ').to_owned()),
         "trim" => mapped(name, |text| text.trim_matches(' ').to_owned()),
-        "reverse" => mapped(name, |text| text.chars().rev().collect()),
         "quotename" => Some(Function::new(
             name,
             (1, 2),
@@ -54,6 +55,97 @@ fn one_text(name: &str) -> Option<Function> {
         )),
         _ => None,
     }
+}
+
+/// Another case of every character that has one in the type.
+fn cased(name: &str, map: fn(char, Collation) -> char) -> Option<Function> {
+    Some(Function::typed(
+        name,
+        (1, 1),
+        |types, _| Ok(if types[0].is_text() { types[0] } else { TEXT }),
+        move |arrays, types, to| {
+            let Typed {
+                sql_type,
+                collation,
+            } = types[0];
+            let fits = |c: char| sql_type.is_wide() || code_page::holds(c, collation);
+            let values = each_row(arrays, arrays[0].len(), true, |args| {
+                let text = text(&args[0]);
+                let mapped = text.chars().map(|c| {
+                    let other = map(c, collation);
+                    if fits(other) { other } else { c }
+                });
+                Ok(Value::Text(mapped.collect()))
+            })?;
+            array_of(to.sql_type, values)
+        },
+    ))
+}
+
+/// Functions of the codes of characters.
+fn codes(name: &str, collation: Collation) -> Option<Function> {
+    Some(match name {
+        "ascii" => Function::typed(
+            name,
+            (1, 1),
+            |_, _| Ok(SqlType::Int),
+            |arrays, types, to| {
+                let collation = types[0].collation;
+                let values = each_row(arrays, arrays[0].len(), true, |args| {
+                    let bytes = code_page::encode(&text(&args[0]), collation);
+                    Ok(bytes.first().map(|byte| i32::from(*byte)).into())
+                })?;
+                array_of(to.sql_type, values)
+            },
+        ),
+        "unicode" => Function::typed(
+            name,
+            (1, 1),
+            |_, _| Ok(SqlType::Int),
+            |arrays, types, to| {
+                let whole = types[0].collation.has_supplementary();
+                let values = each_row(arrays, arrays[0].len(), true, |args| {
+                    let text = text(&args[0]);
+                    let first = text.chars().next().filter(|_| whole);
+                    let code =
+                        match first.filter(|c| !units::is_ambiguous(c.encode_utf8(&mut [0; 4]))) {
+                            Some(c) => i64::from(u32::from(c)).into(),
+                            None => units::units(&text).next().map(i32::from).into(),
+                        };
+                    Ok(code)
+                })?;
+                array_of(to.sql_type, values)
+            },
+        ),
+        "char" => Function::new(name, (1, 1), SqlType::Char(1), move |args| {
+            let Ok(byte) = u8::try_from(int(&args[0])?) else {
+                return Ok(Value::Null);
+            };
+            let decoded = code_page::decode(&[byte], collation);
+            let refused = || ServerError::unsupported("CHAR of a part of a character");
+            decoded.map(Value::Text).ok_or_else(refused)
+        }),
+        "nchar" => {
+            let most = if collation.has_supplementary() {
+                0x10_ffff
+            } else {
+                0xffff
+            };
+            let length = if collation.has_supplementary() { 2 } else { 1 };
+            Function::new(name, (1, 1), SqlType::NChar(length), move |args| {
+                let code = u32::try_from(int(&args[0])?).ok();
+                let Some(code) = code.filter(|code| *code <= most) else {
+                    return Ok(Value::Null);
+                };
+                let text = match u16::try_from(code) {
+                    Ok(unit) => units::text([unit]),
+                    Err(_) => char::from_u32(code).map(String::from),
+                };
+                Ok(text.into())
+            })
+        }
+        _ => return None,
+    })
 }
 
 fn quote_name(name: &str, quote: Option<String>) -> Value {
@@ -71,13 +163,6 @@ fn quote_name(name: &str, quote: Option<String>) -> Value {
 
 fn lengths(name: &str) -> Option<Function> {
     Some(match name {
-        "len" => Function::new(name, (1, 1), SqlType::Int, |args| {
-            let length = match &args[0] {
-                Value::Bytes(bytes) => bytes.len(),
-                other => units::count(text(other).trim_end_matches(' ')),
-            };
-            Ok(count(length))
-        }),
         "datalength" => Function::typed(
             name,
             (1, 1),
@@ -93,25 +178,12 @@ fn lengths(name: &str) -> Option<Function> {
                 crate::simulator::types::array_of(to.sql_type, lengths)
             },
         ),
-        "ascii" | "unicode" => Function::new(name, (1, 1), SqlType::Int, |args| {
-            let first = units::units(&text(&args[0])).next();
-            Ok(first.map(i32::from).into())
-        }),
-        "charindex" => Function::new(name, (2, 3), SqlType::Int, |args| {
-            let (what, whole) = (text(&args[0]).to_lowercase(), text(&args[1]).to_lowercase());
-            let start = args.get(2).map(int).transpose()?.unwrap_or(1).max(1);
-            let skipped = usize::try_from(start - 1).unwrap_or(0);
-            let tail: String = whole.chars().skip(skipped).collect();
-            let found = tail.find(&what).filter(|_| !what.is_empty());
-            Ok(found.map_or(Value::Int(0), |at| {
-                count(tail[..at].chars().count() + skipped + 1)
-            }))
-        }),
         _ => return None,
     })
 }
 
-fn count(n: usize) -> Value {
+/// A count of characters or bytes.
+pub(super) fn count(n: usize) -> Value {
     Value::Int(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
@@ -129,106 +201,11 @@ fn data_length(value: &Value, of: SqlType, collation: Collation) -> Value {
     }
 }
 
-fn parts(name: &str) -> Option<Function> {
-    Some(match name {
-        "substring" => Function::new(name, (3, 3), TEXT, |args| {
-            let (start, length) = (int(&args[1])?, int(&args[2])?);
-            if length < 0 {
-                return Err(ServerError::new(
-                    537,
-                    "Invalid length parameter passed to the SUBSTRING function.",
-                ));
-            }
-            Ok(slice(&args[0], start, length))
-        })
-        .returning(part_type),
-        "left" => Function::new(name, (2, 2), TEXT, |args| {
-            Ok(slice(&args[0], 1, int(&args[1])?))
-        })
-        .returning(part_type),
-        "right" => Function::new(name, (2, 2), TEXT, |args| {
-            let length = match &args[0] {
-                Value::Bytes(bytes) => bytes.len(),
-                other => text(other).chars().count(),
-            };
-            let length = i64::try_from(length).unwrap_or(i64::MAX);
-            let wanted = int(&args[1])?;
-            Ok(slice(&args[0], (length - wanted).max(0) + 1, wanted))
-        })
-        .returning(part_type),
-        "replace" => Function::new(name, (3, 3), TEXT, |args| {
-            let what = text(&args[1]);
-            let whole = text(&args[0]);
-            Ok(Value::Text(if what.is_empty() {
-                whole
-            } else {
-                replace(&whole, &what, &text(&args[2]))
-            }))
-        }),
-        "stuff" => Function::new(name, (4, 4), TEXT, |args| {
-            let whole: Vec<char> = text(&args[0]).chars().collect();
-            let (start, length) = (int(&args[1])?, int(&args[2])?);
-            let (Ok(start), Ok(length)) = (usize::try_from(start - 1), usize::try_from(length))
-            else {
-                return Ok(Value::Null);
-            };
-            if start >= whole.len() {
-                return Ok(Value::Null);
-            }
-            let end = (start + length).min(whole.len());
-            let head: String = whole[..start].iter().collect();
-            let tail: String = whole[end..].iter().collect();
-            Ok(Value::Text(format!("{head}{}{tail}", text(&args[3]))))
-        }),
-        _ => return None,
-    })
-}
-
-fn part_type(types: &[SqlType]) -> SqlType {
-    match types[0] {
-        binary if binary.is_binary() => SqlType::VarBinary(Length::Max),
-        SqlType::Char(_) | SqlType::VarChar(_) => SqlType::VarChar(Length::Max),
-        _ => TEXT,
-    }
-}
-
-/// `length` characters or bytes from the position `start`, which counts from 1 and may lie before it.
-fn slice(value: &Value, start: i64, length: i64) -> Value {
-    let end = start.saturating_add(length).max(1);
-    let from = usize::try_from(start.max(1) - 1).unwrap_or(0);
-    let taken = usize::try_from(end - start.max(1)).unwrap_or(0);
-    match value {
-        Value::Bytes(bytes) => Value::Bytes(bytes.iter().copied().skip(from).take(taken).collect()),
-        other => Value::Text(text(other).chars().skip(from).take(taken).collect()),
-    }
-}
-
-/// Without regard to case, as the default collation compares.
-fn replace(whole: &str, what: &str, with: &str) -> String {
-    let lower = whole.to_lowercase();
-    if lower.len() != whole.len() {
-        return whole.replace(what, with);
-    }
-    let what = what.to_lowercase();
-    let mut result = String::new();
-    let mut at = 0;
-    while let Some(found) = lower[at..].find(&what) {
-        result.push_str(&whole[at..at + found]);
-        result.push_str(with);
-        at += found + what.len();
-    }
-    result.push_str(&whole[at..]);
-    result
-}
-
 fn joins(name: &str) -> Option<Function> {
     Some(match name {
         "concat" => Function::new(name, (2, 254), TEXT, |args| {
-            Ok(Value::Text(
-                args.iter()
-                    .map(|v| if v.is_null() { String::new() } else { text(v) })
-                    .collect(),
-            ))
+            let given = args.iter().filter(|value| !value.is_null());
+            Ok(Value::Text(units::whole(given.map(text).collect())))
         })
         .takes_nulls(),
         "concat_ws" => Function::new(name, (3, 254), TEXT, |args| {
@@ -242,7 +219,7 @@ fn joins(name: &str) -> Option<Function> {
                 .filter(|v| !v.is_null())
                 .map(text)
                 .collect();
-            Ok(Value::Text(given.join(&separator)))
+            Ok(Value::Text(units::whole(given.join(&separator))))
         })
         .takes_nulls(),
         "replicate" => Function::arrays(
@@ -264,15 +241,6 @@ fn joins(name: &str) -> Option<Function> {
             let blanks = usize::try_from(int(&args[0])?).unwrap_or(0).min(8000);
             Ok(Value::Text(" ".repeat(blanks)))
         }),
-        "char" | "nchar" => Function::new(
-            name,
-            (1, 1),
-            SqlType::NVarChar(Length::Limited(1)),
-            |args| {
-                let c = u32::try_from(int(&args[0])?).ok().and_then(char::from_u32);
-                Ok(c.map(String::from).into())
-            },
-        ),
         _ => return None,
     })
 }
@@ -331,16 +299,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slices_may_begin_before_the_text() {
-        let whole = Value::from("abcdef");
-        assert_eq!(slice(&whole, 2, 3), Value::from("bcd"));
-        assert_eq!(slice(&whole, 0, 3), Value::from("ab"));
-        assert_eq!(slice(&whole, 5, 100), Value::from("ef"));
-        let bytes = Value::Bytes(vec![1, 2, 3]);
-        assert_eq!(slice(&bytes, 3, 1), Value::Bytes(vec![3]));
-    }
-
-    #[test]
     fn names_are_quoted() {
         assert_eq!(quote_name("a]b", None), Value::from("[a]]b]"));
         assert_eq!(
@@ -360,10 +318,5 @@ mod tests {
             data_length(&Value::Int(1), SqlType::BigInt, Collation::SERVER),
             Value::Int(8)
         );
-    }
-
-    #[test]
-    fn replacing_ignores_case() {
-        assert_eq!(replace("aXbx", "x", "-"), "a-b-");
     }
 }
