@@ -183,7 +183,7 @@ pub(super) fn forget_table(state: &mut State, object_id: i32) -> Result<(), Serv
     };
     let mut capture = capture.as_ref().clone();
     for instance in capture.instances.iter().filter(|i| i.source == object_id) {
-        state.tables.remove(&instance.change_table);
+        state.remove_table(instance.change_table);
     }
     capture.instances.retain(|i| i.source != object_id);
     state.capture = Some(Arc::new(capture));

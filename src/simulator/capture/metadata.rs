@@ -101,8 +101,7 @@ pub(super) fn create(state: &mut State) {
 
 /// Removes the schema with all its tables.
 pub(super) fn remove(state: &mut State) {
-    state.tables.retain(|_, table| table.schema != SCHEMA);
-    state.schemas.retain(|schema| schema.name != SCHEMA);
+    state.remove_schema(SCHEMA);
     state.capture = None;
 }
 

@@ -321,6 +321,11 @@ impl Principals {
         }
     }
 
+    /// Takes back whatever was granted on something that there is no more.
+    pub(crate) fn forget(&mut self, securable: Securable) {
+        self.grants.retain(|grant| grant.securable != securable);
+    }
+
     /// A principal and all roles that it belongs to, `public` among them.
     pub(super) fn with_roles(&self, id: i32) -> Vec<i32> {
         let mut found = vec![id, PUBLIC];

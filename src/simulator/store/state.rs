@@ -9,7 +9,7 @@ use super::clock::EPOCH_MICROS;
 use super::table::Table;
 use crate::simulator::capture::Capture;
 use crate::simulator::protocol::{Collation, SqlType};
-use crate::simulator::security::Principals;
+use crate::simulator::security::{Principals, Securable};
 
 /// How object ids follow each other, as in SQL Server.
 const OBJECT_ID_STEP: i32 = 16_000_057;
@@ -148,6 +148,34 @@ impl State {
     /// Adds a table, or replaces the one with its object id.
     pub(crate) fn put(&mut self, table: Table) {
         self.tables.insert(table.object_id, Arc::new(table));
+    }
+
+    /// Removes a table, with what was granted on it.
+    pub(crate) fn remove_table(&mut self, object_id: i32) {
+        if self.tables.remove(&object_id).is_some() {
+            self.forget_grants(Securable::Object(object_id));
+        }
+    }
+
+    /// Removes a schema with its tables, and what was granted on them: another schema may get its id.
+    pub(crate) fn remove_schema(&mut self, name: &str) {
+        let tables = self.tables.values().filter(|table| table.schema == name);
+        let tables: Vec<i32> = tables.map(|table| table.object_id).collect();
+        for object_id in tables {
+            self.remove_table(object_id);
+        }
+        let id = self.schema(name).map(|schema| schema.id);
+        if let Some(id) = id {
+            self.schemas.retain(|schema| schema.id != id);
+            self.forget_grants(Securable::Schema(id));
+        }
+    }
+
+    fn forget_grants(&mut self, securable: Securable) {
+        let mut grants = self.principals.grants().iter();
+        if grants.any(|grant| grant.securable == securable) {
+            Arc::make_mut(&mut self.principals).forget(securable);
+        }
     }
 
     /// Takes over what capture owns in another version of the same database.

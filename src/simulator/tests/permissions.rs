@@ -241,3 +241,21 @@ async fn a_change_that_is_not_permitted_waits_for_no_writer() {
     ok(&mut owner, "BEGIN TRAN INSERT INTO dbo.u VALUES (9)").await;
     assert_eq!(run(&mut s, "DELETE FROM dbo.t").await.numbers(), [229]);
 }
+
+#[tokio::test]
+async fn what_was_granted_on_capture_ends_with_it() {
+    let (mut owner, mut s, _) = reader().await;
+    ok(&mut owner, "GRANT SELECT ON SCHEMA::cdc TO reader").await;
+    let changes = "SELECT COUNT(*) FROM cdc.dbo_u_CT";
+    ok(&mut s, changes).await;
+    ok(&mut owner, "EXEC sys.sp_cdc_disable_db CREATE SCHEMA later").await;
+    ok(
+        &mut owner,
+        "CREATE TABLE later.x (k int NULL) EXEC sys.sp_cdc_enable_db
+        EXEC sys.sp_cdc_enable_table N'dbo', N'u', NULL",
+    )
+    .await;
+    for sql in [changes, "SELECT k FROM later.x"] {
+        assert_eq!(run(&mut s, sql).await.numbers(), [229], "{sql}");
+    }
+}

@@ -423,7 +423,7 @@ pub(crate) fn drop_table(
         mark_dropped(write.state_mut(), table.object_id)?;
     }
     write.forget(table.object_id);
-    write.state_mut().tables.remove(&table.object_id);
+    write.state_mut().remove_table(table.object_id);
     Ok(())
 }
 
