@@ -22,6 +22,18 @@ use crate::simulator::tsql::scope::{Relation, Scope};
 use crate::simulator::tsql::security::{change_logins, change_principals};
 use crate::simulator::types::{Value, text_of, values_of};
 
+/// What the hints of a statement's tables ask for.
+struct Hints {
+    /// To keep others from writing.
+    excludes: bool,
+    /// To keep what was read as it is until the transaction ends.
+    holds: bool,
+    /// To keep what is read as it is until the statement ends.
+    shares: bool,
+    /// To wait for others.
+    waits: bool,
+}
+
 /// Characters of a transaction's or savepoint's name at most.
 const TRANSACTION_NAME: usize = 32;
 
@@ -113,8 +125,8 @@ impl Executor {
     }
 
     async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
-        self.lock(tokens).await?;
-        let scope = self.unordered(batch);
+        let held = self.lock(tokens).await?;
+        let scope = self.unordered(batch, !held);
         let mut rows = Box::pin(query(tokens, &scope)).await?;
         self.tell(batch).await?;
         batch
@@ -137,30 +149,66 @@ impl Executor {
     }
 
     /// What a query does to others before it reads: it may begin a transaction, wait for the one that
-    /// writes, keep others from writing, or keep what it reads as it is.
-    async fn lock(&mut self, tokens: &[Token]) -> Result<(), ServerError> {
+    /// writes, keep others from writing, or keep what it reads as it is. Whether it reads one instant, since
+    /// nobody else may change meanwhile what it locks.
+    async fn lock(&mut self, tokens: &[Token]) -> Result<bool, ServerError> {
         if tokens.iter().any(|token| token.is("FROM")) {
             self.begin_implicitly();
         }
-        let hints = table_hints(tokens)?;
-        let has = |wanted: &[&str]| hints.iter().any(|hint| wanted.contains(&hint.as_str()));
-        if has(&["UPDLOCK", "XLOCK", "TABLOCKX"]) {
-            let wait = if has(&["NOWAIT"]) {
-                Duration::ZERO
-            } else {
+        let hints = self.hints(tokens)?;
+        if hints.excludes {
+            let wait = if hints.waits {
                 self.settings.lock_timeout
+            } else {
+                Duration::ZERO
             };
             let database = self.database.clone();
             self.take_seat(&database, wait).await?;
-        } else if has(&["HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"]) {
+        } else if hints.holds {
             self.hold();
         }
-        Ok(())
+        Ok(hints.excludes || hints.holds || hints.shares)
+    }
+
+    /// What the hints of a statement ask for, if it can be done.
+    fn hints(&self, tokens: &[Token]) -> Result<Hints, ServerError> {
+        let hints = table_hints(tokens)?;
+        let has = |wanted: &[&str]| hints.iter().any(|hint| wanted.contains(&hint.as_str()));
+        let hints = Hints {
+            excludes: has(&["UPDLOCK", "XLOCK", "TABLOCKX"]),
+            holds: has(&["HOLDLOCK", "SERIALIZABLE", "REPEATABLEREAD"]),
+            shares: has(&["TABLOCK"]),
+            waits: !has(&["NOWAIT"]),
+        };
+        if hints.excludes || hints.holds && self.depth() > 0 {
+            self.check_locked(tokens)?;
+        }
+        Ok(hints)
+    }
+
+    /// Error 40510 where a statement with a lock hint names another database: only what belongs to the
+    /// current one is locked.
+    fn check_locked(&self, tokens: &[Token]) -> Result<(), ServerError> {
+        let other = tokens.windows(2).find(|pair| {
+            let name = pair[0].name().filter(|_| pair[1].symbol("."));
+            name.is_some_and(|name| {
+                name.to_lowercase() != self.database.to_lowercase()
+                    && self.server.database(name).is_some()
+            })
+        });
+        match other {
+            Some(pair) => Err(ServerError::unsupported(
+                "a lock hint in a statement that names another database",
+            )
+            .at_line(pair[0].line)),
+            None => Ok(()),
+        }
     }
 
     /// INSERT, UPDATE, DELETE.
     async fn change(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
         let change = Change::parse(tokens, &self.database)?;
+        self.hints(tokens)?;
         let named = change.name().database();
         let database = named.unwrap_or(&self.database).to_owned();
         self.permit_change(&change, &database)?;

@@ -321,10 +321,11 @@ impl Executor {
         }
     }
 
-    /// What a query can see now, in whatever order.
-    pub(super) fn unordered(&mut self, batch: &Batch<'_>) -> Arc<Scope> {
+    /// What a query can see now, in whatever order; with `live` also what is committed while it runs, if the
+    /// isolation level lets it.
+    pub(super) fn unordered(&mut self, batch: &Batch<'_>, live: bool) -> Arc<Scope> {
         let order = self.chance.as_mut().map(Chance::next);
-        let live = !self.settings.isolation.is_repeatable();
+        let live = live && !self.settings.isolation.is_repeatable();
         Arc::new(self.scope_in(batch, order).live(live))
     }
 

@@ -74,6 +74,11 @@ const HINTS: &[&str] = &[
     "IGNORE_TRIGGERS",
 ];
 
+/// Whether a word is the name of a hint of a table.
+pub(crate) fn is_table_hint(word: &str) -> bool {
+    HINTS.iter().any(|hint| hint.eq_ignore_ascii_case(word))
+}
+
 /// The hints of a statement's tables, in upper case: in `WITH (…)` or in parentheses after a table's name.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::GivenNames;
 use super::build::{ident, object_name};
 use crate::simulator::protocol::ServerError;
+use crate::simulator::tsql::normal::is_table_hint;
 
 /// Puts TOP and FETCH into the query's limit.
 pub(super) fn limit(query: &mut Query) -> Result<(), ServerError> {
@@ -150,10 +151,6 @@ pub(super) fn name_items(select: &mut Select, names: &mut GivenNames) -> Result<
     Ok(())
 }
 
-const HINTS: &[&str] = &[
-    "nolock", "holdlock", "tablock", "tablockx", "updlock", "rowlock", "readpast",
-];
-
 /// Leaves out hints, and joins the parts of a function's name into one.
 pub(super) fn simplify_factor(factor: &mut TableFactor) {
     let TableFactor::Table {
@@ -170,7 +167,7 @@ pub(super) fn simplify_factor(factor: &mut TableFactor) {
     // FROM t (NOLOCK)
     let hint = arguments.args.iter().all(|argument| {
         matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))
-            if HINTS.contains(&name.value.as_str()))
+            if is_table_hint(&name.value))
     });
     if hint && !arguments.args.is_empty() {
         *args = None;
