@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::executor::Executor;
 use super::settings::Isolation;
 use crate::simulator::protocol::{ServerError, TransactionEvent};
-use crate::simulator::store::{Savepoint, State, Write};
+use crate::simulator::store::{Savepoint, Server, State, Write};
 
 /// A transaction, explicit or of one statement.
 #[derive(Debug, Default)]
@@ -34,12 +34,29 @@ const SAVEPOINTS: usize = 1_000;
 
 /// Errors after which SQL Server goes on with the batch's next statement.
 const BATCH_GOES_ON: &[u32] = &[
-    220, 266, 512, 515, 517, 535, 544, 545, 547, 628, 1222, 2601, 2627, 2628, 2714, 3701, 3902,
-    3903, 6401, 8102, 8115, 8134, 8152, 15225,
+    220, 232, 266, 512, 515, 517, 535, 536, 537, 544, 545, 547, 628, 1222, 2601, 2627, 2628, 2714,
+    3701, 3623, 3902, 3903, 6401, 8102, 8115, 8134, 8152, 15225,
 ];
 
 /// Errors that end the batch and roll its transaction back: failed conversions, conflicts, deadlocks.
 const TRANSACTION_ENDS: &[u32] = &[241, 242, 244, 245, 248, 295, 1205, 3960, 3961, 8114, 8169];
+
+/// Pins every database but the one that the transaction writes, all at the instant of the first look; those
+/// that were created since as they are.
+fn pin_all(server: &Server, pinned: &mut Vec<Arc<State>>, own: Option<&str>) {
+    let known = |pinned: &[Arc<State>], name: &str| {
+        own == Some(name) || pinned.iter().any(|state| state.name == name)
+    };
+    let databases = server.databases();
+    if databases.iter().all(|cell| known(pinned, cell.name())) {
+        return;
+    }
+    for state in server.states() {
+        if !known(pinned, &state.name) {
+            pinned.push(state);
+        }
+    }
+}
 
 impl Executor {
     /// `@@TRANCOUNT`.
@@ -65,13 +82,20 @@ impl Executor {
     /// The states that the session sees instead of the committed ones.
     pub(super) fn given_states(&mut self) -> Vec<Arc<State>> {
         let level = self.settings.isolation.is_repeatable();
+        let snapshot = self.settings.isolation == Isolation::Snapshot;
         let current = self.server.database(&self.database).map(|d| d.committed());
         let Some(transaction) = self.transaction.as_mut() else {
-            return Vec::new();
+            return if snapshot {
+                self.server.states()
+            } else {
+                Vec::new()
+            };
         };
         let own = transaction.write.as_ref().map(Write::database);
         let repeatable = level || transaction.repeatable;
-        if repeatable
+        if snapshot {
+            pin_all(&self.server, &mut transaction.pinned, own);
+        } else if repeatable
             && let Some(current) = current
             && transaction.pinned.iter().all(|s| s.name != current.name)
             && own != Some(current.name.as_str())

@@ -24,7 +24,12 @@ pub(crate) struct DatabaseCell {
     /// Wakes whoever waits for a scan that may not run now.
     changed: Notify,
     clock: RwLock<Clock>,
+    instant: Instant,
 }
+
+/// Shared by whoever lets others see a change of one of a server's databases, and held alone by whoever looks
+/// at all of them at one instant.
+pub(super) type Instant = Arc<RwLock<()>>;
 
 /// A database as it was, to go back to.
 #[derive(Debug, Clone)]
@@ -46,7 +51,7 @@ pub(super) struct Committing {
 }
 
 impl DatabaseCell {
-    pub(super) fn new(state: State, settings: &Settings) -> Self {
+    pub(super) fn new(state: State, settings: &Settings, instant: &Instant) -> Self {
         Self {
             name: state.name.clone(),
             committed: RwLock::new(Arc::new(state)),
@@ -55,6 +60,7 @@ impl DatabaseCell {
             scanning: Mutex::default(),
             changed: Notify::new(),
             clock: RwLock::new(settings.clock),
+            instant: Arc::clone(instant),
         }
     }
 
@@ -182,6 +188,7 @@ impl DatabaseCell {
     }
 
     pub(super) fn publish(&self, next: impl FnOnce(&State) -> State) {
+        let _shared = self.instant.read().unwrap_or_else(PoisonError::into_inner);
         let mut committed = self
             .committed
             .write()
@@ -278,14 +285,16 @@ impl DatabaseCell {
     }
 
     /// Makes the database what it was, as RESTORE does: transactions that begin later are others than those
-    /// that are lost. Waits for the transaction that is open.
+    /// that are lost. A capture job that was stopped stays so. Waits for the transaction that is open.
     pub(crate) async fn restore(&self, kept: &Kept) {
         let mut seat = self.writer.lock().await;
         seat.clear();
         let _scanning = self.scanning();
         let mut log = self.log();
         log.restore(&kept.log);
+        let stopped = log.job.stopped;
         log.job = Job::default();
+        log.job.stopped = stopped;
         self.publish(|lost| {
             let mut state = kept.state.as_ref().clone();
             state.fork(lost);

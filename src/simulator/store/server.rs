@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::clock::Clock;
-use super::database::{DatabaseCell, Settings};
+use super::database::{DatabaseCell, Instant, Settings};
 use super::state::State;
 use crate::simulator::behaviour::Behaviour;
 use crate::simulator::capture::CaptureJob;
@@ -19,22 +19,25 @@ pub(crate) struct Server {
     databases: RwLock<Vec<Arc<DatabaseCell>>>,
     settings: RwLock<Settings>,
     logins: Mutex<Logins>,
+    instant: Instant,
 }
 
 impl Server {
     /// A server with the system databases alone.
     pub(crate) fn new() -> Self {
+        let instant = Instant::default();
         let databases = (1..)
             .zip(SYSTEM_DATABASES)
             .map(|(id, name)| {
                 let state = State::new(name, id);
-                Arc::new(DatabaseCell::new(state, &Settings::default()))
+                Arc::new(DatabaseCell::new(state, &Settings::default(), &instant))
             })
             .collect();
         Self {
             databases: RwLock::new(databases),
             settings: RwLock::default(),
             logins: Mutex::default(),
+            instant,
         }
     }
 
@@ -81,6 +84,14 @@ impl Server {
             .clone()
     }
 
+    /// Every database as it was at one instant: what one of them shows was committed when what another shows
+    /// was.
+    pub(crate) fn states(&self) -> Vec<Arc<State>> {
+        let databases = self.databases();
+        let _alone = self.instant.write().unwrap_or_else(PoisonError::into_inner);
+        databases.iter().map(|cell| cell.committed()).collect()
+    }
+
     /// A database by name, without case.
     pub(crate) fn database(&self, name: &str) -> Option<Arc<DatabaseCell>> {
         let name = name.to_lowercase();
@@ -91,6 +102,8 @@ impl Server {
 
     /// Creates an empty database.
     pub(crate) fn create(&self, name: &str, collation: Collation) -> Result<(), ServerError> {
+        // Before the databases, as whoever changes the settings takes them.
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let mut databases = self
             .databases
             .write()
@@ -108,10 +121,9 @@ impl Server {
             .max()
             .unwrap_or(0)
             + 1;
-        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let mut state = State::new(name, id);
         state.collation = collation;
-        databases.push(Arc::new(DatabaseCell::new(state, &settings)));
+        databases.push(Arc::new(DatabaseCell::new(state, &settings, &self.instant)));
         Ok(())
     }
 }

@@ -308,11 +308,15 @@ const MANY: &str = "CREATE TABLE m (k int NOT NULL PRIMARY KEY, n int NOT NULL)
 
 /// The rows that a query gives, as their second column, when `change` is committed after its first rows.
 async fn values_around(database: &Database, before: &str, change: &str) -> Vec<i32> {
+    values_of(database, before, "SELECT k, n FROM m", change).await
+}
+
+async fn values_of(database: &Database, before: &str, query: &str, change: &str) -> Vec<i32> {
     let (mut reader, mut writer) = (open(database), open(database));
     ok(&mut reader, before).await;
     let (sender, mut receiver) = mpsc::channel(1);
     let work = async {
-        reader.run("SELECT k, n FROM m", &[], &sender).await;
+        reader.run(query, &[], &sender).await;
         drop(sender);
     };
     let read = async {
@@ -361,6 +365,17 @@ async fn a_scan_of_row_versions_is_one_instant() {
     ok(&mut owner, versions).await;
     let values = values_around(&database, "SELECT 1", "UPDATE m SET n = 2").await;
     assert_eq!((values.len(), values.contains(&2)), (200_000, false));
+}
+
+#[tokio::test]
+async fn a_scan_under_a_lock_hint_is_one_instant() {
+    let database = database(MANY).await;
+    for (hint, value) in [("HOLDLOCK", 1), ("TABLOCK", 2), ("SERIALIZABLE", 3)] {
+        let query = format!("SELECT k, n FROM m WITH ({hint})");
+        let change = format!("UPDATE m SET n = {value}");
+        let values = values_of(&database, "SELECT 1", &query, &change).await;
+        assert_eq!((values.len(), values.contains(&value)), (200_000, false));
+    }
 }
 
 #[tokio::test]
@@ -502,4 +517,43 @@ async fn xact_abort_gives_a_cancelled_statements_transaction_up() {
     cancel_an_insert(&mut first, &mut other).await;
     ok(&mut other, "UPDATE z SET v = 3").await;
     assert_eq!(ok(&mut first, "SELECT @@TRANCOUNT").await.value(), "0");
+}
+
+#[tokio::test]
+async fn a_snapshot_of_two_databases_is_one_instant() {
+    let (mut s, database) = twins().await;
+    let mut writer = open(&database);
+    let on = "ALTER DATABASE app_db SET ALLOW_SNAPSHOT_ISOLATION ON
+        ALTER DATABASE other SET ALLOW_SNAPSHOT_ISOLATION ON";
+    ok(&mut writer, on).await;
+    ok(
+        &mut s,
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT BEGIN TRAN SELECT v FROM z",
+    )
+    .await;
+    ok(
+        &mut writer,
+        "UPDATE other.dbo.z SET v = 2 UPDATE z SET v = 2",
+    )
+    .await;
+    assert_eq!(ok(&mut s, "SELECT v FROM other.dbo.z").await.value(), "1");
+    assert_eq!(ok(&mut s, "SELECT v FROM z").await.value(), "1");
+    let late = run(&mut s, "UPDATE other.dbo.z SET v = 3").await;
+    assert_eq!(late.numbers(), [3960]);
+    assert_eq!(ok(&mut s, "SELECT v FROM other.dbo.z").await.value(), "2");
+}
+
+#[tokio::test]
+async fn lock_hints_are_for_the_current_database() {
+    let (mut s, _) = twins().await;
+    for sql in [
+        "SELECT v FROM other.dbo.z WITH (UPDLOCK)",
+        "SELECT v FROM other..z (TABLOCKX)",
+        "BEGIN TRAN SELECT v FROM other.dbo.z WITH (HOLDLOCK)",
+        "INSERT INTO z SELECT k + 1, v FROM other.dbo.z WITH (XLOCK)",
+    ] {
+        assert_eq!(run(&mut s, sql).await.numbers(), [40510], "{sql}");
+    }
+    ok(&mut s, "SELECT v FROM other.dbo.z WITH (NOLOCK)").await;
+    ok(&mut s, "SELECT v FROM z (READUNCOMMITTED)").await;
 }
