@@ -270,6 +270,22 @@ async fn a_restored_database_has_another_history() {
 }
 
 #[tokio::test]
+async fn a_stopped_job_does_not_start_with_a_restore() {
+    let database = database(TABLE).await;
+    let control = database.capture_of("app_db").unwrap();
+    let mut s = open(&database);
+    let commits = "SELECT COUNT(*) FROM cdc.lsn_time_mapping";
+    let kept = control.keep();
+    let before = value(&mut s, commits).await;
+    ok(&mut s, "EXEC sys.sp_cdc_stop_job").await;
+    control.restore(&kept).await;
+    ok(&mut s, "INSERT INTO dbo.t VALUES (2, N'two', 2)").await;
+    assert_eq!(value(&mut s, commits).await, before);
+    ok(&mut s, "EXEC sys.sp_cdc_start_job").await;
+    assert_ne!(value(&mut s, commits).await, before);
+}
+
+#[tokio::test]
 async fn cleanup_moves_the_low_end_before_it_deletes() {
     let database = database(TABLE).await;
     let control = database.capture_of("app_db").unwrap();

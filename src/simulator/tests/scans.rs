@@ -286,6 +286,22 @@ async fn the_log_is_full_when_capture_is_too_far_behind() {
 }
 
 #[tokio::test]
+async fn one_transaction_has_no_more_room_than_the_log() {
+    let capture = CaptureBehaviour {
+        log_limit: 4096,
+        ..CaptureBehaviour::default()
+    };
+    let (mut s, _) = behaving(TABLE, capture).await;
+    ok(&mut s, "BEGIN TRAN INSERT INTO t VALUES (0, 0)").await;
+    let many = "INSERT INTO t SELECT value, 0 FROM GENERATE_SERIES(1, 10000)";
+    assert_eq!(run(&mut s, many).await.numbers(), [9002]);
+    ok(&mut s, "IF @@TRANCOUNT > 0 ROLLBACK").await;
+    assert_eq!(value(&mut s, "SELECT COUNT(*) FROM t").await, "0");
+    ok(&mut s, "INSERT INTO t VALUES (1, 1)").await;
+    assert_eq!(ok(&mut s, ROWS).await.rows().len(), 1);
+}
+
+#[tokio::test]
 async fn jobs_and_instances_are_described() {
     let mut s = super::session(TABLE).await;
     ok(

@@ -27,7 +27,7 @@ pub(crate) use types::{type_id, type_name};
 
 /// The name of the server.
 pub(crate) const SERVER_NAME: &str = "cdcql-simulator";
-/// The only collation.
+/// The collation of the server and its catalogue.
 pub(crate) const COLLATION: &str = "SQL_Latin1_General_CP1_CI_AS";
 /// `SERVERPROPERTY('ProductVersion')`: SQL Server 2022.
 pub(crate) const PRODUCT_VERSION: &str = "16.0.1000.6";
