@@ -32,7 +32,7 @@ const BINARY2: u8 = 0x20;
 const UTF8: u8 = 0x40;
 const SUPPLEMENTARY: u8 = 0x80;
 
-/// Bits of `sort_id` and `version` that no name needs; the code page of UTF-8.
+/// The code page of UTF-8.
 const UTF8_PAGE: u16 = 65001;
 
 /// A locale's designator in names, its LCID, its code page, and the versions that it exists in.

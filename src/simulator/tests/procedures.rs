@@ -237,3 +237,13 @@ async fn arguments_of_another_kind_are_converted_or_refused() {
         assert_eq!(run(&mut s, &sql).await.numbers(), [number], "{sql}");
     }
 }
+
+#[tokio::test]
+async fn sp_columns_100_says_which_columns_are_computed() {
+    let mut session = session("CREATE TABLE dbo.sums (a int NULL, b AS a + 1)").await;
+    let answer = ok(&mut session, "EXEC sp_columns_100 'sums'").await;
+    let names = answer.names();
+    let at = names.iter().position(|name| *name == "SS_IS_COMPUTED");
+    let computed: Vec<_> = answer.rows().iter().map(|row| &row[at.unwrap()]).collect();
+    assert_eq!(computed, ["0", "1"]);
+}

@@ -110,7 +110,7 @@ fn columns_100(_: &Scope, state: &State, arguments: &Arguments<'_>) -> Result<Ro
         let own = [
             Value::Int(0),
             Value::Int(0),
-            Value::Int(0),
+            i32::from(is_computed(state, &row[1..4])).into(),
             identity.into(),
             Value::Null,
             Value::Null,
@@ -122,6 +122,19 @@ fn columns_100(_: &Scope, state: &State, arguments: &Arguments<'_>) -> Result<Ro
         row.splice(SHARED..SHARED, own);
     }
     Ok(rows)
+}
+
+/// Whether the column of a schema, table and name is computed.
+fn is_computed(state: &State, names: &[Value]) -> bool {
+    let mut names = names.iter().filter_map(Value::as_text);
+    let (Some(schema), Some(table), Some(column)) = (names.next(), names.next(), names.next())
+    else {
+        return false;
+    };
+    let column = state
+        .table(schema, table)
+        .and_then(|table| table.columns.iter().find(|known| known.name == column));
+    column.is_some_and(|column| column.computed.is_some())
 }
 
 fn columns(state: &State, arguments: &Arguments<'_>, wide: bool) -> Result<Rows, ServerError> {
