@@ -21,7 +21,9 @@ fn surrogate(c: char) -> Option<u16> {
 /// Whether text has a character that cannot be told from a lone surrogate's stand-in.
 pub(crate) fn is_ambiguous(text: &str) -> bool {
     // U+10D800 to U+10DFFF begin with these bytes, as some other characters do.
-    text.as_bytes().windows(2).any(|pair| pair == [0xf4, 0x8d])
+    let bytes = text.as_bytes();
+    bytes.contains(&0xf4)
+        && bytes.windows(2).any(|pair| pair == [0xf4, 0x8d])
         && text.chars().any(|c| surrogate(c).is_some())
 }
 
