@@ -118,6 +118,9 @@ impl Simulator {
             ..options.behaviour
         };
         let database = database.behaving(behaviour.clone());
+        database
+            .server
+            .logins(|logins| logins.set_own(&options.user));
         let served = database.clone();
         let control = Control::default();
         let sessions = Arc::new(move |login: &LoginRequest| {

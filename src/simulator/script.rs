@@ -7,6 +7,7 @@ use super::capture::{CaptureControl, CaptureJob, stuck};
 use super::errors::SimulatorError;
 use super::execution::{Interrupt, seat};
 use super::protocol::{Collation, Reply, ServerError};
+use super::security::SYSTEM_ADMINISTRATOR;
 use super::server::Accounts;
 use super::session::{Executor, Login, Session};
 use super::store::{Clock, Server};
@@ -129,7 +130,11 @@ impl Database {
             source: error,
         };
         let tokens = tokens(text).map_err(failed)?;
-        let mut session = Executor::open(self, Login::default()).map_err(failed)?;
+        let login = Login {
+            user: SYSTEM_ADMINISTRATOR.to_owned(),
+            ..Login::default()
+        };
+        let mut session = Executor::open(self, login).map_err(failed)?;
         session.keep_main_database(&self.name);
         let batches = batches(&tokens).map_err(failed)?;
         let runs = batches

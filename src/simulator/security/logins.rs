@@ -15,10 +15,15 @@ struct Account {
     database: Option<String>,
 }
 
-/// The logins that were made, beside the one that the server was started with.
+/// The login that every server has; a script runs as it.
+pub(crate) const SYSTEM_ADMINISTRATOR: &str = "sa";
+
+/// The server's own logins, and those that were made.
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     accounts: Vec<Account>,
+    /// The login that the server was started with.
+    own: Option<String>,
 }
 
 fn secret(name: &str, password: &str) -> [u8; 32] {
@@ -55,9 +60,27 @@ impl Logins {
         self.find(name).is_some()
     }
 
-    /// Whether a login may do everything: one that was not made, or a member of `sysadmin`.
+    /// Names the login that the server was started with.
+    pub(crate) fn set_own(&mut self, name: &str) {
+        self.own = Some(name.to_owned());
+    }
+
+    /// Whether a login is the server's own.
+    fn is_own(&self, name: &str) -> bool {
+        let own = self.own.as_deref().into_iter();
+        let name = name.to_lowercase();
+        own.chain([SYSTEM_ADMINISTRATOR])
+            .any(|own| own.to_lowercase() == name)
+    }
+
+    /// Whether there is such a login.
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        self.is_own(name) || self.has(name)
+    }
+
+    /// Whether a login may do everything: the server's own, or a member of `sysadmin`.
     pub(crate) fn is_sysadmin(&self, name: &str) -> bool {
-        self.find(name).is_none_or(|account| account.sysadmin)
+        self.is_own(name) || self.find(name).is_some_and(|account| account.sysadmin)
     }
 
     /// The database that a login gets unless it names another.
@@ -79,7 +102,7 @@ impl Logins {
         password: &str,
         database: Option<String>,
     ) -> Result<(), ServerError> {
-        if self.has(name) {
+        if self.is_known(name) {
             return Err(ServerError::new(
                 15025,
                 format!("The server principal '{name}' already exists."),
@@ -114,7 +137,7 @@ impl Logins {
         Ok(())
     }
 
-    /// `DROP LOGIN`.
+    /// `DROP LOGIN`. Sessions of the login that are open may do nothing from then on.
     pub(crate) fn remove(&mut self, name: &str) -> Result<(), ServerError> {
         self.find_mut(name)?;
         let lower = name.to_lowercase();

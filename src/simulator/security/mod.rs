@@ -8,6 +8,6 @@ mod logins;
 mod principals;
 mod rights;
 
-pub(crate) use logins::Logins;
+pub(crate) use logins::{Logins, SYSTEM_ADMINISTRATOR};
 pub(crate) use principals::{Permission, Principals, Securable};
 pub(crate) use rights::Rights;

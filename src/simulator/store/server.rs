@@ -67,10 +67,15 @@ impl Server {
         work(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What a login may do in a database; `None` if it has no user there.
+    /// What a login may do in a database; `None` if it has no user there, or was dropped.
     pub(crate) fn rights(&self, login: &str, state: &State) -> Option<Rights> {
-        if self.logins(|logins| logins.is_sysadmin(login)) {
+        let (is_known, is_sysadmin) =
+            self.logins(|logins| (logins.is_known(login), logins.is_sysadmin(login)));
+        if is_sysadmin {
             return Some(Rights::all());
+        }
+        if !is_known {
+            return None;
         }
         let system = SYSTEM_DATABASES.contains(&state.name.as_str());
         Rights::of_login(&state.principals, login, system)

@@ -184,6 +184,7 @@ async fn principals_have_one_name_each() {
     let (mut owner, _, _) = reader().await;
     for (statement, number) in [
         ("CREATE LOGIN READER WITH PASSWORD = 'x'", 15025),
+        ("CREATE LOGIN SA WITH PASSWORD = 'x'", 15025),
         ("CREATE USER reader WITHOUT LOGIN", 15023),
         ("CREATE USER other FOR LOGIN reader", 15063),
         ("CREATE USER other FOR LOGIN nobody", 15007),
@@ -258,4 +259,27 @@ async fn what_was_granted_on_capture_ends_with_it() {
     for sql in [changes, "SELECT k FROM later.x"] {
         assert_eq!(run(&mut s, sql).await.numbers(), [229], "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_login_that_is_dropped_while_connected_may_do_nothing() {
+    let (mut owner, mut s, database) = reader().await;
+    ok(&mut owner, "GRANT SELECT ON OBJECT::dbo.t TO reader").await;
+    ok(&mut s, "SELECT k FROM dbo.t").await;
+    ok(&mut owner, "DROP LOGIN reader").await;
+    for (statement, number) in [
+        ("SELECT k FROM dbo.t", 916),
+        ("DELETE FROM dbo.t", 916),
+        ("CREATE LOGIN other WITH PASSWORD = 'x'", 15247),
+        ("CREATE DATABASE mine", 262),
+    ] {
+        assert_eq!(
+            run(&mut s, statement).await.numbers(),
+            [number],
+            "{statement}"
+        );
+    }
+    assert_eq!(log_in(&database, "reader").unwrap_err().number, 4060);
+    let asked = "SELECT IS_SRVROLEMEMBER('sysadmin', 'reader'), IS_SRVROLEMEMBER('sysadmin')";
+    assert_eq!(ok(&mut owner, asked).await.lines(), ["0|1"]);
 }
