@@ -35,6 +35,11 @@ const STAND_INS: &[(&str, char)] = &[
     ("\u{180}", 'b'),
 ];
 
+/// Bytes that are encoded at a time.
+const BUFFER: usize = 1024;
+/// Room for one character of any code page.
+const CHARACTER: usize = 16;
+
 /// The bytes of text in a collation's code page. A character that the page lacks becomes its best fit, or
 /// else `?`.
 pub(crate) fn encode(text: &str, collation: Collation) -> Vec<u8> {
@@ -50,38 +55,35 @@ pub(crate) fn put(out: &mut Vec<u8>, text: &str, collation: Collation) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
+    let mut encoder = encoding.new_encoder();
+    let mut buffer = [0; BUFFER];
     let mut rest = text;
-    while !rest.is_empty() {
-        let (read, lacking) = put_known(out, rest, encoding);
+    loop {
+        let (result, read, written) =
+            encoder.encode_from_utf8_without_replacement(rest, &mut buffer, true);
+        out.extend_from_slice(&buffer[..written]);
         rest = &rest[read..];
-        if let Some(c) = lacking {
-            best_fit(out, c, encoding);
+        match result {
+            EncoderResult::InputEmpty => return,
+            EncoderResult::OutputFull => {}
+            EncoderResult::Unmappable(c) => best_fit(out, c, encoding),
         }
     }
 }
 
-/// Appends text up to the first character that the page lacks; the bytes of text read, and that character.
-fn put_known(out: &mut Vec<u8>, text: &str, encoding: &'static Encoding) -> (usize, Option<char>) {
-    let mut encoder = encoding.new_encoder();
-    let start = out.len();
-    let most = encoder
-        .max_buffer_length_from_utf8_without_replacement(text.len())
-        .unwrap_or(text.len() * 2);
-    out.resize(start + most, 0);
-    let (result, read, written) =
-        encoder.encode_from_utf8_without_replacement(text, &mut out[start..], true);
-    out.truncate(start + written);
-    match result {
-        EncoderResult::Unmappable(c) => (read, Some(c)),
-        EncoderResult::InputEmpty | EncoderResult::OutputFull => (read.max(1), None),
-    }
-}
-
+/// Appends a character, if the page has it.
 fn put_character(out: &mut Vec<u8>, c: char, encoding: &'static Encoding) -> bool {
-    let mut buffer = [0; 4];
-    put_known(out, c.encode_utf8(&mut buffer), encoding)
-        .1
-        .is_none()
+    let (mut text, mut bytes) = ([0; 4], [0; CHARACTER]);
+    let (result, _, written) = encoding.new_encoder().encode_from_utf8_without_replacement(
+        c.encode_utf8(&mut text),
+        &mut bytes,
+        true,
+    );
+    let is_known = result == EncoderResult::InputEmpty;
+    if is_known {
+        out.extend_from_slice(&bytes[..written]);
+    }
+    is_known
 }
 
 /// Whether a collation's code page has a character.
@@ -164,6 +166,19 @@ mod tests {
         assert_eq!(latin("яbя😀"), *b"?b???");
         assert_eq!(encoded("é", "Cyrillic_General_CI_AS"), *b"e");
         assert_eq!(through("ĀЖ".into(), Collation::SERVER), "A?");
+    }
+
+    #[test]
+    fn text_longer_than_the_buffer_keeps_every_character() {
+        let times = 300_000;
+        for (text, collation, bytes) in [
+            ("жé", "Latin1_General_CI_AS", b"?\xe9".as_slice()),
+            ("表aж", "Japanese_CI_AS", b"\x95\x5ca\x84\x77"),
+            ("🙂é", "Latin1_General_CI_AS", b"??\xe9"),
+        ] {
+            let encoded = encoded(&text.repeat(times), collation);
+            assert!(encoded == bytes.repeat(times), "{text}");
+        }
     }
 
     #[test]
