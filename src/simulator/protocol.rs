@@ -6,6 +6,7 @@
 pub(crate) mod code_page;
 mod collation;
 pub(crate) mod forms;
+pub(crate) mod temporal;
 pub(crate) mod units;
 
 use std::sync::Arc;

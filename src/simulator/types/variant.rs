@@ -1,12 +1,12 @@
 //! The bytes of a `sql_variant`, as MS-TDS 2.2.5.5.4 has them behind their length: the base type's token, the
 //! length of its properties, the properties, the value.
 
-use super::calendar::join_day;
 use super::convert::unsupported;
 use super::text_and_bytes::stored_calendar;
 use super::{Typed, Value};
-use crate::simulator::protocol::forms::TICKS_PER_DAY;
-use crate::simulator::protocol::{Collation, Length, ServerError, SqlType, code_page, units};
+use crate::simulator::protocol::{
+    Collation, Length, ServerError, SqlType, code_page, temporal, units,
+};
 
 const GUID: u8 = 0x24;
 const DATE: u8 = 0x28;
@@ -179,21 +179,10 @@ fn typed(token: u8, properties: &[u8], value: &[u8]) -> Option<(Typed, Value)> {
 }
 
 fn legacy(token: u8, value: &[u8]) -> Option<(Typed, Value)> {
-    let half = value.len() / 2;
-    let (days, of_day) = value.split_at_checked(half)?;
     let (sql_type, micros) = if token == DATETIME {
-        let days = i64::from(i32::from_le_bytes(days.try_into().ok()?));
-        let thirds = i64::from(u32::from_le_bytes(of_day.try_into().ok()?));
-        let millis = (thirds * 10 + 1) / 3;
-        (
-            SqlType::DateTime,
-            (days - DAYS_FROM_1900) * DAY + millis * 1_000,
-        )
+        (SqlType::DateTime, temporal::datetime(value)?)
     } else {
-        let days = i64::from(u16::from_le_bytes(days.try_into().ok()?));
-        let minutes = i64::from(u16::from_le_bytes(of_day.try_into().ok()?));
-        let micros = (days - DAYS_FROM_1900) * DAY + minutes * 60_000_000;
-        (SqlType::SmallDateTime, micros)
+        (SqlType::SmallDateTime, temporal::smalldatetime(value)?)
     };
     Some((sql_type.into(), Value::Timestamp(micros)))
 }
@@ -214,39 +203,24 @@ fn decimal(properties: &[u8], value: &[u8]) -> Option<(Typed, Value)> {
     Some((sql_type.into(), Value::Decimal(digits, scale)))
 }
 
-fn little_endian(bytes: &[u8]) -> i64 {
-    bytes
-        .iter()
-        .rev()
-        .take(7)
-        .fold(0, |number, byte| number << 8 | i64::from(*byte))
-}
-
 fn calendar(token: u8, properties: &[u8], value: &[u8]) -> Option<(Typed, Value)> {
-    let days = |bytes: &[u8]| little_endian(bytes) * TICKS_PER_DAY;
     if token == DATE {
-        let since_1970 = (days(value) - join_day(0, 0)) / TICKS_PER_DAY;
-        let date = Value::Date(i32::try_from(since_1970).ok()?);
+        let date = Value::Date(temporal::date(value)?);
         return Some((SqlType::Date.into(), date));
     }
     let scale = properties.first().copied().filter(|scale| *scale <= 7)?;
-    let width = match scale {
-        0..=2 => 3,
-        3 | 4 => 4,
-        _ => 5,
-    };
-    let (clock, rest) = value.split_at_checked(width)?;
-    let of_day = little_endian(clock).checked_mul(10_i64.pow(7 - u32::from(scale)))?;
     let (sql_type, value) = match token {
-        TIME => (SqlType::Time(scale), Value::Time(of_day.checked_mul(100)?)),
-        DATETIME2 => (
-            SqlType::DateTime2(scale),
-            Value::Instant(days(rest) + of_day),
-        ),
+        TIME => {
+            let nanos = temporal::time(value, scale)?;
+            (SqlType::Time(scale), Value::Time(nanos))
+        }
+        DATETIME2 => {
+            let ticks = temporal::datetime2(value, scale)?;
+            (SqlType::DateTime2(scale), Value::Instant(ticks))
+        }
         _ => {
-            let (date, offset) = rest.split_last_chunk()?;
-            let minutes = i16::from_le_bytes(*offset);
-            let value = Value::Offset(days(date) + of_day, minutes);
+            let (ticks, minutes) = temporal::datetimeoffset(value, scale)?;
+            let value = Value::Offset(ticks, minutes);
             (SqlType::DateTimeOffset(scale), value)
         }
     };
@@ -336,6 +310,27 @@ mod tests {
         assert_eq!(decode(&[]), None);
         assert_eq!(decode(&[0xff, 0]), None);
         assert_eq!(decode(&[INT, 9, 0]), None);
+    }
+
+    #[test]
+    fn dates_and_times_beyond_their_types_are_no_values() {
+        let far = i32::MAX.to_le_bytes();
+        let datetime = |days: [u8; 4], thirds: u32| {
+            [&[DATETIME, 0], &days[..], &thirds.to_le_bytes()].concat()
+        };
+        assert!(decode(&datetime([0; 4], 0)).is_some());
+        for bytes in [
+            datetime(far, 0),
+            datetime([0; 4], u32::MAX),
+            vec![SMALLDATETIME, 0, 0, 0, 0xa0, 0x05],
+            vec![DATE, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            vec![DATE, 0, 0xff, 0xff, 0xff],
+            vec![TIME, 1, 7, 0xff, 0xff, 0xff, 0xff, 0xff],
+            vec![DATETIME2, 1, 0, 0, 0, 0, 0xff, 0xff, 0xff],
+            vec![DATETIMEOFFSET, 1, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x7f],
+        ] {
+            assert_eq!(decode(&bytes), None, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -34,7 +34,6 @@ mod rows;
 mod rpc;
 mod scalar;
 mod stream;
-mod temporal;
 mod text;
 mod tls;
 mod token;

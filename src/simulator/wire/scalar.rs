@@ -9,9 +9,8 @@ use datafusion::arrow::array::{
 };
 
 use crate::simulator::protocol::forms::{guid_form, instant_form, offset_form};
-use crate::simulator::protocol::{Collation, SqlType, code_page, units};
+use crate::simulator::protocol::{Collation, SqlType, code_page, temporal, units};
 
-use super::temporal;
 use super::values::arrow_form;
 
 /// The value in its type's Arrow form; no outer value is NULL. `None` when the bytes are no such value.

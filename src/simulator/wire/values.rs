@@ -14,9 +14,8 @@ use datafusion::arrow::datatypes::{
 use crate::simulator::protocol::forms::{
     GUID_BYTES, INSTANT_BYTES, OFFSET_BYTES, guid_of, instant_of, offset_of,
 };
-use crate::simulator::protocol::{Collation, SqlType, code_page};
+use crate::simulator::protocol::{Collation, SqlType, code_page, temporal};
 
-use super::temporal;
 use super::text::put_utf16;
 use super::type_info::{decimal_length, declared_bytes};
 

@@ -3,7 +3,7 @@
 //!
 //! Every function gives `None` for what SQL Server's type cannot hold.
 
-use crate::simulator::protocol::forms::{TICKS_END, TICKS_PER_DAY};
+use super::forms::{TICKS_END, TICKS_PER_DAY};
 
 const DAY_MICROS: i64 = 86_400_000_000;
 const DAY_NANOS: i64 = 86_400_000_000_000;
@@ -21,7 +21,7 @@ const DAY_TICKS: i64 = 86_400 * 300;
 const OFFSETS: std::ops::RangeInclusive<i16> = -840..=840;
 
 /// Bytes of a time with this many digits of a second.
-pub(super) fn time_length(scale: u8) -> usize {
+pub(crate) fn time_length(scale: u8) -> usize {
     match scale {
         0..=2 => 3,
         3..=4 => 4,
@@ -35,7 +35,7 @@ fn unit_nanos(scale: u8) -> i64 {
 }
 
 /// A DATE: days since 1970.
-pub(super) fn put_date(out: &mut Vec<u8>, days: i64) -> Option<()> {
+pub(crate) fn put_date(out: &mut Vec<u8>, days: i64) -> Option<()> {
     let days = days.checked_add(YEAR_ONE_DAYS)?;
     if !(0..=LAST_DAY).contains(&days) {
         return None;
@@ -45,7 +45,7 @@ pub(super) fn put_date(out: &mut Vec<u8>, days: i64) -> Option<()> {
 }
 
 /// A TIME: nanoseconds since midnight; digits beyond the scale are cut off.
-pub(super) fn put_time(out: &mut Vec<u8>, nanos: i64, scale: u8) -> Option<()> {
+pub(crate) fn put_time(out: &mut Vec<u8>, nanos: i64, scale: u8) -> Option<()> {
     if !(0..DAY_NANOS).contains(&nanos) {
         return None;
     }
@@ -55,7 +55,7 @@ pub(super) fn put_time(out: &mut Vec<u8>, nanos: i64, scale: u8) -> Option<()> {
 }
 
 /// A DATETIME2: steps of 100 ns since 0001; digits beyond the scale are cut off.
-pub(super) fn put_datetime2(out: &mut Vec<u8>, ticks: i64, scale: u8) -> Option<()> {
+pub(crate) fn put_datetime2(out: &mut Vec<u8>, ticks: i64, scale: u8) -> Option<()> {
     if !(0..TICKS_END).contains(&ticks) {
         return None;
     }
@@ -66,7 +66,7 @@ pub(super) fn put_datetime2(out: &mut Vec<u8>, ticks: i64, scale: u8) -> Option<
 }
 
 /// A DATETIMEOFFSET: steps of 100 ns since 0001 in UTC, and minutes of offset.
-pub(super) fn put_datetimeoffset(
+pub(crate) fn put_datetimeoffset(
     out: &mut Vec<u8>,
     (ticks, minutes): (i64, i16),
     scale: u8,
@@ -77,7 +77,7 @@ pub(super) fn put_datetimeoffset(
 }
 
 /// A DATETIME: microseconds since 1970, rounded to 1/300 s.
-pub(super) fn put_datetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
+pub(crate) fn put_datetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
     let ticks = (micros.rem_euclid(DAY_MICROS) * 300 + 500_000) / 1_000_000;
     let days = micros.div_euclid(DAY_MICROS) + YEAR_1900_DAYS + ticks / DAY_TICKS;
     if !DATETIME_DAYS.contains(&days) {
@@ -89,7 +89,7 @@ pub(super) fn put_datetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
 }
 
 /// A SMALLDATETIME: microseconds since 1970, rounded to the minute.
-pub(super) fn put_smalldatetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
+pub(crate) fn put_smalldatetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
     let minutes = micros.checked_add(30_000_000)?.div_euclid(60_000_000);
     let days = u16::try_from(minutes.div_euclid(1440) + YEAR_1900_DAYS).ok()?;
     out.extend_from_slice(&days.to_le_bytes());
@@ -98,7 +98,7 @@ pub(super) fn put_smalldatetime(out: &mut Vec<u8>, micros: i64) -> Option<()> {
 }
 
 /// A DATE as days since 1970.
-pub(super) fn date(bytes: &[u8]) -> Option<i32> {
+pub(crate) fn date(bytes: &[u8]) -> Option<i32> {
     let &[low, middle, high] = bytes else {
         return None;
     };
@@ -107,7 +107,7 @@ pub(super) fn date(bytes: &[u8]) -> Option<i32> {
 }
 
 /// A TIME as nanoseconds since midnight.
-pub(super) fn time(bytes: &[u8], scale: u8) -> Option<i64> {
+pub(crate) fn time(bytes: &[u8], scale: u8) -> Option<i64> {
     if bytes.len() != time_length(scale) {
         return None;
     }
@@ -118,7 +118,7 @@ pub(super) fn time(bytes: &[u8], scale: u8) -> Option<i64> {
 }
 
 /// A DATETIME2 as steps of 100 ns since 0001.
-pub(super) fn datetime2(bytes: &[u8], scale: u8) -> Option<i64> {
+pub(crate) fn datetime2(bytes: &[u8], scale: u8) -> Option<i64> {
     let (clock, day) = bytes.split_at_checked(time_length(scale))?;
     let days = i64::from(date(day)?) + YEAR_ONE_DAYS;
     Some(days * TICKS_PER_DAY + time(clock, scale)? / 100)
@@ -126,7 +126,7 @@ pub(super) fn datetime2(bytes: &[u8], scale: u8) -> Option<i64> {
 
 /// A DATETIMEOFFSET as steps of 100 ns since 0001 and minutes of offset. The wire has it in UTC with the
 /// offset behind.
-pub(super) fn datetimeoffset(bytes: &[u8], scale: u8) -> Option<(i64, i16)> {
+pub(crate) fn datetimeoffset(bytes: &[u8], scale: u8) -> Option<(i64, i16)> {
     let (instant, offset) = bytes.split_last_chunk::<2>()?;
     let minutes = i16::from_le_bytes(*offset);
     OFFSETS
@@ -135,7 +135,7 @@ pub(super) fn datetimeoffset(bytes: &[u8], scale: u8) -> Option<(i64, i16)> {
 }
 
 /// A DATETIME as microseconds since 1970, rounded to the millisecond as SQL Server shows it.
-pub(super) fn datetime(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn datetime(bytes: &[u8]) -> Option<i64> {
     let (days, ticks) = bytes.split_first_chunk::<4>()?;
     let days = i64::from(i32::from_le_bytes(*days));
     let ticks = i64::from(u32::from_le_bytes(*ticks.first_chunk()?));
@@ -147,7 +147,7 @@ pub(super) fn datetime(bytes: &[u8]) -> Option<i64> {
 }
 
 /// A SMALLDATETIME as microseconds since 1970.
-pub(super) fn smalldatetime(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn smalldatetime(bytes: &[u8]) -> Option<i64> {
     let &[day_low, day_high, low, high] = bytes else {
         return None;
     };
