@@ -90,6 +90,15 @@ impl Session {
         self.start(sql, parameters, replies, Extent::Call).await;
     }
 
+    /// Makes the session what it was after the login, but for its transaction.
+    pub(crate) async fn reset(&mut self) {
+        self.come_back().await;
+        if let Place::Here(executor) = &mut self.place {
+            executor.reset();
+            executor.database().clone_into(&mut self.database);
+        }
+    }
+
     async fn start(
         &mut self,
         sql: &str,

@@ -24,6 +24,8 @@ use crate::simulator::types::{Value, values_of};
 pub(crate) struct Executor {
     pub(super) server: Arc<Server>,
     pub(super) database: String,
+    /// The database that it began in.
+    home: String,
     pub(super) facts: Facts,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
@@ -100,6 +102,7 @@ impl Executor {
         Ok(Self {
             server: Arc::clone(&database.server),
             database: found.name().to_owned(),
+            home: found.name().to_owned(),
             facts: Facts {
                 session_id: login.session_id.into(),
                 user: login.user,
@@ -116,6 +119,21 @@ impl Executor {
             outside: None,
             main: None,
         })
+    }
+
+    /// Takes back what was set, declared and used since the login; a transaction stays open.
+    pub(super) fn reset(&mut self) {
+        self.outside = None;
+        self.settings = Settings::default();
+        self.table_variables.clear();
+        self.home.clone_into(&mut self.database);
+        self.facts = Facts {
+            session_id: self.facts.session_id,
+            user: std::mem::take(&mut self.facts.user),
+            program: std::mem::take(&mut self.facts.program),
+            host: std::mem::take(&mut self.facts.host),
+            ..Facts::default()
+        };
     }
 
     /// The name of the current database.

@@ -557,3 +557,21 @@ async fn lock_hints_are_for_the_current_database() {
     ok(&mut s, "SELECT v FROM other.dbo.z WITH (NOLOCK)").await;
     ok(&mut s, "SELECT v FROM z (READUNCOMMITTED)").await;
 }
+
+#[tokio::test]
+async fn a_reset_leaves_nothing_but_the_transaction() {
+    let mut s = session("CREATE TABLE dbo.t (k int NOT NULL PRIMARY KEY)").await;
+    ok(
+        &mut s,
+        "SET NOCOUNT ON SET LOCK_TIMEOUT 7 BEGIN TRANSACTION INSERT INTO dbo.t VALUES (1) USE master",
+    )
+    .await;
+    s.reset().await;
+    assert_eq!(s.database(), "app_db");
+    let asked = "SELECT @@TRANCOUNT, @@LOCK_TIMEOUT, DB_NAME(), (SELECT COUNT(*) FROM dbo.t)";
+    let answer = ok(&mut s, asked).await;
+    assert_eq!(answer.lines(), ["1|-1|app_db|1"]);
+    assert_eq!(answer.counts, [Some(1)]);
+    ok(&mut s, "ROLLBACK").await;
+    assert_eq!(ok(&mut s, "SELECT COUNT(*) FROM dbo.t").await.value(), "0");
+}

@@ -21,6 +21,9 @@ pub(crate) trait Backend: Send + 'static {
         replies: &mpsc::Sender<Reply>,
     ) -> impl Future<Output = ()> + Send;
 
+    /// Makes the session what it was after the login, but for its transaction.
+    fn reset(&mut self) -> impl Future<Output = ()> + Send;
+
     /// Runs the text of a procedure's call, such as `sp_executesql`'s, as [`Backend::run`] does; what it
     /// sets for the session holds until its end.
     fn call(
@@ -45,6 +48,10 @@ impl Backend for Session {
         replies: &mpsc::Sender<Reply>,
     ) -> impl Future<Output = ()> + Send {
         Self::run(self, sql, parameters, replies)
+    }
+
+    fn reset(&mut self) -> impl Future<Output = ()> + Send {
+        Self::reset(self)
     }
 
     fn call(

@@ -168,7 +168,9 @@ impl<'t, S: Backend> Connection<'t, S> {
         if reset == Reset::Nothing {
             return Ok(Next::Request);
         }
-        if reset == Reset::Everything {
+        if reset == Reset::AllButTransaction {
+            self.session.reset().await;
+        } else {
             match (self.terms.sessions)(&self.login) {
                 Ok(session) => self.session = session,
                 Err(error) => {
@@ -176,8 +178,8 @@ impl<'t, S: Backend> Connection<'t, S> {
                     return Ok(Next::Close);
                 }
             }
-            self.prepared = Prepared::default();
         }
+        self.prepared = Prepared::default();
         token::change(self.line.tokens(), Change::Reset);
         Ok(Next::Request)
     }

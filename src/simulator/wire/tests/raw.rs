@@ -187,6 +187,22 @@ async fn a_reset_gives_a_new_session() {
 }
 
 #[tokio::test]
+async fn a_reset_that_keeps_the_transaction_takes_the_rest_back() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    raw.batch("use other").await;
+    raw.response().await;
+    let text: Vec<u8> = "use third"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    raw.send(1, 0x11, &[NO_HEADERS, &text].concat()).await;
+    let answer = raw.response().await;
+    assert_eq!(answer[..6], [0xe3, 3, 0, 18, 0, 0]);
+    let home = b"a\0p\0p\0_\0d\0b\0";
+    assert!(answer.windows(home.len()).any(|part| part == home));
+}
+
+#[tokio::test]
 async fn all_but_the_last_end_of_a_batch_announce_more() {
     let (_server, mut raw, _) = Raw::logged_in().await;
     raw.batch("two").await;

@@ -24,6 +24,7 @@ use crate::simulator::wire::Backend;
 #[derive(Debug)]
 pub(super) struct Scripted {
     database: String,
+    home: String,
     transactions: u64,
 }
 
@@ -31,6 +32,7 @@ impl Scripted {
     pub(super) fn new(database: &str) -> Self {
         Self {
             database: database.to_owned(),
+            home: database.to_owned(),
             transactions: 0,
         }
     }
@@ -39,6 +41,10 @@ impl Scripted {
 impl Backend for Scripted {
     fn database(&self) -> &str {
         &self.database
+    }
+
+    async fn reset(&mut self) {
+        self.home.clone_into(&mut self.database);
     }
 
     async fn run(&mut self, sql: &str, parameters: &[Parameter], replies: &mpsc::Sender<Reply>) {

@@ -51,6 +51,8 @@ impl Backend for Faulty {
         "d"
     }
 
+    async fn reset(&mut self) {}
+
     async fn run(&mut self, sql: &str, _: &[Parameter], replies: &mpsc::Sender<Reply>) {
         if self.number <= self.seen.forgotten.load(Ordering::SeqCst) {
             return std::future::pending().await;
