@@ -9,6 +9,9 @@ use crate::simulator::tsql::normal::table_hints;
 use crate::simulator::tsql::parse::check;
 use crate::simulator::tsql::scope::Variable;
 
+/// What stands behind a variable that gets a value.
+const ASSIGNMENTS: &[&str] = &["=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^="];
+
 /// Checks the syntax of every statement, and that its variables are declared. Names of tables and columns
 /// are looked up when a statement runs, as in SQL Server.
 pub(super) fn compile(nodes: &[Node<'_>], variables: &[Variable]) -> Result<(), ServerError> {
@@ -52,7 +55,10 @@ fn statement(tokens: &[Token], first: bool, variables: &[&str]) -> Result<(), Se
             check(tokens)
         }
         Command::Print(tokens) => expression(tokens, "SELECT", "", variables),
-        Command::Set(tokens) => Settings::default().set(tokens),
+        Command::Set(options) => {
+            declared(tokens, variables)?;
+            Settings::default().set(options)
+        }
         _ => Ok(()),
     }
 }
@@ -70,6 +76,7 @@ fn expression(
     check(&all).map_err(|error| placed(error, tokens_of))
 }
 
+/// Checks that every variable is declared, and that none is assigned to.
 fn declared(tokens: &[Token], variables: &[&str]) -> Result<(), ServerError> {
     for (at, token) in tokens.iter().enumerate() {
         // Whether a table variable is declared is known when its statement runs.
@@ -81,8 +88,24 @@ fn declared(tokens: &[Token], variables: &[&str]) -> Result<(), ServerError> {
         {
             return Err(ServerError::undeclared_variable(name).at_line(token.line));
         }
+        if let Kind::Variable(_) = token.kind
+            && at > 0
+            && let Some(after) = tokens.get(at + 1)
+            && is_assigned(&tokens[at - 1], after)
+        {
+            return Err(ServerError::unsupported("assignments to variables").at_line(token.line));
+        }
     }
     Ok(())
+}
+
+/// Whether a variable between these tokens gets a value, as in `SELECT @n = 1` and `SET @n += 1`.
+fn is_assigned(before: &Token, after: &Token) -> bool {
+    let begins = before.is_any(&["SELECT", "ALL", "DISTINCT", "PERCENT", "TIES", "SET"])
+        || before.symbol(",")
+        || before.symbol(")")
+        || matches!(before.kind, Kind::Number(_));
+    begins && ASSIGNMENTS.iter().any(|symbol| after.symbol(symbol))
 }
 
 /// An error that does not know its line is at the statement's.

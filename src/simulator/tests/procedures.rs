@@ -1,6 +1,11 @@
 //! The catalogue procedures, as drivers call them.
 
-use super::{ok, run, session};
+use std::sync::Arc;
+
+use datafusion::arrow::array::Int32Array;
+
+use super::{ok, run, run_with, session};
+use crate::simulator::protocol::{Parameter, SqlType};
 
 const SCRIPT: &str = "
 CREATE TABLE dbo.orders (
@@ -246,4 +251,31 @@ async fn sp_columns_100_says_which_columns_are_computed() {
     let at = names.iter().position(|name| *name == "SS_IS_COMPUTED");
     let computed: Vec<_> = answer.rows().iter().map(|row| &row[at.unwrap()]).collect();
     assert_eq!(computed, ["0", "1"]);
+}
+
+#[tokio::test]
+async fn a_variable_is_never_assigned_in_silence() {
+    let mut s = session("CREATE TABLE dbo.t (k int)").await;
+    let n = Parameter {
+        name: "@n".to_owned(),
+        sql_type: SqlType::Int,
+        value: Arc::new(Int32Array::from(vec![7])),
+        output: true,
+    };
+    for sql in [
+        "SELECT @n = COUNT(*) FROM dbo.t",
+        "SELECT @n = 1",
+        "SELECT TOP (1) @n = k FROM dbo.t",
+        "SELECT DISTINCT @n += k FROM dbo.t",
+        "UPDATE dbo.t SET k = 1, @n = 2",
+        "SET @n = 1",
+        "EXEC sp_tables @table_name = @n OUTPUT",
+    ] {
+        let answer = run_with(&mut s, sql, std::slice::from_ref(&n)).await;
+        assert_eq!(answer.numbers(), [40510], "{sql}");
+    }
+    assert_eq!(run(&mut s, "SET @n = 1").await.numbers(), [137]);
+    let asked = "SELECT [@n] = @n + 1";
+    let answer = run_with(&mut s, asked, std::slice::from_ref(&n)).await;
+    assert_eq!((answer.names(), answer.value()), (vec!["@n"], "8"));
 }

@@ -429,12 +429,14 @@ fn execute<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
             }
             _ => None,
         };
-        let value: Vec<Token> = cursor
-            .rest()
+        let value = cursor.rest().to_vec();
+        if let Some(output) = value
             .iter()
-            .filter(|token| !token.is_any(&["OUTPUT", "OUT"]))
-            .cloned()
-            .collect();
+            .skip(1)
+            .find(|token| token.is_any(&["OUTPUT", "OUT"]))
+        {
+            return Err(ServerError::unsupported("EXEC … OUTPUT").at_line(output.line));
+        }
         let signed = value.first().is_some_and(|token| token.symbol("-"));
         if value.len() != 1 + usize::from(signed) {
             return Err(value.get(1).map_or_else(|| cursor.error(), near));
@@ -475,6 +477,8 @@ mod tests {
             "CREATE VIEW v AS SELECT 1",
             "DECLARE @x int",
             "MERGE t USING u ON 1 = 1",
+            "EXEC dbo.p @n = @n OUTPUT",
+            "EXEC dbo.p 1, @n OUT",
         ] {
             let tokens = tokens(text).unwrap();
             assert_eq!(command(&tokens, true).unwrap_err().number, 40510, "{text}");
