@@ -12,6 +12,8 @@ const DEFAULT: u8 = 0x02;
 
 const PRECISION_MAX: u8 = 38;
 const TIME_SCALE_MAX: u8 = 7;
+/// Bytes of the longest value that is not `(max)`.
+const LENGTH_MAX: u16 = 8000;
 /// Fields of a GUID, and the type's only length but zero.
 const NULL_SHORT: u16 = 0xffff;
 const NULL_LONG: u32 = 0xffff_ffff;
@@ -42,8 +44,8 @@ enum Layout {
     Bare(usize),
     /// One byte; zero is NULL.
     Byte,
-    /// Two bytes.
-    Short,
+    /// Two bytes; the value has this many at most.
+    Short(u16),
     /// Four bytes.
     Long,
     /// Four bytes; zero is NULL.
@@ -83,6 +85,11 @@ pub(super) fn decode(
     };
     let value = value_bytes(call, wire_type.layout)?;
     let value = value.as_deref().filter(|_| status & DEFAULT == 0);
+    if let (Layout::Short(longest), Some(value)) = (wire_type.layout, value)
+        && value.len() > usize::from(longest)
+    {
+        return Err(CallError::Refused(invalid_value(ordinal, &name)));
+    }
     let sql_type = wire_type.sql_type;
     let Some(value) = scalar::decode(sql_type, wire_type.collation, value) else {
         return Err(CallError::Refused(invalid_value(ordinal, &name)));
@@ -120,7 +127,7 @@ fn decode_type(call: &mut Reader<'_>, token: u8) -> Result<Option<WireType>, Wir
         t::DATETIME2 => (SqlType::DateTime2(time_scale(call)?), Layout::Byte),
         t::DATETIMEOFFSET => (SqlType::DateTimeOffset(time_scale(call)?), Layout::Byte),
         t::BIGVARBINARY | t::BIGBINARY | t::BIGVARCHAR | t::BIGCHAR | t::NVARCHAR | t::NCHAR => {
-            return variable_type(call, token).map(Some);
+            return variable_type(call, token);
         }
         t::TEXT | t::NTEXT | t::IMAGE => return long_type(call, token).map(Some),
         t::XML => return xml_type(call).map(Some),
@@ -169,8 +176,12 @@ fn time_scale(call: &mut Reader<'_>) -> Result<u8, WireError> {
     Ok(scale)
 }
 
-fn variable_type(call: &mut Reader<'_>, token: u8) -> Result<WireType, WireError> {
+/// A type with a length of its own; `None` for a length that no type has.
+fn variable_type(call: &mut Reader<'_>, token: u8) -> Result<Option<WireType>, WireError> {
     let bytes = call.u16()?;
+    if (LENGTH_MAX + 1..t::MAX).contains(&bytes) {
+        return Ok(None);
+    }
     let length = if bytes == t::MAX {
         Length::Max
     } else {
@@ -191,13 +202,13 @@ fn variable_type(call: &mut Reader<'_>, token: u8) -> Result<WireType, WireError
     };
     let layout = match length {
         Length::Max => Layout::Chunks,
-        Length::Limited(_) => Layout::Short,
+        Length::Limited(bytes) => Layout::Short(bytes),
     };
     let mut wire_type = WireType::new(sql_type, layout);
     if !matches!(token, t::BIGVARBINARY | t::BIGBINARY) {
         wire_type.collation = collation(call)?;
     }
-    Ok(wire_type)
+    Ok(Some(wire_type))
 }
 
 fn long_type(call: &mut Reader<'_>, token: u8) -> Result<WireType, WireError> {
@@ -249,7 +260,7 @@ fn value_bytes<'a>(
         Layout::Chunks => return Ok(chunks(call)?.map(Into::into)),
         Layout::Bare(length) => Some(length),
         Layout::Byte => Some(usize::from(call.u8()?)).filter(|length| *length > 0),
-        Layout::Short => Some(call.u16()?)
+        Layout::Short(_) => Some(call.u16()?)
             .filter(|length| *length != NULL_SHORT)
             .map(usize::from),
         Layout::Variant => Some(call.u32()?)

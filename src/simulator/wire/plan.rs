@@ -51,7 +51,11 @@ impl Plan {
             }
             Procedure::PrepareAndExecute => {
                 let (handle, values) = prepared.prepare(parameters)?;
-                (Some(prepared.bind(handle, values)?), Some(handle), 3)
+                let bound = prepared.bind(handle, values);
+                if bound.is_err() {
+                    prepared.forget(handle)?;
+                }
+                (Some(bound?), Some(handle), 3)
             }
             Procedure::Unprepare => {
                 prepared.forget(split_handle(parameters)?.0)?;

@@ -8,11 +8,14 @@ use super::rpc::{self, Statement};
 
 /// Statements that one connection may have prepared at a time.
 const LIMIT: usize = 1000;
+/// Bytes of their texts together.
+const BYTES: usize = 64 * 1024 * 1024;
 
 /// A connection's prepared statements, by handle.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     statements: HashMap<i32, Template>,
+    bytes: usize,
     last: i32,
 }
 
@@ -20,6 +23,12 @@ pub(super) struct Prepared {
 struct Template {
     declaration: String,
     sql: String,
+}
+
+impl Template {
+    fn bytes(&self) -> usize {
+        self.declaration.len() + self.sql.len()
+    }
 }
 
 impl Prepared {
@@ -38,11 +47,13 @@ impl Prepared {
             sql: sql.ok_or_else(|| rpc::missing_text("@statement"))?,
         };
         if let Some(handle) = replaced {
-            self.statements.remove(&handle);
+            self.remove(handle);
         }
-        if self.statements.len() == LIMIT {
+        let bytes = self.bytes + template.bytes();
+        if self.statements.len() == LIMIT || bytes > BYTES {
             return Err(too_many());
         }
+        self.bytes = bytes;
         self.last = self.last.checked_add(1).unwrap_or(1);
         self.statements.insert(self.last, template);
         Ok((self.last, parameters.collect()))
@@ -63,10 +74,19 @@ impl Prepared {
 
     /// Forgets a handle.
     pub(super) fn forget(&mut self, handle: i32) -> Result<(), ServerError> {
-        match self.statements.remove(&handle) {
-            Some(_) => Ok(()),
-            None => Err(not_found(handle)),
+        if self.remove(handle) {
+            Ok(())
+        } else {
+            Err(not_found(handle))
         }
+    }
+
+    fn remove(&mut self, handle: i32) -> bool {
+        let removed = self.statements.remove(&handle);
+        if let Some(template) = &removed {
+            self.bytes -= template.bytes();
+        }
+        removed.is_some()
     }
 }
 
@@ -90,7 +110,8 @@ fn too_many() -> ServerError {
     error(
         701,
         format!(
-            "There is not enough room for more than {LIMIT} prepared statements; unprepare some."
+            "There is not enough room for more than {LIMIT} prepared statements, or more than {BYTES} bytes of \
+             them; unprepare some."
         ),
     )
 }

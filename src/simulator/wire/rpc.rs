@@ -1,6 +1,7 @@
 //! Remote procedure calls.
 
-use crate::simulator::protocol::{Parameter, ServerError};
+use crate::simulator::protocol::{Parameter, ServerError, SqlType};
+use crate::simulator::types::{Mode, convert_array};
 
 use super::declaration;
 use super::parameter::{self, CallError};
@@ -73,8 +74,8 @@ pub(super) fn next_call(message: &mut Reader<'_>) -> Result<Call, CallError> {
         }
         parameters.push(parameter);
     }
-    if !message.is_empty() {
-        message.u8()?;
+    if !message.is_empty() && message.u8()? == NO_EXEC_FLAG {
+        return Err(CallError::Refused(no_deferred_calls()));
     }
     Ok(Call {
         procedure,
@@ -127,32 +128,50 @@ pub(super) fn executed_statement(parameters: Vec<Parameter>) -> Result<Statement
     bind(sql, &declared, parameters.collect())
 }
 
-/// Names the values sent without one, and checks that each declared parameter has a value.
+/// Names the values sent without a name, converts each to its declared type, and checks that each declared
+/// parameter has a value.
 pub(super) fn bind(
     sql: String,
     declaration: &str,
     mut values: Vec<Parameter>,
 ) -> Result<Statement, ServerError> {
-    let names = declaration::names(declaration);
+    let declared = declaration::parameters(declaration);
+    let named = |value: &Parameter, name: &str| value.name.eq_ignore_ascii_case(name);
     for (index, value) in values.iter_mut().enumerate() {
         if value.name.is_empty() {
-            let name = names.get(index).ok_or_else(too_many_arguments)?;
-            value.name = (*name).to_owned();
+            let parameter = declared.get(index).ok_or_else(too_many_arguments)?;
+            value.name = parameter.name.to_owned();
+        } else if !declared.iter().any(|one| named(value, one.name)) {
+            return Err(too_many_arguments());
         }
     }
-    for name in names {
-        if !values
-            .iter()
-            .any(|value| value.name.eq_ignore_ascii_case(name))
-        {
-            return Err(not_supplied(declaration, &sql, name));
-        }
+    if values.len() > declared.len() {
+        return Err(too_many_arguments());
+    }
+    for parameter in declared {
+        let value = values
+            .iter_mut()
+            .find(|value| named(value, parameter.name))
+            .ok_or_else(|| not_supplied(declaration, &sql, parameter.name))?;
+        let sql_type = parameter.sql_type.ok_or_else(|| no_type(parameter.name))?;
+        convert(value, sql_type)?;
     }
     Ok(Statement {
         sql,
         parameters: values,
         called: true,
     })
+}
+
+/// Makes a value one of its declared type. Text and bytes that are longer are cut without a word.
+fn convert(value: &mut Parameter, to: SqlType) -> Result<(), ServerError> {
+    let from = value.sql_type;
+    if from != to {
+        value.value = convert_array(&value.value, from, to, 0, Mode::Cast)
+            .map_err(|_| not_convertible(from, to))?;
+        value.sql_type = to;
+    }
+    Ok(())
 }
 
 /// The call of any other procedure, as the text of an EXEC statement. A parameter that is to have the
@@ -235,6 +254,14 @@ pub(super) fn missing_text(name: &str) -> ServerError {
     )
 }
 
+fn no_deferred_calls() -> ServerError {
+    error(
+        40510,
+        "Calls that are sent without being executed (NoExec) are not supported by the simulator."
+            .to_owned(),
+    )
+}
+
 fn too_many_parameters() -> ServerError {
     error(
         8003,
@@ -243,6 +270,21 @@ fn too_many_parameters() -> ServerError {
              {PARAMETER_LIMIT} parameters. Reduce the number of parameters and resend the request."
         ),
     )
+}
+
+/// 2715.
+fn no_type(name: &str) -> ServerError {
+    error(
+        2715,
+        format!(
+            "Parameter or variable '{name}' has an invalid data type, or one that the simulator does not support."
+        ),
+    )
+}
+
+fn not_convertible(from: SqlType, to: SqlType) -> ServerError {
+    let (from, to) = (from.base_name(), to.base_name());
+    error(8114, format!("Error converting data type {from} to {to}."))
 }
 
 fn too_many_arguments() -> ServerError {

@@ -1,15 +1,18 @@
 //! Remote procedure calls as bytes, from other clients than tiberius.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray, new_null_array};
 use datafusion::arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Int16Type, Int32Type, Int64Type, Time64NanosecondType,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Int16Type, Int32Type, Int64Type,
+    Time64NanosecondType, TimestampMicrosecondType,
 };
 
 use super::raw::{NO_HEADERS, Raw};
 use crate::simulator::protocol::forms::{TICKS_TO_1970, instant_of, offset_of};
 use crate::simulator::protocol::{Length, Parameter, SqlType};
 use crate::simulator::wire::parameter::CallError;
+use crate::simulator::wire::prepared::Prepared;
 use crate::simulator::wire::reader::Reader;
 use crate::simulator::wire::rpc::{self, Call, Procedure};
 
@@ -228,6 +231,54 @@ fn what_is_no_value_is_refused_by_its_number() {
 }
 
 #[test]
+fn a_value_fits_the_type_that_it_comes_with() {
+    let with = |head: &[u8], tail: &[u8]| [head, COLLATION, tail].concat();
+    assert_eq!(
+        refused(&with(&[0xa7, 2, 0], &[3, 0, b'a', b'b', b'c'])),
+        8023
+    );
+    assert_eq!(refused(&[0xa5, 1, 0, 2, 0, 1, 2]), 8023);
+    assert_eq!(refused(&with(&[0xe7, 0x42, 0x1f], &[0, 0])), 8009);
+    assert_eq!(refused(&[0xad, 0xfe, 0xff, 0, 0]), 8009);
+}
+
+fn executed(declaration: &str, value: &[u8]) -> Result<Parameter, u32> {
+    let call = [
+        EXECUTE_SQL,
+        &nvarchar("", "select @a"),
+        &nvarchar("", declaration),
+        value,
+    ]
+    .concat();
+    let parameters = decode(&call).unwrap().parameters;
+    let statement = rpc::executed_statement(parameters);
+    statement
+        .map(|mut statement| statement.parameters.remove(0))
+        .map_err(|error| error.number)
+}
+
+#[test]
+fn a_value_becomes_one_of_the_type_declared() {
+    let text = nvarchar("@a", "abcdef");
+    let cut = executed("@a varchar(2)", &text).unwrap();
+    assert_eq!(cut.sql_type, SqlType::VarChar(Length::Limited(2)));
+    assert_eq!(cut.value.as_string::<i32>().value(0), "ab");
+    let number = nvarchar("", "12");
+    let number = executed("@a int OUTPUT", &number).unwrap();
+    assert_eq!(number.value.as_primitive::<Int32Type>().value(0), 12);
+    let null = executed("@a bigint", &parameter("", 0, &[0x1f])).unwrap();
+    assert_eq!(null.sql_type, SqlType::BigInt);
+    assert!(null.value.is_null(0));
+    assert_eq!(executed("@a int", &text).unwrap_err(), 8114);
+    assert_eq!(executed("@a nonsense", &text).unwrap_err(), 2715);
+    assert_eq!(executed("@b int", &text).unwrap_err(), 8144);
+    assert_eq!(executed("", &text).unwrap_err(), 8144);
+    let int = parameter("", 0, &[0x26, 4, 4, 0, 1, 0, 0]);
+    assert_eq!(executed("@a tinyint", &int).unwrap_err(), 8114);
+    assert_eq!(executed("@a decimal(2, 0)", &int).unwrap_err(), 8114);
+}
+
+#[test]
 fn a_truncated_call_is_an_error_or_a_shorter_call() {
     let call = [
         EXECUTE_SQL,
@@ -318,6 +369,63 @@ async fn several_calls_are_answered_in_one_message() {
         .map(|part| part[1])
         .collect();
     assert_eq!(ends, [1, 0]);
+}
+
+#[tokio::test]
+async fn a_call_that_is_not_to_be_executed_is_refused() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    let call = [EXECUTE_SQL, &nvarchar("", "change"), &[0xfe]].concat();
+    raw.send(3, 1, &[NO_HEADERS, &call].concat()).await;
+    assert_eq!(raw.response().await[3..7], 40510_u32.to_le_bytes());
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_bound_prepares_nothing() {
+    let (_server, mut raw, _) = Raw::logged_in().await;
+    let head = [NO_HEADERS, &[0xff, 0xff, 13, 0, 0, 0]].concat();
+    let prepare = [
+        head.as_slice(),
+        &parameter("", 1, &[0x26, 4, 0]),
+        &nvarchar("", "@a int"),
+        &nvarchar("", "echo"),
+    ]
+    .concat();
+    raw.send(3, 1, &prepare).await;
+    assert_eq!(raw.response().await[3..7], 8178_u32.to_le_bytes());
+    let execute = [
+        NO_HEADERS,
+        &[0xff, 0xff, 12, 0, 0, 0],
+        &parameter("", 0, &[0x26, 4, 4, 1, 0, 0, 0]),
+    ]
+    .concat();
+    raw.send(3, 1, &execute).await;
+    assert_eq!(raw.response().await[3..7], 8179_u32.to_le_bytes());
+}
+
+#[test]
+fn prepared_texts_are_bounded_by_their_sum() {
+    let statement = "-".repeat(28 * 1024 * 1024);
+    let call = |handle: Option<i32>| {
+        let text = SqlType::NVarChar(Length::Max);
+        let parameter = |sql_type, value| Parameter {
+            name: String::new(),
+            sql_type,
+            value,
+            output: false,
+        };
+        let sql: ArrayRef = Arc::new(StringArray::from(vec![statement.as_str()]));
+        vec![
+            parameter(SqlType::Int, Arc::new(Int32Array::from(vec![handle]))),
+            parameter(text, new_null_array(&DataType::Utf8, 1)),
+            parameter(text, sql),
+        ]
+    };
+    let mut prepared = Prepared::default();
+    let (first, _) = prepared.prepare(call(None)).unwrap();
+    prepared.prepare(call(None)).unwrap();
+    assert_eq!(prepared.prepare(call(None)).unwrap_err().number, 701);
+    prepared.prepare(call(Some(first))).unwrap();
+    assert_eq!(prepared.forget(first).unwrap_err().number, 8179);
 }
 
 #[tokio::test]
