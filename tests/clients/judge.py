@@ -14,11 +14,17 @@ import importlib
 import json
 import os
 import pathlib
+import signal
 import struct
 import sys
 import uuid
 
 NOT_INSTALLED = 3
+# Seconds that a client may wait for the server's answer, and seconds after which a script is ended.
+PATIENCE = 60
+DEADLINE = 900
+
+signal.alarm(DEADLINE)
 
 
 def client(name):
@@ -126,10 +132,12 @@ class Judge:
     """Runs the cases with one client.
 
     A subclass says how its client connects (`connect`), what stands for a parameter (`mark`), how a value is bound
-    (`bind`), and what number and text an exception carries (`error`).
+    (`bind`), and what number and text an exception carries (`error`; the number is None where `has_numbers` is false).
     """
 
     mark = "%s"
+    # Whether its exceptions carry the server's error numbers.
+    has_numbers = True
 
     def __init__(self):
         self.server = Server()
@@ -140,6 +148,9 @@ class Judge:
 
     def mark_of(self, case):
         return self.mark
+
+    def check_number(self, found, number, what):
+        self.check(found == (number if self.has_numbers else None), f"{what} is error {found} instead of {number}")
 
     def check(self, holds, problem):
         if not holds:
@@ -169,7 +180,7 @@ class Judge:
             self.connect(self.server.password + "?").close()
         except Exception as error:
             number, text = self.error(error)
-            self.check(number in (18456, None), f"a wrong password is error {number}")
+            self.check_number(number, 18456, "a wrong password")
             self.check("Login failed for user 'sa'" in text, f"a wrong password says: {text}")
         else:
             self.problems.append("a wrong password is accepted")
@@ -228,7 +239,7 @@ class Judge:
             self.execute(connection, sql)
         except Exception as error:
             found, text = self.error(error)
-            self.check(found in (number, None), f"{sql} is error {found} instead of {number}")
+            self.check_number(found, number, sql)
             self.check(words in text, f"{sql} says: {text}")
         else:
             self.problems.append(f"{sql} succeeds")

@@ -10,14 +10,17 @@ mssql_python = judge.client("mssql_python")
 
 class MssqlPython(judge.Judge):
     mark = "?"
+    has_numbers = False
 
     def connect(self, password):
         server = self.server
         encrypt = "yes" if server.encrypts else "no"
-        return mssql_python.connect(
+        connection = mssql_python.connect(
             f"Server={server.host},{server.port};Database={server.database};UID={server.user};PWD={password};"
             f"Encrypt={encrypt};TrustServerCertificate=yes"
         )
+        connection.timeout = judge.PATIENCE
+        return connection
 
     def bind(self, kind, text):
         return text if kind == "date" else judge.native(kind, text)

@@ -15,6 +15,8 @@ class Pymssql(judge.Judge):
             database=self.server.database,
             encryption="require" if self.server.encrypts else "off",
             use_datetime2=True,
+            login_timeout=judge.PATIENCE,
+            timeout=judge.PATIENCE,
         )
 
     def error(self, error):

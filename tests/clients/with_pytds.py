@@ -17,6 +17,8 @@ class Pytds(judge.Judge):
             cafile=self.server.certificate if self.server.encrypts else None,
             # It asks pyOpenSSL for the certificate's names in a way that pyOpenSSL no longer has.
             validate_host=False,
+            login_timeout=judge.PATIENCE,
+            timeout=judge.PATIENCE,
         )
 
     def bind(self, kind, text):

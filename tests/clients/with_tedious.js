@@ -5,6 +5,14 @@ const fs = require('fs');
 const path = require('path');
 
 const NOT_INSTALLED = 3;
+// Milliseconds that a statement may take, and after which the script is ended.
+const PATIENCE = 60 * 1000;
+const DEADLINE = 900 * 1000;
+
+setTimeout(() => {
+  console.error('the server keeps the client waiting');
+  process.exit(1);
+}, DEADLINE).unref();
 
 let tedious;
 try {
@@ -35,6 +43,8 @@ function connect(password) {
       cryptoCredentialsDetails: encrypts ? { ca: fs.readFileSync(server.SERVER_CERTIFICATE) } : undefined,
       trustServerCertificate: false,
       useUTC: true,
+      connectTimeout: PATIENCE,
+      requestTimeout: PATIENCE,
       rowCollectionOnRequestCompletion: true,
     },
   });

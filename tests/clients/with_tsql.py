@@ -78,6 +78,7 @@ class Tsql:
                 encoding="utf-8",
                 env=os.environ | {"FREETDSCONF": str(settings), "LC_ALL": "C.UTF-8", "HOME": folder},
                 check=False,
+                timeout=judge.DEADLINE,
             )
         rows = [row.split(FIELD) for row in ended.stdout.split(ROW) if FIELD in row]
         errors = [(int(number), text) for number, severity, text in ERROR.findall(ended.stderr) if int(severity) > 10]

@@ -8,6 +8,9 @@ use crate::support::Project;
 /// Names a Python that has the package; `.ci/run` makes one.
 const PYTHON: &str = "CDCQL_TEST_PYTHON";
 
+/// `required` makes a missing reader a failure.
+const CLIENTS: &str = "CDCQL_TEST_CLIENTS";
+
 const SCRIPT: &str = "
 import sys
 from deltalake import DeltaTable, QueryBuilder
@@ -23,6 +26,10 @@ print('version', table.version())
 #[test]
 fn another_reader_sees_the_same_rows() {
     let Some(python) = std::env::var_os(PYTHON) else {
+        assert!(
+            std::env::var_os(CLIENTS).is_none_or(|value| value != "required"),
+            "{PYTHON} names no Python to compare with another reader"
+        );
         eprintln!(
             "SKIPPED: set {PYTHON} to a Python that has the package deltalake to compare with another reader"
         );

@@ -7,9 +7,11 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 
 import events
 import scenario
@@ -22,12 +24,33 @@ DRIVER = scenario.Scenario(
 )
 # Where and when a change was committed; left out of the differences that are expected.
 PLACE = r" +[0-9a-f]{20} \S+"
+# Seconds that a program may take to answer.
+DEADLINE = 600
 # A difference is shown with so many lines at most.
 SHOWN = 40
 
 
 class Failed(Exception):
     """Why a scenario could not be judged."""
+
+
+@contextlib.contextmanager
+def in_time(process: subprocess.Popen):
+    """Kills a process that does not answer, so that reading from it ends."""
+    timer = threading.Timer(DEADLINE, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def finish(command: list, **options) -> subprocess.CompletedProcess:
+    """Runs a program to its end."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, **options)
+    except subprocess.TimeoutExpired as late:
+        raise Failed(str(late)) from late
 
 
 class Java:
@@ -47,7 +70,8 @@ class Java:
         """Gives a command and waits for its answer."""
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()
-        answer = self.process.stdout.readline()
+        with in_time(self.process):
+            answer = self.process.stdout.readline()
         if not answer:
             raise Failed(f"the Java process ended; see {self.log.name}")
         if error := json.loads(answer).get("error"):
@@ -57,7 +81,8 @@ class Java:
         if self.log.closed:
             return
         self.process.stdin.close()
-        self.process.wait()
+        with in_time(self.process):
+            self.process.wait()
         self.log.close()
 
 
@@ -74,16 +99,21 @@ def simulator(folder: pathlib.Path, setup: str):
             env=environment,
             text=True,
         )
-        try:
+        with in_time(process):
             line = process.stderr.readline()
-            log.write(line)
+        log.write(line)
+        # What it says later must not fill the pipe.
+        rest = threading.Thread(target=shutil.copyfileobj, args=(process.stderr, log))
+        rest.start()
+        try:
             found = re.search(r"127\.0\.0\.1:(\d+)", line)
             if not found:
-                raise Failed(f"cdcql simulate: {line}{process.stderr.read()}")
+                raise Failed(f"cdcql simulate: {line}; see {log.name}")
             yield int(found.group(1))
         finally:
             process.kill()
             process.wait()
+            rest.join()
 
 
 def cdcql(folder: pathlib.Path, port: int, sql: str) -> str:
@@ -91,11 +121,9 @@ def cdcql(folder: pathlib.Path, port: int, sql: str) -> str:
     connection = folder / "connection.sql"
     connection.write_text("CREATE CONNECTION app_db TYPE sqlserver OPTIONS (url env('APP_DB_URL'));\n")
     url = f"sqlserver://sa:{PASSWORD}@127.0.0.1:{port}/app_db?trust_server_certificate=true"
-    done = subprocess.run(
+    done = finish(
         [os.environ["CDCQL"], "query", "--format", "json", "--pipeline", connection, "-c", sql],
         env={**os.environ, "APP_DB_URL": url},
-        capture_output=True,
-        text=True,
     )
     if done.returncode:
         raise Failed(f"cdcql query {sql}: {done.stderr}")
@@ -164,9 +192,7 @@ def play(java: Java, acts: list, folder: pathlib.Path, port: int, given: dict):
 def driver(classpath: str, folder: pathlib.Path) -> list:
     """Lets the JDBC driver look at a database; gives the lines that are not as in driver.txt."""
     with simulator(folder, (HERE / "driver.sql").read_text()) as port:
-        done = subprocess.run(
-            ["java", "-Duser.timezone=UTC", "-cp", classpath, "Driver", jdbc_url(port)], capture_output=True, text=True
-        )
+        done = finish(["java", "-Duser.timezone=UTC", "-cp", classpath, "Driver", jdbc_url(port)])
     if done.returncode:
         raise Failed(f"{done.stdout[-500:]}{done.stderr}")
     (folder / "driver.txt").write_text(done.stdout)
