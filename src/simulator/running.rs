@@ -75,6 +75,7 @@ pub struct Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
+        self.control.stop();
         if std::thread::panicking() {
             eprintln!("the simulator's seed was {}", self.seed);
         }

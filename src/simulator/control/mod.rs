@@ -17,8 +17,8 @@ use tokio::sync::{Notify, watch};
 pub use fault::Fault;
 pub(in crate::simulator) use fault::deadlock;
 pub use logins::LoginFault;
-pub use pending::PendingFault;
 pub(in crate::simulator) use pending::Strike;
+pub use pending::{PendingFault, Stopped};
 
 use pending::Planned;
 
@@ -40,7 +40,8 @@ pub struct Control {
 }
 
 struct Shared {
-    planned: Mutex<Vec<Planned>>,
+    /// `None` once the server has stopped.
+    planned: Mutex<Option<Vec<Planned>>>,
     logins: watch::Sender<Option<LoginFault>>,
     sessions: watch::Sender<Vec<ClientSession>>,
     kills: Mutex<Vec<(u16, Arc<Notify>)>>,
@@ -59,7 +60,7 @@ impl Default for Control {
     fn default() -> Self {
         Self {
             shared: Arc::new(Shared {
-                planned: Mutex::default(),
+                planned: Mutex::new(Some(Vec::new())),
                 logins: watch::Sender::new(None),
                 sessions: watch::Sender::default(),
                 kills: Mutex::default(),
@@ -73,7 +74,9 @@ impl Control {
     /// case; an empty text is any statement. Faults for the same statement strike one each, oldest first.
     pub fn on_next(&self, text: &str, fault: Fault) -> PendingFault {
         let (planned, pending) = pending::plan(text, fault);
-        lock(&self.shared.planned).push(planned);
+        if let Some(all) = lock(&self.shared.planned).as_mut() {
+            all.push(planned);
+        }
         pending
     }
 
@@ -110,9 +113,15 @@ impl Control {
     /// The fault for this statement, if there is one; it strikes now.
     pub(super) fn strike(&self, sql: &str) -> Option<Strike> {
         let mut planned = lock(&self.shared.planned);
+        let planned = planned.as_mut()?;
         planned.retain(|planned| !planned.is_withdrawn());
         let at = planned.iter().position(|planned| planned.is_for(sql))?;
         Some(planned.remove(at).strike())
+    }
+
+    /// Gives up every fault that has not struck: the server stops.
+    pub(super) fn stop(&self) {
+        *lock(&self.shared.planned) = None;
     }
 
     /// What happens to a login now.

@@ -15,9 +15,15 @@ pub struct PendingFault {
 
 impl PendingFault {
     /// Waits until the fault strikes; at once if it has.
-    pub async fn struck(&mut self) {
-        // The sender is gone only once it has struck, or with the server.
-        let _ = self.struck.wait_for(|struck| *struck).await;
+    ///
+    /// # Errors
+    ///
+    /// The server has stopped, so that it never will.
+    pub async fn struck(&mut self) -> Result<(), Stopped> {
+        match self.struck.wait_for(|struck| *struck).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Stopped),
+        }
     }
 
     /// Whether it has struck.
@@ -30,6 +36,11 @@ impl PendingFault {
         self.held.send_replace(false);
     }
 }
+
+/// The server stopped before a fault struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the simulator stopped before the fault struck")]
+pub struct Stopped;
 
 /// A fault that waits for its statement, as the server holds it.
 pub(super) struct Planned {

@@ -6,7 +6,7 @@ use tiberius::{AuthMethod, Config, EncryptionLevel, QueryItem};
 use tokio::net::TcpStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use crate::simulator::control::{Fault, LoginFault};
+use crate::simulator::control::{Fault, LoginFault, Stopped};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::{Control, Database, Simulator, SimulatorOptions};
 
@@ -72,7 +72,7 @@ async fn a_killed_session_ends_its_request_with_596() {
     let mut client = connect(&simulator).await.unwrap();
     let mut fault = control.on_next("FROM dbo.t", Fault::Stall);
     let kill = async {
-        fault.struck().await;
+        fault.struck().await.unwrap();
         let session = control.sessions().borrow()[0].id;
         assert!(control.kill(session));
     };
@@ -104,7 +104,7 @@ async fn a_stalled_statement_answers_when_it_is_released() {
     assert_eq!(ids(&mut client, "SELECT 7 AS id").await.0, [7]);
     assert!(!fault.has_struck());
     let release = async {
-        fault.struck().await;
+        fault.struck().await.unwrap();
         fault.release();
     };
     let sql = "SELECT id FROM dbo.t WHERE id < 3 ORDER BY id";
@@ -123,6 +123,16 @@ async fn a_fault_that_is_dropped_strikes_no_more() {
     let fault = control.on_next("", Fault::lock_timeout());
     assert_eq!(number(ids(&mut client, "SELECT 1 AS id").await.1), 1222);
     assert!(fault.has_struck());
+}
+
+#[tokio::test]
+async fn a_fault_never_strikes_once_the_server_has_stopped() {
+    let (simulator, control) = start().await;
+    let mut before = control.on_next("", Fault::lock_timeout());
+    drop(simulator);
+    assert_eq!(before.struck().await, Err(Stopped));
+    let mut after = control.on_next("", Fault::lock_timeout());
+    assert_eq!(after.struck().await, Err(Stopped));
 }
 
 #[tokio::test]
@@ -160,7 +170,7 @@ async fn a_connection_is_cut_in_the_middle_of_a_row() {
         let mut client = connect(&simulator).await.unwrap();
         let _fault = control.on_next("dbo.t", Fault::CutInRow { after });
         let (ids, error) = ids(&mut client, "SELECT id, a FROM dbo.t").await;
-        assert!(ids.len() as u64 <= after.min(10), "{after}: {ids:?}");
+        assert_eq!(ids.len() as u64, after.min(10), "{after}: {ids:?}");
         assert!(
             error.is_some_and(|error| !matches!(error, Error::Server(_))),
             "{after}"
@@ -173,9 +183,10 @@ async fn messages_between_tokens_change_nothing() {
     let (simulator, control) = start().await;
     let mut client = connect(&simulator).await.unwrap();
     let sql = "SELECT id, a FROM dbo.t ORDER BY id; SELECT id FROM dbo.t WHERE id > 8 ORDER BY id";
-    let _fault = control.on_next(sql, Fault::Interjections);
+    let fault = control.on_next(sql, Fault::Interjections);
     let results = client.simple_query(sql).await.unwrap();
     let results = results.into_results().await.unwrap();
+    assert!(fault.has_struck());
     let rows: Vec<Vec<i32>> = results
         .iter()
         .map(|rows| rows.iter().map(|row| row.get(0).unwrap()).collect())

@@ -31,13 +31,19 @@ impl Raw {
     /// A server, and a client that has logged in and has read the welcome.
     pub(super) async fn logged_in() -> (Server, Self, Vec<u8>) {
         let server = server(Tls::Optional).await;
-        let mut raw = Self::connect(&server).await;
+        let (raw, welcome) = Self::log_in(&server).await;
+        (server, raw, welcome)
+    }
+
+    /// A client that has logged in and has read the welcome.
+    pub(super) async fn log_in(server: &Server) -> (Self, Vec<u8>) {
+        let mut raw = Self::connect(server).await;
         raw.send(0x12, 1, PRELOGIN).await;
         raw.response().await;
         let login = login7(USER, PASSWORD, DATABASE, 4096);
         raw.send(0x10, 1, &login).await;
         let welcome = raw.response().await;
-        (server, raw, welcome)
+        (raw, welcome)
     }
 
     pub(super) async fn send(&mut self, kind: u8, status: u8, body: &[u8]) {

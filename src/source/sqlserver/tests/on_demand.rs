@@ -71,7 +71,7 @@ async fn a_session_killed_while_it_reads_is_an_error_and_the_next_read_succeeds(
     let served = served().await;
     let mut fault = served.control.on_next(READ, Fault::Stall);
     let kill = async {
-        fault.struck().await;
+        fault.struck().await.unwrap();
         served.control.kill_all();
     };
     let (answer, ()) = tokio::join!(Box::pin(read(&served.database)), kill);
