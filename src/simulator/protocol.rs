@@ -6,6 +6,7 @@
 pub(crate) mod code_page;
 mod collation;
 pub(crate) mod forms;
+mod language;
 pub(crate) mod temporal;
 pub(crate) mod units;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use datafusion::arrow::record_batch::RecordBatch;
 
 pub use collation::Collation;
+pub use language::Language;
 
 /// Length of a character or binary type, in characters (N types), else in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -223,6 +225,13 @@ pub enum Reply {
     Info(ServerError),
     /// A transaction began or ended.
     Transaction(TransactionEvent),
+    /// The session's language changed (SET LANGUAGE).
+    Language {
+        /// The language before.
+        old: Language,
+        /// The language from now on.
+        new: Language,
+    },
     /// The session's database changed (USE).
     Database {
         /// The database before.

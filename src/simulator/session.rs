@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::execution::{Interrupt, seat};
 use super::protocol::{Parameter, Reply, ServerError};
 use super::script::Database;
+use super::types::Locale;
 
 pub(super) use executor::Executor;
 use executor::Extent;
@@ -38,6 +39,7 @@ pub(crate) struct Login {
 #[derive(Debug)]
 pub struct Session {
     database: String,
+    locale: Locale,
     place: Place,
 }
 
@@ -58,6 +60,7 @@ impl Session {
         let executor = Executor::open(database, login)?;
         Ok(Self {
             database: executor.database().to_owned(),
+            locale: executor.locale(),
             place: Place::Here(Box::new(executor)),
         })
     }
@@ -65,6 +68,11 @@ impl Session {
     /// The name of the current database.
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// What LANGUAGE, DATEFORMAT and DATEFIRST are; what it answers is in English until it is on the wire.
+    pub(crate) fn locale(&self) -> Locale {
+        self.locale
     }
 
     /// Runs one SQL batch, sending every reply in order. A statement's error is a [`Reply::Error`].
@@ -96,6 +104,7 @@ impl Session {
         if let Place::Here(executor) = &mut self.place {
             executor.reset();
             executor.database().clone_into(&mut self.database);
+            self.locale = executor.locale();
         }
     }
 
@@ -147,6 +156,7 @@ impl Session {
             self.place = match executor.await {
                 Ok(executor) => {
                     executor.database().clone_into(&mut self.database);
+                    self.locale = executor.locale();
                     Place::Here(executor)
                 }
                 Err(_) => Place::Lost,

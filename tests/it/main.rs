@@ -14,6 +14,7 @@ mod readme;
 mod resume;
 mod schemas;
 mod secrets;
+mod servers;
 mod several_flows;
 mod simulate;
 mod story;

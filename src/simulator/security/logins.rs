@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Language, ServerError};
 
 /// A login that `CREATE LOGIN` made.
 #[derive(Debug, Clone)]
@@ -13,6 +13,7 @@ struct Account {
     enabled: bool,
     sysadmin: bool,
     database: Option<String>,
+    language: Language,
 }
 
 /// The login that every server has; a script runs as it.
@@ -88,6 +89,12 @@ impl Logins {
         self.find(name)?.database.clone()
     }
 
+    /// A login's own language.
+    pub(crate) fn language(&self, name: &str) -> Language {
+        self.find(name)
+            .map_or(Language::default(), |account| account.language)
+    }
+
     /// Whether a login was made, is enabled, and has this password.
     pub(crate) fn admits(&self, name: &str, password: &str) -> bool {
         self.find(name).is_some_and(|account| {
@@ -101,6 +108,7 @@ impl Logins {
         name: &str,
         password: &str,
         database: Option<String>,
+        language: Language,
     ) -> Result<(), ServerError> {
         if self.is_known(name) {
             return Err(ServerError::new(
@@ -114,6 +122,7 @@ impl Logins {
             enabled: true,
             sysadmin: false,
             database,
+            language,
         });
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
-use crate::simulator::protocol::{Collation, Reply, ServerError};
+use crate::simulator::protocol::{Collation, Language, Reply, ServerError};
 use crate::simulator::store::Write;
 use crate::simulator::tsql::alter::{Alteration, alter_table};
 use crate::simulator::tsql::changes::{Change, apply, effect};
@@ -60,7 +60,12 @@ impl Executor {
             Command::InsertExecute(insert) => return self.insert_execute(&insert, batch).await,
             Command::DeclareTable(name, elements) => self.declare_table(&name, &elements)?,
             Command::Use(name) => return self.use_database(&name, batch).await,
-            Command::Set(rest) => self.settings.set(rest)?,
+            Command::Set(rest) => {
+                let old = self.language();
+                self.settings.set(rest)?;
+                self.settings.locale.enter();
+                self.tell_language(old, batch).await?;
+            }
             Command::Begin(name) => {
                 let name = name
                     .map(|name| self.transaction_name(name, batch))
@@ -383,6 +388,19 @@ impl Executor {
         message.state = 2;
         batch.send(Reply::Info(message)).await?;
         self.done(None, batch).await
+    }
+
+    /// Tells the client of another language.
+    async fn tell_language(&self, old: Language, batch: &Batch<'_>) -> Result<(), Stop> {
+        let new = self.language();
+        if new == old {
+            return Ok(());
+        }
+        batch.send(Reply::Language { old, new }).await?;
+        let mut message =
+            ServerError::new(5703, format!("Changed language setting to {}.", new.name()));
+        message.severity = 0;
+        batch.send(Reply::Info(message)).await
     }
 
     async fn print(&mut self, expression: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {

@@ -9,7 +9,7 @@ use super::compile::compile;
 use super::settings::{Isolation, Settings};
 use super::transaction::Transaction;
 use crate::simulator::behaviour::Chance;
-use crate::simulator::protocol::{Parameter, Reply, ServerError, TransactionEvent};
+use crate::simulator::protocol::{Language, Parameter, Reply, ServerError, TransactionEvent};
 use crate::simulator::script::Database;
 use crate::simulator::store::{Server, Table};
 use crate::simulator::tsql::batch::{Node, statements};
@@ -17,7 +17,7 @@ use crate::simulator::tsql::lexer::{Token, tokens};
 use crate::simulator::tsql::normal::canonical;
 use crate::simulator::tsql::query::query;
 use crate::simulator::tsql::scope::{Facts, Scope, Variable};
-use crate::simulator::types::{Value, values_of};
+use crate::simulator::types::{Locale, Value, values_of};
 
 /// A session's state. It is used on one thread at a time; dropping it rolls back.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Executor {
     pub(super) database: String,
     /// The database that it began in.
     home: String,
+    /// The login's own language.
+    native: Language,
     pub(super) facts: Facts,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
@@ -83,9 +85,10 @@ impl Batch<'_> {
 impl Executor {
     /// Opens a session; error 4060 for a database that does not exist.
     pub(crate) fn open(database: &Database, login: Login) -> Result<Self, ServerError> {
-        let own = database
-            .server
-            .logins(|logins| logins.database(&login.user));
+        let (own, native) = database.server.logins(|logins| {
+            let language = logins.language(&login.user);
+            (logins.database(&login.user), language)
+        });
         let name = if login.database.is_empty() {
             own.as_deref().unwrap_or(database.name())
         } else {
@@ -103,6 +106,7 @@ impl Executor {
             server: Arc::clone(&database.server),
             database: found.name().to_owned(),
             home: found.name().to_owned(),
+            native,
             facts: Facts {
                 session_id: login.session_id.into(),
                 user: login.user,
@@ -110,7 +114,7 @@ impl Executor {
                 host: login.host,
                 ..Facts::default()
             },
-            settings: Settings::default(),
+            settings: Settings::of(native),
             transaction: None,
             chance: database.behaviour.chance(login.session_id),
             table_variables: Vec::new(),
@@ -124,7 +128,7 @@ impl Executor {
     /// Takes back what was set, declared and used since the login; a transaction stays open.
     pub(super) fn reset(&mut self) {
         self.outside = None;
-        self.settings = Settings::default();
+        self.settings = Settings::of(self.native);
         self.table_variables.clear();
         self.home.clone_into(&mut self.database);
         self.facts = Facts {
@@ -134,6 +138,16 @@ impl Executor {
             host: std::mem::take(&mut self.facts.host),
             ..Facts::default()
         };
+    }
+
+    /// The language that the session speaks.
+    pub(super) fn language(&self) -> Language {
+        self.settings.locale.language
+    }
+
+    /// What LANGUAGE, DATEFORMAT and DATEFIRST are.
+    pub(super) fn locale(&self) -> Locale {
+        self.settings.locale
     }
 
     /// The name of the current database.
@@ -151,6 +165,7 @@ impl Executor {
         extent: Extent,
     ) {
         self.return_outside();
+        self.settings.locale.enter();
         let prepared = tokens(sql).and_then(|tokens| Ok((tokens, variables(parameters)?)));
         let (tokens, variables) = match prepared {
             Ok(prepared) => prepared,
@@ -178,9 +193,14 @@ impl Executor {
         let before = self.depth();
         self.outside = Some((self.settings.clone(), self.database.clone()));
         let ended = self.run_batch(tokens, batch).await;
-        let old = self.database.clone();
+        let (old, spoken) = (self.database.clone(), self.language());
         let implicit = self.settings.implicit;
         self.return_outside();
+        self.settings.locale.enter();
+        if spoken != self.language() {
+            let (old, new) = (spoken, self.language());
+            batch.send(Reply::Language { old, new }).await?;
+        }
         if old != self.database {
             let new = self.database.clone();
             batch.send(Reply::Database { old, new }).await?;
@@ -233,6 +253,7 @@ impl Executor {
             variables: &[],
             replies,
         };
+        self.settings.locale.enter();
         // The errors are among the replies.
         let _ = self.run_batch(tokens, &batch).await;
     }

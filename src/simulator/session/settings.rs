@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Language, ServerError};
 use crate::simulator::tsql::cursor::{Cursor, ObjectName};
 use crate::simulator::tsql::lexer::{Kind, Token};
+use crate::simulator::types::{DateOrder, Locale};
 
 /// How long a writer waits for another when the session sets nothing: SQL Server waits for ever, which
 /// nothing here shall do.
@@ -44,6 +45,8 @@ pub(super) struct Settings {
     pub(super) lock_timeout_set: i64,
     /// TRANSACTION ISOLATION LEVEL.
     pub(super) isolation: Isolation,
+    /// LANGUAGE, DATEFORMAT and DATEFIRST.
+    pub(super) locale: Locale,
     /// The table for which IDENTITY_INSERT is on.
     pub(super) identity_insert: Option<ObjectName>,
 }
@@ -57,6 +60,7 @@ impl Default for Settings {
             lock_timeout: LOCK_TIMEOUT,
             lock_timeout_set: -1,
             isolation: Isolation::Committed,
+            locale: Locale::of(Language::English),
             identity_insert: None,
         }
     }
@@ -99,15 +103,20 @@ const HARMLESS: &[(&str, Harmless)] = &[
     ("SHOWPLAN_XML", Harmless::Off),
     ("CONTEXT_INFO", Harmless::Value),
     ("DEADLOCK_PRIORITY", Harmless::Value),
-    ("LANGUAGE", Harmless::Only(&["us_english", "english"])),
     ("QUERY_GOVERNOR_COST_LIMIT", Harmless::Value),
     ("TEXTSIZE", Harmless::Value),
-    ("DATEFIRST", Harmless::Only(&["7"])),
-    ("DATEFORMAT", Harmless::Only(&["mdy", "ymd"])),
     ("ROWCOUNT", Harmless::Only(&["0"])),
 ];
 
 impl Settings {
+    /// Those of a session that has set nothing, in a language.
+    pub(super) fn of(language: Language) -> Self {
+        Self {
+            locale: Locale::of(language),
+            ..Self::default()
+        }
+    }
+
     /// SET, after the word.
     pub(super) fn set(&mut self, tokens: &[Token]) -> Result<(), ServerError> {
         let mut cursor = Cursor::new(tokens);
@@ -165,6 +174,9 @@ impl Settings {
                 "NOCOUNT" => self.no_count = on(cursor)?,
                 "XACT_ABORT" => self.abort_transaction = on(cursor)?,
                 "IMPLICIT_TRANSACTIONS" => self.implicit = on(cursor)?,
+                "LANGUAGE" => self.locale = Locale::of(language(cursor)?),
+                "DATEFORMAT" => self.locale.date_order = date_order(cursor)?,
+                "DATEFIRST" => self.locale.first_day = first_day(cursor)?,
                 other => harmless(other, cursor)?,
             }
         }
@@ -213,6 +225,40 @@ fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
     }
 }
 
+/// The language of SET LANGUAGE.
+fn language(cursor: &mut Cursor<'_>) -> Result<Language, ServerError> {
+    let name = word(cursor)?;
+    Language::named(&name).ok_or_else(|| ServerError::unsupported(format!("SET LANGUAGE {name}")))
+}
+
+fn date_order(cursor: &mut Cursor<'_>) -> Result<DateOrder, ServerError> {
+    let name = word(cursor)?;
+    DateOrder::named(&name)
+        .ok_or_else(|| ServerError::unsupported(format!("SET DATEFORMAT {name}")))
+}
+
+fn first_day(cursor: &mut Cursor<'_>) -> Result<u8, ServerError> {
+    let day = cursor.integer()?;
+    u8::try_from(day)
+        .ok()
+        .filter(|day| (1..=7).contains(day))
+        .ok_or_else(|| {
+            let message = format!("SET option 'DATEFIRST' cannot be set to {day}.");
+            ServerError::new(2744, message)
+        })
+}
+
+/// A name, or a text.
+fn word(cursor: &mut Cursor<'_>) -> Result<String, ServerError> {
+    match cursor.peek().map(|token| &token.kind) {
+        Some(Kind::Text(text) | Kind::National(text)) => {
+            cursor.next();
+            Ok(text.clone())
+        }
+        _ => cursor.name(),
+    }
+}
+
 fn on(cursor: &mut Cursor<'_>) -> Result<bool, ServerError> {
     if cursor.eat("ON") {
         return Ok(true);
@@ -242,7 +288,13 @@ mod tests {
         assert_eq!(set("ROWCOUNT 10"), Err(40510));
         assert_eq!(set("FMTONLY OFF"), Ok(()));
         assert_eq!(set("FMTONLY ON"), Err(40510));
-        assert_eq!(set("DATEFORMAT dmy"), Err(40510));
+        assert_eq!(set("LANGUAGE Deutsch"), Ok(()));
+        assert_eq!(set("LANGUAGE N'us_english'"), Ok(()));
+        assert_eq!(set("LANGUAGE Klingon"), Err(40510));
+        assert_eq!(set("DATEFORMAT dmy"), Ok(()));
+        assert_eq!(set("DATEFORMAT ydm"), Err(40510));
+        assert_eq!(set("DATEFIRST 3"), Ok(()));
+        assert_eq!(set("DATEFIRST 8"), Err(2744));
         assert_eq!(set("NOCOUNT ON ON"), Err(102));
         assert_eq!(set("ANSI_NULLS"), Err(102));
         assert_eq!(set("NONSENSE ON"), Err(195));
@@ -250,6 +302,12 @@ mod tests {
         assert_eq!(set("@x = 1"), Err(40510));
         assert!(settings.no_count && settings.abort_transaction);
         assert_eq!(settings.isolation, Isolation::Snapshot);
+        let locale = Locale {
+            language: Language::English,
+            date_order: DateOrder::Dmy,
+            first_day: 3,
+        };
+        assert_eq!(settings.locale, locale);
         assert_eq!(settings.lock_timeout, Duration::from_secs(15));
     }
 }

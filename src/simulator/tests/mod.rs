@@ -9,6 +9,7 @@ mod definitions;
 mod errors;
 mod functions;
 mod hostile;
+mod languages;
 mod permissions;
 mod procedures;
 mod queries;
@@ -100,7 +101,7 @@ async fn collect(mut receiver: mpsc::Receiver<Reply>) -> Answer {
             Reply::Info(message) => answer.messages.push(message.message),
             Reply::Transaction(event) => answer.events.push(event),
             Reply::Output(_) => {}
-            Reply::Database { .. } => {}
+            Reply::Database { .. } | Reply::Language { .. } => {}
         }
     }
     answer

@@ -8,7 +8,7 @@ use super::system::{self, View};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::security::{Permission, Rights};
 use crate::simulator::store::{DatabaseCell, Server, State, Table};
-use crate::simulator::types::Value;
+use crate::simulator::types::{Locale, Value};
 
 /// What `@@VERSION` says, in front of the simulator's own version.
 const VERSION: &str = "Microsoft SQL Server 2022 (cdcql simulator) - 16.0.1000.6 (X64)";
@@ -324,7 +324,7 @@ impl Scope {
         match name {
             "@@version" => text(&format!("{VERSION}, cdcql {}", env!("CARGO_PKG_VERSION"))),
             "@@servername" => text(system::SERVER_NAME),
-            "@@language" => text("us_english"),
+            "@@language" => text(Locale::current().language.name()),
             "@@spid" => Some((SqlType::SmallInt, Value::Int(self.facts.session_id))),
             "@@trancount" => int(self.facts.transactions),
             "@@rowcount" => int(self.facts.row_count),
@@ -332,7 +332,10 @@ impl Scope {
             "@@identity" => decimal(self.facts.identity),
             "@@microsoftversion" => int(0x1000_03e8),
             "@@max_precision" => Some((SqlType::TinyInt, Value::Int(38))),
-            "@@datefirst" => Some((SqlType::TinyInt, Value::Int(7))),
+            "@@datefirst" => {
+                let first = Locale::current().first_day;
+                Some((SqlType::TinyInt, Value::Int(first.into())))
+            }
             "@@nestlevel" | "@@options" => int(0),
             "@@lock_timeout" => int(self.facts.lock_timeout),
             "@@textsize" => int(i64::from(i32::MAX)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, ObjectName, list};
 use super::lexer::{Kind, Token};
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Language, ServerError};
 use crate::simulator::security::{Permission, Principals, Securable};
 use crate::simulator::store::{Server, State, Write};
 
@@ -19,6 +19,8 @@ pub(crate) enum LoginCommand {
         password: String,
         /// DEFAULT_DATABASE.
         database: Option<String>,
+        /// DEFAULT_LANGUAGE.
+        language: Language,
     },
     /// ALTER LOGIN … WITH PASSWORD.
     Password(String, String),
@@ -102,13 +104,14 @@ pub(crate) fn login_command(
             if cursor.eat("FROM") {
                 return Err(ServerError::unsupported("logins without a password"));
             }
-            let (password, database) = login_options(cursor)?;
+            let (password, database, language) = login_options(cursor)?;
             match verb {
                 "ALTER" => LoginCommand::Password(name, password),
                 _ => LoginCommand::Create {
                     name,
                     password,
                     database,
+                    language,
                 },
             }
         }
@@ -118,19 +121,27 @@ pub(crate) fn login_command(
 }
 
 /// WITH PASSWORD = '…' and the options behind it.
-fn login_options(cursor: &mut Cursor<'_>) -> Result<(String, Option<String>), ServerError> {
+fn login_options(
+    cursor: &mut Cursor<'_>,
+) -> Result<(String, Option<String>, Language), ServerError> {
     cursor.expect("WITH")?;
     cursor.expect("PASSWORD")?;
     cursor.expect_symbol("=")?;
     let password = text(cursor)?;
     let _ = cursor.eat("MUST_CHANGE");
-    let mut database = None;
+    let (mut database, mut language) = (None, Language::default());
     while cursor.eat_symbol(",") {
         let option = cursor.name()?.to_uppercase();
         cursor.expect_symbol("=")?;
         match option.as_str() {
             "DEFAULT_DATABASE" => database = Some(cursor.name()?),
-            "CHECK_POLICY" | "CHECK_EXPIRATION" | "DEFAULT_LANGUAGE" => {
+            "DEFAULT_LANGUAGE" => {
+                let name = cursor.name()?;
+                language = Language::named(&name).ok_or_else(|| {
+                    ServerError::unsupported(format!("the language {name} of a login"))
+                })?;
+            }
+            "CHECK_POLICY" | "CHECK_EXPIRATION" => {
                 cursor.name()?;
             }
             other => {
@@ -138,7 +149,7 @@ fn login_options(cursor: &mut Cursor<'_>) -> Result<(String, Option<String>), Se
             }
         }
     }
-    Ok((password, database))
+    Ok((password, database, language))
 }
 
 fn text(cursor: &mut Cursor<'_>) -> Result<String, ServerError> {
@@ -318,7 +329,8 @@ pub(crate) fn change_logins(server: &Server, command: &LoginCommand) -> Result<(
             name,
             password,
             database,
-        } => logins.create(name, password, database.clone()),
+            language,
+        } => logins.create(name, password, database.clone(), *language),
         LoginCommand::Password(name, password) => logins.set_password(name, password),
         LoginCommand::Enable(name, enabled) => logins.enable(name, *enabled),
         LoginCommand::Drop(name) => logins.remove(name),

@@ -11,10 +11,11 @@ use super::calendar::{
 };
 use super::format::{decimal_text, round_decimal};
 use super::parse_text::{
-    parse_date_days, parse_decimal, parse_float, parse_instant, parse_int, parse_time_nanos,
+    Reading, parse_date_days, parse_decimal, parse_float, parse_instant, parse_int,
+    parse_time_nanos,
 };
 use super::text_and_bytes::{fit_bytes, fit_text, to_bytes, to_guid, to_text};
-use super::{Typed, Value, array_of, hierarchy, values_of, xml};
+use super::{DateOrder, Typed, Value, array_of, hierarchy, values_of, xml};
 use crate::simulator::errors::overflow;
 use crate::simulator::protocol::forms::TICKS_PER_DAY;
 use crate::simulator::protocol::{Length, ServerError, SqlType, Udt};
@@ -148,12 +149,12 @@ fn convert_known(
         SqlType::Decimal { .. } | SqlType::Money | SqlType::SmallMoney => {
             to_decimal(&value, from, to)
         }
-        SqlType::Date => to_date(&value, from),
-        SqlType::Time(scale) => to_time(&value, from, scale),
+        SqlType::Date => to_date(&value, from, style),
+        SqlType::Time(scale) => to_time(&value, from, scale, style),
         SqlType::SmallDateTime
         | SqlType::DateTime
         | SqlType::DateTime2(_)
-        | SqlType::DateTimeOffset(_) => to_instant(&value, from, to),
+        | SqlType::DateTimeOffset(_) => to_instant(&value, from, to, style),
         SqlType::Char(_) | SqlType::VarChar(_) | SqlType::NChar(_) | SqlType::NVarChar(_) => {
             to_text(&value, from, target, style).and_then(|text| fit_text(text, target, mode))
         }
@@ -450,9 +451,9 @@ fn legacy_ticks(value: &Value, from: SqlType) -> i64 {
     local_ticks(value, from).map_or(0, |(ticks, _)| ticks - join_day(EPOCH_1900, 0))
 }
 
-fn to_date(value: &Value, from: SqlType) -> Result<Value, ServerError> {
+fn to_date(value: &Value, from: SqlType, style: i64) -> Result<Value, ServerError> {
     match value {
-        Value::Text(text) => parse_date_days(text)
+        Value::Text(text) => parse_date_days(text, reading(SqlType::Date, style))
             .map(Value::Date)
             .ok_or_else(failed_date),
         Value::Time(_) => Err(forbidden(from, SqlType::Date)),
@@ -463,9 +464,11 @@ fn to_date(value: &Value, from: SqlType) -> Result<Value, ServerError> {
     }
 }
 
-fn to_time(value: &Value, from: SqlType, scale: u8) -> Result<Value, ServerError> {
+fn to_time(value: &Value, from: SqlType, scale: u8, style: i64) -> Result<Value, ServerError> {
     let nanos = match value {
-        Value::Text(text) => parse_time_nanos(text).ok_or_else(failed_date)?,
+        Value::Text(text) => {
+            parse_time_nanos(text, reading(SqlType::Time(scale), style)).ok_or_else(failed_date)?
+        }
         Value::Date(_) => return Err(forbidden(from, SqlType::Time(scale))),
         Value::Bytes(_) => return Err(unsupported(from, SqlType::Time(scale))),
         other => {
@@ -477,7 +480,15 @@ fn to_time(value: &Value, from: SqlType, scale: u8) -> Result<Value, ServerError
     Ok(Value::Time(round_time(nanos, scale)))
 }
 
-fn to_instant(value: &Value, from: SqlType, to: SqlType) -> Result<Value, ServerError> {
+/// How a text is read as one of a type.
+fn reading(to: SqlType, style: i64) -> Reading {
+    Reading {
+        order: DateOrder::of_style(style),
+        legacy: matches!(to, SqlType::DateTime | SqlType::SmallDateTime),
+    }
+}
+
+fn to_instant(value: &Value, from: SqlType, to: SqlType, style: i64) -> Result<Value, ServerError> {
     let legacy = matches!(to, SqlType::DateTime | SqlType::SmallDateTime);
     let days = |days: i64| {
         let days = i32::try_from(days).map_err(|_| overflow(to))?;
@@ -485,7 +496,7 @@ fn to_instant(value: &Value, from: SqlType, to: SqlType) -> Result<Value, Server
     };
     let (ticks, offset) = match value {
         Value::Text(text) => {
-            let (utc, offset) = parse_instant(text).ok_or_else(failed_date)?;
+            let (utc, offset) = parse_instant(text, reading(to, style)).ok_or_else(failed_date)?;
             (utc + i64::from(offset) * TICKS_PER_MINUTE, offset)
         }
         Value::Int(int) if legacy => (days(*int)?, 0),

@@ -1,9 +1,9 @@
 //! Values as text, in the styles of CONVERT.
 
-use chrono::{NaiveDateTime, Timelike};
+use chrono::{Datelike, NaiveDateTime, Timelike};
 
-use super::Value;
 use super::calendar::{TICKS_PER_MINUTE, civil, civil_of_ticks, date_of};
+use super::{Locale, Value};
 use crate::simulator::protocol::{ServerError, SqlType};
 
 /// Upper-case hex digits, as SQL Server prints them.
@@ -272,7 +272,7 @@ fn calendar_text(clock: &Clock, style: i64) -> String {
     if let Some(date) = date_text(clock, style) {
         return date;
     }
-    let show = |pattern: &str| clock.at.format(pattern).to_string();
+    let show = |pattern: &str| shown(clock, pattern);
     let colon = if clock.legacy { ':' } else { '.' };
     match style {
         100 => show("%b %e %Y %l:%M%p") + &clock.zone(),
@@ -326,7 +326,13 @@ fn date_text(clock: &Clock, style: i64) -> Option<String> {
         112 => "%Y%m%d",
         _ => return None,
     };
-    Some(clock.at.format(pattern).to_string())
+    Some(shown(clock, pattern))
+}
+
+/// A pattern with the month's name in the session's language.
+fn shown(clock: &Clock, pattern: &str) -> String {
+    let month = Locale::current().month(clock.at.month0());
+    clock.at.format(&pattern.replace("%b", month)).to_string()
 }
 
 fn time_text(clock: &Clock, style: i64) -> String {

@@ -7,6 +7,7 @@ mod convert;
 mod field;
 mod format;
 mod hierarchy;
+mod locale;
 mod names;
 mod parse_text;
 mod sort_key;
@@ -27,6 +28,7 @@ pub(crate) use field::{
     with_collation, with_label,
 };
 pub(crate) use format::{bytes_to_hex, text_of};
+pub(crate) use locale::{DateOrder, Locale};
 pub(crate) use names::DefaultLength;
 pub(crate) use parse_text::{parse_hex, parse_offset};
 pub(crate) use sort_key::{character_key, equality_key, lower, upper};

@@ -1,9 +1,9 @@
 //! Text as values.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime};
 
-use super::Value;
 use super::calendar::{TICKS_PER_MINUTE, days_of_ticks, ticks_of};
+use super::{DateOrder, Value};
 
 /// An integer, with blanks around it; the empty text is 0, as in SQL Server.
 pub(crate) fn parse_int(text: &str) -> Option<i128> {
@@ -40,9 +40,19 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|float| float.is_finite())
 }
 
+/// How the parts of a date are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    /// The order of day and month where the year does not come first.
+    pub(crate) order: DateOrder,
+    /// Whether it is for DATETIME or SMALLDATETIME, which take the order where the year comes first too, unless
+    /// a `T` stands before the time.
+    pub(crate) legacy: bool,
+}
+
 /// A date with or without a time and an offset, in steps of 100 ns since 0001-01-01 in UTC and minutes of
-/// offset; a time alone is on 1900-01-01. ISO forms and `yyyymmdd` are known.
-pub(crate) fn parse_instant(text: &str) -> Option<(i64, i16)> {
+/// offset; a time alone is on 1900-01-01. Dates are of numbers alone, with a year of four digits.
+pub(crate) fn parse_instant(text: &str, reading: Reading) -> Option<(i64, i16)> {
     let text = text.trim();
     if text.is_empty() {
         return Some((ticks_of(NaiveDate::from_ymd_opt(1900, 1, 1)?.into()), 0));
@@ -53,18 +63,23 @@ pub(crate) fn parse_instant(text: &str) -> Option<(i64, i16)> {
         None if text.contains(':') => ("1900-01-01", text),
         None => (text, ""),
     };
-    let at = NaiveDateTime::new(parse_date(date)?, parse_time(time)?);
+    let is_iso = text.contains('T');
+    let legacy = reading.legacy && !is_iso;
+    let at = NaiveDateTime::new(
+        parse_date(date, Reading { legacy, ..reading })?,
+        parse_time(time)?,
+    );
     Some((ticks_of(at) - i64::from(offset) * TICKS_PER_MINUTE, offset))
 }
 
 /// A date alone.
-pub(crate) fn parse_date_days(text: &str) -> Option<i32> {
-    let (ticks, offset) = parse_instant(text)?;
+pub(crate) fn parse_date_days(text: &str, reading: Reading) -> Option<i32> {
+    let (ticks, offset) = parse_instant(text, reading)?;
     Some(days_of_ticks(ticks + i64::from(offset) * TICKS_PER_MINUTE))
 }
 
 /// The nanoseconds of the day of a time, or of a date and time.
-pub(crate) fn parse_time_nanos(text: &str) -> Option<i64> {
+pub(crate) fn parse_time_nanos(text: &str, reading: Reading) -> Option<i64> {
     let text = text.trim();
     let time = text
         .rsplit(['T', ' '])
@@ -79,7 +94,7 @@ pub(crate) fn parse_time_nanos(text: &str) -> Option<i64> {
                 time,
             )))
         }
-        None => parse_instant(text).map(|_| 0),
+        None => parse_instant(text, reading).map(|_| 0),
     }
 }
 
@@ -115,13 +130,37 @@ fn split_offset(text: &str) -> Option<(&str, i16)> {
     (offset <= 840 && minutes < 60).then(|| (head.trim_end(), sign * offset))
 }
 
-fn parse_date(text: &str) -> Option<NaiveDate> {
+fn parse_date(text: &str, reading: Reading) -> Option<NaiveDate> {
     let text = text.trim();
-    ["%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y"]
-        .iter()
-        .filter(|pattern| !pattern.starts_with("%Y%m") || text.len() == 8)
-        .find_map(|pattern| NaiveDate::parse_from_str(text, pattern).ok())
-        .filter(|date| (1..=9999).contains(&chrono::Datelike::year(date)))
+    if let Some(&mark) = text.as_bytes().iter().find(|byte| b"-/.".contains(byte)) {
+        let parts: Vec<&str> = text.split(char::from(mark)).collect();
+        return numeric_date(parts.try_into().ok()?, reading);
+    }
+    NaiveDate::parse_from_str(text, "%Y%m%d")
+        .ok()
+        .filter(|date| text.len() == 8 && (1..=9999).contains(&date.year()))
+}
+
+/// A date of three numbers.
+fn numeric_date(parts: [&str; 3], reading: Reading) -> Option<NaiveDate> {
+    let number = |part: &str, length: std::ops::RangeInclusive<usize>| {
+        let is_one = length.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        is_one.then(|| part.parse::<u32>().ok()).flatten()
+    };
+    let year_first = parts[0].len() == 4;
+    let [year, one, other] = if year_first {
+        parts
+    } else {
+        [parts[2], parts[0], parts[1]]
+    };
+    let day_first = reading.order == DateOrder::Dmy && (!year_first || reading.legacy);
+    let (month, day) = if day_first {
+        (other, one)
+    } else {
+        (one, other)
+    };
+    let year = i32::try_from(number(year, 4..=4)?).ok()?;
+    NaiveDate::from_ymd_opt(year, number(month, 1..=2)?, number(day, 1..=2)?).filter(|_| year > 0)
 }
 
 fn parse_time(text: &str) -> Option<NaiveTime> {
@@ -187,6 +226,38 @@ mod tests {
     use super::*;
     use crate::simulator::protocol::forms::TICKS_TO_1970;
 
+    const ISO: Reading = Reading {
+        order: DateOrder::Mdy,
+        legacy: false,
+    };
+
+    #[test]
+    fn the_order_of_day_and_month_is_the_sessions() {
+        let days = |text: &str, order, legacy| parse_date_days(text, Reading { order, legacy });
+        let march = days("20200302", DateOrder::Mdy, false);
+        let february = days("20200203", DateOrder::Mdy, false);
+        for legacy in [false, true] {
+            assert_eq!(days("02.03.2020", DateOrder::Dmy, legacy), march);
+            assert_eq!(days("02/03/2020", DateOrder::Mdy, legacy), february);
+            assert_eq!(days("2020-03-02T00:00:00", DateOrder::Dmy, legacy), march);
+            assert_eq!(days("20200302", DateOrder::Dmy, legacy), march);
+        }
+        assert_eq!(days("2020-03-02", DateOrder::Dmy, false), march);
+        assert_eq!(days("2020-03-02", DateOrder::Dmy, true), february);
+        assert_eq!(days("2020-03-02", DateOrder::Ymd, true), march);
+        assert_eq!(days("13/03/2020", DateOrder::Mdy, false), None);
+        for text in [
+            "2020-03/02",
+            "2020-03",
+            "20-03-02",
+            "2020-003-02",
+            "--",
+            "2020-+3-02",
+        ] {
+            assert_eq!(days(text, DateOrder::Mdy, false), None, "{text}");
+        }
+    }
+
     #[test]
     fn instants_have_many_spellings() {
         let new_year = Some((1_704_067_200_000_000 * 10 + TICKS_TO_1970, 0));
@@ -197,21 +268,21 @@ mod tests {
             "2024-01-01T00:00:00.0000000Z",
             " 2024/01/01 00:00:00 ",
         ] {
-            assert_eq!(parse_instant(text), new_year, "{text}");
+            assert_eq!(parse_instant(text, ISO), new_year, "{text}");
         }
         assert_eq!(
-            parse_instant("2024-01-01 02:00:00 +02:00"),
+            parse_instant("2024-01-01 02:00:00 +02:00", ISO),
             Some((1_704_067_200_000_000 * 10 + TICKS_TO_1970, 120))
         );
-        assert_eq!(parse_instant("2024-13-01"), None);
-        assert_eq!(parse_instant("yesterday"), None);
+        assert_eq!(parse_instant("2024-13-01", ISO), None);
+        assert_eq!(parse_instant("yesterday", ISO), None);
     }
 
     #[test]
     fn dates_and_times_alone() {
-        assert_eq!(parse_date_days("1970-01-02 23:00"), Some(1));
+        assert_eq!(parse_date_days("1970-01-02 23:00", ISO), Some(1));
         assert_eq!(
-            parse_time_nanos("23:59:59.9999999"),
+            parse_time_nanos("23:59:59.9999999", ISO),
             Some(86_399_999_999_900)
         );
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::simulator::behaviour::Chance;
-use crate::simulator::protocol::{Column, Parameter, Reply, ServerError, TransactionEvent};
+use crate::simulator::protocol::{
+    Column, Language, Parameter, Reply, ServerError, TransactionEvent,
+};
 
 use super::rows::Rows;
 use super::token::{self, Change, DONE_COUNT, DONE_ERROR, DONE_MORE, Done, DoneToken};
@@ -28,6 +30,8 @@ pub(super) struct Answer {
     knows_bitmap: bool,
     /// What chooses the forms of rows.
     chance: Option<Chance>,
+    /// The language of its messages.
+    language: Language,
     columns: Arc<[Column]>,
     held: Option<Done>,
     error: Option<u32>,
@@ -37,11 +41,17 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `token` ends each statement.
-    pub(super) fn new(token: DoneToken, knows_bitmap: bool, chance: Option<Chance>) -> Self {
+    pub(super) fn new(
+        token: DoneToken,
+        knows_bitmap: bool,
+        chance: Option<Chance>,
+        language: Language,
+    ) -> Self {
         Self {
             token,
             knows_bitmap,
             chance,
+            language,
             columns: Arc::new([]),
             held: None,
             error: None,
@@ -97,7 +107,7 @@ impl Answer {
             }
             Reply::Done { rows, select } => self.hold(rows, select),
             Reply::Error(error) if error.severity > INFORMS => self.fail(out, &error),
-            Reply::Error(message) | Reply::Info(message) => token::message(out, &message),
+            Reply::Error(message) | Reply::Info(message) => self.message(out, &message),
             Reply::Transaction(event) => token::change(
                 out,
                 match event {
@@ -110,6 +120,11 @@ impl Answer {
                     }
                 },
             ),
+            Reply::Language { old, new } => {
+                self.language = new;
+                let old = Some(old);
+                token::change(out, Change::Language { old, new });
+            }
             Reply::Database { old, new } => {
                 let (old, new) = (&old, &new);
                 token::change(out, Change::Database { old, new });
@@ -121,7 +136,7 @@ impl Answer {
     /// Appends an INFO message, and the end of a nested statement where no rows are being sent.
     pub(super) fn interject(&mut self, out: &mut Vec<u8>, within_rows: bool) {
         self.release(out);
-        token::message(out, &aside());
+        self.message(out, &aside());
         if !within_rows {
             token::done(out, Done::plain(DoneToken::InProcedure, DONE_MORE));
         }
@@ -130,10 +145,14 @@ impl Answer {
     /// Appends an error, and ends its statement.
     pub(super) fn fail(&mut self, out: &mut Vec<u8>, error: &ServerError) {
         self.release(out);
-        token::message(out, error);
+        self.message(out, error);
         self.error.get_or_insert(error.number);
         self.is_fatal |= error.severity >= FATAL;
         self.held = Some(Done::plain(self.token, DONE_ERROR));
+    }
+
+    fn message(&self, out: &mut Vec<u8>, message: &ServerError) {
+        token::message(out, &self.language.message(message));
     }
 
     /// Appends the end of a batch: the last statement's.

@@ -6,11 +6,17 @@ use tokio::sync::mpsc;
 
 use crate::simulator::protocol::{Parameter, Reply};
 use crate::simulator::session::Session;
+use crate::simulator::types::Locale;
 
 /// One client's session. Dropping it rolls back what it has not committed.
 pub(crate) trait Backend: Send + 'static {
     /// The name of the current database.
     fn database(&self) -> &str;
+
+    /// The language of its messages, and how it reads dates.
+    fn locale(&self) -> Locale {
+        Locale::default()
+    }
 
     /// Runs one batch and sends its replies in order; the channel is bounded, and full until the client
     /// has read. Dropping the future cancels the batch and leaves the session usable.
@@ -39,6 +45,10 @@ pub(crate) trait Backend: Send + 'static {
 impl Backend for Session {
     fn database(&self) -> &str {
         Self::database(self)
+    }
+
+    fn locale(&self) -> Locale {
+        Self::locale(self)
     }
 
     fn run(

@@ -72,7 +72,8 @@ pub(crate) async fn serve<S: Backend>(
         Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
     };
     if let Some(fault) = terms.control.login_fault() {
-        return handshake::fail_login(introduced, session, fault, backend.database()).await;
+        let place = (backend.database(), backend.locale().language);
+        return handshake::fail_login(introduced, session, fault, place).await;
     }
     let login = &introduced.login;
     tracing::debug!(
@@ -144,7 +145,8 @@ impl<'t, S: Backend> Connection<'t, S> {
     }
 
     async fn welcome(&mut self) -> Result<(), WireError> {
-        handshake::welcome(self.line.tokens(), &self.login, self.session.database());
+        let (database, locale) = (self.session.database(), self.session.locale());
+        handshake::welcome(self.line.tokens(), &self.login, database, locale.language);
         self.line.end_response().await?;
         self.line.set_packet_size(self.login.packet_size);
         Ok(())
@@ -197,7 +199,9 @@ impl<'t, S: Backend> Connection<'t, S> {
     fn answer(&mut self, token: DoneToken) -> Answer {
         let chance = self.chance.as_mut();
         let chance = chance.map(|chance| Chance::new(chance.next()));
-        Answer::new(token, self.login.tds_version >= TDS_7_3_B, chance)
+        let language = self.session.locale().language;
+        let knows_bitmap = self.login.tds_version >= TDS_7_3_B;
+        Answer::new(token, knows_bitmap, chance, language)
     }
 
     /// Runs a batch.
@@ -237,7 +241,8 @@ impl<'t, S: Backend> Connection<'t, S> {
                     break;
                 }
             };
-            let plan = match Plan::of(call, &mut self.prepared) {
+            let locale = self.session.locale();
+            let plan = match locale.within(|| Plan::of(call, &mut self.prepared)) {
                 Ok(plan) => plan,
                 Err(error) => {
                     next = after(&self.refuse_call(&error, !calls.is_empty()));
@@ -313,7 +318,8 @@ impl<'t, S: Backend> Connection<'t, S> {
     /// Ends a session that was killed: a request that was being answered ends with error 596.
     async fn kill(&mut self) -> Result<(), WireError> {
         if self.is_busy {
-            token::message(self.line.tokens(), &killed());
+            let language = self.session.locale().language;
+            token::message(self.line.tokens(), &language.message(&killed()));
             let done = Done::plain(DoneToken::Batch, DONE_ERROR);
             token::done(self.line.tokens(), done);
         }

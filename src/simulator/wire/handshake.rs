@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::simulator::control::LoginFault;
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Language, ServerError};
 use crate::simulator::server::Tls;
 
 use super::backend::Backend;
@@ -115,25 +115,27 @@ pub(super) fn admit<S: Backend>(
 }
 
 /// The tokens that welcome a client, in SQL Server's order.
-pub(super) fn welcome(out: &mut Vec<u8>, login: &LoginRequest, database: &str) {
-    welcome_and(out, login, database, None);
+pub(super) fn welcome(out: &mut Vec<u8>, login: &LoginRequest, database: &str, language: Language) {
+    welcome_and(out, login, (database, language), None);
 }
 
 /// The same, with a change that stands behind LOGINACK.
 fn welcome_and(
     out: &mut Vec<u8>,
     login: &LoginRequest,
-    database: &str,
+    (database, language): (&str, Language),
     further: Option<Change<'_>>,
 ) {
     let (old, new) = ("master", database);
     token::change(out, Change::Database { old, new });
     let context = format!("Changed database context to '{database}'.");
-    token::message(out, &info(5701, 2, context));
+    token::message(out, &language.message(&info(5701, 2, context)));
     token::change(out, Change::Collation);
-    token::change(out, Change::Language);
-    let language = "Changed language setting to us_english.".to_owned();
-    token::message(out, &info(5703, 1, language));
+    let (old, new) = (None, language);
+    let greeting = Change::Language { old, new };
+    token::change(out, greeting);
+    let setting = format!("Changed language setting to {}.", language.name());
+    token::message(out, &language.message(&info(5703, 1, setting)));
     token::login_ack(out, login);
     let size = login.packet_size;
     token::change(out, Change::PacketSize { size });
@@ -151,7 +153,7 @@ pub(super) async fn fail_login(
     introduced: Introduced,
     session: u16,
     fault: LoginFault,
-    database: &str,
+    (database, language): (&str, Language),
 ) -> Result<(), WireError> {
     match fault {
         LoginFault::Refuse(error) => turn_away(introduced.stream, session, &[error]).await,
@@ -163,7 +165,7 @@ pub(super) async fn fail_login(
             welcome_and(
                 outgoing.tokens(),
                 &introduced.login,
-                database,
+                (database, language),
                 Some(routing),
             );
             say_goodbye(introduced.stream, outgoing).await

@@ -5,7 +5,7 @@ use super::prelogin::SERVER_VERSION;
 use super::rows;
 use super::text::{put_b_varchar, put_us_varchar};
 use super::type_info;
-use crate::simulator::protocol::{Collation, Column, Parameter, ServerError};
+use crate::simulator::protocol::{Collation, Column, Language, Parameter, ServerError};
 
 const COLMETADATA: u8 = 0x81;
 const RETURN_STATUS: u8 = 0x79;
@@ -19,7 +19,6 @@ const ENV_CHANGE: u8 = 0xe3;
 const SERVER_NAME: &str = "CDCQL";
 /// With the two zeros that a real server sends.
 const PROGRAM_NAME: &str = "Microsoft SQL Server\0\0";
-const LANGUAGE: &str = "us_english";
 /// SQL Server's own limit for the text of a message.
 const MESSAGE_UNITS: u16 = 2047;
 /// The longest name of a server that a client is sent to.
@@ -89,7 +88,11 @@ pub(super) enum Change<'a> {
         old: &'a str,
         new: &'a str,
     },
-    Language,
+    /// There is no language before the login.
+    Language {
+        old: Option<Language>,
+        new: Language,
+    },
     PacketSize {
         size: usize,
     },
@@ -114,7 +117,9 @@ pub(super) enum Change<'a> {
 pub(super) fn change(out: &mut Vec<u8>, change: Change<'_>) {
     sized(out, ENV_CHANGE, |out| match change {
         Change::Database { old, new } => texts(out, 1, old, new),
-        Change::Language => texts(out, 2, "", LANGUAGE),
+        Change::Language { old, new } => {
+            texts(out, 2, old.map_or("", Language::name), new.name());
+        }
         Change::PacketSize { size } => texts(out, 4, "4096", &size.to_string()),
         Change::Collation => bytes(out, 7, &[], &Collation::SERVER.bytes()),
         Change::Began { transaction } => bytes(out, 8, &[], &transaction.to_le_bytes()),
@@ -302,7 +307,10 @@ mod tests {
             b"\xe3\x08\x00\x07\x05\x09\x04\xd0\x00\x34\x00"
         );
         assert_eq!(
-            put(|out| change(out, Change::Language)),
+            put(|out| {
+                let (old, new) = (None, Language::English);
+                change(out, Change::Language { old, new });
+            }),
             b"\xe3\x17\x00\x02\x0au\0s\0_\0e\0n\0g\0l\0i\0s\0h\0\x00"
         );
         assert_eq!(

@@ -10,8 +10,8 @@ use crate::simulator::protocol::forms::{TICKS_PER_DAY, TICKS_TO_1970};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::{
-    Mode, TICKS_PER_MINUTE, Value, array_of, civil_of_ticks, convert_array, convert_value, instant,
-    local_ticks, parse_offset, ticks_of, values_of,
+    Locale, Mode, TICKS_PER_MINUTE, Value, array_of, civil_of_ticks, convert_array, convert_value,
+    instant, local_ticks, parse_offset, ticks_of, values_of,
 };
 
 pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
@@ -190,10 +190,10 @@ impl Part {
             Self::Day => at.day().into(),
             Self::Week => {
                 let first = at.date().with_ordinal(1).unwrap_or_default();
-                let before = first.weekday().num_days_from_sunday();
+                let before = day_of_week(first.weekday());
                 i64::from((at.ordinal0() + before) / 7 + 1)
             }
-            Self::Weekday => i64::from(at.weekday().num_days_from_sunday() + 1),
+            Self::Weekday => i64::from(day_of_week(at.weekday()) + 1),
             Self::Hour => at.hour().into(),
             Self::Minute => at.minute().into(),
             Self::Second => at.second().into(),
@@ -218,6 +218,11 @@ impl Part {
             other => ticks.div_euclid(other.ticks().unwrap_or(1)),
         }
     }
+}
+
+/// A day's place in the session's week, from 0.
+fn day_of_week(day: chrono::Weekday) -> u32 {
+    Locale::current().day_of_week(day.num_days_from_monday())
 }
 
 fn part_of(literals: &[Option<&ScalarValue>]) -> Result<Part, ServerError> {

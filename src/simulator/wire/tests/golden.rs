@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::simulator::protocol::{
-    Collation, Column, Length, Parameter, Reply, ServerError, SqlType,
+    Collation, Column, Language, Length, Parameter, Reply, ServerError, SqlType,
 };
 use crate::simulator::server::Tls;
 use crate::simulator::wire::answer::Answer;
@@ -98,7 +98,7 @@ fn told(answer: &mut Answer, replies: Vec<Reply>) -> Vec<u8> {
 }
 
 fn told_and_ended(replies: Vec<Reply>) -> Vec<u8> {
-    let mut answer = Answer::new(DoneToken::Batch, true, None);
+    let mut answer = Answer::new(DoneToken::Batch, true, None, Language::English);
     let mut out = told(&mut answer, replies);
     answer.finish(&mut out);
     out
@@ -171,7 +171,10 @@ fn the_tokens_of_the_login_response_of_4_4() {
         hex("E3 08 00 07 05 09 04 D0 00 34 00")
     );
     assert_eq!(
-        put(|out| token::change(out, Change::Language)),
+        put(|out| {
+            let (old, new) = (None, Language::English);
+            token::change(out, Change::Language { old, new });
+        }),
         hex("E3 17 00 02 0A 75 00 73 00 5F 00 65 00 6E 00 67 00 6C 00 69 00 73 00 68 00 00")
     );
     assert_eq!(
@@ -274,7 +277,7 @@ async fn rpc_of_4_8() {
 /// whose own tokens it leaves out.
 #[test]
 fn the_answer_of_4_9() {
-    let mut answer = Answer::new(DoneToken::InProcedure, true, None);
+    let mut answer = Answer::new(DoneToken::InProcedure, true, None, Language::English);
     let mut out = told(&mut answer, vec![selected(1)]);
     answer.finish_call(&mut out, false, |_| ());
     let expected = hex("FF 11 00 C1 00 01 00 00 00 00 00 00 00 79 00 00 00 00
@@ -321,7 +324,7 @@ fn the_nbcrow_of_4_15() {
     ];
     let id: ArrayRef = Arc::new(Int32Array::from(vec![4]));
     let nothing: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>]));
-    let mut answer = Answer::new(DoneToken::Batch, true, None);
+    let mut answer = Answer::new(DoneToken::Batch, true, None, Language::English);
     told(&mut answer, vec![Reply::Columns(columns.into())]);
     let row = told(&mut answer, vec![rows(vec![id, nothing])]);
     assert_eq!(row, hex("D2 02 04 04 00 00 00"));
@@ -332,7 +335,7 @@ fn the_nbcrow_of_4_15() {
 fn the_chunks_of_4_15() {
     let columns = [column("value", SqlType::NVarChar(Length::Max))];
     let text: ArrayRef = Arc::new(StringArray::from(vec!["<sparseProp1>1000</sparseProp1>"]));
-    let mut answer = Answer::new(DoneToken::Batch, true, None);
+    let mut answer = Answer::new(DoneToken::Batch, true, None, Language::English);
     told(&mut answer, vec![Reply::Columns(columns.into())]);
     let row = told(&mut answer, vec![rows(vec![text])]);
     let chunk = [
@@ -430,7 +433,7 @@ fn return_status_and_return_value_of_2_2_7_18_and_19() {
 #[test]
 fn a_welcome_is_made_of_whole_tokens() {
     let login = LoginRequest::decode(&super::login7("sa", "", "", 8000), 51).unwrap();
-    let welcome = put(|out| handshake::welcome(out, &login, "app_db"));
+    let welcome = put(|out| handshake::welcome(out, &login, "app_db", Language::English));
     let mut rest = Reader::new("welcome", &welcome);
     let mut tokens = Vec::new();
     while let Some(kind @ (0xe3 | 0xab | 0xad)) = rest.peek() {

@@ -36,8 +36,7 @@ async fn simulator(script: &str, behaviour: Behaviour) -> Simulator {
 }
 
 async fn connect(simulator: &Simulator) -> Result<Database, SourceError> {
-    let url = format!("{}&command_timeout=1", simulator.url());
-    Database::connect(ConnectionConfig::from_url(&url).unwrap()).await
+    Database::connect(ConnectionConfig::from_url(&simulator.url()).unwrap()).await
 }
 
 async fn served() -> Served {
@@ -93,9 +92,12 @@ async fn sessions_killed_between_reads_are_opened_again() {
 #[tokio::test]
 async fn a_server_that_stalls_is_a_timeout_even_when_it_acknowledges_late() {
     let served = served().await;
+    let url = format!("{}&command_timeout=1", served.simulator.url());
+    let config = ConnectionConfig::from_url(&url).unwrap();
+    let hasty = Database::connect(config).await.unwrap();
     for fault in [Fault::Stall, Fault::LateAttention] {
         let _fault = served.control.on_next(READ, fault);
-        let read = tokio::time::timeout(Duration::from_secs(30), read(&served.database));
+        let read = tokio::time::timeout(Duration::from_secs(30), read(&hasty));
         let error = read.await.unwrap().unwrap_err();
         assert!(
             matches!(inner(&error), SourceError::Timeout { seconds: 1, .. }),
@@ -114,6 +116,33 @@ async fn errors_of_locks_keep_their_numbers() {
         assert_eq!(inner(&error).number(), Some(number), "{error}");
     }
     assert_eq!(read(&served.database).await.unwrap(), ROWS);
+}
+
+#[tokio::test]
+async fn a_german_login_reads_the_same_rows_and_keeps_numbers() {
+    let script = format!(
+        "{SCRIPT}
+        CREATE LOGIN deutsch WITH PASSWORD = N'Pa55word', DEFAULT_LANGUAGE = German
+        CREATE USER deutsch FOR LOGIN deutsch
+        GRANT SELECT ON dbo.t TO deutsch"
+    );
+    let simulator = simulator(&script, Behaviour::default()).await;
+    let address = simulator.address();
+    let url = format!("sqlserver://deutsch:Pa55word@{address}/d?trust_server_certificate=true");
+    let config = ConnectionConfig::from_url(&url).unwrap();
+    // The first statement of a connection is still answered in German.
+    let control = simulator.control();
+    let fault = control.on_next("SET LANGUAGE", Fault::lock_timeout());
+    let error = Database::connect(config.clone()).await.unwrap_err();
+    assert!(fault.has_struck());
+    assert_eq!(error.number(), Some(1222), "{error}");
+    assert!(error.to_string().contains("Sperranforderung"), "{error}");
+    let database = Database::connect(config).await.unwrap();
+    let fault = control.on_next(READ, Fault::lock_timeout());
+    let error = read(&database).await.unwrap_err();
+    assert!(fault.has_struck());
+    assert_eq!(inner(&error).number(), Some(1222), "{error}");
+    assert_eq!(read(&database).await.unwrap(), ROWS);
 }
 
 #[tokio::test]

@@ -1,0 +1,46 @@
+//! The tutorial on servers of other kinds, as a login that may read and nothing else.
+
+use crate::simulate::Server;
+use crate::story::{AFTER_CYBORG, AFTER_FIRST_RUN, AFTER_LEX, CYBORG, LEX};
+use crate::support::Project;
+
+const LOGIN: &str = "reader:Read3r!";
+
+/// The login, in a language of its own.
+fn reader(language: &str) -> String {
+    format!(
+        "CREATE LOGIN reader WITH PASSWORD = N'Read3r!', DEFAULT_LANGUAGE = {language}
+         CREATE USER reader FOR LOGIN reader
+         GRANT SELECT ON SCHEMA::cdc TO reader
+         GRANT SELECT ON dbo.customers TO reader"
+    )
+}
+
+/// The three runs of the tutorial against a server that is started with these arguments.
+fn tell(language: &str, arguments: &[&str]) {
+    let project = Project::new();
+    project.append_to_database(&reader(language));
+    let run = || {
+        let server = Server::start_script(&project, "pipelines/app_db.sql", "Pa55word!", arguments);
+        let trust = "?trust_server_certificate=true";
+        server.run(&project, LOGIN, "app_db", trust).succeeded()
+    };
+    let first = run();
+    assert!(first.stderr.contains("3 inserted"), "{}", first.stderr);
+    assert_eq!(project.customers(), AFTER_FIRST_RUN);
+    for (statements, counts, rows) in [
+        (LEX, "1 inserted, 1 updated, 0 deleted", AFTER_LEX),
+        (CYBORG, "0 inserted, 1 updated, 1 deleted", AFTER_CYBORG),
+    ] {
+        project.append_to_database(statements);
+        let next = run();
+        assert!(next.stderr.contains(counts), "{}", next.stderr);
+        assert_eq!(project.customers(), rows);
+    }
+    assert!(run().stderr.contains("nothing new"));
+}
+
+#[test]
+fn a_german_login_copies_the_same_rows() {
+    tell("Deutsch", &[]);
+}
