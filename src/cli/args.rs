@@ -114,10 +114,21 @@ pub(super) struct SimulateArguments {
     /// script itself is captured when the server opens
     #[arg(long, value_name = "INTERVAL", default_value = "1s", value_parser = interval)]
     pub(super) capture_interval: std::time::Duration,
+    /// The collation of the server, such as Latin1_General_CS_AS, and of databases that name none. One that
+    /// tells cases apart tells them apart in names too
+    #[arg(long, value_name = "COLLATION", value_parser = collation)]
+    pub(super) collation: Option<crate::simulator::protocol::Collation>,
     /// What moves the clock after the script: `statements`, one second for each that writes, so that the
     /// same statements have the same times; or `machine`, this machine's clock in UTC
     #[arg(long, value_name = "CLOCK", value_enum, default_value_t)]
     pub(super) clock: ClockArgument,
+}
+
+/// A collation by its name.
+#[cfg(feature = "simulator")]
+fn collation(name: &str) -> Result<crate::simulator::protocol::Collation, String> {
+    crate::simulator::protocol::Collation::named(name)
+        .ok_or_else(|| "no such collation, or one whose code page the simulator lacks".to_owned())
 }
 
 /// What moves the clock of `simulate`.

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::{ConnectionResolver, ResolveError};
 use crate::error::Error;
-use crate::simulator::{Database, Simulator, SimulatorOptions};
+use crate::simulator::{Behaviour, Database, Simulator, SimulatorOptions};
 
 /// The scheme of a connection URL that names a script instead of a server.
 const SCHEME: &str = "embedded:";
@@ -28,7 +28,9 @@ pub(super) fn resolver() -> ConnectionResolver {
             if let Some(running) = servers.get(&path) {
                 return Ok(running.url());
             }
-            let database = database_from(&path).await.map_err(ResolveError::from)?;
+            let database = database_from(&path, &Behaviour::orderly())
+                .await
+                .map_err(ResolveError::from)?;
             let simulator = Simulator::start(database, SimulatorOptions::default()).await?;
             let url = simulator.url();
             servers.insert(path, simulator);
@@ -38,14 +40,15 @@ pub(super) fn resolver() -> ConnectionResolver {
 }
 
 /// Replays a script into a database that is named after the file.
-pub(super) async fn database_from(script: &Path) -> Result<Database, Error> {
+pub(super) async fn database_from(script: &Path, behaviour: &Behaviour) -> Result<Database, Error> {
     let text = tokio::fs::read_to_string(script)
         .await
         .map_err(|source| Error::File {
             path: script.to_path_buf(),
             source,
         })?;
-    Database::from_script(&database_name(script), &script.display().to_string(), &text)
+    let (name, file) = (database_name(script), script.display().to_string());
+    Database::from_script_with(&name, &file, &text, behaviour)
         .await
         .map_err(|error| Error::Script(error.into()))
 }

@@ -7,7 +7,12 @@ use crate::simulator::{Behaviour, CaptureJob, Clock, Simulator, SimulatorOptions
 
 /// Serves the script's database until the process is interrupted.
 pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
-    let database = database_from(&arguments.script).await?;
+    let collation = arguments.collation.unwrap_or_default();
+    let made = Behaviour {
+        server_collation: collation,
+        ..Behaviour::orderly()
+    };
+    let database = database_from(&arguments.script, &made).await?;
     let options = SimulatorOptions {
         listen: arguments.listen,
         password: arguments.password.clone(),
@@ -45,6 +50,7 @@ fn behaviour(arguments: &SimulateArguments) -> Behaviour {
     let interval = arguments.capture_interval;
     Behaviour {
         seed: arguments.seed,
+        server_collation: arguments.collation.unwrap_or_default(),
         capture_job: if interval.is_zero() {
             CaptureJob::EveryCommit
         } else {

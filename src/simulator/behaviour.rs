@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::capture::{CaptureBehaviour, CaptureJob};
+use super::protocol::Collation;
 use super::store::Clock;
 
 /// What a server may do and need not, so that a client must not rely on it.
@@ -19,6 +20,11 @@ pub struct Behaviour {
     /// writes does not depend on it: `INSERT … SELECT` reads rows in the order of their insertion, so that
     /// a script always makes the same database.
     pub shuffle_rows: bool,
+    /// The collation of the server, and of databases that name none. One that tells cases apart tells them apart
+    /// in the names of databases, schemas, tables, columns and variables too; two names that differ in case alone
+    /// are refused within one statement. It is that of [`Database::from_script_with`](super::Database): a
+    /// database that is there keeps the collation that it was made in.
+    pub server_collation: Collation,
     /// When the log is scanned for changes, once the script has been replayed.
     pub capture_job: CaptureJob,
     /// What capture does as it may.
@@ -41,6 +47,7 @@ impl Default for Behaviour {
         Self {
             seed: None,
             shuffle_rows: true,
+            server_collation: Collation::SERVER,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour {
                 lsn_gaps: true,
@@ -60,6 +67,7 @@ impl Behaviour {
         Self {
             seed: Some(0),
             shuffle_rows: false,
+            server_collation: Collation::SERVER,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),

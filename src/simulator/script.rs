@@ -36,9 +36,14 @@ pub struct Database {
 impl Database {
     /// An empty database.
     pub fn empty(name: &str) -> Self {
-        let server = Server::new();
+        Self::empty_in(name, Collation::SERVER)
+    }
+
+    /// An empty database on a server of this collation.
+    fn empty_in(name: &str, collation: Collation) -> Self {
+        let server = Server::new(collation);
         // A system database's name means that database.
-        let _ = server.create(name, Collation::SERVER);
+        let _ = server.create(name, None);
         Self {
             server: Arc::new(server),
             name: name.to_owned(),
@@ -80,8 +85,9 @@ impl Database {
         }
     }
 
-    /// As [`Database::from_script`], on a server whose capture behaves so while the script is replayed. A
-    /// server that is then [started](super::Simulator::start) behaves as its own options say.
+    /// As [`Database::from_script`], on a server of this collation whose capture behaves so while the script is
+    /// replayed. A server that is then [started](super::Simulator::start) behaves as its own options say, but for
+    /// the collation.
     ///
     /// # Errors
     ///
@@ -92,7 +98,7 @@ impl Database {
         text: &str,
         behaviour: &Behaviour,
     ) -> Result<Self, SimulatorError> {
-        let database = Self::empty(name);
+        let database = Self::empty_in(name, behaviour.server_collation);
         database
             .server
             .behave(behaviour, CaptureJob::EveryCommit, Clock::Statements);

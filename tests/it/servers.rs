@@ -41,6 +41,27 @@ fn tell(language: &str, arguments: &[&str]) {
 }
 
 #[test]
+fn a_server_that_tells_cases_apart_has_the_same_rows() {
+    for collation in ["Latin1_General_CS_AS", "Latin1_General_BIN2"] {
+        tell("us_english", &["--collation", collation]);
+    }
+}
+
+#[test]
+fn a_collation_that_there_is_not_is_refused() {
+    let project = Project::new();
+    let arguments = [
+        "simulate",
+        "pipelines/app_db.sql",
+        "--collation",
+        "Klingon_CS",
+    ];
+    project
+        .cdcql(&arguments)
+        .failed(2, &["Klingon_CS", "no such collation"]);
+}
+
+#[test]
 fn a_german_login_copies_the_same_rows() {
     tell("Deutsch", &[]);
 }

@@ -247,6 +247,11 @@ impl Collation {
         self.locale().lcid
     }
 
+    /// Whether two names are one in a database of this collation; accents and widths count.
+    pub(crate) fn is_same_name(self, one: &str, other: &str) -> bool {
+        one == other || self.ignores_case() && one.to_lowercase() == other.to_lowercase()
+    }
+
     /// Whether upper and lower case are equal.
     pub(crate) fn ignores_case(self) -> bool {
         self.has(IGNORE_CASE)

@@ -1,7 +1,7 @@
 //! Reading a batch as a whole: whatever can be known to be wrong without running it.
 
 use super::settings::Settings;
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Collation, ServerError};
 use crate::simulator::tsql::batch::Node;
 use crate::simulator::tsql::command::{Command, command};
 use crate::simulator::tsql::lexer::{Kind, Token, tokens};
@@ -12,11 +12,31 @@ use crate::simulator::tsql::scope::Variable;
 /// What stands behind a variable that gets a value.
 const ASSIGNMENTS: &[&str] = &["=", "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^="];
 
+/// The variables of a batch.
+struct Declared<'a> {
+    names: Vec<&'a str>,
+    /// The server's, which compares their names.
+    collation: Collation,
+}
+
+impl Declared<'_> {
+    fn has(&self, name: &str) -> bool {
+        let mut names = self.names.iter();
+        names.any(|known| self.collation.is_same_name(known, name))
+    }
+}
+
 /// Checks the syntax of every statement, and that its variables are declared. Names of tables and columns
 /// are looked up when a statement runs, as in SQL Server.
-pub(super) fn compile(nodes: &[Node<'_>], variables: &[Variable]) -> Result<(), ServerError> {
-    let variables: Vec<&str> = variables.iter().map(|v| v.name.as_str()).collect();
-    let variables = &variables[..];
+pub(super) fn compile(
+    nodes: &[Node<'_>],
+    variables: &[Variable],
+    collation: Collation,
+) -> Result<(), ServerError> {
+    let variables = &Declared {
+        names: variables.iter().map(|v| v.declared.as_str()).collect(),
+        collation,
+    };
     let mut first = true;
     for node in nodes {
         compile_node(node, first, variables)?;
@@ -25,7 +45,7 @@ pub(super) fn compile(nodes: &[Node<'_>], variables: &[Variable]) -> Result<(), 
     Ok(())
 }
 
-fn compile_node(node: &Node<'_>, first: bool, variables: &[&str]) -> Result<(), ServerError> {
+fn compile_node(node: &Node<'_>, first: bool, variables: &Declared<'_>) -> Result<(), ServerError> {
     match node {
         Node::Block(nodes) => nodes
             .iter()
@@ -47,7 +67,7 @@ fn compile_node(node: &Node<'_>, first: bool, variables: &[&str]) -> Result<(), 
     }
 }
 
-fn statement(tokens: &[Token], first: bool, variables: &[&str]) -> Result<(), ServerError> {
+fn statement(tokens: &[Token], first: bool, variables: &Declared<'_>) -> Result<(), ServerError> {
     match command(tokens, first)? {
         Command::Query(tokens) | Command::Change(tokens) => {
             declared(tokens, variables)?;
@@ -67,7 +87,7 @@ fn expression(
     tokens_of: &[Token],
     before: &str,
     after: &str,
-    variables: &[&str],
+    variables: &Declared<'_>,
 ) -> Result<(), ServerError> {
     declared(tokens_of, variables)?;
     let mut all = tokens(before)?;
@@ -77,14 +97,14 @@ fn expression(
 }
 
 /// Checks that every variable is declared, and that none is assigned to.
-fn declared(tokens: &[Token], variables: &[&str]) -> Result<(), ServerError> {
+fn declared(tokens: &[Token], variables: &Declared<'_>) -> Result<(), ServerError> {
     for (at, token) in tokens.iter().enumerate() {
         // Whether a table variable is declared is known when its statement runs.
         let table = at > 0 && tokens[at - 1].is_any(&["FROM", "JOIN", "INTO", "APPLY"]);
         if let Kind::Variable(name) = &token.kind
             && !table
             && !name.starts_with("@@")
-            && !variables.contains(&name.to_lowercase().as_str())
+            && !variables.has(name)
         {
             return Err(ServerError::undeclared_variable(name).at_line(token.line));
         }

@@ -86,7 +86,7 @@ impl Executor {
                 self.permit_server(|| {
                     ServerError::permission_denied_in("CREATE DATABASE", "master")
                 })?;
-                self.create_database(&name, collation.unwrap_or_default())?;
+                self.create_database(&name, collation)?;
             }
             Command::Login(login) => {
                 self.permit_server(ServerError::not_permitted)?;
@@ -350,7 +350,11 @@ impl Executor {
         Ok(elements)
     }
 
-    fn create_database(&mut self, name: &str, collation: Collation) -> Result<(), ServerError> {
+    fn create_database(
+        &mut self,
+        name: &str,
+        collation: Option<Collation>,
+    ) -> Result<(), ServerError> {
         if self.depth() > 0 {
             return Err(ServerError::new(
                 226,
@@ -361,7 +365,7 @@ impl Executor {
         match main {
             Some(name) => {
                 if let Some(database) = self.server.database(&name) {
-                    database.set_collation(collation);
+                    database.set_collation(collation.unwrap_or(self.server.collation()));
                 }
                 Ok(())
             }

@@ -273,7 +273,7 @@ impl Executor {
         self.recover();
         self.table_variables.clear();
         let read = statements(tokens).and_then(|nodes| {
-            compile(&nodes, batch.variables)?;
+            compile(&nodes, batch.variables, self.server.collation())?;
             Ok(nodes)
         });
         let nodes = match read {
@@ -423,14 +423,15 @@ fn variables(parameters: &[Parameter]) -> Result<Vec<Variable>, ServerError> {
         .iter()
         .enumerate()
         .map(|(position, parameter)| {
-            let name = if parameter.name.is_empty() {
+            let declared = if parameter.name.is_empty() {
                 format!("@p{}", position + 1)
             } else {
-                parameter.name.to_lowercase()
+                parameter.name.clone()
             };
             let value = values_of(&parameter.value)?.into_iter().next();
             Ok(Variable {
-                name,
+                name: declared.to_lowercase(),
+                declared,
                 sql_type: parameter.sql_type,
                 value: value.unwrap_or(Value::Null),
             })

@@ -16,6 +16,7 @@ const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 /// A server's databases.
 #[derive(Debug)]
 pub(crate) struct Server {
+    collation: Collation,
     databases: RwLock<Vec<Arc<DatabaseCell>>>,
     settings: RwLock<Settings>,
     logins: Mutex<Logins>,
@@ -23,22 +24,29 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server with the system databases alone.
-    pub(crate) fn new() -> Self {
+    /// A server with the system databases alone, in a collation that other databases have unless they name one.
+    pub(crate) fn new(collation: Collation) -> Self {
         let instant = Instant::default();
         let databases = (1..)
             .zip(SYSTEM_DATABASES)
             .map(|(id, name)| {
-                let state = State::new(name, id);
+                let mut state = State::new(name, id);
+                state.collation = collation;
                 Arc::new(DatabaseCell::new(state, &Settings::default(), &instant))
             })
             .collect();
         Self {
+            collation,
             databases: RwLock::new(databases),
             settings: RwLock::default(),
             logins: Mutex::default(),
             instant,
         }
+    }
+
+    /// The server's collation.
+    pub(crate) fn collation(&self) -> Collation {
+        self.collation
     }
 
     /// Changes how every database behaves, those that come included.
@@ -97,16 +105,19 @@ impl Server {
         databases.iter().map(|cell| cell.committed()).collect()
     }
 
-    /// A database by name, without case.
+    /// A database by name, as the server's collation compares names.
     pub(crate) fn database(&self, name: &str) -> Option<Arc<DatabaseCell>> {
-        let name = name.to_lowercase();
         self.databases()
             .into_iter()
-            .find(|database| database.name().to_lowercase() == name)
+            .find(|database| self.collation.is_same_name(database.name(), name))
     }
 
-    /// Creates an empty database.
-    pub(crate) fn create(&self, name: &str, collation: Collation) -> Result<(), ServerError> {
+    /// Creates an empty database, in the server's collation unless one is named.
+    pub(crate) fn create(
+        &self,
+        name: &str,
+        collation: Option<Collation>,
+    ) -> Result<(), ServerError> {
         // Before the databases, as whoever changes the settings takes them.
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let mut databases = self
@@ -127,7 +138,7 @@ impl Server {
             .unwrap_or(0)
             + 1;
         let mut state = State::new(name, id);
-        state.collation = collation;
+        state.collation = collation.unwrap_or(self.collation);
         databases.push(Arc::new(DatabaseCell::new(state, &settings, &self.instant)));
         Ok(())
     }

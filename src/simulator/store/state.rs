@@ -107,12 +107,10 @@ impl State {
         }
     }
 
-    /// The schema of a name, without case.
+    /// The schema of a name.
     pub(crate) fn schema(&self, name: &str) -> Option<&Schema> {
-        let name = name.to_lowercase();
-        self.schemas
-            .iter()
-            .find(|schema| schema.name.to_lowercase() == name)
+        let mut schemas = self.schemas.iter();
+        schemas.find(|schema| self.collation.is_same_name(&schema.name, name))
     }
 
     /// Adds a schema that is not there yet.
@@ -124,19 +122,19 @@ impl State {
         });
     }
 
-    /// The alias type of a schema and name, without case.
+    /// The alias type of a schema and name.
     pub(crate) fn alias_type(&self, schema: &str, name: &str) -> Option<&AliasType> {
         self.types.iter().find(|alias| {
-            alias.name.to_lowercase() == name.to_lowercase()
-                && alias.schema.to_lowercase() == schema.to_lowercase()
+            self.collation.is_same_name(&alias.name, name)
+                && self.collation.is_same_name(&alias.schema, schema)
         })
     }
 
-    /// The table of a schema and name, without case.
+    /// The table of a schema and name.
     pub(crate) fn table(&self, schema: &str, name: &str) -> Option<&Arc<Table>> {
-        let (schema, name) = (schema.to_lowercase(), name.to_lowercase());
         self.tables.values().find(|table| {
-            table.name.to_lowercase() == name && table.schema.to_lowercase() == schema
+            self.collation.is_same_name(&table.name, name)
+                && self.collation.is_same_name(&table.schema, schema)
         })
     }
 

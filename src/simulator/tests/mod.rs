@@ -2,6 +2,7 @@
 
 mod capture;
 mod capture_images;
+mod case_sensitive;
 mod catalogue;
 mod client_queries;
 mod control;

@@ -12,11 +12,17 @@ use crate::simulator::protocol::ServerError;
 pub(crate) struct Spelling {
     names: HashMap<String, String>,
     aliases: HashMap<String, String>,
+    /// Every spelling of what may name a table or a column.
+    every: HashMap<String, Vec<String>>,
 }
 
 impl Spelling {
-    fn note(&mut self, name: &str, alias: bool) {
+    fn note(&mut self, name: &str, alias: bool, called: bool) {
         let lower = name.to_lowercase();
+        let every = self.every.entry(lower.clone()).or_default();
+        if !called && !every.iter().any(|known| known == name) {
+            every.push(name.to_owned());
+        }
         if alias {
             self.aliases.insert(lower.clone(), name.to_owned());
         }
@@ -26,6 +32,26 @@ impl Spelling {
     /// The alias as the statement spells it, if it has such an alias after AS.
     pub(crate) fn alias(&self, lower: &str) -> Option<&str> {
         self.aliases.get(lower).map(String::as_str)
+    }
+
+    /// Checks, for names that tell cases apart, that the statement spells each as it was declared: 207 if one is
+    /// another name.
+    pub(crate) fn is_exact(&self, declared: &[String]) -> Result<(), ServerError> {
+        for name in declared {
+            let lower = name.to_lowercase();
+            let alias = self.aliases.get(&lower);
+            let every = self.every.get(&lower).map_or(&[][..], Vec::as_slice);
+            let mut others = every.iter().filter(|spelled| *spelled != name);
+            if let Some(other) = others.find(|spelled| alias != Some(spelled)) {
+                return Err(if declared.contains(other) {
+                    let both = format!("both {name} and {other} in one statement");
+                    ServerError::unsupported(both)
+                } else {
+                    ServerError::invalid_column(other)
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The name as the statement spells it.
@@ -147,7 +173,8 @@ pub(crate) fn normal(tokens: &[Token]) -> (String, Spelling) {
         }
         text.push(' ');
         if let Some(name) = token.name() {
-            spelling.note(name, at > 0 && tokens[at - 1].is("AS"));
+            let called = tokens.get(at + 1).is_some_and(|next| next.symbol("("));
+            spelling.note(name, at > 0 && tokens[at - 1].is("AS"), called);
         }
         write_token(&mut text, token);
         if lacks_from(tokens, at) {

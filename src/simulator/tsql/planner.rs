@@ -1,6 +1,6 @@
 //! What DataFusion's planner asks for: tables, functions, options.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::TableReference;
@@ -30,6 +30,7 @@ use super::scope::{Relation, Scope};
 use super::tables::Scan;
 use super::{failure, normal::Spelling};
 use crate::simulator::protocol::ServerError;
+use crate::simulator::types::field_name;
 
 /// The name that the table of an UPDATE or DELETE is given; its scan has the rows' ids.
 pub(super) const TARGET: &str = "__target";
@@ -86,6 +87,8 @@ struct Catalog<'a> {
     scope: &'a Arc<Scope>,
     target: Option<Arc<dyn TableSource>>,
     spelling: &'a Spelling,
+    /// The names of the tables that were found, and of their columns.
+    declared: Mutex<Vec<String>>,
     planners: [Arc<dyn ExprPlanner>; 3],
 }
 
@@ -100,6 +103,7 @@ pub(super) fn plan(
         scope,
         target: target.map(|scan| provider_as_source(Arc::new(scan))),
         spelling,
+        declared: Mutex::default(),
         planners: [
             Arc::new(Operators),
             Arc::new(AggregateFunctionPlanner),
@@ -110,12 +114,23 @@ pub(super) fn plan(
         .with_parse_float_as_decimal(true)
         .with_enable_ident_normalization(false)
         .with_default_null_ordering(NullOrdering::NullsMin);
-    SqlToRel::new_with_options(&catalog, options)
+    let plan = SqlToRel::new_with_options(&catalog, options)
         .sql_statement_to_plan(statement)
-        .map_err(|error| failure::failure(&error, spelling))
+        .map_err(|error| failure::failure(&error, spelling))?;
+    if !scope.collation().ignores_case() {
+        let declared = catalog.declared.lock();
+        spelling.is_exact(&declared.unwrap_or_else(PoisonError::into_inner))?;
+    }
+    Ok(plan)
 }
 
 impl Catalog<'_> {
+    fn note(&self, names: &[String]) {
+        let declared = self.declared.lock();
+        let mut declared = declared.unwrap_or_else(PoisonError::into_inner);
+        declared.extend_from_slice(names);
+    }
+
     fn find(
         &self,
         name: &TableReference,
@@ -136,6 +151,7 @@ impl Catalog<'_> {
         });
         let name = ObjectName(spelled.collect());
         let relation = self.scope.relation(&name)?;
+        self.note(&[name.object().to_owned()]);
         if let Relation::Table(table) = &relation
             && !name.object().starts_with('@')
             && let Some(cell) = self.scope.live_database(&name)
@@ -152,7 +168,11 @@ impl Catalog<'_> {
 
 impl ContextProvider for Catalog<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        self.find(&name).map_err(external)
+        let source = self.find(&name).map_err(external)?;
+        let schema = source.schema();
+        let columns = schema.fields().iter().filter_map(|field| field_name(field));
+        self.note(&columns.map(ToOwned::to_owned).collect::<Vec<_>>());
+        Ok(source)
     }
 
     fn get_table_function_source(

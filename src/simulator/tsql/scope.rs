@@ -39,6 +39,8 @@ pub(crate) struct Facts {
 /// A parameter of the batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Variable {
+    /// The name with its `@`, as it was declared.
+    pub(crate) declared: String,
     /// The name with its `@`, in lower case.
     pub(crate) name: String,
     /// The declared type.
@@ -146,12 +148,15 @@ impl Scope {
         &self.server
     }
 
-    /// A database's state, by name without case.
+    /// A database's state, by name.
     pub(crate) fn state(&self, database: &str) -> Option<Arc<State>> {
         let key = database.to_lowercase();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = seen.get(&key) {
-            return Some(Arc::clone(state));
+            let collation = self.server.collation();
+            return collation
+                .is_same_name(&state.name, database)
+                .then(|| Arc::clone(state));
         }
         let state = self.server.database(database)?.committed();
         seen.insert(key, Arc::clone(&state));

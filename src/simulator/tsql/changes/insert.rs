@@ -32,6 +32,10 @@ pub(super) async fn effect(
     let database = name.database().unwrap_or(scope.database()).to_owned();
     let explicit = explicit_identity == Some(table.object_id);
     let columns = columns(&insert, &table, &spelling, explicit)?;
+    if !scope.collation().ignores_case() && !insert.columns.is_empty() {
+        let declared = columns.iter().map(|at| table.columns[*at].name.clone());
+        spelling.is_exact(&declared.collect::<Vec<_>>())?;
+    }
     let mut plan = Plan {
         identity: table.identity().filter(|at| !columns.contains(at)),
         database,

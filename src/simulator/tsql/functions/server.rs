@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::Function;
-use crate::simulator::protocol::{Length, SqlType};
+use crate::simulator::protocol::{Collation, Length, SqlType};
 use crate::simulator::store::{State, Table};
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::tsql::system::{self, COLLATION, SERVER_NAME, parse_name, view_object};
+use crate::simulator::tsql::system::{self, SERVER_NAME, parse_name, view_object};
 use crate::simulator::types::Value;
 
 const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
@@ -44,10 +44,9 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
             let property = args[1].as_text().unwrap_or_default().to_lowercase();
             Ok(state.map_or(Value::Null, |state| database_property(&state, &property)))
         }),
-        "serverproperty" => Function::new(name, (1, 1), VARIANT, |args| {
-            Ok(server_property(
-                &args[0].as_text().unwrap_or_default().to_lowercase(),
-            ))
+        "serverproperty" => Function::new(name, (1, 1), VARIANT, move |args| {
+            let property = args[0].as_text().unwrap_or_default().to_lowercase();
+            Ok(server_property(&property, scope.server().collation()))
         }),
         _ => return None,
     })
@@ -69,7 +68,7 @@ fn database_property(state: &State, property: &str) -> Value {
     }
 }
 
-fn server_property(property: &str) -> Value {
+fn server_property(property: &str, collation: Collation) -> Value {
     match property {
         "engineedition" => "3".into(),
         "productversion" => system::PRODUCT_VERSION.into(),
@@ -79,7 +78,7 @@ fn server_property(property: &str) -> Value {
         "edition" => "Developer Edition (64-bit)".into(),
         "editionid" => "-2117995310".into(),
         "servername" | "machinename" | "computernamephysicalnetbios" => SERVER_NAME.into(),
-        "collation" => COLLATION.into(),
+        "collation" => collation.to_string().into(),
         "lcid" => "1033".into(),
         "ishadrenabled" | "isclustered" | "issingleuser" | "isintegratedsecurityonly" => "0".into(),
         _ => Value::Null,

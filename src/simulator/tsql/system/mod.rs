@@ -17,18 +17,16 @@ use datafusion::arrow::datatypes::Schema;
 use super::cursor::{Cursor, ObjectName};
 use super::lexer::tokens;
 use super::scope::Scope;
-use crate::simulator::protocol::{Length, ServerError, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::security::Permission;
 use crate::simulator::store::{ColumnDef, State, internal};
-use crate::simulator::types::{Value, array_of, field};
+use crate::simulator::types::{Value, array_of, field, with_collation};
 
 pub(crate) use procedures::{Answered, procedure};
 pub(crate) use types::{type_id, type_name};
 
 /// The name of the server.
 pub(crate) const SERVER_NAME: &str = "cdcql-simulator";
-/// The collation of the server and its catalogue.
-pub(crate) const COLLATION: &str = "SQL_Latin1_General_CP1_CI_AS";
 /// `SERVERPROPERTY('ProductVersion')`: SQL Server 2022.
 pub(crate) const PRODUCT_VERSION: &str = "16.0.1000.6";
 
@@ -67,7 +65,7 @@ fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
     (1..).map(|n: i32| -100 - n).zip(all.into_iter().flatten())
 }
 
-/// The view of a schema and name, without case; `None` if there is none.
+/// The view of a schema and name; `None` if there is none.
 pub(crate) fn view(
     scope: &Scope,
     state: &Arc<State>,
@@ -75,7 +73,8 @@ pub(crate) fn view(
     name: &str,
 ) -> Result<Option<View>, ServerError> {
     let found = definitions().find(|(_, definition)| {
-        definition.name.eq_ignore_ascii_case(name) && definition.schema.eq_ignore_ascii_case(schema)
+        state.collation.is_same_name(definition.name, name)
+            && state.collation.is_same_name(definition.schema, schema)
     });
     let Some((_, definition)) = found else {
         return Ok(None);
@@ -86,15 +85,26 @@ pub(crate) fn view(
     permit(scope, state, definition)?;
     let visible = scope.visible(state)?;
     let rows = (definition.rows)(scope, &visible)?;
-    let rows = rows_of(definition.columns, &rows)?;
+    let rows = rows_of(definition.columns, &rows, state.collation)?;
     Ok(Some(View { rows }))
 }
 
-/// Values as rows whose fields carry the columns' SQL types.
-fn rows_of(columns: Columns, rows: &[Vec<Value>]) -> Result<RecordBatch, ServerError> {
+/// Values as rows whose fields carry the columns' SQL types, and their collation.
+fn rows_of(
+    columns: Columns,
+    rows: &[Vec<Value>],
+    collation: Collation,
+) -> Result<RecordBatch, ServerError> {
     let fields: Vec<_> = columns
         .iter()
-        .map(|(name, sql_type, nullable)| field(name, *sql_type, *nullable, false))
+        .map(|(name, sql_type, nullable)| {
+            let field = field(name, *sql_type, *nullable, false);
+            if sql_type.is_text() {
+                with_collation(field, collation)
+            } else {
+                field
+            }
+        })
         .collect();
     let arrays = columns
         .iter()

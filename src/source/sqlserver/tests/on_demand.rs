@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::simulator::control::{Fault, LoginFault};
-use crate::simulator::protocol::ServerError;
+use crate::simulator::protocol::{Collation, ServerError};
 use crate::simulator::{Behaviour, Control, Database as Simulated, Simulator, SimulatorOptions};
 use crate::source::sqlserver::ErrorKind;
 
@@ -27,7 +27,9 @@ struct Served {
 }
 
 async fn simulator(script: &str, behaviour: Behaviour) -> Simulator {
-    let simulated = Simulated::from_script("d", "t.sql", script).await.unwrap();
+    let simulated = Simulated::from_script_with("d", "t.sql", script, &behaviour)
+        .await
+        .unwrap();
     let options = SimulatorOptions {
         behaviour,
         ..SimulatorOptions::default()
@@ -202,6 +204,28 @@ async fn rows_are_the_same_however_they_are_sent() {
         for _ in 0..4 {
             assert_eq!(read(&database).await.unwrap(), ROWS, "seed {seed}");
         }
+    }
+}
+
+#[tokio::test]
+async fn rows_are_the_same_where_names_tell_cases_apart() {
+    for collation in ["Latin1_General_CS_AS", "Latin1_General_BIN2"] {
+        let behaviour = Behaviour {
+            server_collation: Collation::named(collation).unwrap(),
+            ..Behaviour::default()
+        };
+        let simulator = simulator(SCRIPT, behaviour).await;
+        let database = connect(&simulator).await.unwrap();
+        assert_eq!(read(&database).await.unwrap(), ROWS, "{collation}");
+        let table = database.table("dbo", "t").await.unwrap().unwrap();
+        let filtered = rows(table, "SELECT id FROM t WHERE a = 'Bruce'").await;
+        assert_eq!(filtered.unwrap(), ["1"], "{collation}");
+        // The name is sent as the server spells it.
+        let table = database.table("DBO", "T").await.unwrap().unwrap();
+        assert_eq!(
+            rows(table, "SELECT id FROM t WHERE id > 3").await.unwrap(),
+            ["4"]
+        );
     }
 }
 

@@ -71,7 +71,7 @@ impl Procedure {
             });
         Ok(Answered {
             columns: columns.collect(),
-            rows: rows_of(self.columns, &rows)?,
+            rows: rows_of(self.columns, &rows, Collation::SERVER)?,
         })
     }
 }
