@@ -14,9 +14,9 @@ use crate::simulator::{Behaviour, Database, Simulator, SimulatorOptions};
 const SCHEME: &str = "embedded:";
 
 /// A resolver that starts one server for each script that an `embedded:` URL names, and keeps it as long
-/// as the resolver lives.
+/// as the resolver lives. Its login may read and nothing else, as on a server that somebody else runs.
 pub(super) fn resolver() -> ConnectionResolver {
-    let servers: Arc<Mutex<HashMap<PathBuf, Simulator>>> = Arc::default();
+    let servers: Arc<Mutex<HashMap<PathBuf, (Simulator, String)>>> = Arc::default();
     ConnectionResolver::new(move |url, directory| {
         let servers = Arc::clone(&servers);
         Box::pin(async move {
@@ -26,14 +26,14 @@ pub(super) fn resolver() -> ConnectionResolver {
             let path = directory.join(script);
             let mut servers = servers.lock().await;
             if let Some(running) = servers.get(&path) {
-                return Ok(running.url());
+                return Ok(running.1.clone());
             }
             let database = database_from(&path, &Behaviour::orderly())
                 .await
                 .map_err(ResolveError::from)?;
             let simulator = Simulator::start(database, SimulatorOptions::default()).await?;
-            let url = simulator.url();
-            servers.insert(path, simulator);
+            let url = simulator.reader_url()?;
+            servers.insert(path, (simulator, url.clone()));
             Ok(url)
         })
     })

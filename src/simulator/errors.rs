@@ -357,6 +357,12 @@ pub enum SimulatorError {
         #[source]
         source: std::io::Error,
     },
+    /// A login that reads cannot be made.
+    #[error("no login that reads can be made")]
+    Reader {
+        /// Why.
+        source: ServerError,
+    },
     /// The script has no thread to run on.
     #[error("the script cannot run")]
     Thread {

@@ -17,6 +17,7 @@ use super::capture::{self, CaptureControl, CaptureJob};
 use super::control::Control;
 use super::errors::SimulatorError;
 use super::script::Database;
+use super::security::add_reader;
 use super::server::{Server, ServerOptions, Tls};
 use super::session::Login;
 use super::wire::LoginRequest;
@@ -214,11 +215,28 @@ impl Simulator {
 
     /// A connection URL with login and database. It holds the password.
     pub fn url(&self) -> String {
+        self.url_of(&self.user, &self.password)
+    }
+
+    /// The connection URL of a new login, which may read what there is by now, its changes and the state of
+    /// capture, and nothing else. It holds a password.
+    ///
+    /// # Errors
+    ///
+    /// No random password can be made, or the login cannot.
+    pub fn reader_url(&self) -> Result<String, SimulatorError> {
+        let password = random_password().map_err(|source| SimulatorError::Random { source })?;
+        let user = add_reader(&self.database.server, &password)
+            .map_err(|source| SimulatorError::Reader { source })?;
+        Ok(self.url_of(&user, &password))
+    }
+
+    fn url_of(&self, user: &str, password: &str) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         format!(
             "sqlserver://{}:{}@{}/{}?trust_server_certificate=true",
-            encoded(&self.user),
-            encoded(&self.password),
+            encoded(user),
+            encoded(password),
             self.address(),
             encoded(self.database())
         )

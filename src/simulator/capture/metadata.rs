@@ -88,8 +88,9 @@ pub(super) fn create(state: &mut State) {
     for (name, columns) in TABLES {
         let columns = (1..)
             .zip(columns)
-            .map(|(id, (name, sql_type, nullable))| {
-                ColumnDef::plain(id, name, *sql_type, *nullable)
+            .map(|(id, (name, sql_type, nullable))| ColumnDef {
+                collation: state.collation,
+                ..ColumnDef::plain(id, name, *sql_type, *nullable)
             })
             .collect();
         let object_id = state.new_object_id();

@@ -6,8 +6,10 @@
 
 mod logins;
 mod principals;
+mod reader;
 mod rights;
 
 pub(crate) use logins::{Logins, SYSTEM_ADMINISTRATOR};
 pub(crate) use principals::{Permission, Principals, Securable};
+pub(crate) use reader::add_reader;
 pub(crate) use rights::Rights;

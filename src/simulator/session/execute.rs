@@ -365,7 +365,8 @@ impl Executor {
         match main {
             Some(name) => {
                 if let Some(database) = self.server.database(&name) {
-                    database.set_collation(collation.unwrap_or(self.server.collation()));
+                    let collation = collation.unwrap_or(self.server.collation());
+                    database.amend(|state| state.collation = collation);
                 }
                 Ok(())
             }

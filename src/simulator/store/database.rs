@@ -9,7 +9,7 @@ use super::log::{Entry, KeptLog, Log, Lsn, TRANSACTION_ID};
 use super::state::State;
 use super::write::Writer;
 use crate::simulator::capture::{self, CaptureBehaviour, CaptureJob, Job};
-use crate::simulator::protocol::{Collation, ServerError};
+use crate::simulator::protocol::ServerError;
 
 /// A database that sessions share.
 #[derive(Debug)]
@@ -178,11 +178,11 @@ impl DatabaseCell {
         Ok(())
     }
 
-    /// Gives the database the collation of the statement that creates it.
-    pub(crate) fn set_collation(&self, collation: Collation) {
+    /// Changes what no log has: nothing of it is a commit.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut State)) {
         self.publish(|committed| {
             let mut state = committed.clone();
-            state.collation = collation;
+            change(&mut state);
             state
         });
     }

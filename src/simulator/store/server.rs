@@ -75,6 +75,11 @@ impl Server {
         work(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether every server has the database of this name.
+    pub(crate) fn is_system(name: &str) -> bool {
+        SYSTEM_DATABASES.contains(&name)
+    }
+
     /// What a login may do in a database; `None` if it has no user there, or was dropped.
     pub(crate) fn rights(&self, login: &str, state: &State) -> Option<Rights> {
         let (is_known, is_sysadmin) =
@@ -85,7 +90,7 @@ impl Server {
         if !is_known {
             return None;
         }
-        let system = SYSTEM_DATABASES.contains(&state.name.as_str());
+        let system = Self::is_system(&state.name);
         Rights::of_login(&state.principals, login, system)
     }
 

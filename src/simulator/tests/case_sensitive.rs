@@ -84,6 +84,9 @@ async fn columns_and_texts_have_the_servers_collation() {
     let mut s = session("Latin1_General_CS_AS", SCRIPT).await;
     let sql = "SELECT COUNT(*) FROM dbo.People WHERE Name = N'ann'";
     assert_eq!(ok(&mut s, sql).await.value(), "1");
+    let sql = "SELECT c.name FROM cdc.captured_columns AS cc JOIN sys.columns AS c ON c.name = cc.column_name
+        WHERE c.object_id = OBJECT_ID(N'dbo.People') AND cc.column_ordinal = 2";
+    assert_eq!(ok(&mut s, sql).await.value(), "Name");
     let sql = "SELECT IIF('a' = 'A', 1, 0)";
     assert_eq!(ok(&mut s, sql).await.value(), "0");
     let sql = "SELECT SERVERPROPERTY('Collation'), collation_name FROM sys.databases WHERE name = N'app_db'";
