@@ -165,6 +165,8 @@ pub(super) fn literal(sql_type: SqlType, value: &Value, collation: Collation) ->
         _ => {
             let style = match sql_type {
                 SqlType::Money | SqlType::SmallMoney => 2,
+                // The one form of these in which DATEFORMAT has no say.
+                SqlType::DateTime | SqlType::SmallDateTime => 126,
                 _ => 121,
             };
             let text = text_of(value, sql_type, style).unwrap_or_default();
