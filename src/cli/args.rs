@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Keep Delta tables true to SQL Server tables, written as SQL.
 #[derive(Debug, Parser)]
@@ -118,6 +118,16 @@ pub(super) struct SimulateArguments {
     /// tells cases apart tells them apart in names too
     #[arg(long, value_name = "COLLATION", value_parser = collation)]
     pub(super) collation: Option<crate::simulator::protocol::Collation>,
+    /// Append to the script what clients commit, so that the next start makes the same database
+    ///
+    /// Each commit is on the disk before it is seen. A replay has the same tables, change tables, LSNs, times and
+    /// IDENTITY values; what the capture job did when is not recorded, and rolled back work leaves nothing. The
+    /// passwords of CREATE LOGIN are in the script as in the statement. A statement that a replay could not
+    /// repeat is refused with the reason: one that changes tables after what capture has written by then (unless
+    /// --capture-interval is 0), after other sessions' or the server's state, or under an old snapshot. There are
+    /// no gaps between LSNs, and no entries for idle databases.
+    #[arg(long)]
+    pub(super) record: bool,
     /// What moves the clock after the script: `statements`, one second for each that writes, so that the
     /// same statements have the same times; or `machine`, this machine's clock in UTC
     #[arg(long, value_name = "CLOCK", value_enum, default_value_t)]
@@ -129,6 +139,24 @@ pub(super) struct SimulateArguments {
 fn collation(name: &str) -> Result<crate::simulator::protocol::Collation, String> {
     crate::simulator::protocol::Collation::named(name)
         .ok_or_else(|| "no such collation, or one whose code page the simulator lacks".to_owned())
+}
+
+impl Arguments {
+    /// The process's arguments; ends the process where they make no sense.
+    pub(super) fn of_process() -> Self {
+        let arguments = Self::parse();
+        #[cfg(feature = "simulator")]
+        if let Some(Command::Simulate(simulate)) = &arguments.command
+            && simulate.record
+            && simulate.clock == ClockArgument::Machine
+        {
+            let message = "--record needs --clock statements: a replay has no other clock";
+            Self::command()
+                .error(clap::error::ErrorKind::ArgumentConflict, message)
+                .exit();
+        }
+        arguments
+    }
 }
 
 /// What moves the clock of `simulate`.

@@ -17,7 +17,6 @@ mod simulate;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -29,7 +28,7 @@ use args::{Arguments, Command};
 ///
 /// Data goes to stdout, everything for people to stderr.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::of_process();
     start_log(&arguments);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,18 +1,26 @@
 //! `cdcql simulate SCRIPT`.
 
+use std::path::Path;
+
 use super::args::{ClockArgument, SimulateArguments};
 use super::embedded::{database_from, database_name};
 use crate::error::Error;
-use crate::simulator::{Behaviour, CaptureJob, Clock, Simulator, SimulatorOptions};
+use crate::simulator::protocol::Collation;
+use crate::simulator::{
+    Behaviour, CaptureJob, Clock, Database, Record, Simulator, SimulatorOptions,
+};
 
 /// Serves the script's database until the process is interrupted.
 pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
-    let collation = arguments.collation.unwrap_or_default();
     let made = Behaviour {
-        server_collation: collation,
+        server_collation: arguments.collation.unwrap_or_default(),
         ..Behaviour::orderly()
     };
-    let database = database_from(&arguments.script, &made).await?;
+    let database = if arguments.record {
+        recorded_to(&arguments.script, made.server_collation).await?
+    } else {
+        database_from(&arguments.script, &made).await?
+    };
     let options = SimulatorOptions {
         listen: arguments.listen,
         password: arguments.password.clone(),
@@ -32,10 +40,11 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
             .map_err(|source| Error::Output { source })?;
     }
     eprintln!(
-        "SQL Server stand-in on {}, database {}, login {}",
+        "SQL Server stand-in on {}, database {}, login {}{}",
         simulator.address(),
         simulator.database(),
-        simulator.user()
+        simulator.user(),
+        if arguments.record { ", recorded" } else { "" }
     );
     if arguments.password.is_none() {
         eprintln!("password {} (made for this run)", simulator.password());
@@ -43,6 +52,27 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
     }
     simulator.closed().await;
     Ok(())
+}
+
+/// Replays a script that what clients commit is then appended to.
+async fn recorded_to(script: &Path, collation: Collation) -> Result<Database, Error> {
+    let path = script.to_path_buf();
+    let opened = tokio::task::spawn_blocking(move || Record::open(&path));
+    let opened = opened.await.map_err(std::io::Error::other);
+    let record = opened
+        .and_then(|opened| opened)
+        .map_err(|source| Error::File {
+            path: script.to_path_buf(),
+            source,
+        })?;
+    Database::from_record(
+        &database_name(script),
+        &script.display().to_string(),
+        record,
+        collation,
+    )
+    .await
+    .map_err(|error| Error::Script(error.into()))
 }
 
 /// Commits are captured in the background, unless the interval is zero.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use super::capture::{CaptureBehaviour, CaptureJob};
 use super::protocol::Collation;
@@ -75,6 +76,17 @@ impl Behaviour {
             short_packets: false,
             vary_rows: false,
         }
+    }
+
+    /// The same, but for what a replay of recorded statements would not have: gaps between LSNs, which follow
+    /// from the seed, and positions in the log of entries for idle databases. `None` under the machine's clock.
+    pub(super) fn recorded(mut self) -> Option<Self> {
+        self.capture = CaptureBehaviour {
+            log_limit: self.capture.log_limit,
+            idle_period: Duration::MAX,
+            ..CaptureBehaviour::default()
+        };
+        (self.clock == Clock::Statements).then_some(self)
     }
 
     /// The seed, or a random one.

@@ -300,6 +300,17 @@ impl ServerError {
         )
     }
 
+    /// 40510: a statement that a record of the script could not repeat.
+    pub(crate) fn unrecordable(why: impl AsRef<str>) -> Self {
+        Self::new(
+            40510,
+            format!(
+                "The statement cannot be recorded, as the simulator was started to do: {}.",
+                why.as_ref()
+            ),
+        )
+    }
+
     /// 40510 as on Azure SQL Database: a statement that the simulator lacks.
     pub(crate) fn unsupported(what: impl AsRef<str>) -> Self {
         Self::new(
@@ -341,6 +352,21 @@ pub enum SimulatorError {
         /// What the server says.
         source: ServerError,
     },
+    /// The end of a script was not written as a whole.
+    #[error(
+        "{file}:{line}: the batch that was recorded last is torn, and was not committed; remove it from there to the end"
+    )]
+    Torn {
+        /// The script.
+        file: String,
+        /// The line where the batch begins, from 1.
+        line: u32,
+        /// What the server says.
+        source: ServerError,
+    },
+    /// A server that records was to have a clock that a replay does not have.
+    #[error("what is recorded under the machine's clock would have other times in a replay")]
+    Clock,
     /// The address cannot be listened on, or no certificate can be made.
     #[error("the simulator cannot listen on {address}; choose another address or a free port")]
     Listen {

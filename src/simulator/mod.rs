@@ -9,6 +9,8 @@
 //! its history. [`Behaviour`] says how its server uses the freedom that a real one has; a
 //! [`CaptureControl`] lets a test hold its capture, scan step by step, clean up, and restore.
 //!
+//! What clients commit can be a [`Record`]: it is appended to the script, so that a replay repeats it.
+//!
 //! What it lacks, on purpose or for now, answers with error 40510 and a text that names it: procedures,
 //! functions, views, triggers and sequences of one's own; variables but those of tables and parameters, WHILE,
 //! TRY, cursors; MERGE, OUTPUT, SELECT INTO, FOR XML, FOR JSON; FOREIGN KEY and CHECK; temporary, partitioned
@@ -21,6 +23,7 @@ pub mod control;
 mod errors;
 mod execution;
 pub mod protocol;
+mod record;
 mod running;
 mod script;
 mod security;
@@ -40,6 +43,7 @@ pub use capture::{
 };
 pub use control::Control;
 pub use errors::SimulatorError;
+pub use record::Record;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;
 pub use store::Clock;

@@ -97,7 +97,8 @@ impl Simulator {
     ///
     /// # Errors
     ///
-    /// The address cannot be bound, or no random password or seed can be made.
+    /// The address cannot be bound, or no random password or seed can be made; or what clients commit is to be
+    /// recorded under the machine's clock.
     pub async fn start(
         database: Database,
         options: SimulatorOptions,
@@ -115,10 +116,13 @@ impl Simulator {
         if let CaptureJob::Every(interval) = options.behaviour.capture_job {
             jobs.spawn(capture::run(Arc::clone(&database.server), interval));
         }
-        let behaviour = Behaviour {
+        let mut behaviour = Behaviour {
             seed: Some(seed),
             ..options.behaviour
         };
+        if database.server.record().is_some() {
+            behaviour = behaviour.recorded().ok_or(SimulatorError::Clock)?;
+        }
         let database = database.behaving(behaviour.clone());
         database
             .server

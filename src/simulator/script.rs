@@ -7,6 +7,7 @@ use super::capture::{CaptureControl, CaptureJob, stuck};
 use super::errors::SimulatorError;
 use super::execution::{Interrupt, seat};
 use super::protocol::{Collation, Reply, ServerError};
+use super::record::Record;
 use super::security::SYSTEM_ADMINISTRATOR;
 use super::server::Accounts;
 use super::session::{Executor, Login, Session};
@@ -25,7 +26,7 @@ const REPLIES: usize = 64;
 /// it, while an edit changes the `tran_id` of every later transaction. Changes are captured as they are
 /// committed, so that a replay ends with everything captured, unless the script itself stops the capture
 /// job. Statements over the wire go on from there in the same way, where the server's options leave capture
-/// and clock as they are.
+/// and clock as they are, and are added to the script where it is a [`Record`].
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(super) server: Arc<Server>,
@@ -43,7 +44,7 @@ impl Database {
     fn empty_in(name: &str, collation: Collation) -> Self {
         let server = Server::new(collation);
         // A system database's name means that database.
-        let _ = server.create(name, None);
+        let _ = server.create(name, None, || Ok(()));
         Self {
             server: Arc::new(server),
             name: name.to_owned(),
@@ -65,18 +66,20 @@ impl Database {
     /// The first statement that fails, with the line in `file` where it begins; or there is no thread to
     /// run it.
     pub async fn from_script(name: &str, file: &str, text: &str) -> Result<Self, SimulatorError> {
-        Self::empty(name).replayed(file, text).await
+        Self::empty(name).replayed(file, text, false).await
     }
 
     /// The database after a script, which runs on a thread of its own.
-    async fn replayed(self, file: &str, text: &str) -> Result<Self, SimulatorError> {
+    async fn replayed(self, file: &str, text: &str, goes_on: bool) -> Result<Self, SimulatorError> {
         let interrupt = Interrupt::default();
         let _guard = interrupt.on_drop();
         let (database, file, text) = (self.clone(), file.to_owned(), text.to_owned());
         let ended = seat()
             .await
             .map_err(|source| SimulatorError::Thread { source })?
-            .run(move |runtime| interrupt.block_on(runtime, database.replay(&file, &text)));
+            .run(move |runtime| {
+                interrupt.block_on(runtime, database.replay(&file, &text, goes_on))
+            });
         match ended.await {
             Ok(Some(replayed)) => replayed.map(|()| self),
             _ => Err(SimulatorError::Thread {
@@ -102,7 +105,27 @@ impl Database {
         database
             .server
             .behave(behaviour, CaptureJob::EveryCommit, Clock::Statements);
-        database.replayed(file, text).await
+        database.replayed(file, text, false).await
+    }
+
+    /// The database that a script makes on a server of this collation. A server that is [started](super::Simulator::start) with it appends to
+    /// the script what clients commit, so that a replay of the longer script has the same tables, change
+    /// tables, LSNs, times and IDENTITY values, once the server has captured everything. What the capture job
+    /// did when is not recorded: a replay captures with every commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::from_script`]; or the script ends with something set that recorded statements would feel.
+    pub async fn from_record(
+        name: &str,
+        file: &str,
+        (record, text): (Record, String),
+        collation: Collation,
+    ) -> Result<Self, SimulatorError> {
+        let database = Self::empty_in(name, collation);
+        let database = database.replayed(file, &text, true).await?;
+        database.server.record_to(Arc::new(record));
+        Ok(database)
     }
 
     /// The logins that `CREATE LOGIN` has made, also while the server runs.
@@ -128,13 +151,9 @@ impl Database {
         Session::open(self, login)
     }
 
-    async fn replay(&self, file: &str, text: &str) -> Result<(), SimulatorError> {
-        let failed = |error: ServerError| SimulatorError::Script {
-            file: file.to_owned(),
-            line: error.line,
-            statement: line_of(text, error.line),
-            source: error,
-        };
+    /// Runs a script; one that goes on must leave nothing set.
+    async fn replay(&self, file: &str, text: &str, goes_on: bool) -> Result<(), SimulatorError> {
+        let failed = |error: ServerError| stopped(file, text, error);
         let tokens = tokens(text).map_err(failed)?;
         let login = Login {
             user: SYSTEM_ADMINISTRATOR.to_owned(),
@@ -173,6 +192,11 @@ impl Database {
                 "The script ends within a transaction: a COMMIT or ROLLBACK is missing.",
             );
             return Err(failed(error.at_line(line)));
+        }
+        if goes_on && let Some(set) = session.leaves_set() {
+            let line = tokens.last().map_or(1, |token| token.line);
+            let what = format!("the script ends under {set}, which must be taken back");
+            return Err(failed(ServerError::unrecordable(what).at_line(line)));
         }
         let databases = self.server.databases();
         match databases.iter().find_map(|cell| stuck(cell)) {
@@ -217,6 +241,37 @@ fn batches(tokens: &[Token]) -> Result<Vec<(&[Token], usize)>, ServerError> {
     Ok(batches)
 }
 
+/// Where and why a script stops.
+fn stopped(file: &str, text: &str, error: ServerError) -> SimulatorError {
+    let file = file.to_owned();
+    match torn(text) {
+        Some(line) if error.line >= line && [102, 105, 113].contains(&error.number) => {
+            SimulatorError::Torn {
+                file,
+                line,
+                source: error,
+            }
+        }
+        _ => SimulatorError::Script {
+            file,
+            line: error.line,
+            statement: line_of(text, error.line),
+            source: error,
+        },
+    }
+}
+
+/// The line at which a batch begins that was recorded last and has no end.
+fn torn(text: &str) -> Option<u32> {
+    let lines: Vec<&str> = text.lines().collect();
+    let begin = lines.iter().rposition(|line| *line == "BEGIN")?;
+    let ends = lines[begin..].contains(&"END");
+    if ends {
+        return None;
+    }
+    u32::try_from(begin + 1).ok()
+}
+
 fn line_of(text: &str, line: u32) -> String {
     let at = usize::try_from(line.saturating_sub(1)).unwrap_or(0);
     text.lines().nth(at).unwrap_or_default().trim().to_owned()
@@ -233,6 +288,14 @@ mod tests {
             .iter()
             .flat_map(|(batch, times)| std::iter::repeat_n(batch.len(), *times));
         runs.collect()
+    }
+
+    #[test]
+    fn a_torn_batch_is_told_from_a_whole_one() {
+        assert_eq!(torn("PRINT 1\nGO\nBEGIN\nUSE [d];\nDELETE t"), Some(3));
+        assert_eq!(torn("BEGIN\nDELETE t;\nEND\nGO\nBEGIN"), Some(5));
+        assert_eq!(torn("BEGIN\nDELETE t;\nEND\n"), None);
+        assert_eq!(torn("BEGIN TRANSACTION\nDELETE t"), None);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! One client's session: its current database, its transaction, its settings.
 
+mod call;
 mod compile;
+pub(crate) mod declaration;
 mod execute;
 mod executor;
 mod permissions;
 mod procedures;
+mod record;
 mod settings;
 mod transaction;
 

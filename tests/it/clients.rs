@@ -1,9 +1,9 @@
 //! The stand-in, judged by clients that are not ours.
 //!
 //! Each script of `tests/clients` drives one client against `cdcql simulate`, once over TLS and once in plain
-//! text, and compares what it reads with the types and values of `tests/clients/cases.json`. `.ci/run` installs
-//! every client by its package name; elsewhere a client that is missing is skipped, loudly, unless
-//! `CDCQL_TEST_CLIENTS` is `required`.
+//! text, and compares what it reads with the types and values of `tests/clients/cases.json`. What it has done is
+//! recorded, and must be there again after a replay. `.ci/run` installs every client by its package name;
+//! elsewhere a client that is missing is skipped, loudly, unless `CDCQL_TEST_CLIENTS` is `required`.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
@@ -59,6 +59,7 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str, seed: u64) -> Op
             &certificate.to_string_lossy(),
             "--seed",
             &seed.to_string(),
+            "--record",
         ],
     );
     let (host, port) = server.address.split_once(':').unwrap();
@@ -75,6 +76,18 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str, seed: u64) -> Op
         .env("SERVER_CERTIFICATE", &certificate)
         .env("SERVER_ENCRYPTION", encryption)
         .output();
+    let tables = |server: &Server| {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(server.tables("judged", PASSWORD))
+    };
+    let before = tables(&server);
+    drop(server);
+    let replayed = Server::start_script(&project, "judged.sql", PASSWORD, &[]);
+    let after = tables(&replayed);
+    for (after, before) in after.iter().zip(&before) {
+        assert_eq!(after, before, "{script} is recorded otherwise");
+    }
+    assert_eq!(after.len(), before.len(), "{script} is recorded otherwise");
     match output {
         Ok(output) => Some(Ended::from(output)).filter(|ended| ended.code != Some(NOT_INSTALLED)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -11,6 +11,7 @@ mod independent_reader;
 mod many_connections;
 mod query;
 mod readme;
+mod record;
 mod resume;
 mod schemas;
 mod secrets;

@@ -2,34 +2,15 @@
 
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
-use tiberius::{AuthMethod, Client, Config};
-use tokio::net::TcpStream;
-use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
-use crate::simulate::Server;
+use crate::simulate::{Connection, Server};
 use crate::support::Project;
 
 const PASSWORD: &str = "Pa55word!";
 const CLIENTS: i32 = 100;
 
-type Connection = Client<Compat<TcpStream>>;
-
-async fn connect(server: &Server) -> Connection {
-    let mut config = Config::new();
-    let (host, port) = server.address.split_once(':').unwrap();
-    config.host(host);
-    config.port(port.parse().unwrap());
-    config.database("app_db");
-    config.authentication(AuthMethod::sql_server("sa", PASSWORD));
-    config.trust_cert();
-    let socket = TcpStream::connect(config.get_addr()).await.unwrap();
-    Box::pin(Client::connect(config, socket.compat_write()))
-        .await
-        .unwrap()
-}
-
 async fn connect_all(server: &Server) -> Vec<Connection> {
-    futures::future::join_all((0..CLIENTS).map(|_| connect(server))).await
+    futures::future::join_all((0..CLIENTS).map(|_| server.connect(PASSWORD))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,10 +162,11 @@ fn no_command_of_the_readme_is_unknown() {
     });
     for command in inline.chain(in_shell) {
         let known = match command {
-            // story::the_demo_tells_the_story, query::the_repl_…, simulate::…
+            // story::the_demo_tells_the_story, query::the_repl_…, simulate::…, record::…
             "cargo run -- demo"
             | "cargo run --"
             | "cargo run -- simulate pipelines/app_db.sql"
+            | "cargo run -- simulate pipelines/app_db.sql --record"
             | "cargo run -- simulate --help" => true,
             // The test above.
             "cargo run -- run pipelines/customers.sql" => true,

@@ -3,7 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use tiberius::{AuthMethod, Client, Config, Row};
+use tokio::net::TcpStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
 use crate::support::{Ended, Project};
+
+/// A client of a server.
+pub(crate) type Connection = Client<Compat<TcpStream>>;
 
 /// A running `cdcql simulate`, stopped when dropped.
 pub(crate) struct Server {
@@ -45,6 +52,54 @@ impl Server {
         Self { child, address }
     }
 
+    /// A connection of the login sa to the database app_db.
+    pub(crate) async fn connect(&self, password: &str) -> Connection {
+        self.connect_to("app_db", password).await
+    }
+
+    /// A connection of the login sa.
+    pub(crate) async fn connect_to(&self, database: &str, password: &str) -> Connection {
+        let mut config = Config::new();
+        let (host, port) = self.address.split_once(':').unwrap();
+        config.host(host);
+        config.port(port.parse().unwrap());
+        config.database(database);
+        config.authentication(AuthMethod::sql_server("sa", password));
+        config.trust_cert();
+        let socket = TcpStream::connect(config.get_addr()).await.unwrap();
+        Box::pin(Client::connect(config, socket.compat_write()))
+            .await
+            .unwrap()
+    }
+
+    /// The rows of every table of a database, as text and in the order of the text.
+    pub(crate) async fn tables(&self, database: &str, password: &str) -> Vec<String> {
+        let mut client = self.connect_to(database, password).await;
+        let mut found = Vec::new();
+        let names =
+            "SELECT QUOTENAME(SCHEMA_NAME(schema_id)) + '.' + QUOTENAME(name) FROM sys.tables";
+        for name in rows(&mut client, names).await {
+            let name: &str = name.get(0).unwrap();
+            for row in rows(&mut client, &format!("SELECT * FROM {name}")).await {
+                let values = row.cells().map(|(_, value)| match format!("{value:?}") {
+                    // What the client takes a NULL for depends on the form of the row.
+                    null if null.ends_with("(None)") => "NULL".to_owned(),
+                    value => value,
+                });
+                let values: Vec<String> = values.collect();
+                found.push(format!("{name}: {}", values.join(", ")));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// Kills the server's process, whatever it does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// The server's process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
@@ -71,6 +126,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The rows of a query.
+pub(crate) async fn rows(client: &mut Connection, sql: &str) -> Vec<Row> {
+    let results = client.simple_query(sql).await.unwrap();
+    results.into_first_result().await.unwrap()
 }
 
 #[test]
@@ -155,7 +216,14 @@ fn a_login_of_the_script_copies_what_it_may_read() {
 #[test]
 fn the_help_says_what_the_stand_in_is_not() {
     let help = Project::new().cdcql(&["simulate", "--help"]).succeeded();
-    for word in ["for trying and testing", "MERGE", "foreign", "bulk load"] {
+    for word in [
+        "for trying and testing",
+        "MERGE",
+        "foreign",
+        "bulk load",
+        "--record",
+        "refused with the reason",
+    ] {
         assert!(help.stdout.contains(word), "{word} in {}", help.stdout);
     }
 }

@@ -20,7 +20,7 @@ struct Account {
 pub(crate) const SYSTEM_ADMINISTRATOR: &str = "sa";
 
 /// The server's own logins, and those that were made.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Logins {
     accounts: Vec<Account>,
     /// The login that the server was started with.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::call::{argument, is_execute_sql};
 use super::executor::{Batch, Executor, Stop};
 use crate::simulator::capture::{Argument, Procedure, procedure};
 use crate::simulator::protocol::{Collation, Language, Reply, ServerError};
+use crate::simulator::record;
 use crate::simulator::store::Write;
 use crate::simulator::tsql::alter::{Alteration, alter_table};
 use crate::simulator::tsql::changes::{Change, apply, effect};
@@ -14,12 +16,12 @@ use crate::simulator::tsql::computed::resolve;
 use crate::simulator::tsql::cursor::ObjectName;
 use crate::simulator::tsql::ddl::Elements;
 use crate::simulator::tsql::definitions;
-use crate::simulator::tsql::lexer::{Kind, Token, tokens};
+use crate::simulator::tsql::lexer::{self, Kind, Token, tokens};
 use crate::simulator::tsql::normal::table_hints;
 use crate::simulator::tsql::query::query;
 use crate::simulator::tsql::rename::rename;
 use crate::simulator::tsql::scope::{Relation, Scope};
-use crate::simulator::tsql::security::{change_logins, change_principals};
+use crate::simulator::tsql::security::change_principals;
 use crate::simulator::types::{Value, text_of, values_of};
 
 /// What the hints of a statement's tables ask for.
@@ -48,9 +50,16 @@ impl Executor {
         let command = command(tokens, first)?;
         match command {
             Command::Query(tokens) => return self.select(tokens, batch).await,
-            Command::Change(tokens) => return self.change(tokens, batch).await,
+            Command::Change(tokens) => return self.change_resolved(tokens, batch).await,
+            Command::Execute(name, arguments) if is_execute_sql(&name) => {
+                return self.execute_sql(&arguments, batch).await;
+            }
             Command::Execute(name, arguments) => {
                 let arguments = self.arguments(&arguments, batch)?;
+                if self.is_script() && name.object().eq_ignore_ascii_case(record::SPENT) {
+                    self.spend(&arguments).await?;
+                    return self.done(None, batch).await;
+                }
                 if let Some(answered) = self.answered(&name, &arguments, batch)? {
                     return self.send_answer(answered, batch).await;
                 }
@@ -86,11 +95,11 @@ impl Executor {
                 self.permit_server(|| {
                     ServerError::permission_denied_in("CREATE DATABASE", "master")
                 })?;
-                self.create_database(&name, collation)?;
+                self.create_database(&name, collation, statement(tokens, batch))?;
             }
             Command::Login(login) => {
                 self.permit_server(ServerError::not_permitted)?;
-                change_logins(&self.server, &login)?;
+                self.define_login(&login, statement(tokens, batch))?;
             }
             definition => self.define(&definition, tokens, batch).await?,
         }
@@ -210,6 +219,22 @@ impl Executor {
         }
     }
 
+    /// INSERT, UPDATE, DELETE; one that is recorded says itself what only its session knows.
+    async fn change_resolved(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+        let Some(text) = self.resolved(tokens, batch) else {
+            return self.change(tokens, batch).await;
+        };
+        let mut resolved = lexer::tokens(&text)?;
+        let before = tokens.first().map_or(1, |token| token.line) - 1;
+        resolved.iter_mut().for_each(|token| token.line += before);
+        let batch = Batch {
+            text: &text,
+            variables: batch.variables,
+            replies: batch.replies,
+        };
+        self.change(&resolved, &batch).await
+    }
+
     /// INSERT, UPDATE, DELETE.
     async fn change(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
         let change = Change::parse(tokens, &self.database)?;
@@ -228,6 +253,8 @@ impl Executor {
         let explicit = self.explicit_identity(&scope);
         let effect = Box::pin(effect(change, &scope, explicit)).await?;
         self.check_conflict(effect.object_id())?;
+        let explicit = explicit.filter(|table| *table == effect.object_id());
+        self.record(tokens, batch, explicit)?;
         let done = apply(effect, self.writing()?)?;
         self.finish_writing()?;
         self.facts.identity = done.identity.or(self.facts.identity);
@@ -314,6 +341,7 @@ impl Executor {
             }
             _ => return Err(ServerError::unsupported("this statement").into()),
         }
+        self.record(tokens, batch, None)?;
         self.finish_writing()?;
         Ok(())
     }
@@ -354,6 +382,7 @@ impl Executor {
         &mut self,
         name: &str,
         collation: Option<Collation>,
+        written: &str,
     ) -> Result<(), ServerError> {
         if self.depth() > 0 {
             return Err(ServerError::new(
@@ -370,7 +399,7 @@ impl Executor {
                 }
                 Ok(())
             }
-            None => self.server.create(name, collation),
+            None => self.create_other_database(name, collation, written),
         }
     }
 
@@ -448,6 +477,7 @@ impl Executor {
             Procedure::Define(run) => (run, true),
             Procedure::Change(run) => (run, false),
             Procedure::Act(run) => {
+                self.permit_act(arguments)?;
                 let cell = self.server.database(&database);
                 let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
                 return Ok(run(&cell, arguments)?);
@@ -462,13 +492,14 @@ impl Executor {
             write.define_capture()?;
         }
         run(write, arguments)?;
+        self.record(tokens, batch, None)?;
         self.finish_writing()?;
         Ok(())
     }
 }
 
 /// A statement as it was written.
-fn statement<'a>(tokens: &[Token], batch: &Batch<'a>) -> &'a str {
+pub(super) fn statement<'a>(tokens: &[Token], batch: &Batch<'a>) -> &'a str {
     let start = tokens.first().map_or(0, |token| token.start);
     let end = tokens.last().map_or(start, |token| token.end);
     batch.text.get(start..end).unwrap_or_default()
@@ -492,25 +523,5 @@ pub(super) fn argument_values(
 
 /// The value of an argument of EXEC: a constant, a variable, or a bare word, which is a text.
 fn argument_value(tokens: &[Token], scope: &Scope) -> Result<Value, ServerError> {
-    let (sign, token) = match tokens {
-        [token] => (1, token),
-        [_, token] => (-1, token),
-        _ => return Err(ServerError::syntax("EXEC")),
-    };
-    Ok(match &token.kind {
-        Kind::Word(word) if word.eq_ignore_ascii_case("NULL") => Value::Null,
-        Kind::Word(word) if word.eq_ignore_ascii_case("DEFAULT") => Value::Null,
-        Kind::Word(text) | Kind::Quoted(text) | Kind::Text(text) | Kind::National(text) => {
-            Value::from(text.as_str())
-        }
-        Kind::Variable(name) => scope.variable(name)?.1,
-        Kind::Number(digits) => match digits.parse::<i64>() {
-            Ok(int) => Value::Int(sign * int),
-            Err(_) => Value::Float(sign as f64 * digits.parse::<f64>().unwrap_or(0.0)),
-        },
-        Kind::Hex(digits) => {
-            Value::Bytes(crate::simulator::types::parse_hex(digits).unwrap_or_default())
-        }
-        Kind::Symbol(symbol) => return Err(ServerError::syntax(symbol)),
-    })
+    Ok(argument(tokens, scope)?.1)
 }

@@ -12,6 +12,7 @@ use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{Language, Parameter, Reply, ServerError, TransactionEvent};
 use crate::simulator::script::Database;
 use crate::simulator::store::{Server, Table};
+use crate::simulator::tsql::asked::Asked;
 use crate::simulator::tsql::batch::{Node, statements};
 use crate::simulator::tsql::lexer::{Token, tokens};
 use crate::simulator::tsql::normal::canonical;
@@ -40,10 +41,16 @@ pub(crate) struct Executor {
     /// What has become of them, and the client does not know yet.
     pub(super) events: Vec<TransactionEvent>,
     /// The settings and the database that come back when the call ends that is running, or was when it was
-    /// cancelled.
-    outside: Option<(Settings, String)>,
+    /// cancelled; the innermost call of several is the last.
+    outside: Vec<(Settings, String)>,
     /// A database that exists already and may be created again by the script that makes it.
     pub(super) main: Option<String>,
+    /// Whether it runs a script.
+    script: bool,
+    /// Whether the last error has ended the transaction, and with it every batch that runs.
+    pub(super) aborted: bool,
+    /// What the running statement asks for, where statements are recorded.
+    pub(super) asked: Option<Arc<Asked>>,
 }
 
 /// How far what a text sets reaches.
@@ -61,6 +68,11 @@ pub(super) enum Stop {
     Gone,
     /// A statement failed.
     Failed(ServerError),
+    /// A statement of a text that the batch calls failed, as its client knows; whether the batch ends with it.
+    Told {
+        /// Whether it does.
+        ends: bool,
+    },
 }
 
 impl From<ServerError> for Stop {
@@ -120,14 +132,17 @@ impl Executor {
             table_variables: Vec::new(),
             transactions: 0,
             events: Vec::new(),
-            outside: None,
+            outside: Vec::new(),
             main: None,
+            script: false,
+            aborted: false,
+            asked: database.server.record().map(|_| Arc::default()),
         })
     }
 
     /// Takes back what was set, declared and used since the login; a transaction stays open.
     pub(super) fn reset(&mut self) {
-        self.outside = None;
+        self.outside.clear();
         self.settings = Settings::of(self.native);
         self.table_variables.clear();
         self.home.clone_into(&mut self.database);
@@ -164,6 +179,7 @@ impl Executor {
         replies: &mpsc::Sender<Reply>,
         extent: Extent,
     ) {
+        self.outside.truncate(1);
         self.return_outside();
         self.settings.locale.enter();
         let prepared = tokens(sql).and_then(|tokens| Ok((tokens, variables(parameters)?)));
@@ -188,10 +204,16 @@ impl Executor {
         };
     }
 
-    async fn run_call(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
+    /// Runs the text of a call.
+    pub(super) async fn run_call(
+        &mut self,
+        tokens: &[Token],
+        batch: &Batch<'_>,
+    ) -> Result<(), Stop> {
         self.recover();
         let before = self.depth();
-        self.outside = Some((self.settings.clone(), self.database.clone()));
+        self.outside
+            .push((self.settings.clone(), self.database.clone()));
         let ended = self.run_batch(tokens, batch).await;
         let (old, spoken) = (self.database.clone(), self.language());
         let implicit = self.settings.implicit;
@@ -227,7 +249,7 @@ impl Executor {
 
     /// Takes the settings and the database back that a call has changed for itself.
     fn return_outside(&mut self) {
-        if let Some((settings, database)) = self.outside.take() {
+        if let Some((settings, database)) = self.outside.pop() {
             self.settings = settings;
             self.database = database;
         }
@@ -261,6 +283,22 @@ impl Executor {
     /// Makes `CREATE DATABASE` of the script's own database succeed.
     pub(crate) fn keep_main_database(&mut self, name: &str) {
         self.main = Some(name.to_owned());
+        self.script = true;
+    }
+
+    /// Whether it runs a script.
+    pub(super) fn is_script(&self) -> bool {
+        self.script
+    }
+
+    /// How many calls are within each other.
+    pub(super) fn calls(&self) -> usize {
+        self.outside.len()
+    }
+
+    /// What has been set that a statement of a record would feel; `None` if nothing was.
+    pub(crate) fn leaves_set(&self) -> Option<&'static str> {
+        self.settings.felt()
     }
 
     /// Whether a transaction is open.
@@ -343,7 +381,8 @@ impl Executor {
                 self.facts.error = 0;
                 return Ok(Some(done));
             }
-            Err(Stop::Gone) => return Err(Stop::Gone),
+            Err(Stop::Told { ends: false }) => return Ok(None),
+            Err(stop @ (Stop::Gone | Stop::Told { .. })) => return Err(stop),
             Err(Stop::Failed(error)) => error,
         };
         if error.line == 1 {
@@ -386,7 +425,9 @@ impl Executor {
             self.settings.isolation == Isolation::Snapshot,
             order,
         );
-        scope.with_table_variables(self.table_variables.clone())
+        scope
+            .with_table_variables(self.table_variables.clone())
+            .noted(self.asked.clone())
     }
 
     async fn holds(&mut self, condition: &[Token], batch: &Batch<'_>) -> Result<bool, Stop> {
@@ -418,7 +459,7 @@ impl Executor {
 }
 
 /// The batch's parameters; those without a name are @P1, @P2 and so on.
-fn variables(parameters: &[Parameter]) -> Result<Vec<Variable>, ServerError> {
+pub(super) fn variables(parameters: &[Parameter]) -> Result<Vec<Variable>, ServerError> {
     parameters
         .iter()
         .enumerate()

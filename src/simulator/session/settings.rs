@@ -117,6 +117,21 @@ impl Settings {
         }
     }
 
+    /// What has been set that makes statements do something else; `None` if nothing was.
+    pub(super) fn felt(&self) -> Option<&'static str> {
+        if self.identity_insert.is_some() {
+            Some("SET IDENTITY_INSERT … ON")
+        } else if self.implicit {
+            Some("SET IMPLICIT_TRANSACTIONS ON")
+        } else if self.isolation != Isolation::Committed {
+            Some("SET TRANSACTION ISOLATION LEVEL")
+        } else if self.locale != Locale::of(Language::English) {
+            Some("SET LANGUAGE, DATEFORMAT or DATEFIRST")
+        } else {
+            None
+        }
+    }
+
     /// SET, after the word.
     pub(super) fn set(&mut self, tokens: &[Token]) -> Result<(), ServerError> {
         let mut cursor = Cursor::new(tokens);

@@ -214,10 +214,7 @@ impl Executor {
         let committed = match self.transaction.take().and_then(|t| t.write) {
             // A transaction that has only held its place leaves no trace.
             Some(write) if !write.has_statements() => Ok(()),
-            Some(mut write) => {
-                write.statement("COMMIT");
-                write.commit()
-            }
+            Some(write) => write.commit_transaction(),
             None => Ok(()),
         };
         self.events.push(match committed {
@@ -256,6 +253,9 @@ impl Executor {
     ) -> Result<(), ServerError> {
         self.begin_implicitly();
         self.take_seat(database, self.settings.lock_timeout).await?;
+        if let Some(asked) = &self.asked {
+            asked.take();
+        }
         let Some(transaction) = self.transaction.as_mut() else {
             return Ok(());
         };
@@ -384,7 +384,8 @@ impl Executor {
     /// Undoes a failed statement, or with XACT_ABORT the transaction; whether the batch ends with it.
     pub(super) fn fail(&mut self, error: &ServerError) -> bool {
         self.recover();
-        if self.settings.abort_transaction || TRANSACTION_ENDS.contains(&error.number) {
+        self.aborted = self.settings.abort_transaction || TRANSACTION_ENDS.contains(&error.number);
+        if self.aborted {
             self.abandon();
             return true;
         }

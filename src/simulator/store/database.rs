@@ -10,6 +10,7 @@ use super::state::State;
 use super::write::Writer;
 use crate::simulator::capture::{self, CaptureBehaviour, CaptureJob, Job};
 use crate::simulator::protocol::ServerError;
+use crate::simulator::record::{Record, Recorded};
 
 /// A database that sessions share.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct DatabaseCell {
     changed: Notify,
     clock: RwLock<Clock>,
     instant: Instant,
+    /// Where commits are recorded.
+    record: RwLock<Option<Arc<Record>>>,
 }
 
 /// Shared by whoever lets others see a change of one of a server's databases, and held alone by whoever looks
@@ -48,6 +51,20 @@ pub(super) struct Committing {
     pub(super) began: i64,
     /// Whether the transaction has changed capture itself.
     pub(super) defines: bool,
+    /// What is recorded of it.
+    pub(super) recording: Recording,
+}
+
+/// What is recorded of a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    pub(super) statements: Vec<Recorded>,
+    /// The memory that they hold.
+    pub(super) bytes: usize,
+    /// Whether a COMMIT ends it.
+    pub(super) committed: bool,
+    /// Other databases that it has read, and how many commits it saw of each.
+    pub(super) reads: Vec<(Arc<DatabaseCell>, u64)>,
 }
 
 impl DatabaseCell {
@@ -61,6 +78,7 @@ impl DatabaseCell {
             changed: Notify::new(),
             clock: RwLock::new(settings.clock),
             instant: Arc::clone(instant),
+            record: RwLock::new(settings.record.clone()),
         }
     }
 
@@ -91,6 +109,10 @@ impl DatabaseCell {
 
     pub(super) fn configure(&self, settings: &Settings) {
         *self.clock.write().unwrap_or_else(PoisonError::into_inner) = settings.clock;
+        self.record
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&settings.record);
         self.log().configure(settings);
         self.changed.notify_waiters();
     }
@@ -110,6 +132,12 @@ impl DatabaseCell {
     pub(crate) fn hold(&self, held: bool) {
         let _scanning = self.scanning();
         self.log().hold(held);
+    }
+
+    /// Where commits are recorded; `None` where they are not.
+    pub(crate) fn record(&self) -> Option<Arc<Record>> {
+        let record = self.record.read();
+        record.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether the log has room for so many bytes of one transaction.
@@ -148,15 +176,35 @@ impl DatabaseCell {
     /// Puts a transaction into the log, and lets everyone see what it did.
     pub(super) fn commit(&self, transaction: Committing) -> Result<(), ServerError> {
         let Committing {
-            mut state,
+            state,
             entries,
             began,
             defines,
+            recording,
         } = transaction;
-        let mut log = self.log();
-        if !log.has_room(entries.iter().map(Entry::bytes).sum()) {
-            return Err(log_full(&self.name));
+        self.has_room(entries.iter().map(Entry::bytes).sum())?;
+        let record = self.record();
+        let mut turn = record.as_ref().map(|record| record.turn());
+        if let Some(turn) = &mut turn {
+            recording.check()?;
+            turn.append(&recording.statements, recording.committed)?;
         }
+        let put = self.put(state, entries, began, defines);
+        if let (Some(turn), Err(_)) = (&mut turn, &put) {
+            turn.take_back();
+        }
+        put
+    }
+
+    fn put(
+        &self,
+        mut state: State,
+        entries: Vec<Entry>,
+        began: i64,
+        defines: bool,
+    ) -> Result<(), ServerError> {
+        // Only a scan can have changed the log since it was asked for room, and makes more.
+        let mut log = self.log();
         let begins = defines && capture::begins(&state);
         let kept = state.capture.is_some() && (begins || !entries.is_empty());
         let mut id = [0; TRANSACTION_ID];
@@ -306,6 +354,22 @@ impl DatabaseCell {
     }
 }
 
+impl Recording {
+    /// The error, if another transaction has changed what this one has read of other databases: the record has
+    /// that one before this.
+    fn check(&self) -> Result<(), ServerError> {
+        let changed =
+            |(cell, version): &&(Arc<DatabaseCell>, u64)| cell.committed().version != *version;
+        match self.reads.iter().find(changed) {
+            Some((cell, _)) => Err(ServerError::unrecordable(format!(
+                "it has read the database {}, which another transaction has changed meanwhile",
+                cell.name()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a server's databases have in common.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
@@ -313,6 +377,7 @@ pub(super) struct Settings {
     pub(super) schedule: CaptureJob,
     pub(super) clock: Clock,
     pub(super) seed: u64,
+    pub(super) record: Option<Arc<Record>>,
 }
 
 fn log_full(database: &str) -> ServerError {

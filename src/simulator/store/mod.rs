@@ -17,6 +17,7 @@ mod index;
 mod log;
 mod rows;
 mod server;
+mod spent;
 mod state;
 mod table;
 mod write;

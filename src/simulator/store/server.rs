@@ -8,6 +8,7 @@ use super::state::State;
 use crate::simulator::behaviour::Behaviour;
 use crate::simulator::capture::CaptureJob;
 use crate::simulator::protocol::{Collation, ServerError};
+use crate::simulator::record::Record;
 use crate::simulator::security::{Logins, Rights};
 
 /// The databases that every server has, with ids from 1.
@@ -57,6 +58,18 @@ impl Server {
             settings.clock = clock;
             settings.seed = behaviour.seed.unwrap_or_default();
         });
+    }
+
+    /// Records every commit from now on.
+    pub(crate) fn record_to(&self, record: Arc<Record>) {
+        self.configure(|settings| settings.record = Some(record));
+    }
+
+    /// Where commits are recorded; `None` where they are not.
+    pub(crate) fn record(&self) -> Option<Arc<Record>> {
+        let settings = self.settings.read();
+        let settings = settings.unwrap_or_else(PoisonError::into_inner);
+        settings.record.clone()
     }
 
     fn configure(&self, change: impl FnOnce(&mut Settings)) {
@@ -117,11 +130,13 @@ impl Server {
             .find(|database| self.collation.is_same_name(database.name(), name))
     }
 
-    /// Creates an empty database, in the server's collation unless one is named.
+    /// Creates an empty database, in the server's collation unless one is named, once `record` has noted it;
+    /// error 1801 for one that there is.
     pub(crate) fn create(
         &self,
         name: &str,
         collation: Option<Collation>,
+        record: impl FnOnce() -> Result<(), ServerError>,
     ) -> Result<(), ServerError> {
         // Before the databases, as whoever changes the settings takes them.
         let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
@@ -142,6 +157,7 @@ impl Server {
             .max()
             .unwrap_or(0)
             + 1;
+        record()?;
         let mut state = State::new(name, id);
         state.collation = collation.unwrap_or(self.collation);
         databases.push(Arc::new(DatabaseCell::new(state, &settings, &self.instant)));

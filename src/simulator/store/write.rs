@@ -11,13 +11,15 @@ use datafusion::arrow::error::ArrowError;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedMutexGuard;
 
-use super::database::{Committing, DatabaseCell};
+use super::database::{Committing, DatabaseCell, Recording};
 use super::index::KeyIndex;
 use super::log::Entry;
+use super::spent::keep_spent;
 use super::state::State;
 use super::table::{ColumnDef, Key, Table};
-use crate::simulator::capture::{self, Definition};
+use crate::simulator::capture::{self, CaptureJob, Definition};
 use crate::simulator::protocol::ServerError;
+use crate::simulator::record::{self, Recorded};
 use crate::simulator::types::{bytes_to_hex, text_of, values_of};
 
 /// What the writer's seat holds: the key indexes of tables that were written to.
@@ -105,6 +107,7 @@ pub(crate) struct Savepoint {
     entries: usize,
     command: i32,
     defines: bool,
+    recorded: usize,
 }
 
 /// A transaction in the writer's seat. Dropping it rolls back.
@@ -122,6 +125,7 @@ pub(crate) struct Write {
     defines: bool,
     began: i64,
     touched: BTreeSet<i32>,
+    recording: Recording,
     committed: bool,
 }
 
@@ -147,6 +151,7 @@ impl Write {
             command: 0,
             defines: false,
             touched: BTreeSet::new(),
+            recording: Recording::default(),
             committed: false,
         })
     }
@@ -237,6 +242,34 @@ impl Write {
         self.command += 1;
     }
 
+    /// Whether capture has written whatever was committed, as it does with every commit.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.cell.schedule() == CaptureJob::EveryCommit && !self.cell.is_behind()
+    }
+
+    /// Keeps what is recorded of a statement that has succeeded, and which other databases it has read.
+    pub(crate) fn recorded(
+        &mut self,
+        statement: Recorded,
+        reads: Vec<(Arc<DatabaseCell>, u64)>,
+    ) -> Result<(), ServerError> {
+        self.recording.bytes += statement.bytes();
+        if self.recording.bytes > record::LIMIT {
+            return Err(ServerError::unrecordable(format!(
+                "the transaction's statements are longer than {} bytes",
+                record::LIMIT
+            )));
+        }
+        self.recording.statements.push(statement);
+        for (cell, version) in reads {
+            let mut known = self.recording.reads.iter();
+            if !known.any(|(read, seen)| Arc::ptr_eq(read, &cell) && *seen == version) {
+                self.recording.reads.push((cell, version));
+            }
+        }
+        Ok(())
+    }
+
     /// Where the transaction stands.
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
@@ -244,13 +277,21 @@ impl Write {
             entries: self.entries.len(),
             command: self.command,
             defines: self.defines,
+            recorded: self.recording.statements.len(),
         }
     }
 
     /// Undoes everything since a savepoint, but for the IDENTITY values that were given.
     pub(crate) fn undo(&mut self, savepoint: Savepoint) {
         let undone = std::mem::replace(&mut self.state, savepoint.state);
-        keep_identities(&undone, &mut self.state);
+        let spent = keep_spent(&undone, &mut self.state);
+        let statements = &mut self.recording.statements;
+        statements.truncate(savepoint.recorded);
+        if self.cell.record().is_some() {
+            let spent = spent.recorded(&self.state);
+            statements.extend(spent.into_iter().map(|(_, statement)| statement));
+        }
+        self.recording.bytes = statements.iter().map(Recorded::bytes).sum();
         self.entries.truncate(savepoint.entries);
         self.bytes = self.entries.iter().map(Entry::bytes).sum();
         self.command = savepoint.command;
@@ -394,6 +435,13 @@ impl Write {
         Ok(())
     }
 
+    /// Commits a transaction of several statements, which COMMIT ends.
+    pub(crate) fn commit_transaction(mut self) -> Result<(), ServerError> {
+        self.statement("COMMIT");
+        self.recording.committed = true;
+        self.commit()
+    }
+
     /// Commits at the database's clock: the log has the changes, and everyone sees the new state. Where
     /// every commit is captured, it has been when this returns.
     pub(crate) fn commit(mut self) -> Result<(), ServerError> {
@@ -402,6 +450,7 @@ impl Write {
             entries: std::mem::take(&mut self.entries),
             began: self.began,
             defines: self.defines,
+            recording: std::mem::take(&mut self.recording),
         })?;
         self.committed = true;
         if self.defines {
@@ -428,52 +477,27 @@ impl Drop for Write {
         if !self.committed {
             self.forget_indexes();
             let mut committed = self.cell.committed().as_ref().clone();
-            if keep_identities(&self.state, &mut committed) {
+            let spent = keep_spent(&self.state, &mut committed);
+            if !spent.is_empty() {
                 // A scan may have written meanwhile, so that it is its state that goes on.
                 self.cell.publish(|newest| {
                     let mut next = newest.clone();
-                    keep_identities(&self.state, &mut next);
+                    keep_spent(&self.state, &mut next);
                     next
                 });
+                if let Some(record) = self.cell.record() {
+                    let mut turn = record.turn();
+                    for (of, statement) in spent.recorded(&committed) {
+                        turn.spend(&of, statement);
+                    }
+                    turn.flush();
+                }
             }
         }
         if self.defines {
             self.end_definition();
         }
     }
-}
-
-/// Moves a state's IDENTITY columns and row versions on to where an undone state had them, since a value
-/// that was given is not given again; whether some moved.
-fn keep_identities(undone: &State, state: &mut State) -> bool {
-    let ahead: Vec<(i32, i64)> = undone
-        .tables
-        .values()
-        .filter_map(|table| {
-            let next = table.next_identity?;
-            let column = &table.columns[table.identity()?];
-            let increment = column.identity?.increment;
-            let known = state.tables.get(&table.object_id)?;
-            if known.columns[known.identity()?].id != column.id {
-                return None;
-            }
-            let before = known.next_identity?;
-            let is_ahead = if increment > 0 {
-                next > before
-            } else {
-                next < before
-            };
-            is_ahead.then_some((table.object_id, next))
-        })
-        .collect();
-    let versions = undone.row_version > state.row_version;
-    state.row_version = state.row_version.max(undone.row_version);
-    for (object_id, next) in &ahead {
-        if let Some(table) = state.table_mut(*object_id) {
-            table.next_identity = Some(*next);
-        }
-    }
-    versions || !ahead.is_empty()
 }
 
 /// An Arrow error where none can come from input.

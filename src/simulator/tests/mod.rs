@@ -1,5 +1,6 @@
 //! Sessions against databases, as a client sees them.
 
+mod calls;
 mod capture;
 mod capture_images;
 mod case_sensitive;
@@ -14,6 +15,7 @@ mod languages;
 mod permissions;
 mod procedures;
 mod queries;
+mod record;
 mod scans;
 mod semantics;
 mod transactions;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::asked::{Asked, Source};
 use super::cursor::ObjectName;
 use super::system::{self, View};
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
@@ -70,6 +71,8 @@ pub(crate) struct Scope {
     table_variables: Vec<Arc<Table>>,
     /// Whether tables are read as they are when each of their chunks is fetched.
     live: bool,
+    /// Where it is noted what is asked for, if it matters.
+    asked: Option<Arc<Asked>>,
     /// The databases, in lower case, whose states were given.
     given: Vec<String>,
     seen: Mutex<HashMap<String, Arc<State>>>,
@@ -100,6 +103,7 @@ impl Scope {
             order,
             table_variables: Vec::new(),
             live: false,
+            asked: None,
             given: seen.keys().cloned().collect(),
             seen: Mutex::new(seen),
         }
@@ -109,6 +113,25 @@ impl Scope {
     pub(crate) fn with_table_variables(mut self, tables: Vec<Arc<Table>>) -> Self {
         self.table_variables = tables;
         self
+    }
+
+    /// The scope that notes what it is asked for.
+    pub(crate) fn noted(mut self, asked: Option<Arc<Asked>>) -> Self {
+        self.asked = asked;
+        self
+    }
+
+    /// Notes that the statement asks for something that a script does not hold.
+    pub(crate) fn note(&self, source: Source) {
+        if let Some(asked) = &self.asked {
+            asked.note(source);
+        }
+    }
+
+    fn note_state(&self, name: &str, state: &State) {
+        if let Some(asked) = &self.asked {
+            asked.note_database(name, state.version);
+        }
     }
 
     /// The scope of a query that sees what is committed while it runs, where nothing else was given.
@@ -135,6 +158,7 @@ impl Scope {
 
     /// The session's facts.
     pub(crate) fn facts(&self) -> &Facts {
+        self.note(Source::Session);
         &self.facts
     }
 
@@ -153,12 +177,14 @@ impl Scope {
         let key = database.to_lowercase();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = seen.get(&key) {
+            self.note_state(&key, state);
             let collation = self.server.collation();
             return collation
                 .is_same_name(&state.name, database)
                 .then(|| Arc::clone(state));
         }
         let state = self.server.database(database)?.committed();
+        self.note_state(&key, &state);
         seen.insert(key, Arc::clone(&state));
         Some(state)
     }
@@ -210,12 +236,21 @@ impl Scope {
         let state = self.state(name.database().unwrap_or(&self.database))?;
         let table = state.table(name.schema().unwrap_or("dbo"), name.object())?;
         let rights = self.rights(&state).ok()?;
+        self.note_rights(&rights);
         rights.sees(&state, table).then(|| Arc::clone(table))
+    }
+
+    /// Notes that the answer depends on who asks, unless it is an owner, who may know everything.
+    pub(crate) fn note_rights(&self, rights: &Rights) {
+        if !rights.is_owner() {
+            self.note(Source::Session);
+        }
     }
 
     /// A database as the session may know it: without the tables that it has no permission on.
     pub(crate) fn visible(&self, state: &Arc<State>) -> Result<Arc<State>, ServerError> {
         let rights = self.rights(state)?;
+        self.note_rights(&rights);
         if rights.is_owner() {
             return Ok(Arc::clone(state));
         }
@@ -243,6 +278,9 @@ impl Scope {
                     &table.schema,
                 ));
             }
+            if table.shipped {
+                self.note(Source::Captured);
+            }
             if self.snapshot && !state.snapshot_isolation {
                 return Err(snapshot_forbidden(&state.name));
             }
@@ -268,6 +306,7 @@ impl Scope {
     }
 
     fn table_variable(&self, name: &str) -> Result<Relation, ServerError> {
+        self.note(Source::TableVariable);
         let lower = name.to_lowercase();
         let mut tables = self.table_variables.iter();
         tables
@@ -289,6 +328,9 @@ impl Scope {
         if let Some(state) = state {
             self.rights(&state)?;
             let table = state.table(name.schema().unwrap_or("dbo"), name.object());
+            if table.is_some_and(|table| table.shipped) {
+                self.note(Source::Captured);
+            }
             if let Some(table) = table.filter(|_| !self.snapshot) {
                 return Ok(Arc::clone(table));
             }
@@ -326,6 +368,9 @@ impl Scope {
             let value = digits.map_or(Value::Null, |digits| Value::Decimal(digits.into(), 0));
             Some((sql_type, value))
         };
+        if !matches!(name, "@@max_precision" | "@@datefirst") {
+            self.note(Source::Session);
+        }
         match name {
             "@@version" => text(&format!("{VERSION}, cdcql {}", env!("CARGO_PKG_VERSION"))),
             "@@servername" => text(system::SERVER_NAME),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cursor::{Cursor, ObjectName, list};
 use super::lexer::{Kind, Token};
 use crate::simulator::protocol::{Language, ServerError};
-use crate::simulator::security::{Permission, Principals, Securable};
+use crate::simulator::security::{Logins, Permission, Principals, Securable};
 use crate::simulator::store::{Server, State, Write};
 
 /// A statement about logins, which are the server's.
@@ -323,8 +323,11 @@ fn on(cursor: &mut Cursor<'_>) -> Result<Option<On>, ServerError> {
 }
 
 /// Does what a statement says of logins.
-pub(crate) fn change_logins(server: &Server, command: &LoginCommand) -> Result<(), ServerError> {
-    server.logins(|logins| match command {
+pub(crate) fn change_logins(
+    logins: &mut Logins,
+    command: &LoginCommand,
+) -> Result<(), ServerError> {
+    match command {
         LoginCommand::Create {
             name,
             password,
@@ -335,7 +338,7 @@ pub(crate) fn change_logins(server: &Server, command: &LoginCommand) -> Result<(
         LoginCommand::Enable(name, enabled) => logins.enable(name, *enabled),
         LoginCommand::Drop(name) => logins.remove(name),
         LoginCommand::Sysadmin(name, member) => logins.set_sysadmin(name, *member),
-    })
+    }
 }
 
 /// Does what a statement says of a database's principals.

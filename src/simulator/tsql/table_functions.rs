@@ -9,6 +9,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableSource};
 
+use super::asked::Source;
 use super::functions::external;
 use super::net_changes::{NetOption, is_command_id, net_changes};
 use super::normal::Spelling;
@@ -92,6 +93,7 @@ fn changes(
         (None, Some(instance)) if instance.net_changes => (NET_CHANGES, instance),
         _ => return Err(missing()),
     };
+    scope.note(Source::Captured);
     if !scope.rights(&state)?.reads_changes(&state, instance) {
         // Net changes look as if they were not there.
         if kind == NET_CHANGES {

@@ -29,6 +29,15 @@ impl DateOrder {
         }
     }
 
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mdy => "mdy",
+            Self::Dmy => "dmy",
+            Self::Ymd => "ymd",
+        }
+    }
+
     /// The order that a style of CONVERT asks for; the session's without one.
     pub(crate) fn of_style(style: i64) -> Self {
         match style {

@@ -9,7 +9,7 @@ mod format;
 mod hierarchy;
 mod locale;
 mod names;
-mod parse_text;
+pub(crate) mod parse_text;
 mod sort_key;
 mod text_and_bytes;
 mod typed;
@@ -27,10 +27,10 @@ pub(crate) use field::{
     Label, collation_of, field, field_name, is_identity, label_of, sql_type_of, typed_of,
     with_collation, with_label,
 };
-pub(crate) use format::{bytes_to_hex, text_of};
+pub(crate) use format::{bytes_to_hex, decimal_text, guid_text, text_of};
 pub(crate) use locale::{DateOrder, Locale};
 pub(crate) use names::DefaultLength;
-pub(crate) use parse_text::{parse_hex, parse_offset};
+pub(crate) use parse_text::{parse_decimal, parse_hex, parse_offset};
 pub(crate) use sort_key::{character_key, equality_key, lower, upper};
 pub(crate) use typed::Typed;
 pub(crate) use value::Value;

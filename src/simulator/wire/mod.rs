@@ -15,7 +15,6 @@
 mod answer;
 mod backend;
 mod connection;
-mod declaration;
 mod disturbance;
 mod error;
 mod execution;

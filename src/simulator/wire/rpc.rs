@@ -1,9 +1,8 @@
 //! Remote procedure calls.
 
-use crate::simulator::protocol::{Parameter, ServerError, SqlType};
-use crate::simulator::types::{Mode, convert_array};
+use crate::simulator::protocol::{Parameter, ServerError};
+use crate::simulator::session::declaration;
 
-use super::declaration;
 use super::parameter::{self, CallError};
 use super::reader::Reader;
 
@@ -128,50 +127,18 @@ pub(super) fn executed_statement(parameters: Vec<Parameter>) -> Result<Statement
     bind(sql, &declared, parameters.collect())
 }
 
-/// Names the values sent without a name, converts each to its declared type, and checks that each declared
-/// parameter has a value.
+/// The statement with the values of its declared parameters.
 pub(super) fn bind(
     sql: String,
     declaration: &str,
-    mut values: Vec<Parameter>,
+    values: Vec<Parameter>,
 ) -> Result<Statement, ServerError> {
-    let declared = declaration::parameters(declaration);
-    let named = |value: &Parameter, name: &str| value.name.eq_ignore_ascii_case(name);
-    for (index, value) in values.iter_mut().enumerate() {
-        if value.name.is_empty() {
-            let parameter = declared.get(index).ok_or_else(too_many_arguments)?;
-            value.name = parameter.name.to_owned();
-        } else if !declared.iter().any(|one| named(value, one.name)) {
-            return Err(too_many_arguments());
-        }
-    }
-    if values.len() > declared.len() {
-        return Err(too_many_arguments());
-    }
-    for parameter in declared {
-        let value = values
-            .iter_mut()
-            .find(|value| named(value, parameter.name))
-            .ok_or_else(|| not_supplied(declaration, &sql, parameter.name))?;
-        let sql_type = parameter.sql_type.ok_or_else(|| no_type(parameter.name))?;
-        convert(value, sql_type)?;
-    }
+    let parameters = declaration::bind(&sql, declaration, values)?;
     Ok(Statement {
         sql,
-        parameters: values,
+        parameters,
         called: true,
     })
-}
-
-/// Makes a value one of its declared type. Text and bytes that are longer are cut without a word.
-fn convert(value: &mut Parameter, to: SqlType) -> Result<(), ServerError> {
-    let from = value.sql_type;
-    if from != to {
-        value.value = convert_array(&value.value, from, to, 0, Mode::Cast)
-            .map_err(|_| not_convertible(from, to))?;
-        value.sql_type = to;
-    }
-    Ok(())
 }
 
 /// The call of any other procedure, as the text of an EXEC statement. A parameter that is to have the
@@ -268,38 +235,6 @@ fn too_many_parameters() -> ServerError {
         format!(
             "The incoming request has too many parameters. The server supports a maximum of \
              {PARAMETER_LIMIT} parameters. Reduce the number of parameters and resend the request."
-        ),
-    )
-}
-
-/// 2715.
-fn no_type(name: &str) -> ServerError {
-    error(
-        2715,
-        format!(
-            "Parameter or variable '{name}' has an invalid data type, or one that the simulator does not support."
-        ),
-    )
-}
-
-fn not_convertible(from: SqlType, to: SqlType) -> ServerError {
-    let (from, to) = (from.base_name(), to.base_name());
-    error(8114, format!("Error converting data type {from} to {to}."))
-}
-
-fn too_many_arguments() -> ServerError {
-    error(
-        8144,
-        "Procedure or function sp_executesql has too many arguments specified.".to_owned(),
-    )
-}
-
-fn not_supplied(declaration: &str, sql: &str, name: &str) -> ServerError {
-    let query: String = format!("({declaration}){sql}").chars().take(256).collect();
-    error(
-        8178,
-        format!(
-            "The parameterized query '{query}' expects the parameter '{name}', which was not supplied."
         ),
     )
 }

@@ -10,6 +10,7 @@ use super::text::text;
 use crate::simulator::capture::{LSN_TIME_MAPPING, SCHEMA};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{State, Table};
+use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::{Mode, Value, convert_value};
 
@@ -20,13 +21,14 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     Some(match name {
         "fn_cdc_get_max_lsn" => Function::new(name, (1, 1), LSN, move |args| {
             let state = database(&scope, &args[0])?;
-            let (lsns, _) = mapping(mapping_table(&state)?);
+            let (lsns, _) = mapping(mapping_table(&scope, &state)?);
             Ok(lsns.into_iter().max().map_or(Value::Null, Value::Bytes))
         }),
         "fn_cdc_get_min_lsn" => Function::new(name, (2, 2), LSN, move |args| {
             let state = database(&scope, &args[0])?;
             let capture = state.capture.as_ref();
             let rights = scope.rights(&state)?;
+            scope.note_rights(&rights);
             let instance = capture
                 .and_then(|c| c.instance(args[1].as_text().unwrap_or_default()))
                 .filter(|instance| rights.reads_changes(&state, instance));
@@ -39,13 +41,13 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         }
         "fn_cdc_map_lsn_to_time" => Function::new(name, (2, 2), SqlType::DateTime, move |args| {
             let state = database(&scope, &args[0])?;
-            let (lsns, times) = mapping(mapping_table(&state)?);
+            let (lsns, times) = mapping(mapping_table(&scope, &state)?);
             let at = lsn(&args[1]).and_then(|lsn| lsns.iter().position(|l| *l == lsn));
             Ok(at.map_or(Value::Null, |at| Value::Timestamp(times[at])))
         }),
         "fn_cdc_map_time_to_lsn" => Function::new(name, (3, 3), LSN, move |args| {
             let state = database(&scope, &args[0])?;
-            time_to_lsn(mapping_table(&state)?, &text(&args[1]), &args[2])
+            time_to_lsn(mapping_table(&scope, &state)?, &text(&args[1]), &args[2])
         }),
         "fn_cdc_is_bit_set" => Function::new(name, (3, 3), SqlType::Bit, |args| {
             let mask = args[2].as_bytes().unwrap_or_default();
@@ -72,7 +74,8 @@ fn database(scope: &Scope, name: &Value) -> Result<Arc<State>, ServerError> {
         .ok_or_else(|| ServerError::unknown_database(name))
 }
 
-fn mapping_table(state: &State) -> Result<&Arc<Table>, ServerError> {
+fn mapping_table<'s>(scope: &Scope, state: &'s State) -> Result<&'s Arc<Table>, ServerError> {
+    scope.note(Source::Captured);
     state
         .table(SCHEMA, LSN_TIME_MAPPING)
         .ok_or_else(|| ServerError::invalid_object("cdc.lsn_time_mapping"))

@@ -11,7 +11,7 @@ mod like;
 mod maths;
 mod numbers;
 mod security;
-mod server;
+pub(crate) mod server;
 mod text;
 
 use std::fmt;

@@ -6,13 +6,14 @@ use super::Function;
 use super::server::named_table;
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::security::Permission;
+use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::tsql::system::{parse_name, view_object};
 use crate::simulator::types::Value;
 
-pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
-    let scope = Arc::clone(scope);
-    Some(match name {
+pub(super) fn function(name: &str, noted: &Arc<Scope>) -> Option<Function> {
+    let scope = Arc::clone(noted);
+    let function = match name {
         "has_perms_by_name" => Function::new(name, (3, 5), SqlType::Int, move |args| {
             permission(&scope, args)
         })
@@ -46,7 +47,9 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
             }))
         }),
         _ => return None,
-    })
+    };
+    noted.note(Source::Session);
+    Some(function)
 }
 
 /// 1 for what may be done, 0 for what may not, NULL for what does not exist or may not be known of.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Function;
 use crate::simulator::protocol::{Collation, Length, SqlType};
 use crate::simulator::store::{State, Table};
+use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::tsql::system::{self, SERVER_NAME, parse_name, view_object};
 use crate::simulator::types::Value;
@@ -26,6 +27,7 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
             let Some(id) = args.first() else {
                 return Ok(Value::from(scope.database()));
             };
+            scope.note(Source::Server);
             let databases = scope.server().databases();
             let found = databases
                 .iter()
@@ -103,6 +105,7 @@ fn by_id(scope: &Scope, id: Option<i64>, database: Option<&Value>) -> Option<Arc
     let id = i32::try_from(id?).ok()?;
     let table = state.tables.get(&id)?;
     let rights = scope.rights(&state).ok()?;
+    scope.note_rights(&rights);
     rights.sees(&state, table).then(|| Arc::clone(table))
 }
 
@@ -234,31 +237,37 @@ fn columns(name: &str, scope: &Arc<Scope>) -> Option<Function> {
 }
 
 fn session(name: &str, scope: &Arc<Scope>) -> Option<Function> {
-    let facts = scope.facts();
-    let text = |text: &str| Some(Function::constant(name, NAME, text.into()));
+    let (sql_type, value) = session_fact(name, scope)?;
+    Some(Function::constant(name, sql_type, value))
+}
+
+/// What a function without arguments says of the session.
+pub(crate) fn session_fact(name: &str, scope: &Scope) -> Option<(SqlType, Value)> {
+    let text = |text: &str| Some((NAME, Value::from(text)));
     match name {
-        "suser_sname" | "suser_name" | "original_login" | "system_user" => text(&facts.user),
+        "suser_sname" | "suser_name" | "original_login" | "system_user" => {
+            text(&scope.facts().user)
+        }
         "user_name" | "current_user" | "session_user" | "user" => {
+            scope.note(Source::Session);
             let rights = scope.current().and_then(|state| scope.rights(&state));
             text(rights.as_ref().map_or("guest", |rights| rights.user()))
         }
-        "app_name" => text(&facts.program),
-        "host_name" => text(&facts.host),
-        "xact_state" => Some(Function::constant(
-            name,
-            SqlType::SmallInt,
-            Value::Int((facts.transactions > 0).into()),
-        )),
-        "scope_identity" => Some(Function::constant(
-            name,
-            SqlType::Decimal {
+        "app_name" => text(&scope.facts().program),
+        "host_name" => text(&scope.facts().host),
+        "xact_state" => {
+            let open = scope.facts().transactions > 0;
+            Some((SqlType::SmallInt, Value::Int(open.into())))
+        }
+        "scope_identity" => {
+            let identity = scope.facts().identity;
+            let sql_type = SqlType::Decimal {
                 precision: 38,
                 scale: 0,
-            },
-            facts
-                .identity
-                .map_or(Value::Null, |identity| Value::Decimal(identity.into(), 0)),
-        )),
+            };
+            let value = identity.map_or(Value::Null, |identity| Value::Decimal(identity.into(), 0));
+            Some((sql_type, value))
+        }
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 
+use super::asked::Source;
 use super::cursor::{Cursor, ObjectName};
 use super::lexer::tokens;
 use super::scope::Scope;
@@ -83,10 +84,21 @@ pub(crate) fn view(
         return Ok(None);
     }
     permit(scope, state, definition)?;
+    note(scope, definition);
     let visible = scope.visible(state)?;
     let rows = (definition.rows)(scope, &visible)?;
     let rows = rows_of(definition.columns, &rows, state.collation)?;
     Ok(Some(View { rows }))
+}
+
+/// Notes that a view shows more than its database.
+fn note(scope: &Scope, definition: &Definition) {
+    if ["databases", "server_principals"].contains(&definition.name) {
+        scope.note(Source::Server);
+    }
+    if definition.name.starts_with("dm_cdc_") {
+        scope.note(Source::Captured);
+    }
 }
 
 /// Values as rows whose fields carry the columns' SQL types, and their collation.

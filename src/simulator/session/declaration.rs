@@ -1,19 +1,19 @@
 //! The declaration of a parameterised statement, such as `@P1 int, @P2 decimal(10, 2)`.
 
-use crate::simulator::protocol::SqlType;
-use crate::simulator::types::DefaultLength;
+use crate::simulator::protocol::{Parameter, ServerError, SqlType};
+use crate::simulator::types::{DefaultLength, Mode, convert_array};
 
 /// A parameter as it is declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Declared<'a> {
+struct Declared<'a> {
     /// Its name with the `@`.
-    pub(super) name: &'a str,
+    name: &'a str,
     /// Its type; `None` for one that is no type of the server.
-    pub(super) sql_type: Option<SqlType>,
+    sql_type: Option<SqlType>,
 }
 
 /// The parameters declared, in order.
-pub(super) fn parameters(declaration: &str) -> Vec<Declared<'_>> {
+fn parameters(declaration: &str) -> Vec<Declared<'_>> {
     let mut declared = Vec::new();
     let mut depth = 0_usize;
     let mut start = 0;
@@ -59,6 +59,80 @@ fn without_direction(text: &str) -> &str {
         }
         _ => text,
     }
+}
+
+/// Names the values sent without a name, converts each to its declared type, and checks that each declared
+/// parameter has a value.
+pub(crate) fn bind(
+    sql: &str,
+    declaration: &str,
+    mut values: Vec<Parameter>,
+) -> Result<Vec<Parameter>, ServerError> {
+    let declared = parameters(declaration);
+    let named = |value: &Parameter, name: &str| value.name.eq_ignore_ascii_case(name);
+    for (index, value) in values.iter_mut().enumerate() {
+        if value.name.is_empty() {
+            let parameter = declared.get(index).ok_or_else(too_many_arguments)?;
+            value.name = parameter.name.to_owned();
+        } else if !declared.iter().any(|one| named(value, one.name)) {
+            return Err(too_many_arguments());
+        }
+    }
+    if values.len() > declared.len() {
+        return Err(too_many_arguments());
+    }
+    for parameter in declared {
+        let value = values
+            .iter_mut()
+            .find(|value| named(value, parameter.name))
+            .ok_or_else(|| not_supplied(declaration, sql, parameter.name))?;
+        let sql_type = parameter.sql_type.ok_or_else(|| no_type(parameter.name))?;
+        convert(value, sql_type)?;
+    }
+    Ok(values)
+}
+
+/// Makes a value one of its declared type. Text and bytes that are longer are cut without a word.
+fn convert(value: &mut Parameter, to: SqlType) -> Result<(), ServerError> {
+    let from = value.sql_type;
+    if from != to {
+        value.value = convert_array(&value.value, from, to, 0, Mode::Cast)
+            .map_err(|_| not_convertible(from, to))?;
+        value.sql_type = to;
+    }
+    Ok(())
+}
+
+/// 2715.
+fn no_type(name: &str) -> ServerError {
+    ServerError::new(
+        2715,
+        format!(
+            "Parameter or variable '{name}' has an invalid data type, or one that the simulator does not support."
+        ),
+    )
+}
+
+fn not_convertible(from: SqlType, to: SqlType) -> ServerError {
+    let (from, to) = (from.base_name(), to.base_name());
+    ServerError::new(8114, format!("Error converting data type {from} to {to}."))
+}
+
+fn too_many_arguments() -> ServerError {
+    ServerError::new(
+        8144,
+        "Procedure or function sp_executesql has too many arguments specified.".to_owned(),
+    )
+}
+
+fn not_supplied(declaration: &str, sql: &str, name: &str) -> ServerError {
+    let query: String = format!("({declaration}){sql}").chars().take(256).collect();
+    ServerError::new(
+        8178,
+        format!(
+            "The parameterized query '{query}' expects the parameter '{name}', which was not supplied."
+        ),
+    )
 }
 
 #[cfg(test)]
