@@ -13,6 +13,7 @@ mod query;
 mod readme;
 mod record;
 mod resume;
+mod scale;
 mod schemas;
 mod secrets;
 mod servers;

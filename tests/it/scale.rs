@@ -1,0 +1,101 @@
+//! One transaction of very many rows.
+
+use crate::simulate::Server;
+use crate::support::{Ended, Project};
+
+const PASSWORD: &str = "Pa55word!";
+
+/// Says how many rows; a million take some two minutes of a build without optimization.
+const ROWS: &str = "CDCQL_TEST_ROWS";
+const FEW: u64 = 100_000;
+
+const TABLE: &str = "\
+CREATE TABLE dbo.t (id INT NOT NULL PRIMARY KEY, n INT NOT NULL, v VARCHAR(40) NOT NULL);
+GO
+EXEC sys.sp_cdc_enable_db;
+EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N't', @role_name = NULL;
+GO
+INSERT INTO dbo.t VALUES (0, 0, 'first');
+";
+
+const PIPELINE: &str = "\
+CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('APP_DB_URL'));
+CREATE TABLE IF NOT EXISTS t USING DELTA LOCATION 'lake/t';
+MERGE INTO t AS target USING STREAM db.dbo.t CHANGES AS change ON target.id = change.id
+WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
+WHEN MATCHED THEN UPDATE SET *
+WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+";
+
+fn run(project: &Project, server: &Server, arguments: &[&str]) -> String {
+    let url = format!(
+        "sqlserver://sa:{PASSWORD}@{}/app_db?trust_server_certificate=true",
+        server.address
+    );
+    let mut command = project.command();
+    command.args(arguments).env("APP_DB_URL", url);
+    let ended = Ended::from(command.output().unwrap()).succeeded();
+    ended.stdout + &ended.stderr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_of_very_many_rows_is_applied_as_one_commit() {
+    let rows: u64 = std::env::var(ROWS).map_or(FEW, |rows| rows.parse().unwrap());
+    let project = Project::new();
+    project.write("app_db.sql", TABLE);
+    project.write("pipelines/p.sql", PIPELINE);
+    let every_commit = ["--capture-interval", "0"];
+    let server = Server::start_script(&project, "app_db.sql", PASSWORD, &every_commit);
+    let copied = run(&project, &server, &["run", "pipelines/p.sql"]);
+    assert!(copied.contains("first copy"), "{copied}");
+    let mut client = server.connect(PASSWORD).await;
+    let transaction = format!(
+        "BEGIN TRANSACTION
+         INSERT INTO dbo.t SELECT value, value % 7, CONCAT('row ', value) FROM GENERATE_SERIES(1, {rows})
+         UPDATE dbo.t SET n = -1 WHERE id % 10 = 0
+         DELETE FROM dbo.t WHERE id % 10 = 5
+         COMMIT"
+    );
+    let answered = client.simple_query(transaction).await.unwrap();
+    answered.into_results().await.unwrap();
+    let applied = run(&project, &server, &["run", "pipelines/p.sql"]);
+    let inserted = rows - (rows + 5) / 10;
+    let told = format!("{inserted} inserted, 1 updated, 0 deleted");
+    assert!(
+        applied.replace(',', "").contains(&told.replace(',', "")),
+        "{applied}"
+    );
+    let count = |table: &str| {
+        let sql = format!(
+            "SELECT COUNT(*) AS n, SUM(n) AS s, MAX(id) AS m, SUM(LENGTH(v)) AS l FROM {table}"
+        );
+        run(
+            &project,
+            &server,
+            &[
+                "query",
+                "--pipeline",
+                "pipelines/p.sql",
+                "--format",
+                "csv",
+                "-c",
+                &sql,
+            ],
+        )
+    };
+    let target = count("t");
+    assert_eq!(target, count("db.dbo.t"));
+    assert!(target.contains(&format!("\n{},", inserted + 1)), "{target}");
+    assert_eq!(commits(&project), 2, "the first copy and the transaction");
+}
+
+/// The versions of the target's log.
+fn commits(project: &Project) -> usize {
+    let log = project.path().join("pipelines/lake/t/_delta_log");
+    let versions = std::fs::read_dir(log).unwrap().filter(|entry| {
+        let path = entry.as_ref().unwrap().path();
+        path.extension()
+            .is_some_and(|extension| extension == "json")
+    });
+    versions.count()
+}
