@@ -14,6 +14,7 @@ use crate::simulator::{
 pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
     let made = Behaviour {
         server_collation: arguments.collation.unwrap_or_default(),
+        replica_lag: arguments.replica_lag,
         ..Behaviour::orderly()
     };
     let database = if arguments.record {
@@ -81,6 +82,7 @@ fn behaviour(arguments: &SimulateArguments) -> Behaviour {
     Behaviour {
         seed: arguments.seed,
         server_collation: arguments.collation.unwrap_or_default(),
+        replica_lag: arguments.replica_lag,
         capture_job: if interval.is_zero() {
             CaptureJob::EveryCommit
         } else {

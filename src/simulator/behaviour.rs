@@ -26,6 +26,10 @@ pub struct Behaviour {
     /// are refused within one statement. It is that of [`Database::from_script_with`](super::Database): a
     /// database that is there keeps the collation that it was made in.
     pub server_collation: Collation,
+    /// Every second connection reads from a replica that is so many commits and scans behind at first, and comes
+    /// one nearer with each batch that it answers; 0 for none. What such a connection writes goes to the database
+    /// itself, and a transaction that has written reads from there.
+    pub replica_lag: usize,
     /// When the log is scanned for changes, once the script has been replayed.
     pub capture_job: CaptureJob,
     /// What capture does as it may.
@@ -49,6 +53,7 @@ impl Default for Behaviour {
             seed: None,
             shuffle_rows: true,
             server_collation: Collation::SERVER,
+            replica_lag: 0,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour {
                 lsn_gaps: true,
@@ -69,6 +74,7 @@ impl Behaviour {
             seed: Some(0),
             shuffle_rows: false,
             server_collation: Collation::SERVER,
+            replica_lag: 0,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),
@@ -106,6 +112,11 @@ impl Behaviour {
     /// What orders the rows that a session reads.
     pub(super) fn chance(&self, session: u16) -> Option<Chance> {
         self.shuffle_rows.then(|| self.own_chance(session))
+    }
+
+    /// Whether a session reads from the replica that is behind.
+    pub(super) fn lags(&self, session: u16) -> bool {
+        self.replica_lag > 0 && session.is_multiple_of(2)
     }
 
     /// The packet size of a session whose client asked for this one.

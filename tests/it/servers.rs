@@ -1,5 +1,7 @@
 //! The tutorial on servers of other kinds, as a login that may read and nothing else.
 
+use std::net::TcpStream;
+
 use crate::simulate::Server;
 use crate::story::{AFTER_CYBORG, AFTER_FIRST_RUN, AFTER_LEX, CYBORG, LEX};
 use crate::support::Project;
@@ -44,6 +46,42 @@ fn tell(language: &str, arguments: &[&str]) {
 fn a_server_that_tells_cases_apart_has_the_same_rows() {
     for collation in ["Latin1_General_CS_AS", "Latin1_General_BIN2"] {
         tell("us_english", &["--collation", collation]);
+    }
+}
+
+/// Runs that are sent to a replica that is behind, to the database itself, and to the replica again.
+fn tell_replicas(lag: &str) {
+    let project = Project::new();
+    project.append_to_database(&reader("us_english"));
+    for (statements, rows) in [
+        ("", AFTER_FIRST_RUN),
+        (LEX, AFTER_LEX),
+        (CYBORG, AFTER_CYBORG),
+    ] {
+        project.append_to_database(statements);
+        let script = "pipelines/app_db.sql";
+        let server = Server::start_script(&project, script, "Pa55word!", &["--replica-lag", lag]);
+        let trust = "?trust_server_certificate=true";
+        let run = || server.run(&project, LOGIN, "app_db", trust);
+        // Every second connection is the replica's; the first does nothing.
+        drop(TcpStream::connect(&server.address).unwrap());
+        let behind = run();
+        assert!(
+            matches!(behind.code, Some(0 | 1 | 3)),
+            "lag {lag}: {behind:?}"
+        );
+        run().succeeded();
+        assert_eq!(project.customers(), rows, "lag {lag}");
+        let again = run();
+        assert!(matches!(again.code, Some(0 | 1)), "lag {lag}: {again:?}");
+        assert_eq!(project.customers(), rows, "lag {lag}");
+    }
+}
+
+#[test]
+fn replicas_that_are_behind_lose_and_repeat_nothing() {
+    for lag in ["4", "16"] {
+        tell_replicas(lag);
     }
 }
 

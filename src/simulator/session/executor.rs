@@ -11,7 +11,7 @@ use super::transaction::Transaction;
 use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{Language, Parameter, Reply, ServerError, TransactionEvent};
 use crate::simulator::script::Database;
-use crate::simulator::store::{Server, Table};
+use crate::simulator::store::{Server, State, Table};
 use crate::simulator::tsql::asked::Asked;
 use crate::simulator::tsql::batch::{Node, statements};
 use crate::simulator::tsql::lexer::{Token, tokens};
@@ -32,6 +32,10 @@ pub(crate) struct Executor {
     pub(super) facts: Facts,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
+    /// Whether it reads from the replica that is behind.
+    lags: bool,
+    /// What that replica has, for the running batch.
+    pub(super) replica: Option<Arc<State>>,
     /// What orders rows, unless they come as they were inserted.
     chance: Option<Chance>,
     /// The table variables of the running batch.
@@ -128,6 +132,8 @@ impl Executor {
             },
             settings: Settings::of(native),
             transaction: None,
+            lags: database.behaviour.lags(login.session_id),
+            replica: None,
             chance: database.behaviour.chance(login.session_id),
             table_variables: Vec::new(),
             transactions: 0,
@@ -182,6 +188,8 @@ impl Executor {
         self.outside.truncate(1);
         self.return_outside();
         self.settings.locale.enter();
+        let read = self.lags.then(|| self.server.database(&self.database));
+        self.replica = read.flatten().map(|database| database.seen_by_replica());
         let prepared = tokens(sql).and_then(|tokens| Ok((tokens, variables(parameters)?)));
         let (tokens, variables) = match prepared {
             Ok(prepared) => prepared,

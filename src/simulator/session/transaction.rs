@@ -83,12 +83,14 @@ impl Executor {
     pub(super) fn given_states(&mut self) -> Vec<Arc<State>> {
         let level = self.settings.isolation.is_repeatable();
         let snapshot = self.settings.isolation == Isolation::Snapshot;
-        let current = self.server.database(&self.database).map(|d| d.committed());
+        let replica = self.replica.clone();
+        let replica = replica.filter(|state| state.name == self.database);
+        let committed = || self.server.database(&self.database).map(|d| d.committed());
+        let current = replica.clone().or_else(committed);
         let Some(transaction) = self.transaction.as_mut() else {
-            return if snapshot {
-                self.server.states()
-            } else {
-                Vec::new()
+            return match replica {
+                None if snapshot => self.server.states(),
+                replica => replica.into_iter().collect(),
             };
         };
         let own = transaction.write.as_ref().map(Write::database);
@@ -105,7 +107,7 @@ impl Executor {
         let mut given = if repeatable {
             transaction.pinned.clone()
         } else {
-            Vec::new()
+            replica.into_iter().collect()
         };
         if let Some(write) = &transaction.write {
             let seen = match given.iter().find(|s| s.name == write.database()) {

@@ -1,5 +1,6 @@
 //! A database: its committed state, its writer's seat, and its log.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -28,6 +29,14 @@ pub(crate) struct DatabaseCell {
     instant: Instant,
     /// Where commits are recorded.
     record: RwLock<Option<Arc<Record>>>,
+    replica: Mutex<Replica>,
+}
+
+/// What the replica that is behind has still to go through.
+#[derive(Debug, Default)]
+struct Replica {
+    lag: usize,
+    states: VecDeque<Arc<State>>,
 }
 
 /// Shared by whoever lets others see a change of one of a server's databases, and held alone by whoever looks
@@ -79,6 +88,10 @@ impl DatabaseCell {
             clock: RwLock::new(settings.clock),
             instant: Arc::clone(instant),
             record: RwLock::new(settings.record.clone()),
+            replica: Mutex::new(Replica {
+                lag: settings.lag,
+                states: VecDeque::new(),
+            }),
         }
     }
 
@@ -114,6 +127,7 @@ impl DatabaseCell {
             .unwrap_or_else(PoisonError::into_inner)
             .clone_from(&settings.record);
         self.log().configure(settings);
+        self.replica().lag = settings.lag;
         self.changed.notify_waiters();
     }
 
@@ -241,7 +255,23 @@ impl DatabaseCell {
             .committed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *committed = Arc::new(next(&committed));
+        let new = Arc::new(next(&committed));
+        let old = std::mem::replace(&mut *committed, new);
+        let mut replica = self.replica();
+        replica.states.push_back(old);
+        while replica.states.len() > replica.lag {
+            replica.states.pop_front();
+        }
+    }
+
+    fn replica(&self) -> MutexGuard<'_, Replica> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the replica that is behind has; it is one state nearer afterwards.
+    pub(crate) fn seen_by_replica(&self) -> Arc<State> {
+        let behind = self.replica().states.pop_front();
+        behind.unwrap_or_else(|| self.committed())
     }
 
     /// Begins a change of capture itself: no scan runs until [`DatabaseCell::end_definition`]. Error 1222
@@ -378,6 +408,8 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) seed: u64,
     pub(super) record: Option<Arc<Record>>,
+    /// States that the replica is behind at most.
+    pub(super) lag: usize,
 }
 
 fn log_full(database: &str) -> ServerError {

@@ -56,6 +56,7 @@ impl Server {
             settings.behaviour = behaviour.capture.clone();
             settings.schedule = schedule;
             settings.clock = clock;
+            settings.lag = behaviour.replica_lag;
             settings.seed = behaviour.seed.unwrap_or_default();
         });
     }
