@@ -59,7 +59,11 @@ pub struct Property {
     pub span: Span,
 }
 
-const PROPERTIES: &[&str] = &["cdcql.onSchemaChange", "cdcql.readBack"];
+const PROPERTIES: &[&str] = &[
+    "cdcql.deletionVectors",
+    "cdcql.onSchemaChange",
+    "cdcql.readBack",
+];
 const TABLE_CLAUSES: &[&str] = &["PARTITIONED BY", "LOCATION", "COMMENT", "TBLPROPERTIES"];
 
 /// Whether these tokens are a CREATE TABLE of the language, and not one of DataFusion's tables in memory.

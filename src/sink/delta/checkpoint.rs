@@ -11,8 +11,8 @@ use deltalake::kernel::transaction::CommitProperties;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::SinkError;
 use super::history::newest_tran_id;
+use super::{RowCounts, SinkError};
 use crate::change::{Checkpoint, FlowKey, Lsn};
 
 /// `commitInfo` key of the flow that made a commit.
@@ -58,9 +58,16 @@ impl FlowCommit {
 }
 
 /// The properties of a commit: a compare-and-swap, with the flow's entries where there is a flow. `write` is
-/// the name by which the commit is found again.
-pub(super) fn commit_properties(commit: Option<&FlowCommit>, write: Uuid) -> CommitProperties {
+/// the name by which the commit is found again; `rows` is told where deltalake does not count them itself.
+pub(super) fn commit_properties(
+    commit: Option<&FlowCommit>,
+    write: Uuid,
+    rows: Option<RowCounts>,
+) -> CommitProperties {
     let mut metadata = vec![(WRITE_KEY.to_string(), Value::from(write.to_string()))];
+    if let Some(rows) = rows {
+        metadata.push(("operationMetrics".to_string(), rows.to_metrics()));
+    }
     // Delta's own retries would resolve conflicts for us, among them some that lose or repeat rows, and
     // would not look at the checkpoint.
     let properties = CommitProperties::default().with_max_retries(0);

@@ -12,6 +12,15 @@ pub struct RowCounts {
 }
 
 impl RowCounts {
+    /// The counts as a commit's `operationMetrics` have them, by the names of the other writers of Delta tables.
+    pub(super) fn to_metrics(self) -> serde_json::Value {
+        serde_json::json!({
+            "numTargetRowsInserted": self.inserted.to_string(),
+            "numTargetRowsUpdated": self.updated.to_string(),
+            "numTargetRowsDeleted": self.deleted.to_string(),
+        })
+    }
+
     /// All rows that the commit changed.
     pub fn total(&self) -> u64 {
         self.inserted + self.updated + self.deleted

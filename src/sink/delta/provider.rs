@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchemaRef, not_impl_err, plan_err};
 use datafusion::error::Result;
@@ -16,7 +16,7 @@ use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use uuid::Uuid;
 
 use super::schema::stored_schema;
-use super::write::{MergeClauses, Operation, WriteExec, WriteTask};
+use super::write::{MergeClauses, Operation, RowChange, SMALL_FILE, WriteExec, WriteTask};
 use super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 
 /// A Delta table for queries, `MERGE INTO` and `INSERT INTO`; it may not exist yet.
@@ -32,6 +32,7 @@ pub struct DeltaTableProvider {
     options: TableOptions,
     commit: Option<FlowCommit>,
     unmatched_targets: Option<bool>,
+    small_file: u64,
     outcome: Arc<Mutex<Option<CommitOutcome>>>,
 }
 
@@ -61,12 +62,14 @@ impl DeltaTableProvider {
             options: TableOptions::default(),
             commit: None,
             unmatched_targets: None,
+            small_file: SMALL_FILE,
             outcome: Arc::default(),
         })
     }
 
     /// What the table gets besides its columns, when a write creates it.
     pub fn with_options(mut self, options: TableOptions) -> Result<Self, SinkError> {
+        options.validate_own(self.target.location())?;
         if !self.target.exists() {
             options.validate(self.target.location(), &self.schema)?;
         }
@@ -89,6 +92,14 @@ impl DeltaTableProvider {
         self
     }
 
+    /// Lets a merge write files anew, and not mark their rows in deletion vectors, up to this many bytes. Unless said
+    /// otherwise they are 8 MiB.
+    #[must_use]
+    pub fn with_small_file(mut self, bytes: u64) -> Self {
+        self.small_file = bytes;
+        self
+    }
+
     /// The target, at the version that reads see.
     pub fn target(&self) -> &DeltaTarget {
         &self.target
@@ -97,6 +108,11 @@ impl DeltaTableProvider {
     /// What the last write did; `None` before one has ended.
     pub fn outcome(&self) -> Option<CommitOutcome> {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, session: &dyn Session, change: RowChange) -> Result<Arc<dyn ExecutionPlan>> {
+        let nothing = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+        self.write(session, Operation::Change(change), nothing)
     }
 
     fn write(
@@ -114,6 +130,7 @@ impl DeltaTableProvider {
             options: self.options.clone(),
             commit: self.commit.clone(),
             name: Uuid::new_v4(),
+            small_file: self.small_file,
             operation,
             state: state.clone(),
             outcome: Arc::clone(&self.outcome),
@@ -193,6 +210,23 @@ impl TableProvider for DeltaTableProvider {
             return plan_err!("INSERT has another number of columns than the table");
         }
         self.write(session, Operation::Append, input)
+    }
+
+    async fn delete_from(
+        &self,
+        session: &dyn Session,
+        filters: Vec<Expr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.change(session, RowChange::delete(filters)?)
+    }
+
+    async fn update(
+        &self,
+        session: &dyn Session,
+        assignments: Vec<(String, Expr)>,
+        filters: Vec<Expr>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.change(session, RowChange::update(filters, assignments)?)
     }
 
     async fn merge_into(

@@ -14,6 +14,9 @@ const FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=
 /// Prefix of table properties that steer cdcql and are not stored in the table.
 const OWN_PROPERTIES: &str = "cdcql.";
 
+/// Property that says whether deletion vectors are written: `auto`, the default, or `off`.
+const DELETION_VECTORS: &str = "cdcql.deletionVectors";
+
 /// What a new table has besides its columns. An existing table keeps what it has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableOptions {
@@ -54,11 +57,36 @@ impl TableOptions {
         Ok(())
     }
 
-    /// The properties that the table stores.
-    pub(super) fn stored_properties(&self) -> impl Iterator<Item = &(String, String)> {
-        self.properties
-            .iter()
-            .filter(|(key, _)| !key.starts_with(OWN_PROPERTIES))
+    /// The properties that the table stores: those given, and deletion vectors unless somebody decided otherwise.
+    pub(super) fn stored_properties(&self) -> impl Iterator<Item = (String, String)> {
+        let given = self.properties.iter();
+        let given = given.filter(|(key, _)| !key.starts_with(OWN_PROPERTIES));
+        let vectors = TableProperty::EnableDeletionVectors.as_ref().to_string();
+        let decided = self.properties.iter().any(|(key, _)| *key == vectors);
+        let added = (!decided && self.wants_vectors()).then(|| (vectors, "true".to_string()));
+        given.cloned().chain(added)
+    }
+
+    /// False where `cdcql.deletionVectors` is `off`: deletion vectors are then not written, whatever the table allows.
+    pub(super) fn wants_vectors(&self) -> bool {
+        self.vectors() != Some("off")
+    }
+
+    fn vectors(&self) -> Option<&str> {
+        let mut properties = self.properties.iter();
+        properties.find_map(|(key, value)| (key == DELETION_VECTORS).then_some(value.as_str()))
+    }
+
+    /// Checks what steers cdcql, whether the table exists or not.
+    pub(super) fn validate_own(&self, location: &str) -> Result<(), SinkError> {
+        match self.vectors() {
+            None | Some("auto" | "off") => Ok(()),
+            Some(other) => Err(SinkError::InvalidTableOption {
+                location: location.to_string(),
+                object: format!("table property '{DELETION_VECTORS}' = '{other}'"),
+                reason: "it is 'auto' or 'off'".to_string(),
+            }),
+        }
     }
 }
 

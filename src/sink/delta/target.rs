@@ -171,6 +171,7 @@ impl DeltaTarget {
         }
         let failed = |error| SinkError::from_delta(&self.location, "create", error);
         let schema = stored_schema(&self.location, schema)?;
+        options.validate_own(&self.location)?;
         options.validate(&self.location, &schema)?;
         let columns: StructType = schema
             .as_ref()
@@ -181,11 +182,11 @@ impl DeltaTarget {
             .with_columns(columns.fields().cloned())
             .with_partition_columns(options.partition_columns.clone())
             .with_save_mode(SaveMode::ErrorIfExists)
-            .with_commit_properties(commit_properties(None, Uuid::new_v4()))
+            .with_commit_properties(commit_properties(None, Uuid::new_v4(), None))
             .with_configuration(
                 options
                     .stored_properties()
-                    .map(|(key, value)| (key.clone(), Some(value.clone()))),
+                    .map(|(key, value)| (key, Some(value))),
             );
         if let Some(comment) = &options.comment {
             builder = builder.with_comment(comment.clone());
@@ -258,7 +259,7 @@ impl DeltaTarget {
         };
         let committed = async {
             let snapshot = self.table.snapshot()?;
-            CommitBuilder::from(commit_properties(Some(commit), write))
+            CommitBuilder::from(commit_properties(Some(commit), write, None))
                 .build(Some(snapshot), self.table.log_store(), operation)
                 .await
         };

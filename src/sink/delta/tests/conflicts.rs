@@ -9,6 +9,8 @@ use super::*;
 struct Intrusion {
     source: Source,
     path: PathBuf,
+    /// What the other writer's commit says of the flow.
+    commit: Option<FlowCommit>,
 }
 
 impl PartitionStream for Intrusion {
@@ -18,12 +20,16 @@ impl PartitionStream for Intrusion {
 
     fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let path = self.path.clone();
+        let commit = self.commit.clone();
         let intrude = async move {
             let location = path.to_str().unwrap();
             let target = DeltaTarget::open(location, HashMap::new()).await.unwrap();
-            let provider = DeltaTableProvider::try_new(target, Some(customers()))
+            let mut provider = DeltaTableProvider::try_new(target, Some(customers()))
                 .await
                 .unwrap();
+            if let Some(commit) = commit {
+                provider = provider.with_commit(commit);
+            }
             let source = Source::of(&[(77, Some("other"), None, "insert")]).table();
             let _ = write_to(Arc::new(provider), MIRROR, source).await.unwrap();
         };
@@ -38,49 +44,58 @@ impl PartitionStream for Intrusion {
     }
 }
 
-async fn interrupted(lake: &Lake, commit: FlowCommit) -> DataFusionError {
+async fn interrupted(
+    lake: &Lake,
+    commit: FlowCommit,
+    other: Option<FlowCommit>,
+) -> Result<CommitOutcome> {
     let source = Source::of(&[(1, Some("new"), None, "update_postimage")]);
     let schema = Arc::clone(source.schema());
     let intrusion = Intrusion {
         source,
         path: lake.path(),
+        commit: other,
     };
     let table = StreamingTable::try_new(schema, vec![Arc::new(intrusion)]).unwrap();
-    lake.write(MIRROR, Arc::new(table), Some(commit))
-        .await
-        .unwrap_err()
+    lake.write(MIRROR, Arc::new(table), Some(commit)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_during_a_merge_is_a_conflict_and_nothing_is_applied() {
+async fn a_commit_during_a_merge_is_merged_with() {
     let lake = Lake::new();
     let _ = lake
         .apply(&[(1, Some("a"), None, "insert")], first(1))
         .await;
-    let error = interrupted(&lake, window(1, 2)).await;
+    let outcome = interrupted(&lake, window(1, 2), None).await.unwrap();
+    assert_eq!((outcome.version(), outcome.rows().updated), (Some(2), 1));
+    assert_eq!(lake.rows().await, "1,new,\n77,other,");
+    assert_eq!(
+        lake.target().await.checkpoint(&key()).await.unwrap(),
+        Some(at(2))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_another_run_applied_during_a_merge_is_not_applied_again() {
+    let lake = Lake::new();
+    let _ = lake
+        .apply(&[(1, Some("a"), None, "insert")], first(1))
+        .await;
+    let error = interrupted(&lake, window(1, 2), Some(window(1, 2))).await;
+    let error = error.unwrap_err();
     assert_eq!(
         sink_error(&error).kind(),
-        SinkErrorKind::Conflict,
+        SinkErrorKind::CheckpointMoved,
         "{error}"
     );
     assert!(sink_error(&error).is_retryable());
     assert_eq!(lake.rows().await, "1,a,\n77,other,");
-    assert_eq!(
-        lake.target().await.checkpoint(&key()).await.unwrap(),
-        Some(at(1))
-    );
-
-    let outcome = lake
-        .apply(&[(1, Some("new"), None, "insert")], window(1, 2))
-        .await;
-    assert_eq!(outcome.version(), Some(2));
-    assert_eq!(lake.rows().await, "1,new,\n77,other,");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_appears_during_the_first_write_is_a_conflict() {
     let lake = Lake::new();
-    let error = interrupted(&lake, first(1)).await;
+    let error = interrupted(&lake, first(1), None).await.unwrap_err();
     assert_eq!(
         sink_error(&error).kind(),
         SinkErrorKind::Conflict,
@@ -94,7 +109,7 @@ async fn a_table_that_appears_during_the_first_write_is_a_conflict() {
 async fn a_first_row_during_a_write_to_an_empty_table_is_a_conflict() {
     let lake = Lake::new();
     let _ = lake.apply(&[], first(1)).await;
-    let error = interrupted(&lake, window(1, 2)).await;
+    let error = interrupted(&lake, window(1, 2), None).await.unwrap_err();
     assert_eq!(
         sink_error(&error).kind(),
         SinkErrorKind::Conflict,

@@ -4,6 +4,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::TimeUnit;
 
+use super::super::TableOptions;
 use super::*;
 
 /// A row of every type, NULLs in the second.
@@ -101,15 +102,27 @@ async fn every_type_round_trips_through_an_append_and_a_merge() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_protocol_is_the_smallest_that_the_columns_need() {
-    let lake = Lake::new();
-    let _ = lake.apply(&[], first(1)).await;
-    let target = lake.target().await;
-    let protocol = target.snapshot().unwrap().protocol().clone();
-    assert_eq!(
-        (protocol.min_reader_version(), protocol.min_writer_version()),
-        (1, 2)
-    );
+async fn the_protocol_is_the_smallest_that_the_table_needs() {
+    let protocols = [("auto", (3, 7)), ("off", (1, 2))];
+    for (vectors, versions) in protocols {
+        let lake = Lake::new();
+        let options = TableOptions {
+            properties: vec![("cdcql.deletionVectors".to_string(), vectors.to_string())],
+            ..TableOptions::default()
+        };
+        let provider = lake.provider().await.with_options(options).unwrap();
+        let provider = provider.with_commit(first(1));
+        let _ = write_to(Arc::new(provider), MIRROR, Source::of(&[]).table())
+            .await
+            .unwrap();
+        let target = lake.target().await;
+        let protocol = target.snapshot().unwrap().protocol().clone();
+        assert_eq!(
+            (protocol.min_reader_version(), protocol.min_writer_version()),
+            versions,
+            "{vectors}"
+        );
+    }
 
     let lake = Lake::new();
     let batch = typed();

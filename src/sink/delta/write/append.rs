@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, cast, col, conditional_expressions::CaseBuilder, lit,
-    when,
-};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use deltalake::delta_datafusion::SessionFallbackPolicy;
 use deltalake::operations::write::WriteBuilder;
@@ -20,12 +16,10 @@ use deltalake::protocol::SaveMode;
 
 use super::super::checkpoint::commit_properties;
 use super::super::{CommitOutcome, DeltaTarget, RowCounts};
-use super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET};
+use super::clauses::{Action, Clause, MergeClauses, SOURCE};
 use super::plan::WriteTask;
+use super::rows::{CLAUSE, Choices, clause_of, without_target};
 use super::source::{SourceTable, SourceWatch};
-
-/// Column of the intermediate plan that says which clause a source row goes to.
-const CLAUSE: &str = "__cdcql_clause";
 
 /// Appends the rows that the `NOT MATCHED` clauses make of `source`.
 pub(super) async fn append_unmatched(
@@ -80,7 +74,7 @@ async fn append(
         .with_session_state(Arc::new(state))
         .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
         .with_save_mode(SaveMode::Append)
-        .with_commit_properties(commit_properties(task.commit.as_ref(), task.name));
+        .with_commit_properties(commit_properties(task.commit.as_ref(), task.name, None));
     if created {
         builder = with_options(builder, task);
     }
@@ -109,7 +103,7 @@ fn in_order(state: SessionState) -> SessionState {
 
 fn with_options(builder: WriteBuilder, task: &WriteTask) -> WriteBuilder {
     let properties = task.options.stored_properties();
-    let properties = properties.map(|(key, value)| (key.clone(), Some(value.clone())));
+    let properties = properties.map(|(key, value)| (key, Some(value)));
     let builder = builder
         .with_partition_columns(task.options.partition_columns.clone())
         .with_configuration(properties.collect::<Vec<_>>());
@@ -161,8 +155,17 @@ fn insert_plan(
         .fields()
         .iter()
         .map(|field| {
-            let value = value_of(&inserts, field.name(), schema)?;
-            Ok(cast(value, field.data_type().clone()).alias(field.name()))
+            let choices = (0..).zip(&inserts).filter_map(|(number, insert)| {
+                let (_, value) = insert.iter().find(|(name, _)| name == field.name())?;
+                Some(without_target(value.clone(), schema).map(|value| (number, value)))
+            });
+            let choices = Choices {
+                values: choices.collect::<Result<_>>()?,
+                makers: inserts.len(),
+                others: false,
+                schema: source.schema(),
+            };
+            Ok(choices.value(field.data_type())?.alias(field.name()))
         })
         .collect::<Result<Vec<_>>>()?;
     source
@@ -170,59 +173,4 @@ fn insert_plan(
         .filter(col(CLAUSE).is_not_null())?
         .project(values)?
         .build()
-}
-
-/// The number of the first branch whose condition holds; NULL if none does.
-fn clause_of(branches: Vec<(Expr, i32)>) -> Result<Expr> {
-    let mut branches = branches.into_iter();
-    let none = lit(ScalarValue::Int32(None));
-    let Some((first, number)) = branches.next() else {
-        return Ok(none);
-    };
-    let mut case = when(first, lit(number));
-    for (condition, number) in branches {
-        case = case.when(condition, lit(number));
-    }
-    case.otherwise(none)
-}
-
-/// The value that the chosen clause gives to `column`; NULL where its column list leaves it out.
-fn value_of(inserts: &[&Vec<(String, Expr)>], column: &str, schema: &SchemaRef) -> Result<Expr> {
-    let field = schema.field_with_name(column)?;
-    let null = lit(ScalarValue::try_from(field.data_type())?);
-    let mut numbers = Vec::new();
-    let mut values = Vec::new();
-    for (number, insert) in inserts.iter().enumerate() {
-        if let Some((_, value)) = insert.iter().find(|(name, _)| name == column) {
-            numbers.push(lit(number as i32));
-            values.push(without_target(value.clone(), schema)?);
-        }
-    }
-    match (inserts.len(), values.len()) {
-        (_, 0) => Ok(null),
-        (1, 1) => values
-            .pop()
-            .ok_or_else(|| DataFusionError::Internal(column.to_string())),
-        _ => CaseBuilder::new(
-            Some(Box::new(col(CLAUSE))),
-            numbers,
-            values,
-            Some(Box::new(null)),
-        )
-        .end(),
-    }
-}
-
-/// In a row that has no match the target's columns are NULL.
-fn without_target(expr: Expr, schema: &SchemaRef) -> Result<Expr> {
-    let target = TableReference::bare(TARGET);
-    expr.transform(|expr| match expr {
-        Expr::Column(column) if column.relation.as_ref() == Some(&target) => {
-            let field = schema.field_with_name(&column.name)?;
-            let null = ScalarValue::try_from(field.data_type())?;
-            Ok(Transformed::yes(lit(null)))
-        }
-        expr => Ok(Transformed::no(expr)),
-    })
-    .map(|expr| expr.data)
 }

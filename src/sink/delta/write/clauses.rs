@@ -9,7 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClause, MergeIntoClauseKind};
-use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Operator};
 use deltalake::delta_datafusion::expr::fmt_expr_to_sql;
 
@@ -27,6 +27,73 @@ pub(in super::super) struct MergeClauses {
     pub(super) clauses: Vec<Clause>,
     /// The source's columns under names that are unique.
     pub(super) source_schema: SchemaRef,
+}
+
+/// An UPDATE or DELETE of the rows for which a condition over the side `target` holds.
+#[derive(Debug, Clone)]
+pub(in super::super) struct RowChange {
+    pub(super) filter: Option<Expr>,
+    pub(super) clause: Clause,
+}
+
+impl RowChange {
+    /// A DELETE where all of `filters` hold.
+    pub(in super::super) fn delete(filters: Vec<Expr>) -> Result<Self> {
+        Self::new(filters, Action::Delete)
+    }
+
+    /// An UPDATE where all of `filters` hold.
+    pub(in super::super) fn update(
+        filters: Vec<Expr>,
+        assignments: Vec<(String, Expr)>,
+    ) -> Result<Self> {
+        let assignments = assignments.into_iter();
+        let assignments = assignments.map(|(column, value)| Ok((column, on_target(value)?)));
+        Self::new(filters, Action::Update(assignments.collect::<Result<_>>()?))
+    }
+
+    fn new(filters: Vec<Expr>, action: Action) -> Result<Self> {
+        Ok(Self {
+            filter: conjunction(filters).map(on_target).transpose()?,
+            clause: Clause {
+                kind: MergeIntoClauseKind::Matched,
+                predicate: None,
+                action,
+            },
+        })
+    }
+}
+
+impl fmt::Display for RowChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.clause.action {
+            Action::Update(_) => "update",
+            Action::Delete => "delete",
+            Action::Insert(_) => "insert",
+        })?;
+        match &self.filter {
+            Some(filter) => write!(f, " where {filter}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `expr`, whose columns are all the table's, over the side `target`.
+fn on_target(expr: Expr) -> Result<Expr> {
+    refuse_subqueries(&expr)?;
+    expr.unalias_nested()
+        .data
+        .transform(|expr| match expr {
+            Expr::Column(column) => {
+                let side = Some(TableReference::bare(TARGET));
+                Ok(Transformed::yes(Expr::Column(Column::new(
+                    side,
+                    column.name,
+                ))))
+            }
+            expr => Ok(Transformed::no(expr)),
+        })
+        .map(|resolved| resolved.data)
 }
 
 /// One `WHEN` clause.

@@ -2,15 +2,21 @@
 //!
 //! - `plan` is the node that DataFusion runs; executing it is the only thing that writes.
 //! - `clauses` turns DataFusion's planned `MERGE` into expressions over the sides `target` and `source`.
-//! - `merge` applies them to a table with rows, `append` to one without.
+//! - `strategy` says which way a merge goes: `append` for a table without rows, `row_level` by the keys of the rows that
+//!   it touches, `full_join` by deltalake's own merge for the rest.
+//! - `rows` has the expressions that all but deltalake's share.
 //! - `source` hands the rows of a physical plan to a second plan, once.
 
 mod append;
 mod clauses;
 mod duplicate;
-mod merge;
+mod full_join;
 mod plan;
+mod row_level;
+mod rows;
 mod source;
+mod strategy;
 
-pub(super) use clauses::MergeClauses;
+pub(super) use clauses::{MergeClauses, RowChange};
 pub(super) use plan::{Operation, WriteExec, WriteTask};
+pub(super) use row_level::SMALL_FILE;

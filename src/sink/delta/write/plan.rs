@@ -25,15 +25,18 @@ use uuid::Uuid;
 
 use super::super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 use super::append::{append_rows, append_unmatched};
-use super::clauses::MergeClauses;
-use super::merge::merge;
+use super::clauses::{MergeClauses, RowChange};
 use super::source::SourceWatch;
+use super::strategy::Strategy;
+use super::{full_join, row_level};
 
 /// What is done with the source's rows.
 #[derive(Debug)]
 pub(in super::super) enum Operation {
     Merge(MergeClauses),
     Append,
+    /// An UPDATE or DELETE, which has no source.
+    Change(RowChange),
 }
 
 /// One write: what to do, to which table, as it was planned.
@@ -46,6 +49,8 @@ pub(in super::super) struct WriteTask {
     pub(in super::super) commit: Option<FlowCommit>,
     /// The name by which its commit is found again.
     pub(in super::super) name: Uuid,
+    /// Files of at most this many bytes are written anew rather than given a deletion vector.
+    pub(in super::super) small_file: u64,
     pub(in super::super) operation: Operation,
     pub(in super::super) state: SessionState,
     pub(in super::super) outcome: Arc<Mutex<Option<CommitOutcome>>>,
@@ -58,12 +63,8 @@ impl WriteTask {
         target.prepare_folder().await?;
         let written = match &self.operation {
             Operation::Append => append_rows(self, &target, source).boxed().await,
-            Operation::Merge(clauses) if target.is_empty() => {
-                append_unmatched(self, &target, clauses, source)
-                    .boxed()
-                    .await
-            }
-            Operation::Merge(clauses) => merge(self, &target, clauses, source).boxed().await,
+            Operation::Merge(clauses) => self.merge(&target, clauses, source).await,
+            Operation::Change(change) => self.change(&target, change).await,
         };
         let outcome = match written {
             Ok(outcome) => outcome,
@@ -73,8 +74,54 @@ impl WriteTask {
         Ok(outcome.rows().total())
     }
 
+    async fn merge(
+        &self,
+        target: &DeltaTarget,
+        clauses: &MergeClauses,
+        source: Arc<dyn ExecutionPlan>,
+    ) -> Result<CommitOutcome> {
+        match Strategy::of(target, &self.options, clauses) {
+            Strategy::Append => {
+                append_unmatched(self, target, clauses, source)
+                    .boxed()
+                    .await
+            }
+            Strategy::RowLevel | Strategy::TouchedFiles => {
+                row_level::merge(self, clauses, source).boxed().await
+            }
+            Strategy::FullJoin(_) => {
+                full_join::merge(self, target, clauses, source)
+                    .boxed()
+                    .await
+            }
+        }
+    }
+
+    async fn change(&self, target: &DeltaTarget, change: &RowChange) -> Result<CommitOutcome> {
+        let strategy = |snapshot| Strategy::by_table(snapshot, &self.options);
+        match target.snapshot().map(strategy) {
+            None => Ok(CommitOutcome::Nothing),
+            Some(Strategy::FullJoin(reason)) => Err(SinkError::Unsupported {
+                location: target.location().to_string(),
+                what: format!("UPDATE or DELETE where {reason}"),
+                hint: "write it as a MERGE".to_string(),
+                source: None,
+            }
+            .into()),
+            Some(_) => row_level::change(self, change).boxed().await,
+        }
+    }
+
+    /// The outcome of a write that changes no row of `target`: its checkpoint moves, if it has one to move.
+    pub(super) async fn nothing_changed(&self, target: &DeltaTarget) -> Result<CommitOutcome> {
+        match &self.commit {
+            Some(commit) => Ok(target.write_checkpoint(commit, self.name).await?),
+            None => Ok(CommitOutcome::Nothing),
+        }
+    }
+
     /// The target's newest version, if this write can still be applied to it.
-    async fn current_target(&self) -> Result<DeltaTarget, SinkError> {
+    pub(super) async fn current_target(&self) -> Result<DeltaTarget, SinkError> {
         let mut target = self.target.clone();
         target.refresh().await?;
         let conflict = |change: &str| SinkError::Conflict {
@@ -157,7 +204,11 @@ impl DisplayAs for WriteExec {
         write!(f, "DeltaWriteExec: {}", task.target.location())?;
         match &task.operation {
             Operation::Append => f.write_str(", append")?,
-            Operation::Merge(clauses) => write!(f, ", {clauses}")?,
+            Operation::Merge(clauses) => {
+                let strategy = Strategy::of(&task.target, &task.options, clauses);
+                write!(f, ", by {strategy}, {clauses}")?;
+            }
+            Operation::Change(change) => write!(f, ", {change}")?,
         }
         match &task.commit {
             Some(commit) => write!(f, ", upto={}", commit.upto.lsn),

@@ -221,7 +221,8 @@ impl ExecutionPlan for SourceExec {
     }
 }
 
-fn rename(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+/// `batch` under the names of `schema`.
+pub(super) fn rename(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     Ok(RecordBatch::try_new_with_options(
         Arc::clone(schema),

@@ -1,4 +1,4 @@
-//! Writing into a table with rows: deltalake's merge.
+//! A merge by deltalake, for what cannot be found by keys alone.
 
 use std::sync::Arc;
 
@@ -49,10 +49,7 @@ pub(super) async fn merge(
             created: false,
             rows: row_counts(&metrics),
         }),
-        _ => match &task.commit {
-            Some(commit) => Ok(target.write_checkpoint(commit, task.name).await?),
-            None => Ok(CommitOutcome::Nothing),
-        },
+        _ => task.nothing_changed(target).await,
     }
 }
 
@@ -82,7 +79,7 @@ fn merge_builder(
     .with_session_state(Arc::new(state))
     // Otherwise a session that is not understood is replaced by one without a memory limit.
     .with_session_fallback_policy(SessionFallbackPolicy::RequireSessionState)
-    .with_commit_properties(commit_properties(task.commit.as_ref(), task.name)))
+    .with_commit_properties(commit_properties(task.commit.as_ref(), task.name, None)))
 }
 
 /// A merge that skips no file of the target.

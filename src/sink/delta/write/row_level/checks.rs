@@ -1,0 +1,99 @@
+//! What the table demands of every row.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::DFSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::SessionState;
+use datafusion::physical_expr::PhysicalExpr;
+use deltalake::DeltaTableError;
+use deltalake::kernel::EagerSnapshot;
+
+use super::super::super::SinkError;
+
+/// Prefix of the table properties that hold the CHECK constraints.
+const CONSTRAINT: &str = "delta.constraints.";
+
+/// NOT NULL columns and CHECK constraints.
+pub(super) struct Checks {
+    location: String,
+    /// The places of the NOT NULL columns.
+    required: Vec<usize>,
+    constraints: Vec<Constraint>,
+}
+
+struct Constraint {
+    name: String,
+    condition: String,
+    holds: Arc<dyn PhysicalExpr>,
+}
+
+impl Checks {
+    /// What `snapshot` demands of rows with the columns of `schema`.
+    ///
+    /// # Errors
+    ///
+    /// A constraint is no condition over these columns.
+    pub(super) fn try_new(
+        location: &str,
+        snapshot: &EagerSnapshot,
+        schema: &SchemaRef,
+        state: &SessionState,
+    ) -> Result<Self> {
+        let columns = DFSchema::try_from(Arc::clone(schema))?;
+        let mut constraints = Vec::new();
+        for (property, condition) in snapshot.metadata().configuration() {
+            if let Some(name) = property.strip_prefix(CONSTRAINT) {
+                let holds = state.create_logical_expr(condition, &columns)?;
+                constraints.push(Constraint {
+                    name: name.to_string(),
+                    condition: condition.clone(),
+                    holds: state.create_physical_expr(holds, &columns)?,
+                });
+            }
+        }
+        let fields = schema.fields().iter().enumerate();
+        Ok(Self {
+            location: location.to_string(),
+            required: fields
+                .filter(|(_, field)| !field.is_nullable())
+                .map(|(place, _)| place)
+                .collect(),
+            constraints,
+        })
+    }
+
+    /// Fails at the first row that may not be stored. A condition that is NULL does not hold.
+    pub(super) fn verify(&self, rows: &RecordBatch) -> Result<()> {
+        for place in &self.required {
+            if rows.column(*place).null_count() > 0 {
+                let schema = rows.schema();
+                let column = schema.field(*place).name();
+                return Err(self.violation(format!("column '{column}' is NOT NULL")));
+            }
+        }
+        for constraint in &self.constraints {
+            let holds = constraint.holds.evaluate(rows)?;
+            let holds = holds.into_array(rows.num_rows())?;
+            let holds = holds.as_boolean();
+            if holds.true_count() < rows.num_rows() {
+                let Constraint {
+                    name, condition, ..
+                } = constraint;
+                return Err(self.violation(format!("constraint '{name}' demands {condition}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn violation(&self, message: String) -> DataFusionError {
+        SinkError::InvalidRow {
+            location: self.location.clone(),
+            source: Box::new(DeltaTableError::InvalidData { message }),
+        }
+        .into()
+    }
+}

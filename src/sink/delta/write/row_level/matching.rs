@@ -1,0 +1,198 @@
+//! The plan that finds the rows a merge touches and makes their new images.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, JoinType, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::dml::MergeIntoClauseKind;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
+use roaring::RoaringTreemap;
+
+use super::super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET};
+use super::super::rows::{CLAUSE, Choices, clause_of, without_target};
+use super::scan::{FILE, IsLive, ROW};
+
+/// Prefix of the columns that name a matched row in an error.
+pub(super) const KEY: &str = "__cdcql_key_";
+/// Prefix of the columns of a row as it was, where the change feed wants it.
+pub(super) const BEFORE: &str = "__cdcql_before_";
+
+/// What becomes of the rows that a clause takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    Insert,
+    Update,
+    /// True for a clause without a condition, which may take a row twice.
+    Delete {
+        always: bool,
+    },
+}
+
+/// The effects of the clauses, by their numbers.
+pub(super) fn effects(clauses: &[Clause]) -> Vec<Effect> {
+    let effect = |clause: &Clause| match clause.action {
+        Action::Insert(_) => Effect::Insert,
+        Action::Update(_) => Effect::Update,
+        Action::Delete => Effect::Delete {
+            always: clause.predicate.is_none(),
+        },
+    };
+    clauses.iter().map(effect).collect()
+}
+
+/// What the plan is made from.
+pub(super) struct Matching<'a> {
+    pub(super) clauses: &'a [Clause],
+    pub(super) keys: &'a [String],
+    /// The table's columns.
+    pub(super) schema: &'a SchemaRef,
+    /// True if the rows as they were are wanted too.
+    pub(super) images_before: bool,
+}
+
+impl Matching<'_> {
+    /// One row for each source row and target row that match, and for each source row without a match, as far as
+    /// a clause takes it: [`FILE`], [`ROW`], [`CLAUSE`], the keys and the columns of the new image.
+    pub(super) fn merge(
+        &self,
+        merge: &MergeClauses,
+        source: Arc<dyn TableProvider>,
+        target: LogicalPlanBuilder,
+    ) -> Result<LogicalPlan> {
+        let source = LogicalPlanBuilder::scan(SOURCE, provider_as_source(source), None)?;
+        let on = [merge.on.clone()];
+        self.rows(source.join_on(target.build()?, JoinType::Left, on)?)
+    }
+
+    /// One row for each row of `target`, which are the rows that the only clause takes.
+    pub(super) fn change(&self, target: LogicalPlanBuilder) -> Result<LogicalPlan> {
+        self.rows(target)
+    }
+
+    fn rows(&self, matched: LogicalPlanBuilder) -> Result<LogicalPlan> {
+        let branches = (0..).zip(self.clauses);
+        let branches = branches.map(|(number, clause)| Ok((self.condition(clause)?, number)));
+        let branches = branches.collect::<Result<Vec<_>>>()?;
+        let mut columns: Vec<Expr> = matched
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
+        columns.push(clause_of(branches)?.alias(CLAUSE));
+        let numbered = matched
+            .project(columns)?
+            .filter(col(CLAUSE).is_not_null())?;
+        let images = self.images(&numbered)?;
+        numbered.project(images)?.build()
+    }
+
+    fn condition(&self, clause: &Clause) -> Result<Expr> {
+        let predicate = clause.predicate.clone().unwrap_or_else(|| lit(true));
+        Ok(match clause.kind {
+            MergeIntoClauseKind::NotMatchedByTarget => {
+                let predicate = without_target(predicate, self.schema)?;
+                of_target(ROW).is_null().and(predicate)
+            }
+            _ => of_target(ROW).is_not_null().and(predicate),
+        })
+    }
+
+    fn images(&self, numbered: &LogicalPlanBuilder) -> Result<Vec<Expr>> {
+        let mut columns = vec![
+            of_target(FILE).alias(FILE),
+            of_target(ROW).alias(ROW),
+            col(CLAUSE),
+        ];
+        for key in self.keys {
+            columns.push(of_target(key).alias(format!("{KEY}{key}")));
+        }
+        for field in self.schema.fields() {
+            let choices = self.choices(field.name(), numbered)?;
+            columns.push(choices.value(field.data_type())?.alias(field.name()));
+        }
+        if self.images_before {
+            for field in self.schema.fields() {
+                columns.push(of_target(field.name()).alias(format!("{BEFORE}{}", field.name())));
+            }
+        }
+        Ok(columns)
+    }
+
+    fn choices<'a>(&self, column: &str, numbered: &'a LogicalPlanBuilder) -> Result<Choices<'a>> {
+        let mut values = Vec::new();
+        let mut makers = 0;
+        for (number, clause) in (0..).zip(self.clauses) {
+            let given = |values: &[(String, Expr)]| {
+                let mut values = values.iter();
+                values.find_map(|(name, value)| (name == column).then(|| value.clone()))
+            };
+            let value = match &clause.action {
+                Action::Delete => continue,
+                Action::Update(values) => Some(given(values).unwrap_or_else(|| of_target(column))),
+                Action::Insert(values) => given(values)
+                    .map(|value| without_target(value, self.schema))
+                    .transpose()?,
+            };
+            makers += 1;
+            values.extend(value.map(|value| (number, value)));
+        }
+        Ok(Choices {
+            values,
+            makers,
+            others: makers < self.clauses.len(),
+            schema: numbered.schema(),
+        })
+    }
+}
+
+/// The live rows of `files`.
+pub(super) fn live_rows(
+    files: Arc<dyn TableProvider>,
+    deleted: HashMap<i32, RoaringTreemap>,
+) -> Result<LogicalPlanBuilder> {
+    let rows = LogicalPlanBuilder::scan(TARGET, provider_as_source(files), None)?;
+    if deleted.is_empty() {
+        return Ok(rows);
+    }
+    let place = vec![of_target(FILE), of_target(ROW)];
+    rows.filter(IsLive::function(Arc::new(deleted)).call(place))
+}
+
+/// A column of the target.
+pub(super) fn of_target(column: &str) -> Expr {
+    Expr::Column(Column::new(Some(TableReference::bare(TARGET)), column))
+}
+
+/// How the source and the target are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Join {
+    /// The source in a hash table, by which the target's files are filtered as they are read.
+    Hash,
+    /// Both sorted by the keys; what does not fit in memory is spilled.
+    SortMerge,
+}
+
+impl Join {
+    /// `state`, so that it plans this join.
+    pub(super) fn session(self, state: &SessionState) -> SessionState {
+        let mut config = state.config().clone();
+        let options = config.options_mut();
+        options.optimizer.prefer_hash_join = self == Self::Hash;
+        // A hash join of parts would need the target's rows distributed by their keys.
+        options.optimizer.repartition_joins = self == Self::SortMerge;
+        if self == Self::SortMerge {
+            let partitions = &mut options.execution.target_partitions;
+            *partitions = (*partitions).max(2);
+        }
+        SessionStateBuilder::new_from_existing(state.clone())
+            .with_config(config)
+            .build()
+    }
+}
