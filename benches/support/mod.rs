@@ -1,9 +1,11 @@
 //! A server in a process of its own, and what this process has used.
+#![allow(dead_code)] // Each bench uses a part of this.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 const PASSWORD: &str = "benchmark";
 
@@ -72,4 +74,87 @@ pub(crate) fn peak_memory(process: &str) -> u64 {
             line.split_whitespace().nth(1)?.parse::<u64>().ok()
         })
         .map_or(0, |kibibytes| kibibytes / 1024)
+}
+
+/// Forgets the most memory that this process has had resident, so that what follows is measured by itself.
+pub(crate) fn reset_peak_memory() {
+    // Where the system does not know how, the figure is that of the whole process.
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
+/// What a piece of work took.
+pub(crate) struct Usage {
+    /// Its seconds by the clock.
+    pub(crate) seconds: f64,
+    read: u64,
+    written: u64,
+    peak: u64,
+}
+
+/// A piece of work under way.
+pub(crate) struct Running {
+    start: Instant,
+    read: u64,
+    written: u64,
+}
+
+impl Usage {
+    /// Begins to measure.
+    pub(crate) fn start() -> Running {
+        let (read, written) = transferred();
+        let start = Instant::now();
+        Running {
+            start,
+            read,
+            written,
+        }
+    }
+
+    /// Prints the figures of `who`.
+    pub(crate) fn print(&self, who: &str) {
+        println!(
+            "  {who}: {:.3} s, {} MiB read, {} MiB written, peak memory {} MiB",
+            self.seconds,
+            self.read >> 20,
+            self.written >> 20,
+            self.peak
+        );
+    }
+
+    /// Prints how many times as much `peer` took.
+    pub(crate) fn print_ratios(&self, peer: &Self) {
+        let ratio = |own: u64, peer: u64| peer as f64 / own.max(1) as f64;
+        println!(
+            "  ratio: {:.1} of the time, {:.1} read, {:.1} written, {:.1} memory",
+            peer.seconds / self.seconds,
+            ratio(self.read, peer.read),
+            ratio(self.written, peer.written),
+            ratio(self.peak, peer.peak)
+        );
+    }
+}
+
+impl Running {
+    /// Ends the measuring.
+    pub(crate) fn end(self) -> Usage {
+        let seconds = self.start.elapsed().as_secs_f64();
+        let (read, written) = transferred();
+        Usage {
+            seconds,
+            read: read - self.read,
+            written: written - self.written,
+            peak: peak_memory("self"),
+        }
+    }
+}
+
+/// Bytes that this process has read and written so far, from and to whatever it was.
+fn transferred() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+            .unwrap_or(0)
+    };
+    (value("rchar:"), value("wchar:"))
 }

@@ -93,7 +93,7 @@ impl DeltaTableProvider {
     }
 
     /// Lets a merge write files anew, and not mark their rows in deletion vectors, up to this many bytes. Unless said
-    /// otherwise they are 8 MiB.
+    /// otherwise they are 2 MiB.
     #[must_use]
     pub fn with_small_file(mut self, bytes: u64) -> Self {
         self.small_file = bytes;

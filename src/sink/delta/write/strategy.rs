@@ -3,6 +3,7 @@
 use std::fmt;
 
 use datafusion::arrow::datatypes::{DataType, Field};
+use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::Operator;
 use datafusion::logical_expr::utils::split_conjunction;
@@ -10,7 +11,7 @@ use delta_kernel::table_features::ColumnMappingMode;
 use deltalake::kernel::EagerSnapshot;
 
 use super::super::{DeltaTarget, TableOptions};
-use super::clauses::{MergeClauses, TARGET};
+use super::clauses::{MergeClauses, SOURCE, TARGET};
 
 /// How a merge writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,29 +112,26 @@ pub(super) fn may_mark(snapshot: &EagerSnapshot, options: &TableOptions) -> bool
     enabled == Some(true) && options.wants_vectors()
 }
 
-/// True if an equality of `on` has a column of the target on one side and none on the other.
+/// True if an equality of `on` has columns of the target on one side, and of the source on the other.
 fn compares_keys(on: &Expr) -> bool {
-    let of_target = |expr: &Expr| {
-        let columns = expr.column_refs();
-        let named = |side: &str| {
-            let mut columns = columns.iter();
-            columns.any(|column| {
-                column
-                    .relation
-                    .as_ref()
-                    .is_some_and(|name| name.table() == side)
-            })
-        };
-        (named(TARGET), columns.len())
-    };
     split_conjunction(on).into_iter().any(|part| match part {
         Expr::BinaryExpr(equality) if is_equality(equality.op) => {
-            let (left, lefts) = of_target(&equality.left);
-            let (right, rights) = of_target(&equality.right);
-            left != right && lefts > 0 && rights > 0
+            let sides = [&equality.left, &equality.right];
+            sides.iter().any(|side| is_of(side, TARGET))
+                && sides.iter().any(|side| is_of(side, SOURCE))
         }
         _ => false,
     })
+}
+
+/// True if `expr` has columns, and all of them are of `side`.
+fn is_of(expr: &Expr, side: &str) -> bool {
+    let columns = expr.column_refs();
+    let of_side = |column: &&Column| {
+        let relation = column.relation.as_ref();
+        relation.is_some_and(|relation| relation.table() == side)
+    };
+    !columns.is_empty() && columns.iter().all(of_side)
 }
 
 fn is_equality(operator: Operator) -> bool {

@@ -155,14 +155,14 @@ impl Matching<'_> {
 /// The live rows of `files`.
 pub(super) fn live_rows(
     files: Arc<dyn TableProvider>,
-    deleted: HashMap<i32, RoaringTreemap>,
+    deleted: Arc<HashMap<i32, RoaringTreemap>>,
 ) -> Result<LogicalPlanBuilder> {
     let rows = LogicalPlanBuilder::scan(TARGET, provider_as_source(files), None)?;
     if deleted.is_empty() {
         return Ok(rows);
     }
     let place = vec![of_target(FILE), of_target(ROW)];
-    rows.filter(IsLive::function(Arc::new(deleted)).call(place))
+    rows.filter(IsLive::function(deleted).call(place))
 }
 
 /// A column of the target.

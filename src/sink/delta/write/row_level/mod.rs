@@ -31,6 +31,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -51,6 +52,7 @@ use super::super::{CommitOutcome, DeltaTarget, SinkError, SinkErrorKind};
 use super::clauses::{Clause, MergeClauses, RowChange};
 use super::plan::WriteTask;
 use super::source::rename;
+use super::strategy::Strategy;
 
 /// How often a merge is planned again because another writer committed first.
 const TRIES: usize = 10;
@@ -159,20 +161,31 @@ impl Write<'_> {
         let Some(snapshot) = target.snapshot() else {
             return Ok(CommitOutcome::Nothing);
         };
+        if let Strategy::FullJoin(reason) = Strategy::by_table(snapshot, &self.task.options) {
+            return Err(SinkError::Conflict {
+                location: target.location().to_string(),
+                change: reason.to_string(),
+                source: None,
+            }
+            .into());
+        }
         let version = Version {
             target,
             snapshot,
             files: self.candidates(snapshot)?,
         };
-        let deleted = vectors_of(&target.table().log_store(), &version.files).await?;
-        let found = match self.find(&version, deleted.clone(), self.join()).await {
+        let deleted = Arc::new(vectors_of(&target.table().log_store(), &version.files).await?);
+        let vectors = MemoryConsumer::new("deletion vectors of a merge");
+        let vectors = vectors.register(&self.task.state.runtime_env().memory_pool);
+        vectors.try_grow(deleted.values().map(RoaringTreemap::serialized_size).sum())?;
+        let found = match self.find(&version, &deleted, self.join()).await {
             Err(error) if self.join() == Join::Hash && is_exhausted(&error) => {
-                self.find(&version, deleted.clone(), Join::SortMerge).await
+                self.find(&version, &deleted, Join::SortMerge).await
             }
             found => found,
         };
         let found = found.map_err(|error| explained(target, error))?;
-        let settled = self.settle(&version, deleted, found).await;
+        let settled = self.settle(&version, &deleted, found).await;
         settled.map_err(|error| explained(target, error))
     }
 
@@ -211,7 +224,7 @@ impl Write<'_> {
     async fn find(
         &self,
         version: &Version<'_>,
-        deleted: HashMap<i32, RoaringTreemap>,
+        deleted: &Arc<HashMap<i32, RoaringTreemap>>,
         join: Join,
     ) -> Result<Found> {
         let task = self.task;
@@ -253,12 +266,12 @@ impl Write<'_> {
     fn matching_plan(
         &self,
         version: &Version<'_>,
-        deleted: HashMap<i32, RoaringTreemap>,
+        deleted: &Arc<HashMap<i32, RoaringTreemap>>,
         images_before: bool,
     ) -> Result<LogicalPlan> {
         let files = (0..).zip(version.files.iter().cloned()).collect();
         let table = version.table(files, self.task)?;
-        let target = live_rows(Arc::new(table), deleted)?;
+        let target = live_rows(Arc::new(table), Arc::clone(deleted))?;
         let matching = Matching {
             clauses: self.clauses,
             keys: &self.keys,

@@ -8,16 +8,17 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::exec_err;
+use datafusion::common::{DFSchema, exec_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TableType,
-    Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TableProviderFilterPushDown, TableType, Volatility,
 };
 use datafusion::parquet::arrow::RowNumber;
 use datafusion::physical_plan::ExecutionPlan;
@@ -103,17 +104,40 @@ impl TableProvider for FileTable {
         TableType::Temporary
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let stored = self.schema.file_schema();
+        let support = filters.iter().map(|filter| {
+            let columns = filter.column_refs();
+            match columns
+                .iter()
+                .all(|column| stored.index_of(&column.name).is_ok())
+            {
+                true => TableProviderFilterPushDown::Inexact,
+                false => TableProviderFilterPushDown::Unsupported,
+            }
+        });
+        Ok(support.collect())
+    }
+
     async fn scan(
         &self,
         session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut options = session.table_options().parquet.clone();
         // Values are decoded for the rows alone that the keys, which are read first, let through.
         options.global.pushdown_filters = true;
-        let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
+        let mut source =
+            ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
+        if let Some(predicate) = conjunction(filters.to_vec()) {
+            let columns = DFSchema::try_from(self.schema())?;
+            source = source.with_predicate(session.create_physical_expr(predicate, &columns)?);
+        }
         let files = self.files.iter();
         let group: FileGroup = files
             .map(|(number, file)| self.partitioned_file(*number, file))

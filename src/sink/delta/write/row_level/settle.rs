@@ -28,7 +28,7 @@ use datafusion::logical_expr::dml::MergeIntoClauseKind;
 
 /// A file of at most this many bytes is written anew, unless the write says otherwise, rather than given a deletion
 /// vector: that is as cheap, and files that keep changing become one.
-pub(in super::super::super) const SMALL_FILE: u64 = 8 << 20;
+pub(in super::super::super) const SMALL_FILE: u64 = 2 << 20;
 /// A file of which more than one in this many rows is deleted is written anew: readers pay for each.
 const DELETED_SHARE: u64 = 4;
 
@@ -50,7 +50,7 @@ impl Write<'_> {
     pub(super) async fn settle(
         &self,
         version: &Version<'_>,
-        deleted: HashMap<i32, RoaringTreemap>,
+        deleted: &HashMap<i32, RoaringTreemap>,
         found: Found,
     ) -> Result<CommitOutcome> {
         let fates = self.fates(version, deleted, found.touched.rows());
@@ -75,7 +75,7 @@ impl Write<'_> {
     fn fates(
         &self,
         version: &Version<'_>,
-        mut deleted: HashMap<i32, RoaringTreemap>,
+        deleted: &HashMap<i32, RoaringTreemap>,
         touched: &HashMap<i32, RoaringTreemap>,
     ) -> Fates {
         let mut fates = Fates::default();
@@ -84,7 +84,7 @@ impl Write<'_> {
             let Some(rows) = touched.get(&number) else {
                 continue;
             };
-            let mut gone = deleted.remove(&number).unwrap_or_default();
+            let mut gone = deleted.get(&number).cloned().unwrap_or_default();
             gone |= rows;
             let total = file.rows();
             if total.is_some_and(|total| gone.len() >= total) {
@@ -120,7 +120,7 @@ impl Write<'_> {
             .project(self.columns(|name| Expr::Column(Column::new(Some("image"), name))))?;
         if !rewritten.is_empty() {
             let files: Arc<dyn TableProvider> = Arc::new(version.table(rewritten, task)?);
-            let kept = live_rows(files, deleted)?.project(self.columns(of_target))?;
+            let kept = live_rows(files, Arc::new(deleted))?.project(self.columns(of_target))?;
             rows = rows.union(kept.build()?)?;
         }
         let writer = version.row_writer(&task.schema)?;
