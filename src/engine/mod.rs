@@ -15,6 +15,7 @@ mod point;
 mod prune;
 mod refuse;
 mod retry;
+mod row_change;
 mod scratch;
 mod select;
 mod session;

@@ -10,6 +10,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
 
 use super::prune::pruned;
+use super::row_change::as_merge;
 use super::select::select_from;
 use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
@@ -51,18 +52,23 @@ impl Engine {
             StatementKind::Other(ast) => *ast,
             _ => return Err(Error::Internal("a definition was planned as a query")),
         };
-        let plan = state
+        let planned = state
             .statement_to_plan(ast)
             .await
             .and_then(pruned)
+            .and_then(as_merge)
             .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        match self.refusal(&plan) {
-            Some(refusal) => Err(Error::invalid(statement.diagnostic(
+        let planned = planned.and_then(|plan| match self.refusal(&plan) {
+            Some(refusal) => Err(refusal),
+            None => Ok(plan),
+        });
+        match planned {
+            Ok(plan) => Ok((state, plan)),
+            Err(refusal) => Err(Error::invalid(statement.diagnostic(
                 statement.span,
                 refusal.message,
                 Some(refusal.help),
             ))),
-            None => Ok((state, plan)),
         }
     }
 

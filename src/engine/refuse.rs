@@ -35,11 +35,8 @@ impl Engine {
         match op {
             WriteOp::Insert(_) | WriteOp::MergeInto(_) => None,
             other => Some(Refusal {
-                message: format!(
-                    "{} of '{table}': a Delta table is changed by MERGE INTO and INSERT INTO only",
-                    other.name().to_uppercase()
-                ),
-                help: "write MERGE INTO … WHEN MATCHED THEN UPDATE SET … or DELETE".to_string(),
+                message: format!("{} of '{table}'", other.name().to_uppercase()),
+                help: "write INSERT INTO, UPDATE, DELETE FROM or MERGE INTO".to_string(),
             }),
         }
     }

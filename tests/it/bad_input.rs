@@ -274,8 +274,12 @@ fn what_cdcql_does_not_change_is_refused() {
             ["-c:1:1", "which cdcql only reads"],
         ),
         (
-            "DELETE FROM customers",
+            "DELETE FROM customers LIMIT 1",
             ["DELETE of 'customers'", "MERGE INTO"],
+        ),
+        (
+            "DELETE FROM customers WHERE customer_id IN (SELECT customer_id FROM app_db.dbo.customers)",
+            ["a subquery in a MERGE clause", "USING query"],
         ),
         (
             "DROP TABLE customers",

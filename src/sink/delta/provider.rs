@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchemaRef, not_impl_err, plan_err};
 use datafusion::error::Result;
@@ -110,11 +110,6 @@ impl DeltaTableProvider {
         *self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, session: &dyn Session, change: RowChange) -> Result<Arc<dyn ExecutionPlan>> {
-        let nothing = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
-        self.write(session, Operation::Change(change), nothing)
-    }
-
     fn write(
         &self,
         session: &dyn Session,
@@ -212,23 +207,8 @@ impl TableProvider for DeltaTableProvider {
         self.write(session, Operation::Append, input)
     }
 
-    async fn delete_from(
-        &self,
-        session: &dyn Session,
-        filters: Vec<Expr>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.change(session, RowChange::delete(filters)?)
-    }
-
-    async fn update(
-        &self,
-        session: &dyn Session,
-        assignments: Vec<(String, Expr)>,
-        filters: Vec<Expr>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.change(session, RowChange::update(filters, assignments)?)
-    }
-
+    /// A source without columns stands for one row: what matches it is what `on` holds for, which makes the MERGE an
+    /// UPDATE or DELETE.
     async fn merge_into(
         &self,
         session: &dyn Session,
@@ -249,6 +229,10 @@ impl TableProvider for DeltaTableProvider {
                 source: None,
             };
             return Err(refused.into());
+        }
+        if source.schema().fields().is_empty() {
+            let change = Operation::Change(RowChange::try_new(clauses)?);
+            return self.write(session, change, source);
         }
         self.write(session, Operation::Merge(clauses), source)
     }

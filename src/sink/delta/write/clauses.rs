@@ -9,8 +9,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClause, MergeIntoClauseKind};
-use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{Expr, Operator};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, Operator, lit};
 use deltalake::delta_datafusion::expr::fmt_expr_to_sql;
 
 use super::super::SinkError;
@@ -37,29 +37,18 @@ pub(in super::super) struct RowChange {
 }
 
 impl RowChange {
-    /// A DELETE where all of `filters` hold.
-    pub(in super::super) fn delete(filters: Vec<Expr>) -> Result<Self> {
-        Self::new(filters, Action::Delete)
-    }
-
-    /// An UPDATE where all of `filters` hold.
-    pub(in super::super) fn update(
-        filters: Vec<Expr>,
-        assignments: Vec<(String, Expr)>,
-    ) -> Result<Self> {
-        let assignments = assignments.into_iter();
-        let assignments = assignments.map(|(column, value)| Ok((column, on_target(value)?)));
-        Self::new(filters, Action::Update(assignments.collect::<Result<_>>()?))
-    }
-
-    fn new(filters: Vec<Expr>, action: Action) -> Result<Self> {
+    /// The change that a MERGE makes whose source is one row without columns.
+    pub(in super::super) fn try_new(merge: MergeClauses) -> Result<Self> {
+        let MergeClauses { on, clauses, .. } = merge;
+        let [clause] = clauses.as_slice() else {
+            return plan_err!("an UPDATE or DELETE has one clause");
+        };
+        if clause.kind != MergeIntoClauseKind::Matched || clause.predicate.is_some() {
+            return plan_err!("an UPDATE or DELETE takes the rows that match");
+        }
         Ok(Self {
-            filter: conjunction(filters).map(on_target).transpose()?,
-            clause: Clause {
-                kind: MergeIntoClauseKind::Matched,
-                predicate: None,
-                action,
-            },
+            filter: (on != lit(true)).then_some(on),
+            clause: clause.clone(),
         })
     }
 }
@@ -76,24 +65,6 @@ impl fmt::Display for RowChange {
             None => Ok(()),
         }
     }
-}
-
-/// `expr`, whose columns are all the table's, over the side `target`.
-fn on_target(expr: Expr) -> Result<Expr> {
-    refuse_subqueries(&expr)?;
-    expr.unalias_nested()
-        .data
-        .transform(|expr| match expr {
-            Expr::Column(column) => {
-                let side = Some(TableReference::bare(TARGET));
-                Ok(Transformed::yes(Expr::Column(Column::new(
-                    side,
-                    column.name,
-                ))))
-            }
-            expr => Ok(Transformed::no(expr)),
-        })
-        .map(|resolved| resolved.data)
 }
 
 /// One `WHEN` clause.

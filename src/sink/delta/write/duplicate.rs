@@ -89,7 +89,8 @@ async fn read_key(
         .and_then(describe))
 }
 
-fn describe(row: &RecordBatch) -> Option<String> {
+/// `name = value` for each column of a batch of one row.
+pub(super) fn describe(row: &RecordBatch) -> Option<String> {
     let schema = row.schema();
     let values = schema.fields().iter().zip(row.columns());
     let values = values.map(|(field, column)| {

@@ -13,6 +13,7 @@ use deltalake::DeltaTableError;
 use deltalake::kernel::EagerSnapshot;
 
 use super::super::super::SinkError;
+use super::super::duplicate::describe;
 
 /// Prefix of the table properties that hold the CHECK constraints.
 const CONSTRAINT: &str = "delta.constraints.";
@@ -69,27 +70,34 @@ impl Checks {
     /// Fails at the first row that may not be stored. A condition that is NULL does not hold.
     pub(super) fn verify(&self, rows: &RecordBatch) -> Result<()> {
         for place in &self.required {
-            if rows.column(*place).null_count() > 0 {
+            let values = rows.column(*place);
+            if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {
                 let schema = rows.schema();
                 let column = schema.field(*place).name();
-                return Err(self.violation(format!("column '{column}' is NOT NULL")));
+                return Err(self.violation(rows, row, &format!("column '{column}' is NOT NULL")));
             }
         }
         for constraint in &self.constraints {
             let holds = constraint.holds.evaluate(rows)?;
             let holds = holds.into_array(rows.num_rows())?;
             let holds = holds.as_boolean();
-            if holds.true_count() < rows.num_rows() {
+            let breaks = |row: &usize| holds.is_null(*row) || !holds.value(*row);
+            if let Some(row) = (0..rows.num_rows()).find(breaks) {
                 let Constraint {
                     name, condition, ..
                 } = constraint;
-                return Err(self.violation(format!("constraint '{name}' demands {condition}")));
+                let demand = format!("constraint '{name}' demands {condition}");
+                return Err(self.violation(rows, row, &demand));
             }
         }
         Ok(())
     }
 
-    fn violation(&self, message: String) -> DataFusionError {
+    fn violation(&self, rows: &RecordBatch, row: usize, demand: &str) -> DataFusionError {
+        let message = match describe(&rows.slice(row, 1)) {
+            Some(row) => format!("{demand}, and not so in the row {row}"),
+            None => demand.to_string(),
+        };
         SinkError::InvalidRow {
             location: self.location.clone(),
             source: Box::new(DeltaTableError::InvalidData { message }),
