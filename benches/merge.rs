@@ -2,7 +2,7 @@
 //!
 //! A table of `CDCQL_BENCH_ROWS` rows (5 M) and twenty columns gets ten thousand changes at scattered keys, ten thousand
 //! at its newest keys, and changes of every tenth row; of ten changes eight are updates, one is a delete and one an
-//! insert. Each side works on its own copy of the table. Then cdcql alone merges ten thousand changes into tables of a
+//! insert. Each side works on its own copy of the table, in a process of its own. Then cdcql alone merges ten thousand changes into tables of a
 //! tenth and, unless `CDCQL_BENCH_LARGE` is 0, of ten times the rows, and into one table twenty times.
 //!
 //! Prints seconds, bytes read and written as the system counts them, and the process's peak memory, as ratios too.
@@ -10,14 +10,15 @@
 mod support;
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
 use cdcql::engine::EngineOptions;
 use cdcql::sink::delta::{DeltaTableProvider, DeltaTarget, TableOptions};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -33,6 +34,8 @@ const CHANGES: u64 = 10_000;
 const REPEATED: u64 = 20;
 /// The folder and the number of rows of a table that a process of its own makes.
 const MAKE: &str = "CDCQL_BENCH_MAKE";
+/// The merge that a process of its own does.
+const MERGE: &str = "CDCQL_BENCH_MERGE";
 
 /// The columns, as expressions over a row's number `k`.
 const COLUMNS: [(&str, &str); 20] = [
@@ -77,10 +80,15 @@ fn main() -> BenchResult<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    match std::env::var(MAKE) {
-        Ok(folder) => runtime.block_on(Box::pin(make(Path::new(&folder)))),
-        Err(_) => runtime.block_on(Box::pin(measure())),
-    }
+    runtime.block_on(Box::pin(async {
+        if let Ok(folder) = std::env::var(MAKE) {
+            return make(Path::new(&folder)).await;
+        }
+        match std::env::var(MERGE) {
+            Ok(job) => Job::read(&job)?.work().await,
+            Err(_) => measure().await,
+        }
+    }))
 }
 
 async fn measure() -> BenchResult<()> {
@@ -88,52 +96,159 @@ async fn measure() -> BenchResult<()> {
     let folder = tempfile::tempdir()?;
     let table = made(folder.path(), rows)?;
     println!("merge: {rows} rows of {} columns", COLUMNS.len());
-    let scattered = changes(rows, rows / CHANGES, 0, CHANGES).await?;
-    compare("scattered keys", &table, scattered).await?;
-    let recent = changes(rows, 1, rows - CHANGES, CHANGES).await?;
-    compare("newest keys", &table, recent).await?;
-    compare(
-        "every tenth row",
-        &table,
-        changes(rows, 10, 0, rows / 10).await?,
-    )
-    .await?;
+    compare("scattered keys", &table, Changes::scattered(rows))?;
+    compare("newest keys", &table, Changes::newest(rows))?;
+    compare("every tenth row", &table, Changes::tenth(rows))?;
     repeat(&table, rows).await?;
     std::fs::remove_dir_all(&table)?;
-    grow(folder.path(), rows / 10).await?;
+    grow(folder.path(), rows / 10)?;
     if std::env::var("CDCQL_BENCH_LARGE").as_deref() != Ok("0") {
-        grow(folder.path(), rows * 10).await?;
+        grow(folder.path(), rows * 10)?;
     }
     Ok(())
 }
 
+/// Which rows change: `count` of a table of `rows`, at every `step`th key from `first`.
+#[derive(Clone, Copy)]
+struct Changes {
+    rows: u64,
+    step: u64,
+    first: u64,
+    count: u64,
+}
+
+impl Changes {
+    fn scattered(rows: u64) -> Self {
+        let step = rows / CHANGES;
+        Self {
+            rows,
+            step,
+            first: 0,
+            count: CHANGES,
+        }
+    }
+
+    fn newest(rows: u64) -> Self {
+        Self {
+            rows,
+            step: 1,
+            first: rows - CHANGES,
+            count: CHANGES,
+        }
+    }
+
+    fn tenth(rows: u64) -> Self {
+        Self {
+            rows,
+            step: 10,
+            first: 0,
+            count: rows / 10,
+        }
+    }
+}
+
+/// A merge in a process of its own, so that no other's memory is counted.
+struct Job {
+    own: bool,
+    table: PathBuf,
+    changes: Changes,
+}
+
+impl Job {
+    /// Runs the job on a new copy of its table.
+    fn run(mut self) -> BenchResult<(Usage, Sums)> {
+        let copy = copied(&self.table)?;
+        self.table = copy.path().to_path_buf();
+        let Changes {
+            rows,
+            step,
+            first,
+            count,
+        } = self.changes;
+        let table = self.table.to_str().ok_or("a path that is no text")?;
+        let job = format!("{}\n{table}\n{rows}\n{step}\n{first}\n{count}", self.own);
+        let output = Command::new(std::env::current_exe()?)
+            .env(MERGE, job)
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err("a merge failed".into());
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let (usage, sums) = text.split_once('\n').ok_or("a merge said nothing")?;
+        let usage = Usage::read(usage).ok_or("a merge did not say what it took")?;
+        Ok((usage, sums.to_string()))
+    }
+
+    fn read(text: &str) -> BenchResult<Self> {
+        let parts: Vec<&str> = text.split('\n').collect();
+        let [own, table, numbers @ ..] = parts.as_slice() else {
+            return Err("no job".into());
+        };
+        let numbers: Vec<u64> = numbers
+            .iter()
+            .map(|n| n.parse())
+            .collect::<Result<_, _>>()?;
+        let [rows, step, first, count] = numbers[..] else {
+            return Err("no changes".into());
+        };
+        Ok(Self {
+            own: own.parse()?,
+            table: PathBuf::from(table),
+            changes: Changes {
+                rows,
+                step,
+                first,
+                count,
+            },
+        })
+    }
+
+    async fn work(&self) -> BenchResult<()> {
+        let changes = changes(self.changes).await?;
+        let usage = match self.own {
+            true => ours(&self.table, changes).await?,
+            false => deltalakes(&self.table, changes).await?,
+        };
+        println!("{}\n{}", usage.to_line(), sums(&self.table).await?);
+        Ok(())
+    }
+}
+
 /// One set of changes through both, each on its own copy.
-async fn compare(what: &str, table: &Path, changes: Vec<RecordBatch>) -> BenchResult<()> {
-    let count: usize = changes.iter().map(RecordBatch::num_rows).sum();
-    println!("{what}: {count} changes");
-    let copy = copied(table)?;
-    let (own, own_rows) = ours(copy.path(), changes.clone()).await?;
+fn compare(what: &str, table: &Path, changes: Changes) -> BenchResult<()> {
+    println!("{what}: {} changes", changes.count);
+    let job = |own| Job {
+        own,
+        table: table.to_path_buf(),
+        changes,
+    };
+    let (own, own_rows) = job(true).run()?;
     own.print("cdcql");
-    let copy = copied(table)?;
-    let (peer, peer_rows) = deltalakes(copy.path(), changes).await?;
+    let (peer, peer_rows) = job(false).run()?;
     peer.print("deltalake");
     if own_rows != peer_rows {
-        return Err(format!("the tables differ: {own_rows:?} and {peer_rows:?}").into());
+        return Err(format!("the tables differ: {own_rows} and {peer_rows}").into());
     }
     own.print_ratios(&peer);
     Ok(())
 }
 
-/// Ten thousand scattered changes in a table of another size.
-async fn grow(folder: &Path, rows: u64) -> BenchResult<()> {
+/// Ten thousand changes in a table of another size.
+fn grow(folder: &Path, rows: u64) -> BenchResult<()> {
     let table = made(folder, rows)?;
-    for (what, step, first) in [
-        ("scattered", rows / CHANGES, 0),
-        ("newest", 1, rows - CHANGES),
+    for (what, changes) in [
+        ("scattered", Changes::scattered(rows)),
+        ("newest", Changes::newest(rows)),
     ] {
-        let copy = copied(&table)?;
-        let (own, _) = ours(copy.path(), changes(rows, step, first, CHANGES).await?).await?;
-        own.print(&format!("cdcql, {what} keys of {rows} rows"));
+        let job = Job {
+            own: true,
+            table: table.clone(),
+            changes,
+        };
+        job.run()?
+            .0
+            .print(&format!("cdcql, {what} keys of {rows} rows"));
     }
     std::fs::remove_dir_all(&table)?;
     Ok(())
@@ -144,9 +259,9 @@ async fn repeat(table: &Path, rows: u64) -> BenchResult<()> {
     let copy = copied(table)?;
     let mut seconds = Vec::new();
     for round in 0..REPEATED {
-        let step = rows / CHANGES;
-        let changes = changes(rows, step, round * 13 % step, CHANGES).await?;
-        seconds.push(ours(copy.path(), changes).await?.0.seconds);
+        let mut scattered = Changes::scattered(rows);
+        scattered.first = round * 13 % scattered.step;
+        seconds.push(ours(copy.path(), changes(scattered).await?).await?.seconds);
     }
     let (first, last) = (seconds[0], seconds[seconds.len() - 1]);
     println!("{REPEATED} merges into one table: the first {first:.3} s, the last {last:.3} s");
@@ -169,7 +284,7 @@ async fn scan(table: &Path) -> BenchResult<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-async fn ours(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<(Usage, Sums)> {
+async fn ours(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<Usage> {
     let context = session()?;
     context.register_table("t", provider(table).await?)?;
     let schema = changes[0].schema();
@@ -187,11 +302,10 @@ async fn ours(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<(Usage, Su
     reset_peak_memory();
     let usage = Usage::start();
     context.sql(&merge).await?.collect().await?;
-    let usage = usage.end();
-    Ok((usage, sums(table).await?))
+    Ok(usage.end())
 }
 
-async fn deltalakes(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<(Usage, Sums)> {
+async fn deltalakes(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<Usage> {
     let context = session()?;
     let schema = changes[0].schema();
     let source = context.read_table(Arc::new(MemTable::try_new(schema, vec![changes])?))?;
@@ -218,12 +332,11 @@ async fn deltalakes(table: &Path, changes: Vec<RecordBatch>) -> BenchResult<(Usa
             })
         })?
         .await?;
-    let usage = usage.end();
-    Ok((usage, sums(table).await?))
+    Ok(usage.end())
 }
 
 /// What must agree between two tables.
-type Sums = Vec<String>;
+type Sums = String;
 
 async fn sums(table: &Path) -> BenchResult<Sums> {
     let context = session()?;
@@ -233,8 +346,7 @@ async fn sums(table: &Path) -> BenchResult<Sums> {
         .await?
         .collect()
         .await?;
-    let text = datafusion::arrow::util::pretty::pretty_format_batches(&rows)?;
-    Ok(text.to_string().lines().map(str::to_string).collect())
+    Ok(pretty_format_batches(&rows)?.to_string())
 }
 
 fn session() -> BenchResult<SessionContext> {
@@ -258,8 +370,14 @@ fn url(table: &Path) -> BenchResult<url::Url> {
     url::Url::from_directory_path(table).map_err(|()| "a relative path".into())
 }
 
-/// `count` changes of a table of `rows` rows: at every `step`th key from `first`.
-async fn changes(rows: u64, step: u64, first: u64, count: u64) -> BenchResult<Vec<RecordBatch>> {
+/// The rows of a window of changes.
+async fn changes(changes: Changes) -> BenchResult<Vec<RecordBatch>> {
+    let Changes {
+        rows,
+        step,
+        first,
+        count,
+    } = changes;
     let columns = COLUMNS.map(|(name, expression)| match name {
         "revision" => "k % 11 + 100 AS revision".to_string(),
         name => format!("{expression} AS {name}"),
@@ -276,7 +394,7 @@ async fn changes(rows: u64, step: u64, first: u64, count: u64) -> BenchResult<Ve
 }
 
 /// A table of `rows` rows, made by a process of its own so that this one's memory is not the maker's.
-fn made(folder: &Path, rows: u64) -> BenchResult<std::path::PathBuf> {
+fn made(folder: &Path, rows: u64) -> BenchResult<PathBuf> {
     let table = folder.join(format!("table_{rows}"));
     let status = Command::new(std::env::current_exe()?)
         .env(MAKE, &table)

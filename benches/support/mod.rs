@@ -110,6 +110,25 @@ impl Usage {
         }
     }
 
+    /// The figures as a line of text.
+    pub(crate) fn to_line(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            self.seconds, self.read, self.written, self.peak
+        )
+    }
+
+    /// The figures of a line of text.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        Some(Self {
+            seconds: words.next()?.parse().ok()?,
+            read: words.next()?.parse().ok()?,
+            written: words.next()?.parse().ok()?,
+            peak: words.next()?.parse().ok()?,
+        })
+    }
+
     /// Prints the figures of `who`.
     pub(crate) fn print(&self, who: &str) {
         println!(
