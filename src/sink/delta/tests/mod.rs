@@ -5,6 +5,7 @@ mod conflicts;
 mod failures;
 mod first_write;
 mod merging;
+mod readers;
 mod reading;
 mod types;
 
