@@ -141,6 +141,9 @@ fn partition_value(
     let value = stored
         .parse_scalar(text)
         .map_err(|error| failed(deltalake::DeltaTableError::from(error)))?;
+    if matches!(value, Scalar::Null(_)) {
+        return ScalarValue::try_from(data_type);
+    }
     scalar_value(&value)
         .ok_or_else(|| DataFusionError::Plan(format!("partition column '{column}' holds {text}")))?
         .cast_to(data_type)

@@ -201,7 +201,8 @@ impl Write<'_> {
         }
         if let Some(rows) = source.in_memory() {
             let partition = snapshot.metadata().partition_columns();
-            let keys = SourceKeys::collect(merge, rows, schema, partition)?;
+            let pool = &self.task.state.runtime_env().memory_pool;
+            let keys = SourceKeys::collect(merge, rows, schema, partition, pool)?;
             let mut kept = Vec::new();
             for file in files {
                 if keys.may_match(&file)? {

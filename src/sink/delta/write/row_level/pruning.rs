@@ -1,11 +1,14 @@
 //! Which data files may hold a row that the source matches.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::compute::concat;
+use datafusion::arrow::compute::{SortOptions, concat, sort_limit};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
@@ -25,17 +28,19 @@ struct Key {
     /// The place among the partition columns, for a column that is one.
     partition: Option<usize>,
     converter: RowConverter,
-    /// Sorted, each once.
-    values: Vec<OwnedRow>,
+    /// Sorted.
+    values: Rows,
+    _reservation: MemoryReservation,
 }
 
 impl SourceKeys {
-    /// Collects the keys of `rows`, the whole source.
+    /// Collects the keys of `rows`, the whole source, as far as `pool` allows.
     pub(super) fn collect(
         merge: &MergeClauses,
         rows: &[RecordBatch],
         schema: &Schema,
         partition: &[String],
+        pool: &Arc<dyn MemoryPool>,
     ) -> Result<Self> {
         let mut keys = Vec::new();
         for (column, given) in equalities(&merge.on) {
@@ -50,7 +55,14 @@ impl SourceKeys {
             }
             let values = rows.iter().map(|batch| batch.column(index).as_ref());
             let values = concat(&values.collect::<Vec<_>>())?;
-            keys.push(Key::collect(column, partition, values)?);
+            let reservation = MemoryConsumer::new("keys of a merge").register(pool);
+            // Sorted and as rows they are in memory twice; without that much no file is ruled out by them.
+            if reservation
+                .try_grow(2 * values.get_array_memory_size())
+                .is_ok()
+            {
+                keys.push(Key::collect(column, partition, values, reservation)?);
+            }
         }
         Ok(Self(keys))
     }
@@ -67,21 +79,29 @@ impl SourceKeys {
 }
 
 impl Key {
-    fn collect(column: String, partition: Option<usize>, values: ArrayRef) -> Result<Self> {
+    fn collect(
+        column: String,
+        partition: Option<usize>,
+        values: ArrayRef,
+        reservation: MemoryReservation,
+    ) -> Result<Self> {
         let data_type = values.data_type().clone();
         let converter = RowConverter::new(vec![SortField::new(data_type.clone())])?;
-        let rows = converter.convert_columns(std::slice::from_ref(&values))?;
         // A NULL equals nothing.
-        let known = (0..values.len()).filter(|row| values.is_valid(*row));
-        let mut values: Vec<_> = known.map(|row| rows.row(row).owned()).collect();
-        values.sort_unstable();
-        values.dedup();
+        let known = values.len() - values.null_count();
+        let last = SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
+        let values = sort_limit(&values, Some(last), Some(known))?;
+        let values = converter.convert_columns(&[values])?;
         Ok(Self {
             column,
             data_type,
             partition,
             converter,
             values,
+            _reservation: reservation,
         })
     }
 
@@ -99,8 +119,15 @@ impl Key {
         let (Some(low), Some(high)) = (self.row(&low)?, self.row(&high)?) else {
             return Ok(true);
         };
-        let first = self.values.partition_point(|value| *value < low);
-        Ok(self.values.get(first).is_some_and(|value| *value <= high))
+        let (mut first, mut end) = (0, self.values.num_rows());
+        while first < end {
+            let middle = first + (end - first) / 2;
+            match self.values.row(middle) < low.row() {
+                true => first = middle + 1,
+                false => end = middle,
+            }
+        }
+        Ok(first < self.values.num_rows() && self.values.row(first) <= high.row())
     }
 
     fn row(&self, value: &ScalarValue) -> Result<Option<OwnedRow>> {
