@@ -8,6 +8,7 @@ use std::time::Duration;
 use datafusion::error::DataFusionError;
 
 use crate::change::Lsn;
+use crate::nearest::nearest;
 use crate::sink::delta::{SinkError, SinkErrorKind};
 use crate::source::sqlserver::{ErrorKind as SourceErrorKind, SourceError};
 use crate::sql::{Diagnostic, Span, Statement};
@@ -67,6 +68,14 @@ pub enum Error {
     MissingVariable {
         /// The variable.
         name: String,
+    },
+    /// No flow of that name.
+    #[error("there is no flow '{name}'{}", nearest_or_all(.name, .known))]
+    UnknownFlow {
+        /// The name as given.
+        name: String,
+        /// The flows of the file.
+        known: Vec<String>,
     },
     /// A connection, schema or table of that name exists already.
     #[error("'{name}' exists already; choose another name, or write IF NOT EXISTS")]
@@ -199,6 +208,13 @@ fn among(names: &[String]) -> String {
     }
 }
 
+fn nearest_or_all(name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean '{near}'?"),
+        None => among(known),
+    }
+}
+
 impl Error {
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
@@ -216,6 +232,7 @@ impl Error {
             Self::Source(error) => exit_code_of_source(error.kind()),
             Self::Sink(error) => exit_code_of_sink(error.kind()),
             Self::HistoryReplaced { .. } => 5,
+            Self::UnknownFlow { .. } => 2,
             Self::Interrupted => 130,
             Self::DataFusion(error) => exit_code_of_datafusion(error),
             Self::Connection { .. }
@@ -391,6 +408,7 @@ fn exit_code_of_source(kind: SourceErrorKind) -> u8 {
 fn exit_code_of_sink(kind: SinkErrorKind) -> u8 {
     match kind {
         SinkErrorKind::InvalidSchema | SinkErrorKind::Unsupported => 3,
+        SinkErrorKind::Retention => 2,
         SinkErrorKind::DamagedCheckpoint => 5,
         SinkErrorKind::Storage
         | SinkErrorKind::Conflict

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::sink::delta::Maintenance;
+
 /// Keep Delta tables true to SQL Server tables, written as SQL.
 #[derive(Debug, Parser)]
 #[command(name = "cdcql", version, about, long_about = None, propagate_version = true)]
@@ -29,6 +31,23 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Execute statements and print what they answer
     Query(QueryArguments),
+    /// Keep the Delta tables of a pipeline file fast: rewrite small files and files with deleted rows, shorten the log
+    ///
+    /// Done to the tables that the file's flows write, or to all it declares if it has no flow, and only as far as
+    /// they need it:
+    ///
+    /// - Data files of which more than 2 % of the rows are deleted are rewritten without them, and so are small files
+    ///   (below half of delta.targetFileSize, 100 MiB unless set) where a partition has at least four, into full
+    ///   ones; rows are sorted by the columns that the flow's ON compares.
+    ///
+    /// - The log gets a Delta checkpoint where more than ten commits came after the last, and loses the files that
+    ///   its own retention (delta.logRetentionDuration) does not keep.
+    ///
+    /// - With --vacuum, files are deleted that no version needs any more.
+    ///
+    /// No row changes by it and no checkpoint of a flow moves; flows may run meanwhile. The source is not asked. What was
+    /// done is printed as rows.
+    Maintain(MaintainArguments),
     /// Run the embedded SQL Server stand-in alone, from a script
     ///
     /// It is for trying and testing cdcql, and nothing is kept when it ends but the script. It speaks TDS 7.4 with
@@ -53,6 +72,38 @@ pub(super) struct RunArguments {
     /// The pipeline file
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+/// Arguments of `maintain`.
+#[derive(Debug, Args)]
+pub(super) struct MaintainArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Maintain this flow's table alone; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(super) flow: Vec<String>,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Rewrite data files of which more than this percentage of the rows is deleted
+    #[arg(long, value_name = "PERCENT", default_value_t = Maintenance::PURGE_PERCENT,
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(super) purge: u8,
+    /// Delete files that no version of the table needs any more, also those of writes that failed
+    #[arg(long)]
+    pub(super) vacuum: bool,
+    /// Keep files that were part of the table, or written, within these hours; the table's own retention
+    /// (delta.deletedFileRetentionDuration, a week unless set) if not given
+    #[arg(long, value_name = "HOURS", requires = "vacuum")]
+    pub(super) retain: Option<u32>,
+    /// Let --retain be less than the table's retention: readers of earlier versions fail then, and flows that are at
+    /// work may commit a table that cannot be read
+    #[arg(long, requires = "retain")]
+    pub(super) force: bool,
+    /// How rows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) format: Format,
 }
 
 /// Arguments of `query`.

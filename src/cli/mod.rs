@@ -5,6 +5,7 @@ mod args;
 mod demo;
 #[cfg(feature = "simulator")]
 mod embedded;
+mod maintain;
 mod output;
 mod progress;
 mod query;
@@ -68,6 +69,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Some(Command::Run(ref run)) => run::run(run, arguments.quiet).await,
         Some(Command::Query(ref query)) => query::run(query).await,
+        Some(Command::Maintain(ref maintain)) => maintain::run(maintain, arguments.quiet).await,
         #[cfg(feature = "simulator")]
         Some(Command::Simulate(ref simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]

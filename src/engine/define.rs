@@ -1,6 +1,7 @@
 //! Definitions: connections, schemas, tables.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +42,25 @@ impl Engine {
         statements: &[Statement],
         file: Option<&Path>,
     ) -> Result<(), Error> {
-        for rank in 0..=VIEWS {
+        self.define_ranks(statements, file, 0..=VIEWS).await
+    }
+
+    /// Makes the schemas and tables of a file real, without a look at its connections or whatever else is in it.
+    pub async fn define_tables(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
+        self.define_ranks(statements, file, SCHEMAS..=TABLES).await
+    }
+
+    async fn define_ranks(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+        ranks: RangeInclusive<u8>,
+    ) -> Result<(), Error> {
+        for rank in ranks {
             for statement in statements {
                 if rank_of(statement) != Some(rank) {
                     continue;
@@ -256,6 +275,9 @@ fn delta_type(declared: &ast::DataType) -> Option<DataType> {
     }
 }
 
+/// In which round schemas and tables are made.
+const SCHEMAS: u8 = 2;
+const TABLES: u8 = 3;
 /// Views are made after everything that they may read.
 const VIEWS: u8 = 4;
 
@@ -263,8 +285,8 @@ const VIEWS: u8 = 4;
 fn rank_of(statement: &Statement) -> Option<u8> {
     match &statement.kind {
         StatementKind::CreateConnection(_) => Some(1),
-        StatementKind::CreateSchema(_) => Some(2),
-        StatementKind::CreateTable(_) => Some(3),
+        StatementKind::CreateSchema(_) => Some(SCHEMAS),
+        StatementKind::CreateTable(_) => Some(TABLES),
         StatementKind::Other(ast) => match ast.as_ref() {
             DfStatement::Statement(inner) => match inner.as_ref() {
                 ast::Statement::Set(_) => Some(0),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::ResolvedTableReference;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::connect::{ConnectionResolver, Connections};
@@ -91,6 +91,11 @@ impl Engine {
             Some(parent) => self.options.directory.join(parent),
             None => self.options.directory.clone(),
         }
+    }
+
+    /// A session for work on tables that is no statement, with the engine's memory pool.
+    pub fn state(&self) -> SessionState {
+        self.context.state()
     }
 
     /// The connected database that `connection` mounts.

@@ -72,7 +72,7 @@ impl Pipeline {
 }
 
 /// Refuses statements that a run would have to ignore.
-fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
+pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
     let diagnostics: Vec<_> = statements
         .iter()
         .filter(|statement| {
@@ -102,13 +102,7 @@ async fn bind_flow(
     let stream = stream_of(statement, &merge)?;
     let (target, declaration) = target_of(engine, statement, &merge)?;
     if earlier.iter().any(|flow| flow.target == target) {
-        let message = format!("a second flow writes '{}'", declaration.name);
-        return Err(refuse(
-            statement,
-            &merge,
-            message,
-            "one target has one flow; give this one a table of its own",
-        ));
+        return Err(second_flow(statement, &merge, &declaration));
     }
     let parts = parts_of(&stream.name);
     let [connection, schema, table] = parts.as_slice() else {
@@ -200,8 +194,19 @@ async fn instance_for(
     }
 }
 
+/// One target has one flow.
+pub(super) fn second_flow(
+    statement: &Statement,
+    merge: &MergeStatement,
+    declaration: &TableDeclaration,
+) -> Error {
+    let message = format!("a second flow writes '{}'", declaration.name);
+    let help = "one target has one flow; give this one a table of its own";
+    refuse(statement, merge, message, help)
+}
+
 /// The flow's one STREAM.
-fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
+pub(super) fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
     if merge.schema_evolution {
         return Err(refuse(
             statement,
@@ -220,7 +225,7 @@ fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef,
     })
 }
 
-fn target_of(
+pub(super) fn target_of(
     engine: &Engine,
     statement: &Statement,
     merge: &MergeStatement,

@@ -3,10 +3,14 @@
 //! [`Pipeline::bind`] makes definitions real and checks every flow against the schemas it reads and
 //! writes; [`Pipeline::run`] executes each flow once over its window. One window is one execution of the
 //! flow's SQL and one Delta commit, which carries the window's end.
+//!
+//! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
+//! them.
 
 mod bind;
 mod event;
 mod flow;
+mod maintain;
 mod run;
 mod schema;
 mod values;
@@ -15,3 +19,4 @@ mod window;
 pub use bind::Pipeline;
 pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
+pub use maintain::{Upkeep, UpkeepReport};

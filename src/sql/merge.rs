@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::sql::parser::Statement as QueryStatement;
 use datafusion::sql::sqlparser::ast::{
-    Ident, Merge, ObjectName, Spanned, Statement as SqlStatement, TableAlias, TableFactor,
+    BinaryOperator, Expr, Ident, Merge, ObjectName, Spanned, Statement as SqlStatement, TableAlias,
+    TableFactor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
@@ -51,6 +52,44 @@ impl MergeStatement {
             .clauses
             .iter()
             .any(|clause| actions::star(&clause.action).is_some())
+    }
+
+    /// The target's columns that ON compares for equality, as they are written there with the target's name.
+    pub fn target_keys(&self) -> Vec<String> {
+        let own = self.target.0.last().and_then(|part| part.as_ident());
+        let Some(target) = self.target_alias.as_ref().or(own) else {
+            return Vec::new();
+        };
+        let mut keys = Vec::new();
+        equalities(&self.ast.on, &mut |side| match side {
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [.., table, column] if table.value.eq_ignore_ascii_case(&target.value) => {
+                    keys.push(column.value.clone());
+                }
+                _ => {}
+            },
+            _ => {}
+        });
+        keys
+    }
+}
+
+/// Calls `tell` with both sides of each equality that `condition` demands.
+fn equalities(condition: &Expr, tell: &mut impl FnMut(&Expr)) {
+    match condition {
+        Expr::Nested(inner) => equalities(inner, tell),
+        Expr::BinaryOp { left, op, right } => match op {
+            BinaryOperator::And => {
+                equalities(left, tell);
+                equalities(right, tell);
+            }
+            BinaryOperator::Eq => {
+                tell(left);
+                tell(right);
+            }
+            _ => {}
+        },
+        _ => {}
     }
 }
 

@@ -68,9 +68,7 @@ pub(super) fn commit_properties(
     if let Some(rows) = rows {
         metadata.push(("operationMetrics".to_string(), rows.to_metrics()));
     }
-    // Delta's own retries would resolve conflicts for us, among them some that lose or repeat rows, and
-    // would not look at the checkpoint.
-    let properties = CommitProperties::default().with_max_retries(0);
+    let properties = compare_and_swap();
     let Some(FlowCommit { key, upto, .. }) = commit else {
         return properties.with_metadata(metadata);
     };
@@ -90,6 +88,20 @@ pub(super) fn commit_properties(
             Transaction::new(lo, low),
             Transaction::new(time, upto.end_time_ms),
         ])
+}
+
+/// The properties of a commit that changes no row, with the metrics of its operation.
+pub(super) fn maintenance_properties(write: Uuid, metrics: Value) -> CommitProperties {
+    compare_and_swap().with_metadata([
+        (WRITE_KEY.to_string(), Value::from(write.to_string())),
+        ("operationMetrics".to_string(), metrics),
+    ])
+}
+
+/// Delta's own retries would resolve conflicts for us, among them some that lose or repeat rows, and
+/// would not look at the checkpoint.
+fn compare_and_swap() -> CommitProperties {
+    CommitProperties::default().with_max_retries(0)
 }
 
 /// The checkpoint of `key` in the loaded version of `table`, with its `tran_id` where the log still has

@@ -1,6 +1,7 @@
 //! What can go wrong with a Delta table, and what the operator does next.
 
 use std::error::Error;
+use std::time::Duration;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
@@ -188,6 +189,20 @@ pub enum SinkError {
         #[source]
         source: Option<Box<DeltaTableError>>,
     },
+    /// A vacuum would delete files that the table promises to keep.
+    #[error(
+        "the Delta table at '{location}' keeps deleted files for {} hours (delta.deletedFileRetentionDuration), and a vacuum that retains {} hours would delete what readers and writers at work may need: retain at least as long, or force it",
+        hours(table),
+        hours(asked)
+    )]
+    RetentionTooShort {
+        /// The table's location.
+        location: String,
+        /// What was asked for.
+        asked: Duration,
+        /// The table's own retention.
+        table: Duration,
+    },
     /// A row breaks a constraint of the table, or a value does not fit its column.
     #[error(
         "a row cannot be stored in the Delta table at '{location}': nothing was applied, correct the value or the statement"
@@ -233,6 +248,8 @@ pub enum SinkErrorKind {
     NotFound,
     /// The table's protocol or the statement asks for what cannot be done.
     Unsupported,
+    /// Ask for a longer retention.
+    Retention,
     /// Correct the data.
     InvalidRow,
     /// Report it.
@@ -256,6 +273,7 @@ impl SinkError {
             | Self::InvalidColumnType { .. }
             | Self::InvalidTableOption { .. } => SinkErrorKind::InvalidSchema,
             Self::Unsupported { .. } => SinkErrorKind::Unsupported,
+            Self::RetentionTooShort { .. } => SinkErrorKind::Retention,
             Self::InvalidRow { .. } => SinkErrorKind::InvalidRow,
             Self::Failed { .. } => SinkErrorKind::Other,
         }
@@ -316,6 +334,11 @@ fn position(checkpoint: &Option<Box<Checkpoint>>) -> String {
     checkpoint
         .as_ref()
         .map_or_else(|| "absent".to_string(), |at| at.lsn.to_string())
+}
+
+/// The hours of a retention, begun ones among them.
+fn hours(retention: &Duration) -> u64 {
+    retention.as_secs().div_ceil(60 * 60)
 }
 
 enum Class {

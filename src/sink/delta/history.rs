@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use deltalake::DeltaTable;
-use deltalake::kernel::{Action, CommitInfo};
+use bytes::Bytes;
+use deltalake::kernel::{Action, CommitInfo, Remove};
+use deltalake::{DeltaTable, DeltaTableError};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use super::checkpoint::{FLOW_KEY, LSN_KEY, TRAN_ID_KEY, WRITE_KEY};
-use super::{RowCounts, SinkError};
+use super::{DeltaTarget, RowCounts, SinkError};
 use crate::change::{FlowKey, Lsn};
 
 /// How many commits back the `tran_id` of a checkpoint is looked for.
@@ -80,12 +81,67 @@ pub(super) async fn newest_tran_id(
     Ok(None)
 }
 
+/// A commit as the log has it.
+pub(super) struct CommitEntry {
+    location: String,
+    text: Bytes,
+}
+
+/// The commits up to the loaded version, newest first; ends where the log was cleaned up.
+pub(super) fn entries(
+    target: &DeltaTarget,
+) -> impl Stream<Item = Result<CommitEntry, SinkError>> + '_ {
+    let location = target.location();
+    raw_commits(location, target.table(), usize::MAX).map_ok(|(_, text)| CommitEntry {
+        location: location.to_string(),
+        text,
+    })
+}
+
+impl CommitEntry {
+    /// When the commit was made, by the writer's clock, in milliseconds since 1970 in UTC.
+    pub(super) fn timestamp_ms(&self) -> Option<i64> {
+        let info = commit_info(&self.text)?;
+        info.in_commit_timestamp.or(info.timestamp)
+    }
+
+    /// The files that it takes out of the table.
+    pub(super) fn removed(&self) -> Result<Vec<Remove>, SinkError> {
+        actions(&self.text, b"\"remove\"")
+            .filter_map(|action| match action {
+                Ok(Action::Remove(remove)) => Some(Ok(remove)),
+                Ok(_) => None,
+                Err(error) => Some(Err(self.damaged(error))),
+            })
+            .collect()
+    }
+
+    fn damaged(&self, error: serde_json::Error) -> SinkError {
+        SinkError::NotADeltaTable {
+            location: self.location.clone(),
+            reason: "a commit of its log cannot be read".to_string(),
+            source: Some(Box::new(DeltaTableError::SerializeLogJson {
+                json_err: error,
+            })),
+        }
+    }
+}
+
 /// The `commitInfo` of each version, newest first; ends where the log was cleaned up.
 fn commits<'a>(
     location: &'a str,
     table: &'a DeltaTable,
     limit: usize,
 ) -> impl Stream<Item = Result<(u64, Option<CommitInfo>), SinkError>> + 'a {
+    raw_commits(location, table, limit).map_ok(|(version, bytes)| (version, commit_info(&bytes)))
+}
+
+/// The text of each version's commit, newest first; ends where the log was cleaned up.
+fn raw_commits<'a>(
+    location: &'a str,
+    table: &'a DeltaTable,
+    limit: usize,
+) -> impl Stream<Item = Result<(u64, Bytes), SinkError>> + 'a {
     let versions = table.version().map(|newest| (0..=newest).rev());
     stream::iter(versions.into_iter().flatten().take(limit))
         .map(move |version| read_commit(location, table, version))
@@ -99,24 +155,31 @@ async fn read_commit(
     location: &str,
     table: &DeltaTable,
     version: u64,
-) -> Result<Option<(u64, Option<CommitInfo>)>, SinkError> {
+) -> Result<Option<(u64, Bytes)>, SinkError> {
     let entry = table
         .log_store()
         .read_commit_entry(version)
         .await
         .map_err(|error| SinkError::from_delta(location, "read the log of", error))?;
-    Ok(entry.map(|bytes| (version, commit_info(&bytes))))
+    Ok(entry.map(|bytes| (version, bytes)))
 }
 
 fn commit_info(entry: &[u8]) -> Option<CommitInfo> {
-    const NAME: &[u8] = b"\"commitInfo\"";
+    actions(entry, b"\"commitInfo\"").find_map(|action| match action {
+        Ok(Action::CommitInfo(info)) => Some(info),
+        _ => None,
+    })
+}
+
+/// The actions of a commit in whose lines `name` stands.
+fn actions<'a>(
+    entry: &'a [u8],
+    name: &'a [u8],
+) -> impl Iterator<Item = serde_json::Result<Action>> + 'a {
     entry
         .split(|byte| *byte == b'\n')
-        .filter(|line| line.windows(NAME.len()).any(|part| part == NAME))
-        .find_map(|line| match serde_json::from_slice(line) {
-            Ok(Action::CommitInfo(info)) => Some(info),
-            _ => None,
-        })
+        .filter(move |line| line.windows(name.len()).any(|part| part == name))
+        .map(serde_json::from_slice)
 }
 
 impl HistoryEntry {

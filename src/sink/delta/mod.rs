@@ -22,6 +22,7 @@ mod checkpoint;
 mod error;
 mod history;
 mod location;
+mod maintenance;
 mod outcome;
 mod provider;
 mod schema;
@@ -34,6 +35,10 @@ mod tests;
 pub use checkpoint::FlowCommit;
 pub use error::{SinkError, SinkErrorKind};
 pub use history::HistoryEntry;
+pub use maintenance::{
+    Figures, Maintenance, MaintenanceAction, MaintenanceEvent, MaintenanceReport, MaintenanceStep,
+    Vacuum,
+};
 pub use outcome::{CommitOutcome, RowCounts};
 pub use provider::DeltaTableProvider;
 pub use schema::TableOptions;

@@ -52,6 +52,24 @@ fn a_flow_knows_its_stream() {
 }
 
 #[test]
+fn the_targets_keys_are_those_that_on_compares_for_equality() {
+    let keys = |target: &str, on: &str| {
+        let text = format!("MERGE INTO {target} USING a.b.s AS c ON {on} WHEN MATCHED THEN DELETE");
+        merge(&text).target_keys()
+    };
+    assert_eq!(keys("t", "t.id = c.id"), ["id"]);
+    assert_eq!(
+        keys(
+            "x.t AS target",
+            "(c.A = TARGET.b AND target.c = c.c) AND target.d > c.d"
+        ),
+        ["b", "c"]
+    );
+    assert!(keys("t", "t.id = c.id OR t.x = c.x").is_empty());
+    assert!(keys("t", "abs(t.id) = c.id").is_empty());
+}
+
+#[test]
 fn a_source_is_a_stream_a_table_or_a_query() {
     let plain = merge("MERGE INTO t USING a.b.s ON t.id = s.id WHEN MATCHED THEN DELETE");
     assert!(plain.stream.is_none() && !plain.schema_evolution);

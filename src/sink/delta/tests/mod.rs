@@ -4,6 +4,7 @@ mod checkpoints;
 mod conflicts;
 mod failures;
 mod first_write;
+mod maintenance;
 mod merging;
 mod readers;
 mod reading;

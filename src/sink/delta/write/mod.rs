@@ -19,4 +19,7 @@ mod strategy;
 
 pub(super) use clauses::{MergeClauses, RowChange};
 pub(super) use plan::{Operation, WriteExec, WriteTask};
-pub(super) use row_level::SMALL_FILE;
+pub(super) use row_level::{
+    DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,
+};
+pub(super) use strategy::obstacle;

@@ -106,6 +106,14 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Why files of the table cannot be read and written row by row, if they cannot.
+pub(in super::super) fn obstacle(snapshot: &EagerSnapshot) -> Option<String> {
+    match Strategy::by_table(snapshot, &TableOptions::default()) {
+        Strategy::FullJoin(reason) => Some(reason.to_string()),
+        _ => None,
+    }
+}
+
 /// True if rows may be taken out of the files of `snapshot` by deletion vectors.
 pub(super) fn may_mark(snapshot: &EagerSnapshot, options: &TableOptions) -> bool {
     let enabled = snapshot.table_properties().enable_deletion_vectors;

@@ -19,10 +19,10 @@ const READ_AHEAD: usize = 8;
 
 /// One data file, as the log has it.
 #[derive(Clone)]
-pub(super) struct DataFile {
+pub(in super::super::super) struct DataFile {
     view: LogicalFileView,
     /// The typed values of the partition columns, in the table's order of these.
-    pub(super) partition: Vec<ScalarValue>,
+    pub(in super::super::super) partition: Vec<ScalarValue>,
 }
 
 impl std::fmt::Debug for DataFile {
@@ -33,27 +33,27 @@ impl std::fmt::Debug for DataFile {
 
 impl DataFile {
     /// Its place below the table's root.
-    pub(super) fn path(&self) -> Path {
+    pub(in super::super::super) fn path(&self) -> Path {
         self.view.object_store_path()
     }
 
     /// Its size in bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(in super::super::super) fn size(&self) -> u64 {
         u64::try_from(self.view.size()).unwrap_or_default()
     }
 
     /// Its rows, those that are deleted among them; `None` where the log does not tell.
-    pub(super) fn rows(&self) -> Option<u64> {
+    pub(in super::super::super) fn rows(&self) -> Option<u64> {
         self.view.num_records().map(|rows| rows as u64)
     }
 
     /// Its deletion vector.
-    pub(super) fn vector(&self) -> Option<DeletionVectorDescriptor> {
+    pub(in super::super::super) fn vector(&self) -> Option<DeletionVectorDescriptor> {
         self.view.deletion_vector_descriptor()
     }
 
     /// The smallest and the largest value of a column, each no more than a bound of it.
-    pub(super) fn bounds(&self, column: &str) -> Option<(Scalar, Scalar)> {
+    pub(in super::super::super) fn bounds(&self, column: &str) -> Option<(Scalar, Scalar)> {
         let lowest = member(self.view.min_values()?, column)?;
         let highest = member(self.view.max_values()?, column)?;
         Some((lowest, highest))
@@ -62,6 +62,11 @@ impl DataFile {
     /// The action that takes the file out of the table.
     pub(super) fn removal(&self) -> Action {
         Action::Remove(self.view.remove_action(true))
+    }
+
+    /// The action that takes the file out of the table, where the same commit adds its rows again.
+    pub(super) fn replacement(&self) -> Action {
+        Action::Remove(self.view.remove_action(false))
     }
 
     /// The action that puts the file back with another deletion vector.
@@ -101,7 +106,10 @@ fn member(values: Scalar, column: &str) -> Option<Scalar> {
 /// # Errors
 ///
 /// A file has no value, or one of another type, for a partition column.
-pub(super) fn data_files(snapshot: &EagerSnapshot, schema: &Schema) -> Result<Vec<DataFile>> {
+pub(in super::super::super) fn data_files(
+    snapshot: &EagerSnapshot,
+    schema: &Schema,
+) -> Result<Vec<DataFile>> {
     let columns = snapshot.metadata().partition_columns();
     snapshot
         .log_data()
@@ -150,7 +158,7 @@ fn partition_value(
 }
 
 /// A value of the log as DataFusion has it; `None` for nested ones.
-pub(super) fn scalar_value(value: &Scalar) -> Option<ScalarValue> {
+pub(in super::super::super) fn scalar_value(value: &Scalar) -> Option<ScalarValue> {
     Some(match value {
         Scalar::Boolean(value) => ScalarValue::Boolean(Some(*value)),
         Scalar::String(value) => ScalarValue::Utf8(Some(value.clone())),

@@ -17,13 +17,17 @@ mod files;
 mod images;
 mod matching;
 mod pruning;
+mod rewrite;
 mod scan;
 mod settle;
 mod spool;
 mod touched;
 mod vectors;
 
+pub(in super::super) use files::{DataFile, data_files, scalar_value};
+pub(in super::super) use rewrite::{Rewrite, Rewritten};
 pub(in super::super) use settle::SMALL_FILE;
+pub(in super::super) use vectors::vector_path;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,7 +45,7 @@ use futures::StreamExt;
 use roaring::RoaringTreemap;
 
 use self::checks::Checks;
-use self::files::{DataFile, data_files, vectors_of};
+use self::files::vectors_of;
 use self::images::change_schema;
 use self::matching::{Join, Matching, effects, live_rows};
 use self::pruning::SourceKeys;
@@ -271,7 +275,7 @@ impl Write<'_> {
         images_before: bool,
     ) -> Result<LogicalPlan> {
         let files = (0..).zip(version.files.iter().cloned()).collect();
-        let table = version.table(files, self.task)?;
+        let table = version.table(files, &self.task.schema, &self.task.state)?;
         let target = live_rows(Arc::new(table), Arc::clone(deleted))?;
         let matching = Matching {
             clauses: self.clauses,
@@ -302,14 +306,19 @@ impl Version<'_> {
         self.snapshot.table_properties().enable_change_data_feed == Some(true)
     }
 
-    /// Some of its files as a table, for the sessions of `task`.
-    fn table(&self, files: Vec<(i32, DataFile)>, task: &WriteTask) -> Result<FileTable> {
+    /// Some of its files as a table of the columns of `schema`, for the sessions like `state`.
+    fn table(
+        &self,
+        files: Vec<(i32, DataFile)>,
+        schema: &Schema,
+        state: &SessionState,
+    ) -> Result<FileTable> {
         let log_store = self.target.table().log_store();
         let store = log_store.object_store_url();
-        let runtime = task.state.runtime_env();
+        let runtime = state.runtime_env();
         runtime.register_object_store(store.as_ref(), log_store.object_store(None));
         let partition = self.snapshot.metadata().partition_columns();
-        Ok(FileTable::new(store, files, &task.schema, partition))
+        Ok(FileTable::new(store, files, schema, partition))
     }
 }
 
@@ -324,7 +333,7 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn is_conflict(error: &DataFusionError) -> bool {
+pub(in super::super) fn is_conflict(error: &DataFusionError) -> bool {
     sink_error(error).is_some_and(|error| error.kind() == SinkErrorKind::Conflict)
 }
 

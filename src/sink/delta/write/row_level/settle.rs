@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr};
 use deltalake::kernel::transaction::CommitBuilder;
 use deltalake::kernel::{Action, Add};
@@ -117,15 +119,19 @@ impl Write<'_> {
         let task = self.task;
         let table = images.table()?;
         let mut rows = LogicalPlanBuilder::scan("image", provider_as_source(table), None)?
-            .project(self.columns(|name| Expr::Column(Column::new(Some("image"), name))))?;
+            .project(columns(&task.schema, |name| {
+                Expr::Column(Column::new(Some("image"), name))
+            }))?;
         if !rewritten.is_empty() {
-            let files: Arc<dyn TableProvider> = Arc::new(version.table(rewritten, task)?);
-            let kept = live_rows(files, Arc::new(deleted))?.project(self.columns(of_target))?;
+            let files: Arc<dyn TableProvider> =
+                Arc::new(version.table(rewritten, &task.schema, &task.state)?);
+            let kept =
+                live_rows(files, Arc::new(deleted))?.project(columns(&task.schema, of_target))?;
             rows = rows.union(kept.build()?)?;
         }
         let writer = version.row_writer(&task.schema)?;
-        let added = self.write_sorted(version, rows, &self.keys, writer).await?;
-        Ok(added.into_iter().map(Action::Add).collect())
+        let added = version.write_sorted(&task.state, rows, &self.keys, writer);
+        Ok(added.await?.into_iter().map(Action::Add).collect())
     }
 
     /// Writes the rows of the change feed.
@@ -136,37 +142,8 @@ impl Write<'_> {
         let table = provider_as_source(changes.table()?);
         let rows = LogicalPlanBuilder::scan("change", table, None)?;
         let writer = version.change_writer(&change_schema(&self.task.schema))?;
-        let added = self.write_sorted(version, rows, &[], writer).await?;
-        Ok(added.into_iter().map(change_file).collect())
-    }
-
-    async fn write_sorted(
-        &self,
-        version: &Version<'_>,
-        mut rows: LogicalPlanBuilder,
-        keys: &[String],
-        mut writer: ImageWriter,
-    ) -> Result<Vec<Add>> {
-        let partition = version.snapshot.metadata().partition_columns();
-        let order = partition.iter().chain(keys);
-        let order: Vec<SortExpr> = order
-            .map(|name| Expr::Column(Column::from_name(name)).sort(true, true))
-            .collect();
-        if !order.is_empty() {
-            rows = rows.sort(order)?;
-        }
-        let mut rows = run(&self.task.state, &rows.build()?).await?;
-        while let Some(batch) = rows.next().await {
-            writer.write(batch?).await?;
-        }
-        writer.finish().await
-    }
-
-    fn columns(&self, column: impl Fn(&str) -> Expr) -> Vec<Expr> {
-        let fields = self.task.schema.fields().iter();
-        fields
-            .map(|field| column(field.name()).alias(field.name()))
-            .collect()
+        let added = version.write_sorted(&self.task.state, rows, &[], writer);
+        Ok(added.await?.into_iter().map(change_file).collect())
     }
 
     async fn commit(
@@ -216,6 +193,48 @@ impl Write<'_> {
             not_matched_by_source_predicates: Vec::new(),
         }
     }
+}
+
+impl Version<'_> {
+    /// Writes `rows`, sorted by partition and `keys`.
+    pub(super) async fn write_sorted(
+        &self,
+        state: &SessionState,
+        mut rows: LogicalPlanBuilder,
+        keys: &[String],
+        writer: ImageWriter,
+    ) -> Result<Vec<Add>> {
+        let partition = self.snapshot.metadata().partition_columns();
+        let order = partition.iter().chain(keys);
+        let order: Vec<SortExpr> = order
+            .map(|name| Expr::Column(Column::from_name(name)).sort(true, true))
+            .collect();
+        if !order.is_empty() {
+            rows = rows.sort(order)?;
+        }
+        write_all(state, rows, writer).await
+    }
+}
+
+/// Writes `rows` as they come, which is grouped by their partition.
+pub(super) async fn write_all(
+    state: &SessionState,
+    rows: LogicalPlanBuilder,
+    mut writer: ImageWriter,
+) -> Result<Vec<Add>> {
+    let mut rows = run(state, &rows.build()?).await?;
+    while let Some(batch) = rows.next().await {
+        writer.write(batch?).await?;
+    }
+    writer.finish().await
+}
+
+/// The columns of `schema`, each as `column` says, under their own names.
+pub(super) fn columns(schema: &Schema, column: impl Fn(&str) -> Expr) -> Vec<Expr> {
+    let fields = schema.fields().iter();
+    fields
+        .map(|field| column(field.name()).alias(field.name()))
+        .collect()
 }
 
 fn logged(clause: &Clause) -> MergePredicate {

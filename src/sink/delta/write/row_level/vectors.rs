@@ -10,6 +10,7 @@ use deltalake::logstore::LogStoreRef;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use roaring::RoaringTreemap;
+use url::Url;
 use uuid::Uuid;
 
 /// Reads a deletion vector of the table.
@@ -26,6 +27,23 @@ pub(super) async fn read_vector(
     read.await
         .map_err(|error| DataFusionError::External(Box::new(error)))?
         .map_err(failed)
+}
+
+/// The file of a deletion vector, below the table's `root`; `None` where it is no file of its own, or lies elsewhere.
+pub(in super::super::super) fn vector_path(
+    root: &Url,
+    descriptor: DeletionVectorDescriptor,
+) -> Result<Option<Path>> {
+    let descriptor = Stored::try_from(descriptor).map_err(failed)?;
+    let Some(file) = descriptor.absolute_path(root).map_err(failed)? else {
+        return Ok(None);
+    };
+    match root.make_relative(&file) {
+        Some(relative) if !relative.starts_with("../") => Path::from_url_path(relative)
+            .map(Some)
+            .map_err(|error| DataFusionError::External(Box::new(error))),
+        _ => Ok(None),
+    }
 }
 
 /// Writes `vectors` into one new file of the table; their descriptors, in the same order.
