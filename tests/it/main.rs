@@ -8,6 +8,7 @@ mod clients;
 mod failures;
 mod imports;
 mod independent_reader;
+mod maintain;
 mod many_connections;
 mod query;
 mod readme;

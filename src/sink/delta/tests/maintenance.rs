@@ -561,9 +561,11 @@ async fn rows_that_do_not_fit_in_memory_are_sorted_on_disk() {
         let source = Source::of(&rows).table();
         let _ = lake.write(MIRROR, source, None).await.unwrap();
     }
-    let pool = TrackConsumersPool::new(FairSpillPool::new(8 << 20), NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(FairSpillPool::new(6 << 20), NonZeroUsize::MIN);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
-    let config = SessionConfig::new().with_target_partitions(1);
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_sort_spill_reservation_bytes(1 << 20);
     let runtime = runtime.build_arc().unwrap();
     let state = SessionContext::new_with_config_rt(config, runtime).state();
     let target = lake.target().await;
