@@ -36,6 +36,9 @@
 //! 5. Net changes keep the last image of each key, by a sort that spills.
 //! 6. The flow's SQL runs over that, and `merge_into` of the [`sink`] writes and commits.
 //!
+//! What many such commits leave behind, small files and deleted rows, is mended by `cdcql maintain` alone, never by a
+//! run: in commits that change no row and carry no checkpoint, each a compare-and-swap as a merge's is.
+//!
 //! # Rooms
 //!
 //! | room | what it does | what only it names |
@@ -45,7 +48,7 @@
 //! | [`engine`] | the DataFusion session: catalogs, planning | |
 //! | [`sql`] | text to statements; no I/O | |
 //! | [`source`] | SQL Server: connections, catalogue, live tables, change feeds, snapshots | tiberius |
-//! | [`sink`] | Delta tables: merge, append, checkpoint, history | deltalake |
+//! | [`sink`] | Delta tables: merge, append, checkpoint, history, maintenance | deltalake |
 //! | [`change`] | the nouns: LSNs, windows, kinds of change; no I/O, no async | |
 //! | `simulator` | an embedded SQL Server stand-in that speaks TDS | tokio-rustls, rcgen |
 //! | [`error`] | every error, what it means for the exit code, and whether to try again | |

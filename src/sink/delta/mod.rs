@@ -13,6 +13,8 @@
 //!   ([`SinkErrorKind::CheckpointMoved`]).
 //! - The source of a write is executed once.
 //! - Planning writes nothing, so `EXPLAIN` does not either.
+//! - Maintenance ([`DeltaTarget::maintain`]) changes no row and moves no checkpoint. A write that it races is planned
+//!   again, as it is planned again itself.
 //! - A failed write leaves no more than data files that no version of the table names; `VACUUM`
 //!   removes them.
 //!

@@ -11,6 +11,8 @@
 //!    (`settle`); new images and kept rows are written sorted by the keys (`images`).
 //! 6. One commit takes out and adds, if the table is still at the version that was read; otherwise all but the reading
 //!    of the source begins again.
+//!
+//! `rewrite` uses the same to write files anew with the rows they have.
 
 mod checks;
 mod files;

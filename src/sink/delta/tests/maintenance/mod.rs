@@ -1,26 +1,19 @@
 //! Maintenance of a table changes none of its rows.
 
-use std::fs::File;
-use std::future::Future;
+mod expired;
+mod races;
+
 use std::num::NonZeroUsize;
-use std::path::Path;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
 
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
 use deltalake::delta_datafusion::DeltaCdfTableProvider;
-use futures::StreamExt;
 
 use super::super::{
-    Maintenance, MaintenanceAction, MaintenanceEvent, MaintenanceReport, SinkErrorKind,
-    TableOptions, Vacuum,
+    Maintenance, MaintenanceAction, MaintenanceReport, SinkErrorKind, TableOptions,
 };
 use super::*;
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn options(properties: &[(&str, &str)]) -> TableOptions {
     let properties = properties.iter();
@@ -82,19 +75,6 @@ async fn files(lake: &Lake) -> (Vec<String>, usize) {
         files.iter().map(|f| f.path().to_string()).collect(),
         vectors,
     )
-}
-
-/// Makes every file of the table look as if it had been written long ago.
-fn age(folder: &Path, by: Duration) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            age(&path, by);
-        } else {
-            let file = File::options().append(true).open(path).unwrap();
-            file.set_modified(SystemTime::now() - by).unwrap();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,111 +232,6 @@ async fn files_are_rewritten_within_their_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_merge_during_a_rewrite_is_kept_and_the_files_are_chosen_again() {
-    let lake = Lake::new();
-    with_windows(&lake, TableOptions::default(), 5).await;
-    let events = Mutex::new(Vec::new());
-    let merge = mark(
-        &lake,
-        &[
-            (1, None, None, "delete"),
-            (2, Some("raced"), None, "update_postimage"),
-            (500, Some("raced"), None, "insert"),
-        ],
-        window(6, 7),
-    );
-    let merge = Mutex::new(Some(merge));
-    let tell = |event| {
-        events.lock().unwrap().push(event);
-        // The files are chosen; now somebody else commits.
-        if let Some(merge) = merge.lock().unwrap().take() {
-            let handle = tokio::runtime::Handle::current();
-            tokio::task::block_in_place(|| handle.block_on(merge));
-        }
-    };
-    let state = SessionContext::new().state();
-    let target = lake.target().await;
-    let report = target.maintain(&by_key(), &state, &tell).await.unwrap();
-    let conflict = MaintenanceEvent::Conflict { attempt: 1 };
-    assert!(events.lock().unwrap().contains(&conflict));
-    let step = report.step(MaintenanceAction::Rewrite).unwrap();
-    // The one hundred rows, without the seven that were replaced or deleted by then, and five windows' new ones.
-    assert_eq!(step.before.deleted_rows, 7);
-    let rows = lake.rows().await;
-    assert_eq!(rows.lines().count(), 105);
-    assert!(
-        !rows.starts_with("1,") && rows.contains("2,raced,\n") && rows.contains("\n500,raced,")
-    );
-    assert_eq!(
-        lake.target().await.checkpoint(&key()).await.unwrap(),
-        Some(at(7))
-    );
-}
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A source during whose reading something happens.
-struct Meanwhile {
-    source: Source,
-    task: Mutex<Option<Task>>,
-}
-
-impl std::fmt::Debug for Meanwhile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.source.fmt(f)
-    }
-}
-
-impl PartitionStream for Meanwhile {
-    fn schema(&self) -> &SchemaRef {
-        self.source.schema()
-    }
-
-    fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let task = self.task.lock().unwrap().take().unwrap();
-        let rows = futures::stream::once(task)
-            .filter_map(|()| std::future::ready(None))
-            .chain(self.source.execute(ctx));
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(self.schema()),
-            rows,
-        ))
-    }
-}
-
-/// The removals of a rewrite are no change of data, which deltalake's own check of conflicts does not look at.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rewrite_during_a_merge_is_merged_with() {
-    let lake = Lake::new();
-    with_windows(&lake, TableOptions::default(), 5).await;
-    let target = lake.target().await;
-    let rewrite = async move {
-        let state = SessionContext::new().state();
-        let report = target.maintain(&by_key(), &state, &|_| ()).await.unwrap();
-        assert!(report.step(MaintenanceAction::Rewrite).is_some());
-    };
-    let source = Source::of(&[
-        (1, None, None, "delete"),
-        (2, Some("raced"), None, "update_postimage"),
-        (500, Some("raced"), None, "insert"),
-    ]);
-    let schema = Arc::clone(source.schema());
-    let source = Meanwhile {
-        source,
-        task: Mutex::new(Some(Box::pin(rewrite))),
-    };
-    let table = StreamingTable::try_new(schema, vec![Arc::new(source)]).unwrap();
-    let provider = lake.provider().await.with_small_file(0);
-    let provider = provider.with_commit(window(6, 7));
-    let outcome = write_to(Arc::new(provider), MIRROR, Arc::new(table)).await;
-    let rows = outcome.unwrap().rows();
-    assert_eq!((rows.inserted, rows.updated, rows.deleted), (1, 1, 1));
-    let rows = lake.rows().await;
-    assert_eq!(rows.lines().count(), 105);
-    assert!(!rows.starts_with("1,") && rows.contains("2,raced,\n"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_change_feed_does_not_show_a_rewrite() {
     let lake = Lake::new();
     with_windows(&lake, options(&[("delta.enableChangeDataFeed", "true")]), 5).await;
@@ -378,146 +253,6 @@ async fn the_change_feed_does_not_show_a_rewrite() {
     mark(&lake, &[(1, None, None, "delete")], window(6, 7)).await;
     let after = feed().await;
     assert_eq!(after, format!("{before}\ndelete,8,1,1"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vacuum_keeps_what_versions_within_the_retention_need() {
-    let lake = Lake::new();
-    with_windows(&lake, TableOptions::default(), 5).await;
-    let _ = maintain(&lake, &by_key()).await.unwrap();
-    std::fs::create_dir(lake.path().join("_cdcql")).unwrap();
-    let others = [
-        "_cdcql/chunk.parquet",
-        "orphan.parquet",
-        "deletion_vector_x.bin",
-    ];
-    for name in others {
-        std::fs::write(lake.path().join(name), "x").unwrap();
-    }
-    age(&lake.path(), 30 * DAY);
-    std::fs::write(lake.path().join("young.parquet"), "x").unwrap();
-    let newest = lake.target().await.version().unwrap();
-
-    let vacuum = Maintenance {
-        vacuum: Some(Vacuum::default()),
-        ..by_key()
-    };
-    let dry_run = Maintenance {
-        dry_run: true,
-        ..vacuum.clone()
-    };
-    let told = maintain(&lake, &dry_run).await.unwrap();
-    assert!(lake.path().join("orphan.parquet").exists());
-    let done = maintain(&lake, &vacuum).await.unwrap();
-    for report in [&told, &done] {
-        let step = report.step(MaintenanceAction::Vacuum).unwrap();
-        assert_eq!((step.before.files, step.before.bytes), (2, 2));
-    }
-    let left = |name: &str| lake.path().join(name).exists();
-    assert_eq!(others.map(left), [true, false, false]);
-    assert!(left("young.parquet"));
-    // Their files and vectors are old, but they were taken out just now.
-    for version in 1..=newest {
-        let target = lake.target().await.at_version(version).await.unwrap();
-        let ctx = SessionContext::new();
-        let table = DeltaTableProvider::try_new(target, None).await.unwrap();
-        ctx.register_table("t", Arc::new(table)).unwrap();
-        let rows = query(
-            &ctx,
-            "SELECT count(*) AS rows, sum(customer_id) AS ids FROM t",
-        )
-        .await;
-        let inserted = (version - 1).min(5);
-        assert!(
-            rows.starts_with(&format!("{},", 100 + inserted)),
-            "{version}: {rows}"
-        );
-    }
-    let checkpoint = lake.target().await.checkpoint(&key()).await.unwrap();
-    assert_eq!(checkpoint, Some(at(6)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_vacuum_below_the_tables_retention_must_be_forced() {
-    let lake = Lake::new();
-    with_windows(&lake, TableOptions::default(), 5).await;
-    let rows = lake.rows().await;
-    let none = Vacuum {
-        retain: Some(Duration::ZERO),
-        below_retention: false,
-    };
-    let refused = Maintenance {
-        vacuum: Some(none),
-        ..by_key()
-    };
-    let version = lake.target().await.version();
-    let error = maintain(&lake, &refused).await.unwrap_err();
-    assert_eq!(
-        sink_error(&error).kind(),
-        SinkErrorKind::Retention,
-        "{error}"
-    );
-    assert!(error.to_string().contains("168 hours"), "{error}");
-    assert_eq!(lake.target().await.version(), version);
-
-    age(&lake.path(), DAY);
-    let forced = Maintenance {
-        vacuum: Some(Vacuum {
-            below_retention: true,
-            ..none
-        }),
-        ..by_key()
-    };
-    let report = maintain(&lake, &forced).await.unwrap();
-    let step = report.step(MaintenanceAction::Vacuum).unwrap();
-    // The six files that were rewritten, and the deletion vectors of five windows.
-    assert_eq!(step.before.files, 11);
-    assert_eq!(lake.data_files(), 1);
-    assert_eq!(lake.rows().await, rows);
-    let history = lake.target().await.history(2).await.unwrap();
-    let operations: Vec<_> = history
-        .iter()
-        .filter_map(|e| e.operation.as_deref())
-        .collect();
-    assert_eq!(operations, ["VACUUM END", "VACUUM START"]);
-    mark(&lake, &[(1, None, None, "delete")], window(6, 7)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_of_many_commits_gets_a_checkpoint_and_loses_what_has_expired() {
-    for (cleanup, left) in [("true", 1), ("false", 13)] {
-        let lake = Lake::new();
-        let properties = [
-            ("delta.logRetentionDuration", "interval 2 days"),
-            ("delta.enableExpiredLogCleanup", cleanup),
-            ("delta.targetFileSize", "100"),
-        ];
-        with_windows(&lake, options(&properties), 2).await;
-        for n in 3..=11 {
-            mark(&lake, &[], window(n, n + 1)).await;
-        }
-        let rows = lake.rows().await;
-        let log = lake.path().join("_delta_log");
-        age(&log, 3 * DAY);
-        let report = maintain(&lake, &by_key()).await.unwrap();
-        let step = report.step(MaintenanceAction::Checkpoint).unwrap();
-        assert_eq!((step.before.files, step.version), (13, Some(12)));
-        assert!(log.join("00000000000000000012.checkpoint.parquet").exists());
-        let cleaned = report.step(MaintenanceAction::CleanLog);
-        assert_eq!(cleaned.map_or(0, |step| step.before.files), 13 - left);
-        let commits = std::fs::read_dir(&log).unwrap().filter(|entry| {
-            let path = entry.as_ref().unwrap().path();
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        });
-        assert_eq!(commits.count() as u64, left);
-        assert_eq!(lake.rows().await, rows);
-        let again = maintain(&lake, &by_key()).await.unwrap();
-        assert_eq!(again, MaintenanceReport::default());
-        let checkpoint = lake.target().await.checkpoint(&key()).await.unwrap();
-        assert_eq!(checkpoint.map(|at| at.lsn), Some(at(12).lsn));
-        mark(&lake, &[(1, None, None, "delete")], window(12, 13)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
