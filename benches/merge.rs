@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cdcql::engine::EngineOptions;
-use cdcql::sink::delta::{DeltaTableProvider, DeltaTarget, TableOptions};
+use cdcql::sink::delta::{DeltaTableProvider, DeltaTarget, Maintenance, TableOptions};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::TableProvider;
@@ -254,7 +254,8 @@ fn grow(folder: &Path, rows: u64) -> BenchResult<()> {
     Ok(())
 }
 
-/// Scattered changes again and again; then a scan of all columns against one of the table as it was.
+/// Scattered changes again and again; then a scan of all columns against one of the table as it was, before and after
+/// maintenance.
 async fn repeat(table: &Path, rows: u64) -> BenchResult<()> {
     let copy = copied(table)?;
     let mut seconds = Vec::new();
@@ -265,11 +266,31 @@ async fn repeat(table: &Path, rows: u64) -> BenchResult<()> {
     }
     let (first, last) = (seconds[0], seconds[seconds.len() - 1]);
     println!("{REPEATED} merges into one table: the first {first:.3} s, the last {last:.3} s");
-    let (before, after) = (scan(table).await?, scan(copy.path()).await?);
+    let (fresh, merged) = (scan(table).await?, scan(copy.path()).await?);
+    let start = Instant::now();
+    maintain(copy.path()).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let maintained = scan(copy.path()).await?;
     println!(
-        "  full scan: {before:.3} s as it was, {after:.3} s after, ratio {:.2}",
-        after / before
+        "  full scan: {fresh:.3} s as it was, {merged:.3} s after, ratio {:.2}; maintained in {seconds:.3} s, \
+         {maintained:.3} s, ratio {:.2}",
+        merged / fresh,
+        maintained / fresh
     );
+    Ok(())
+}
+
+/// What `cdcql maintain` does.
+async fn maintain(table: &Path) -> BenchResult<()> {
+    let location = table.to_str().ok_or("a path that is no text")?;
+    let target = DeltaTarget::open(location, HashMap::new()).await?;
+    let maintenance = Maintenance {
+        keys: vec!["id".to_string()],
+        ..Maintenance::default()
+    };
+    let _ = target
+        .maintain(&maintenance, &session()?.state(), &|_| ())
+        .await?;
     Ok(())
 }
 
