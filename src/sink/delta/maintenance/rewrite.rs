@@ -1,19 +1,21 @@
 //! Data files are written anew, batch by batch, each in one commit that changes no row.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use deltalake::kernel::transaction::CommitBuilder;
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::DeltaOperation;
+use object_store::path::Path;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::checkpoint::maintenance_properties;
 use super::super::write::{DataFile, Rewrite, Rewritten, is_conflict, obstacle};
-use super::super::{DeltaTarget, SinkError};
+use super::super::{DeltaTarget, SinkError, SinkErrorKind};
 use super::choice::{Choice, figures, file_size};
 use super::{
     Figures, Maintenance, MaintenanceAction, MaintenanceEvent, MaintenanceReport, MaintenanceStep,
@@ -78,7 +80,8 @@ impl Rewriting<'_> {
             let mut fields = schema.fields().iter();
             let exact = schema.fields().find(key).map(|(_, field)| field);
             let found = exact.or_else(|| fields.find(|f| f.name().eq_ignore_ascii_case(key)));
-            found.map(|field| field.name().clone())
+            let sorts = |field: &&Arc<Field>| !field.data_type().is_nested();
+            found.filter(sorts).map(|field| field.name().clone())
         };
         Maintenance {
             keys: self.maintenance.keys.iter().filter_map(named).collect(),
@@ -97,12 +100,14 @@ impl Rewriting<'_> {
         let mut attempt = 0;
         loop {
             let choice = Choice::of(loaded(target)?, maintenance, Some(wanted))?;
-            let Some(files) = choice.batches.into_iter().next() else {
+            let Some(mut files) = choice.batches.into_iter().next() else {
                 return Ok(false);
             };
+            // What another writer changes all the time is rewritten in shorter pieces.
+            files.truncate((files.len() >> attempt).max(2));
             let before = figures(&files);
             (self.tell)(MaintenanceEvent::Rewriting(before));
-            let committed = self.commit(target, &files, &maintenance.keys).await;
+            let committed = self.rewrite(target, &files, &maintenance.keys).await;
             target.refresh().await?;
             let error = match committed {
                 Ok((version, after)) => {
@@ -121,11 +126,11 @@ impl Rewriting<'_> {
         }
     }
 
-    /// Writes the live rows of `files` anew, and commits that if the table is still at the loaded version; the version
-    /// it made, and the new files.
-    async fn commit(
+    /// Writes the live rows of `files` anew, and commits that unless another writer changed one of them meanwhile; the
+    /// version it made, and the new files.
+    async fn rewrite(
         &self,
-        target: &DeltaTarget,
+        target: &mut DeltaTarget,
         files: &[DataFile],
         keys: &[String],
     ) -> Result<(u64, Figures)> {
@@ -137,18 +142,63 @@ impl Rewriting<'_> {
         };
         let Rewritten { removed, added } = rewrite.run().await?;
         let after = figures_of(&added);
-        let metrics = metrics(figures(files), after);
-        let write = Uuid::new_v4();
         let added = added.into_iter().map(Action::Add);
-        let actions = removed.into_iter().chain(added).collect();
-        match commit_actions(target, actions, metrics, write).await {
-            Ok(version) => Ok((version, after)),
-            // The commit may be there although the storage said otherwise.
-            Err(error) => match target.recorded_outcome(write).await {
-                Some(outcome) => Ok((outcome.version().unwrap_or_default(), after)),
-                None => Err(error.into()),
-            },
+        let actions: Vec<Action> = removed.into_iter().chain(added).collect();
+        let metrics = metrics(figures(files), after);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let written = target.clone();
+            let error = match commit(&written, &actions, &metrics).await {
+                Ok(version) => return Ok((version, after)),
+                Err(error) => error,
+            };
+            let moved = error.kind() == SinkErrorKind::Conflict && attempt < TRIES;
+            if moved {
+                target.refresh().await?;
+            }
+            if !moved || !still_holds(target, &written, files)? {
+                return Err(error.into());
+            }
         }
+    }
+}
+
+/// True if the table that `written` was has the same columns, protocol and properties now, and still each of `files`
+/// with the same rows.
+fn still_holds(
+    target: &DeltaTarget,
+    written: &DeltaTarget,
+    files: &[DataFile],
+) -> Result<bool, SinkError> {
+    let (now, before) = (loaded(target)?, loaded(written)?);
+    if now.metadata() != before.metadata() || now.protocol() != before.protocol() {
+        return Ok(false);
+    }
+    let mut expected: HashMap<Path, _> = files.iter().map(|f| (f.path(), f.vector())).collect();
+    for file in now.log_data().iter() {
+        let path = file.object_store_path();
+        if expected.get(&path) == Some(&file.deletion_vector_descriptor()) {
+            expected.remove(&path);
+        }
+    }
+    Ok(expected.is_empty())
+}
+
+/// Commits `actions` if the table is still at the loaded version of `target`; the version it made.
+async fn commit(
+    target: &DeltaTarget,
+    actions: &[Action],
+    metrics: &Value,
+) -> Result<u64, SinkError> {
+    let write = Uuid::new_v4();
+    match commit_actions(target, actions.to_vec(), metrics.clone(), write).await {
+        Ok(version) => Ok(version),
+        // The commit may be there although the storage said otherwise.
+        Err(error) => match target.recorded_outcome(write).await {
+            Some(outcome) => Ok(outcome.version().unwrap_or_default()),
+            None => Err(error),
+        },
     }
 }
 

@@ -9,11 +9,47 @@ use futures::StreamExt;
 use super::super::super::MaintenanceEvent;
 use super::*;
 
+/// Maintains the table, and lets `other` happen when the first files are chosen.
+async fn maintain_around(
+    lake: &Lake,
+    other: impl Future<Output = ()> + Send,
+) -> (MaintenanceReport, Vec<MaintenanceEvent>) {
+    let events = Mutex::new(Vec::new());
+    let other = Mutex::new(Some(other));
+    let tell = |event| {
+        events.lock().unwrap().push(event);
+        if let Some(other) = other.lock().unwrap().take() {
+            let handle = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| handle.block_on(other));
+        }
+    };
+    let state = SessionContext::new().state();
+    let target = lake.target().await;
+    let report = target.maintain(&by_key(), &state, &tell).await.unwrap();
+    (report, events.into_inner().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_leaves_the_rewritten_files_alone_does_not_begin_the_rewrite_again() {
+    let lake = Lake::new();
+    with_windows(&lake, TableOptions::default(), 5).await;
+    let merge = mark(&lake, &[(500, Some("raced"), None, "insert")], window(6, 7));
+    let (report, events) = maintain_around(&lake, merge).await;
+    assert_eq!(events.len(), 1, "{events:?}");
+    let step = report.step(MaintenanceAction::Rewrite).unwrap();
+    assert_eq!((step.before.files, step.version), (6, Some(8)));
+    assert_eq!(files(&lake).await.0.len(), 2);
+    let rows = lake.rows().await;
+    assert_eq!(rows.lines().count(), 106);
+    assert!(rows.contains("\n500,raced,"));
+    let checkpoint = lake.target().await.checkpoint(&key()).await.unwrap();
+    assert_eq!(checkpoint, Some(at(7)));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_during_a_rewrite_is_kept_and_the_files_are_chosen_again() {
     let lake = Lake::new();
     with_windows(&lake, TableOptions::default(), 5).await;
-    let events = Mutex::new(Vec::new());
     let merge = mark(
         &lake,
         &[
@@ -23,20 +59,9 @@ async fn a_merge_during_a_rewrite_is_kept_and_the_files_are_chosen_again() {
         ],
         window(6, 7),
     );
-    let merge = Mutex::new(Some(merge));
-    let tell = |event| {
-        events.lock().unwrap().push(event);
-        // The files are chosen; now somebody else commits.
-        if let Some(merge) = merge.lock().unwrap().take() {
-            let handle = tokio::runtime::Handle::current();
-            tokio::task::block_in_place(|| handle.block_on(merge));
-        }
-    };
-    let state = SessionContext::new().state();
-    let target = lake.target().await;
-    let report = target.maintain(&by_key(), &state, &tell).await.unwrap();
+    let (report, events) = maintain_around(&lake, merge).await;
     let conflict = MaintenanceEvent::Conflict { attempt: 1 };
-    assert!(events.lock().unwrap().contains(&conflict));
+    assert!(events.contains(&conflict));
     let step = report.step(MaintenanceAction::Rewrite).unwrap();
     // The one hundred rows, without the seven that were replaced or deleted by then, and five windows' new ones.
     assert_eq!(step.before.deleted_rows, 7);
