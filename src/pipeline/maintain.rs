@@ -134,7 +134,7 @@ impl Upkeep {
         };
         let tell = |event| tell(&table.declaration.name, event);
         let state = self.engine.state();
-        let report = Box::pin(target.maintain(&maintenance, &state, &tell)).await?;
+        let report = target.maintain(&maintenance, &state, &tell).await?;
         Ok(Some(report))
     }
 }

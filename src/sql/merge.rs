@@ -61,14 +61,13 @@ impl MergeStatement {
             return Vec::new();
         };
         let mut keys = Vec::new();
-        equalities(&self.ast.on, &mut |side| match side {
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [.., table, column] if table.value.eq_ignore_ascii_case(&target.value) => {
-                    keys.push(column.value.clone());
-                }
-                _ => {}
-            },
-            _ => {}
+        equalities(&self.ast.on, &mut |side| {
+            if let Expr::CompoundIdentifier(parts) = side
+                && let [.., table, column] = parts.as_slice()
+                && table.value.eq_ignore_ascii_case(&target.value)
+            {
+                keys.push(column.value.clone());
+            }
         });
         keys
     }

@@ -91,29 +91,38 @@ impl DeltaTarget {
         state: &SessionState,
         tell: &(dyn Fn(MaintenanceEvent) + Send + Sync),
     ) -> Result<MaintenanceReport> {
-        let mut target = self.clone();
-        target.refresh().await?;
-        check(&target, maintenance)?;
-        let mut report = MaintenanceReport::default();
-        let commits = Rewriting {
-            maintenance,
-            state,
-            tell,
-        }
-        .run(&mut target, &mut report)
-        .await?;
-        maintain_log(&target, maintenance, commits, &mut report).await?;
-        if let Some(vacuum) = &maintenance.vacuum {
-            let step = vacuum::run(&target, vacuum, maintenance.dry_run).await?;
-            report.steps.extend(step);
-        }
-        Ok(report)
+        Box::pin(maintain(self, maintenance, state, tell)).await
     }
 
     /// Fails where [`DeltaTarget::maintain`] would refuse `maintenance`, by the loaded version.
     pub fn check_maintenance(&self, maintenance: &Maintenance) -> Result<(), SinkError> {
         check(self, maintenance)
     }
+}
+
+async fn maintain(
+    target: &DeltaTarget,
+    maintenance: &Maintenance,
+    state: &SessionState,
+    tell: &(dyn Fn(MaintenanceEvent) + Send + Sync),
+) -> Result<MaintenanceReport> {
+    let mut target = target.clone();
+    target.refresh().await?;
+    check(&target, maintenance)?;
+    let mut report = MaintenanceReport::default();
+    let commits = Rewriting {
+        maintenance,
+        state,
+        tell,
+    }
+    .run(&mut target, &mut report)
+    .await?;
+    maintain_log(&target, maintenance, commits, &mut report).await?;
+    if let Some(vacuum) = &maintenance.vacuum {
+        let step = vacuum::run(&target, vacuum, maintenance.dry_run).await?;
+        report.steps.extend(step);
+    }
+    Ok(report)
 }
 
 fn check(target: &DeltaTarget, maintenance: &Maintenance) -> Result<(), SinkError> {

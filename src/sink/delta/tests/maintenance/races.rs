@@ -12,7 +12,7 @@ use super::*;
 /// Maintains the table, and lets `other` happen when the first files are chosen.
 async fn maintain_around(
     lake: &Lake,
-    other: impl Future<Output = ()> + Send,
+    other: Task<'_>,
 ) -> (MaintenanceReport, Vec<MaintenanceEvent>) {
     let events = Mutex::new(Vec::new());
     let other = Mutex::new(Some(other));
@@ -34,7 +34,7 @@ async fn a_merge_that_leaves_the_rewritten_files_alone_does_not_begin_the_rewrit
     let lake = Lake::new();
     with_windows(&lake, TableOptions::default(), 5).await;
     let merge = mark(&lake, &[(500, Some("raced"), None, "insert")], window(6, 7));
-    let (report, events) = maintain_around(&lake, merge).await;
+    let (report, events) = maintain_around(&lake, Box::pin(merge)).await;
     assert_eq!(events.len(), 1, "{events:?}");
     let step = report.step(MaintenanceAction::Rewrite).unwrap();
     assert_eq!((step.before.files, step.version), (6, Some(8)));
@@ -59,7 +59,7 @@ async fn a_merge_during_a_rewrite_is_kept_and_the_files_are_chosen_again() {
         ],
         window(6, 7),
     );
-    let (report, events) = maintain_around(&lake, merge).await;
+    let (report, events) = maintain_around(&lake, Box::pin(merge)).await;
     let conflict = MaintenanceEvent::Conflict { attempt: 1 };
     assert!(events.contains(&conflict));
     let step = report.step(MaintenanceAction::Rewrite).unwrap();
@@ -76,12 +76,12 @@ async fn a_merge_during_a_rewrite_is_kept_and_the_files_are_chosen_again() {
     );
 }
 
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Task<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// A source during whose reading something happens.
 struct Meanwhile {
     source: Source,
-    task: Mutex<Option<Task>>,
+    task: Mutex<Option<Task<'static>>>,
 }
 
 impl std::fmt::Debug for Meanwhile {
