@@ -222,12 +222,15 @@ fn a_script_is_recorded_to_by_one_server_at_a_time() {
 }
 
 #[test]
-fn the_machines_clock_is_not_recorded() {
+fn the_machines_clock_and_replicas_that_are_behind_are_not_recorded() {
     let project = project();
-    let arguments = ["simulate", SCRIPT, "--record", "--clock", "machine"];
-    let _ = project
-        .cdcql(&arguments)
-        .failed(2, &["--record needs --clock statements"]);
+    for (other, value, words) in [
+        ("--clock", "machine", "--record needs --clock statements"),
+        ("--replica-lag", "3", "cannot be used with"),
+    ] {
+        let arguments = ["simulate", SCRIPT, "--record", other, value];
+        let _ = project.cdcql(&arguments).failed(2, &[words]);
+    }
 }
 
 #[test]
