@@ -144,3 +144,6 @@ fn of_table(expr: Expr, table: &TableReference) -> Result<Expr> {
     })
     .map(|expr| expr.data)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ use crate::source::sqlserver::Database;
 /// How many of a query's largest memory users an out-of-memory error names.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 
+/// How many spilled files a sort reads at once: each takes memory that the sorts beside it need.
+const SPILL_FILES: usize = 16;
+
 /// What a session needs to know of the world.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -62,7 +65,9 @@ impl Engine {
         let pool =
             TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), NAMED_CONSUMERS);
         let scratch = scratch();
-        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+        let mut runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_max_spill_merge_fan_in(SPILL_FILES);
         if let Some(scratch) = &scratch {
             runtime = runtime.with_temp_file_path(scratch.path());
         }

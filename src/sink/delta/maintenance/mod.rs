@@ -110,13 +110,12 @@ async fn maintain(
     target.refresh().await?;
     check(&target, maintenance)?;
     let mut report = MaintenanceReport::default();
-    let commits = Rewriting {
+    let rewriting = Rewriting {
         maintenance,
         state,
         tell,
-    }
-    .run(&mut target, &mut report)
-    .await?;
+    };
+    let commits = Box::pin(rewriting.run(&mut target, &mut report)).await?;
     maintain_log(&target, maintenance, commits, &mut report).await?;
     if let Some(vacuum) = &maintenance.vacuum {
         let step = vacuum::run(&target, vacuum, maintenance.dry_run).await?;

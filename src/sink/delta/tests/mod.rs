@@ -1,14 +1,23 @@
 //! Tests through SQL, over tables in temporary folders.
 
+mod change_feed;
 mod checkpoints;
 mod conflicts;
+mod contract;
 mod failures;
 mod first_write;
 mod maintenance;
+mod memory;
 mod merging;
+mod races;
+mod random;
 mod readers;
 mod reading;
+mod statements;
+mod statistics;
+mod stores;
 mod types;
+mod vectors;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, TableReference, plan_err};
 use datafusion::error::Result;
@@ -126,28 +126,31 @@ impl MergeClauses {
         self.clauses.iter().any(|clause| clause.kind == by_source)
     }
 
-    /// The target's columns that `ON` compares for equality.
+    /// The target's columns that `ON` compares for equality, each once.
     pub(super) fn key_columns(&self) -> Vec<String> {
-        split_conjunction(&self.on)
-            .into_iter()
-            .filter_map(|part| match part {
-                Expr::BinaryExpr(equality) if equality.op == Operator::Eq => {
-                    target_column(&equality.left).or_else(|| target_column(&equality.right))
-                }
-                _ => None,
-            })
-            .collect()
+        let mut keys = Vec::new();
+        for part in split_conjunction(&self.on) {
+            let Expr::BinaryExpr(equality) = part else {
+                continue;
+            };
+            if matches!(equality.op, Operator::Eq | Operator::IsNotDistinctFrom) {
+                let column =
+                    target_column(&equality.left).or_else(|| target_column(&equality.right));
+                keys.extend(column.filter(|column| !keys.contains(column)));
+            }
+        }
+        keys
     }
 
-    /// True when `ON` names a decimal column of the target, whose columns are `schema`.
-    pub(super) fn matches_decimals(&self, schema: &Schema) -> bool {
+    /// True when `ON` names a column of the target, whose columns are `schema`, of one of these types.
+    pub(super) fn matches_on(&self, schema: &Schema, types: impl Fn(&DataType) -> bool) -> bool {
         self.on.column_refs().into_iter().any(|column| {
             let of_target = column
                 .relation
                 .as_ref()
                 .is_some_and(|relation| relation.table() == TARGET);
             let field = schema.field_with_name(&column.name);
-            of_target && field.is_ok_and(|field| field.data_type().is_decimal())
+            of_target && field.is_ok_and(|field| types(field.data_type()))
         })
     }
 
@@ -341,7 +344,6 @@ fn unique_names(schema: &Schema) -> SchemaRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::datatypes::DataType;
 
     #[test]
     fn repeated_source_names_become_unique() {

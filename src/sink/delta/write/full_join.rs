@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
@@ -35,7 +36,7 @@ pub(super) async fn merge(
     let watch = Arc::new(SourceWatch::default());
     let failed = |error| SinkError::from_delta(target.location(), "write", error);
     let mut builder = merge_builder(task, target, merge, source, &watch)?;
-    if merge.matches_decimals(&task.schema) {
+    if merge.matches_on(&task.schema, DataType::is_decimal) {
         builder = reading_every_file(builder).map_err(failed)?;
     }
     let merged = with_clauses(builder, &merge.clauses).map_err(failed)?.await;

@@ -14,6 +14,8 @@ use roaring::RoaringTreemap;
 
 use super::vectors::read_vector;
 
+/// Microseconds that an instant in the log may be less than the one in the file.
+const CUT_OFF: i64 = 999;
 /// How many deletion vectors are read at once.
 const READ_AHEAD: usize = 8;
 
@@ -55,7 +57,12 @@ impl DataFile {
     /// The smallest and the largest value of a column, each no more than a bound of it.
     pub(in super::super::super) fn bounds(&self, column: &str) -> Option<(Scalar, Scalar)> {
         let lowest = member(self.view.min_values()?, column)?;
-        let highest = member(self.view.max_values()?, column)?;
+        let highest = match member(self.view.max_values()?, column)? {
+            // Other writers cut the log's instants off after the millisecond.
+            Scalar::Timestamp(micros) => Scalar::Timestamp(micros.saturating_add(CUT_OFF)),
+            Scalar::TimestampNtz(micros) => Scalar::TimestampNtz(micros.saturating_add(CUT_OFF)),
+            highest => highest,
+        };
         Some((lowest, highest))
     }
 
@@ -149,7 +156,8 @@ fn partition_value(
     let value = stored
         .parse_scalar(text)
         .map_err(|error| failed(deltalake::DeltaTableError::from(error)))?;
-    if matches!(value, Scalar::Null(_)) {
+    // The protocol has an empty text for NULL too.
+    if value.is_null() {
         return ScalarValue::try_from(data_type);
     }
     scalar_value(&value)

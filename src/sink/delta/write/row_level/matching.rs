@@ -9,6 +9,7 @@ use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::dml::MergeIntoClauseKind;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
@@ -170,6 +171,16 @@ pub(super) fn of_target(column: &str) -> Expr {
     Expr::Column(Column::new(Some(TableReference::bare(TARGET)), column))
 }
 
+/// The part of the memory pool that a sort may hold back for the merging of what it spilled: each partition of each side
+/// has one.
+const SORT_SHARE: usize = 64;
+
+/// A batch has at most one row for so many bytes of the memory pool: a sort that spilled holds several batches of each
+/// file that it merges.
+const BYTES_PER_BATCH_ROW: usize = 64 << 10;
+/// The fewest rows of a batch, however small the pool is.
+const FEWEST_ROWS: usize = 256;
+
 /// How the source and the target are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Join {
@@ -190,9 +201,29 @@ impl Join {
         if self == Self::SortMerge {
             let partitions = &mut options.execution.target_partitions;
             *partitions = (*partitions).max(2);
+            let limit = state.runtime_env().memory_pool.memory_limit();
+            if let MemoryLimit::Finite(limit) = limit {
+                let reserved = &mut options.execution.sort_spill_reservation_bytes;
+                *reserved = (*reserved).min(limit / SORT_SHARE);
+                let rows = (limit / BYTES_PER_BATCH_ROW).max(FEWEST_ROWS);
+                let rows = config.batch_size().min(rows);
+                config = config.with_batch_size(rows);
+            }
         }
         SessionStateBuilder::new_from_existing(state.clone())
             .with_config(config)
             .build()
     }
+}
+
+/// `state`, so that the target's keys are not looked for in a list of the source's: that compares fractions bit by bit, for
+/// which a zero is not a negative zero.
+pub(super) fn without_key_lists(state: &SessionState) -> SessionState {
+    let mut config = state.config().clone();
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.hash_join_inlist_pushdown_max_size = 0;
+    optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+    SessionStateBuilder::new_from_existing(state.clone())
+        .with_config(config)
+        .build()
 }

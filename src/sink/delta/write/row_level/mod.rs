@@ -34,7 +34,7 @@ pub(in super::super) use vectors::vector_path;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -49,7 +49,7 @@ use roaring::RoaringTreemap;
 use self::checks::Checks;
 use self::files::vectors_of;
 use self::images::change_schema;
-use self::matching::{Join, Matching, effects, live_rows};
+use self::matching::{Join, Matching, effects, live_rows, without_key_lists};
 use self::pruning::SourceKeys;
 use self::scan::FileTable;
 use self::spool::{Spool, SpoolWriter};
@@ -128,6 +128,16 @@ enum Rows<'a> {
     },
     /// The target's own rows, as far as a condition holds for them.
     Of { filter: Option<&'a Expr> },
+}
+
+impl Rows<'_> {
+    /// How many rows there are for the clauses, by and large.
+    fn expected(&self) -> usize {
+        match self {
+            Self::Merge { source, .. } => source.rows(),
+            Self::Of { .. } => 0,
+        }
+    }
 }
 
 /// What a write found in one version of the table.
@@ -227,6 +237,13 @@ impl Write<'_> {
         }
     }
 
+    fn compares_fractions(&self) -> bool {
+        match &self.rows {
+            Rows::Merge { merge, .. } => merge.matches_on(&self.task.schema, DataType::is_floating),
+            Rows::Of { .. } => false,
+        }
+    }
+
     /// Finds the rows that change, and makes their new images.
     async fn find(
         &self,
@@ -235,7 +252,10 @@ impl Write<'_> {
         join: Join,
     ) -> Result<Found> {
         let task = self.task;
-        let state = join.session(&task.state);
+        let mut state = join.session(&task.state);
+        if self.compares_fractions() {
+            state = without_key_lists(&state);
+        }
         let schema = nullable(&task.schema);
         let feed = version.wants_changes().then(|| change_schema(&task.schema));
         let plan = self.matching_plan(version, deleted, feed.is_some())?;
@@ -243,6 +263,7 @@ impl Write<'_> {
         let checks = Checks::try_new(location, version.snapshot, &task.schema, &state)?;
         let pool = &task.state.runtime_env().memory_pool;
         let mut touched = Touched::new(effects(self.clauses), self.keys.clone(), location, pool);
+        touched.reserve(self.rows.expected())?;
         let runtime = task.state.runtime_env();
         let mut images = SpoolWriter::new(runtime, Arc::clone(&task.schema), "rows of a merge");
         let mut changes = feed

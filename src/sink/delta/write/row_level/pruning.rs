@@ -50,7 +50,8 @@ impl SourceKeys {
                 continue;
             }
             let partition = partition.iter().position(|name| *name == column);
-            if partition.is_none() && !has_bounds(stored) {
+            // A zero equals a negative zero, but is not sorted as one.
+            if stored.is_floating() || partition.is_none() && !has_bounds(stored) {
                 continue;
             }
             let values = rows.iter().map(|batch| batch.column(index).as_ref());

@@ -22,7 +22,7 @@ use super::super::clauses::{Action as ClauseAction, Clause};
 use super::super::strategy::may_mark;
 use super::files::DataFile;
 use super::images::{ImageWriter, change_file, change_schema};
-use super::matching::{live_rows, of_target};
+use super::matching::{Join, live_rows, of_target};
 use super::spool::Spool;
 use super::vectors::write_vectors;
 use super::{Found, Rows, Version, Write, run};
@@ -93,7 +93,8 @@ impl Write<'_> {
                 fates.removed.push(file.removal());
                 continue;
             }
-            let mostly = total.is_some_and(|total| gone.len() > total / DELETED_SHARE);
+            // Beside a deletion vector the protocol wants to know how many rows there are.
+            let mostly = total.is_none_or(|total| gone.len() > total / DELETED_SHARE);
             if !may_mark || file.size() <= self.task.small_file || mostly {
                 fates.removed.push(file.removal());
                 fates.deleted.insert(number, gone);
@@ -212,7 +213,7 @@ impl Version<'_> {
         if !order.is_empty() {
             rows = rows.sort(order)?;
         }
-        write_all(state, rows, writer).await
+        write_all(&Join::SortMerge.session(state), rows, writer).await
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Touched {
     /// Those of [`Touched::rows`] that a clause deletes without a condition.
     erased: HashMap<i32, RoaringTreemap>,
     counts: RowCounts,
+    /// How many rows of matching plans there were.
+    taken: usize,
     reservation: MemoryReservation,
 }
 
@@ -53,8 +55,16 @@ impl Touched {
             rows: HashMap::new(),
             erased: HashMap::new(),
             counts: RowCounts::default(),
+            taken: 0,
             reservation: MemoryConsumer::new("rows that a merge touches").register(pool),
         }
+    }
+
+    /// Holds the memory for `rows` rows, before the sorts and joins that find them take what they can get.
+    pub(super) fn reserve(&mut self, rows: usize) -> Result<()> {
+        let bytes = rows * BYTES_PER_ROW;
+        let more = bytes.saturating_sub(self.reservation.size());
+        self.reservation.try_grow(more)
     }
 
     /// Takes out the rows that a batch of a matching plan names.
@@ -64,7 +74,8 @@ impl Touched {
     /// Two source rows change one row of the target.
     pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<Taken> {
         let rows = batch.num_rows();
-        self.reservation.try_grow(rows * BYTES_PER_ROW)?;
+        self.taken += rows;
+        self.reserve(self.taken)?;
         let clauses = batch.column(CLAUSE_AT).as_primitive::<Int32Type>();
         let (mut before, mut after) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         for row in 0..rows {
