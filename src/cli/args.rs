@@ -177,7 +177,7 @@ pub(super) struct SimulateArguments {
     /// repeat is refused with the reason: one that changes tables after what capture has written by then (unless
     /// --capture-interval is 0), after other sessions' or the server's state, or under an old snapshot. There are
     /// no gaps between LSNs, and no entries for idle databases.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "replica_lag")]
     pub(super) record: bool,
     /// Let every second connection read from a replica that is so many commits and scans behind, and comes one
     /// nearer with each batch

@@ -85,8 +85,10 @@ impl Behaviour {
     }
 
     /// The same, but for what a replay of recorded statements would not have: gaps between LSNs, which follow
-    /// from the seed, and positions in the log of entries for idle databases. `None` under the machine's clock.
+    /// from the seed, positions in the log of entries for idle databases, and connections that read what is
+    /// behind. `None` under the machine's clock.
     pub(super) fn recorded(mut self) -> Option<Self> {
+        self.replica_lag = 0;
         self.capture = CaptureBehaviour {
             log_limit: self.capture.log_limit,
             idle_period: Duration::MAX,

@@ -83,7 +83,9 @@ impl Executor {
     pub(super) fn given_states(&mut self) -> Vec<Arc<State>> {
         let level = self.settings.isolation.is_repeatable();
         let snapshot = self.settings.isolation == Isolation::Snapshot;
-        let replica = self.replica.clone();
+        // Who writes is at the database itself.
+        let writing = self.transaction.as_ref().and_then(|t| t.write.as_ref());
+        let replica = self.replica.clone().filter(|_| writing.is_none());
         let replica = replica.filter(|state| state.name == self.database);
         let committed = || self.server.database(&self.database).map(|d| d.committed());
         let current = replica.clone().or_else(committed);

@@ -75,6 +75,15 @@ async fn every_second_connection_may_be_behind() {
     assert_eq!(ok(&mut first, "SELECT COUNT(*) FROM t").await.value(), "4");
     let transaction = "BEGIN TRANSACTION INSERT INTO t VALUES (5, 5) SELECT COUNT(*) FROM t COMMIT";
     assert_eq!(ok(&mut second, transaction).await.lines(), ["5"]);
+    // What is changed is the database itself, as it is.
+    for _ in 0..3 {
+        ok(&mut first, "UPDATE t SET a = a + 100 WHERE k = 1").await;
+    }
+    ok(&mut second, "UPDATE t SET a = a + 1 WHERE k = 1").await;
+    assert_eq!(
+        ok(&mut first, "SELECT a FROM t WHERE k = 1").await.value(),
+        "302"
+    );
 }
 
 #[tokio::test]
