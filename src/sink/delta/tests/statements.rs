@@ -215,6 +215,22 @@ async fn a_condition_that_is_never_true_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_number_is_greater_than_any() {
+    let case = Case::new("id INT, v DOUBLE").file(
+        "VALUES (1, 1.0), (2, CAST('NaN' AS DOUBLE)), (3, 2.0), (4, NULL), (5, CAST('-0.0' AS DOUBLE))",
+    );
+    changes(
+        &case,
+        &[
+            ("DELETE FROM t WHERE v > 5.0", counts(0, 1)),
+            ("UPDATE t SET v = 7.0 WHERE v = 0.0", counts(1, 0)),
+        ],
+        "SELECT id, CASE WHEN id = 5 THEN 7.0 ELSE v END FROM t WHERE id <> 2",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn constraints_hold_for_an_update() {
     let mut case = items();
     case.constraints

@@ -142,18 +142,6 @@ impl MergeClauses {
         keys
     }
 
-    /// True when `ON` names a column of the target, whose columns are `schema`, of one of these types.
-    pub(super) fn matches_on(&self, schema: &Schema, types: impl Fn(&DataType) -> bool) -> bool {
-        self.on.column_refs().into_iter().any(|column| {
-            let of_target = column
-                .relation
-                .as_ref()
-                .is_some_and(|relation| relation.table() == TARGET);
-            let field = schema.field_with_name(&column.name);
-            of_target && field.is_ok_and(|field| types(field.data_type()))
-        })
-    }
-
     /// deltalake writes the conditions into the log as SQL, the `ON` only after the data files: what it
     /// cannot print is refused before anything is read.
     fn check_conditions(&self, location: &str) -> Result<(), SinkError> {
@@ -287,6 +275,22 @@ impl Sides<'_> {
             name,
         )))
     }
+}
+
+/// True when `expr` names a column of the target, whose columns are `schema`, of one of these types.
+pub(super) fn names_target(
+    expr: &Expr,
+    schema: &Schema,
+    types: impl Fn(&DataType) -> bool,
+) -> bool {
+    expr.column_refs().into_iter().any(|column| {
+        let of_target = column
+            .relation
+            .as_ref()
+            .is_some_and(|relation| relation.table() == TARGET);
+        let field = schema.field_with_name(&column.name);
+        of_target && field.is_ok_and(|field| types(field.data_type()))
+    })
 }
 
 fn refuse_subqueries(expr: &Expr) -> Result<()> {

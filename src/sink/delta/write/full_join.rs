@@ -18,7 +18,7 @@ use deltalake::{DeltaResult, DeltaTableError};
 
 use super::super::checkpoint::commit_properties;
 use super::super::{CommitOutcome, DeltaTarget, RowCounts, SinkError};
-use super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET};
+use super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET, names_target};
 use super::duplicate::{DuplicateRow, duplicate_match};
 use super::plan::WriteTask;
 use super::source::{SourceTable, SourceWatch};
@@ -36,7 +36,7 @@ pub(super) async fn merge(
     let watch = Arc::new(SourceWatch::default());
     let failed = |error| SinkError::from_delta(target.location(), "write", error);
     let mut builder = merge_builder(task, target, merge, source, &watch)?;
-    if merge.matches_on(&task.schema, DataType::is_decimal) {
+    if names_target(&merge.on, &task.schema, DataType::is_decimal) {
         builder = reading_every_file(builder).map_err(failed)?;
     }
     let merged = with_clauses(builder, &merge.clauses).map_err(failed)?.await;

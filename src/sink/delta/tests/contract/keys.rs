@@ -312,6 +312,37 @@ async fn fractions_are_keys_and_so_is_what_is_no_number() {
     }
 }
 
+/// Parquet's bounds of a file leave out what is no number.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_number_is_found_beside_numbers() {
+    let nan = "CAST('NaN' AS DOUBLE)";
+    let table = || {
+        Case::new("id INT, k DOUBLE, v INT").file(&format!(
+            "VALUES (1, {nan}, 1), (2, 1.0, 2), (3, 0.5, 3), (4, NULL, 4), (5, 2.0, 5)"
+        ))
+    };
+    let source = format!("SELECT {nan} AS k, 1 AS id UNION ALL SELECT 1.0, 2");
+    for (on, counts) in [
+        ("t.k = s.k", [0, 2, 0]),
+        ("t.id = s.id AND t.k > 5.0", [1, 1, 0]),
+        ("t.id = s.id AND t.k = CAST('NaN' AS DOUBLE)", [1, 1, 0]),
+    ] {
+        let merge = format!(
+            "s ON {on} WHEN MATCHED THEN UPDATE SET v = 100 \
+             WHEN NOT MATCHED THEN INSERT (id) VALUES (1000)"
+        );
+        table().step(&source, &merge, counts).check().await;
+    }
+    table()
+        .step(
+            &format!("SELECT {nan} AS k"),
+            "s ON t.k = s.k WHEN MATCHED THEN DELETE",
+            [0, 0, 1],
+        )
+        .check()
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_negative_zero_is_a_zero() {
     for data_type in ["FLOAT", "DOUBLE"] {

@@ -216,13 +216,18 @@ impl Join {
     }
 }
 
-/// `state`, so that the target's keys are not looked for in a list of the source's: that compares fractions bit by bit, for
+/// `state`, so that no part of a file is ruled out by its smallest and largest values, nor by those of the source or by a
+/// list of them.
+///
+/// Parquet's bounds leave out what is no number, which is greater than any number; a list is compared bit by bit, for
 /// which a zero is not a negative zero.
-pub(super) fn without_key_lists(state: &SessionState) -> SessionState {
+pub(super) fn without_bounds(state: &SessionState) -> SessionState {
     let mut config = state.config().clone();
-    let optimizer = &mut config.options_mut().optimizer;
-    optimizer.hash_join_inlist_pushdown_max_size = 0;
-    optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+    let options = config.options_mut();
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.execution.parquet.pruning = false;
+    options.execution.parquet.enable_page_index = false;
+    options.execution.parquet.bloom_filter_on_read = false;
     SessionStateBuilder::new_from_existing(state.clone())
         .with_config(config)
         .build()

@@ -49,13 +49,13 @@ use roaring::RoaringTreemap;
 use self::checks::Checks;
 use self::files::vectors_of;
 use self::images::change_schema;
-use self::matching::{Join, Matching, effects, live_rows, without_key_lists};
+use self::matching::{Join, Matching, effects, live_rows, without_bounds};
 use self::pruning::SourceKeys;
 use self::scan::FileTable;
 use self::spool::{Spool, SpoolWriter};
 use self::touched::Touched;
 use super::super::{CommitOutcome, DeltaTarget, SinkError, SinkErrorKind};
-use super::clauses::{Clause, MergeClauses, RowChange};
+use super::clauses::{Clause, MergeClauses, RowChange, names_target};
 use super::plan::WriteTask;
 use super::source::rename;
 use super::strategy::Strategy;
@@ -238,10 +238,13 @@ impl Write<'_> {
     }
 
     fn compares_fractions(&self) -> bool {
-        match &self.rows {
-            Rows::Merge { merge, .. } => merge.matches_on(&self.task.schema, DataType::is_floating),
-            Rows::Of { .. } => false,
-        }
+        let condition = match &self.rows {
+            Rows::Merge { merge, .. } => Some(&merge.on),
+            Rows::Of { filter } => *filter,
+        };
+        condition.is_some_and(|condition| {
+            names_target(condition, &self.task.schema, DataType::is_floating)
+        })
     }
 
     /// Finds the rows that change, and makes their new images.
@@ -254,7 +257,7 @@ impl Write<'_> {
         let task = self.task;
         let mut state = join.session(&task.state);
         if self.compares_fractions() {
-            state = without_key_lists(&state);
+            state = without_bounds(&state);
         }
         let schema = nullable(&task.schema);
         let feed = version.wants_changes().then(|| change_schema(&task.schema));

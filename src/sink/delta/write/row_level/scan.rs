@@ -130,6 +130,10 @@ impl TableProvider for FileTable {
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut options = session.table_options().parquet.clone();
+        let allowed = &session.config_options().execution.parquet;
+        options.global.pruning &= allowed.pruning;
+        options.global.enable_page_index &= allowed.enable_page_index;
+        options.global.bloom_filter_on_read &= allowed.bloom_filter_on_read;
         // Values are decoded for the rows alone that the keys, which are read first, let through.
         options.global.pushdown_filters = true;
         let mut source =
