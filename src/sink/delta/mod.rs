@@ -1,14 +1,15 @@
 //! Delta tables: where changes are written.
 //!
 //! A [`DeltaTarget`] is a location and, when a table lies there, its loaded log. A
-//! [`DeltaTableProvider`] lets DataFusion read it and write it (`MERGE INTO`, `INSERT INTO`). A write
+//! [`DeltaTableProvider`] lets DataFusion read it and write it (`MERGE INTO`, `INSERT INTO`; `UPDATE` and
+//! `DELETE` come as a MERGE whose source is one row without columns). A write
 //! that belongs to a flow carries a [`FlowCommit`]: rows and LSN land in the same Delta commit, so the
 //! log is the only checkpoint store.
 //!
 //! Promises, each held by a test:
 //! - One execution is at most one commit. It is a compare-and-swap on the version that was read: when
-//!   another writer was faster nothing is applied, and the error is of kind
-//!   [`SinkErrorKind::Conflict`].
+//!   another writer was faster, a merge is planned again from the new version, ten times at most; where
+//!   that cannot be, nothing is applied and the error is of kind [`SinkErrorKind::Conflict`].
 //! - A window that does not begin at the checkpoint in the log is never applied
 //!   ([`SinkErrorKind::CheckpointMoved`]).
 //! - The source of a write is executed once.
