@@ -368,3 +368,22 @@ async fn texts_are_joined_in_the_order_of_their_collation() {
         "apple Banana Cherry"
     );
 }
+
+#[tokio::test]
+async fn a_query_over_numbered_rows_finds_their_numbers() {
+    let mut s = session(
+        "CREATE TABLE w (g int NOT NULL, at datetime NULL)
+        INSERT INTO w VALUES (1, '2024-01-01'), (1, '2024-01-02'), (2, '2024-01-03')",
+    )
+    .await;
+    let newest = "SELECT n.g, n.at FROM (
+            SELECT g, at, ROW_NUMBER() OVER (PARTITION BY g ORDER BY at DESC) AS place FROM w
+        ) AS n WHERE n.place = 1 ORDER BY n.g";
+    let answer = ok(&mut s, newest).await;
+    let days: Vec<_> = answer
+        .rows()
+        .iter()
+        .map(|row| row[1][..10].to_string())
+        .collect();
+    assert_eq!(days, ["2024-01-02", "2024-01-03"]);
+}

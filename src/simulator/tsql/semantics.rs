@@ -188,9 +188,11 @@ const FRAMELESS: &[&str] = &[
 /// Whether something has changed.
 fn window_function(function: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
     let mut changed = false;
-    if FRAMELESS.contains(&function.fun.name()) {
-        // A range of bytes is none to DataFusion.
-        function.params.window_frame.units = WindowFrameUnits::Rows;
+    let units = &mut function.params.window_frame.units;
+    if FRAMELESS.contains(&function.fun.name()) && *units != WindowFrameUnits::Rows {
+        // A range of bytes is none to DataFusion. The frame is a part of the column's name.
+        *units = WindowFrameUnits::Rows;
+        changed = true;
     }
     let sorts = function.params.order_by.iter_mut().map(|key| &mut key.expr);
     for expr in sorts.chain(&mut function.params.partition_by) {
