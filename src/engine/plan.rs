@@ -10,7 +10,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
 
 use super::prune::pruned;
-use super::row_change::as_merge;
+use super::row_change::{as_merge, repeated_assignment};
 use super::select::select_from;
 use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
@@ -52,12 +52,15 @@ impl Engine {
             StatementKind::Other(ast) => *ast,
             _ => return Err(Error::Internal("a definition was planned as a query")),
         };
-        let planned = state
-            .statement_to_plan(ast)
-            .await
-            .and_then(pruned)
-            .and_then(as_merge)
-            .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        let planned = match repeated_assignment(&ast) {
+            Some(refusal) => Err(refusal),
+            None => state
+                .statement_to_plan(ast)
+                .await
+                .and_then(pruned)
+                .and_then(as_merge)
+                .map_err(|error| Error::from_datafusion(error, Some(statement)))?,
+        };
         let planned = planned.and_then(|plan| match self.refusal(&plan) {
             Some(refusal) => Err(refusal),
             None => Ok(plan),

@@ -4,6 +4,7 @@
 //! is one that the optimizer found to be false, and a DELETE without conditions deletes every row. The expressions of a
 //! MERGE come as they were written.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,7 +17,38 @@ use datafusion::logical_expr::{
     DmlStatement, EmptyRelation, Expr, LogicalPlan, Projection, WriteOp, lit,
 };
 
+use datafusion::sql::parser::Statement as QueryStatement;
+use datafusion::sql::sqlparser::ast;
+
 use super::refuse::Refusal;
+
+/// Why `statement` is not planned: it assigns a column twice, of which the planner would take one.
+pub(super) fn repeated_assignment(statement: &QueryStatement) -> Option<Refusal> {
+    let update = match statement {
+        QueryStatement::Explain(explain) => return repeated_assignment(&explain.statement),
+        QueryStatement::Statement(statement) => match statement.as_ref() {
+            ast::Statement::Update(update) => update,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut seen = HashSet::new();
+    let mut targets = update
+        .assignments
+        .iter()
+        .map(|assignment| match &assignment.target {
+            ast::AssignmentTarget::ColumnName(name) => {
+                let column = name.0.last().and_then(|part| part.as_ident());
+                column.map(|column| column.value.clone())
+            }
+            ast::AssignmentTarget::Tuple(_) => None,
+        });
+    let twice = targets.find_map(|name| name.filter(|name| !seen.insert(name.to_lowercase())))?;
+    Some(Refusal {
+        message: format!("column {twice} is assigned twice"),
+        help: "assign it once".to_string(),
+    })
+}
 
 /// `plan`, or what an UPDATE, DELETE or TRUNCATE is as a MERGE whose source is one row without columns.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::simulate::{self, Connection, Server};
-use crate::support::{Ended, Project};
+use crate::support::{Ended, MIRROR, Project};
 
 const PASSWORD: &str = "Pa55word!";
 const SCRIPT: &str = "app_db.sql";
@@ -18,15 +18,6 @@ EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N't', @role_name = NULL;
 GO
 INSERT INTO dbo.t (n) VALUES (1), (2), (3);";
-
-const PIPELINE: &str = "\
-CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('APP_DB_URL'));
-CREATE TABLE IF NOT EXISTS t USING DELTA LOCATION 'lake/t';
-MERGE INTO t AS target USING STREAM db.dbo.t CHANGES AS change ON target.id = change.id
-WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
-WHEN MATCHED THEN UPDATE SET *
-WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
-";
 
 /// Everything that a replay shall have again.
 const EVERYTHING: [&str; 5] = [
@@ -40,7 +31,7 @@ const EVERYTHING: [&str; 5] = [
 fn project() -> Project {
     let project = Project::new();
     project.write(SCRIPT, TABLES);
-    project.write("pipelines/p.sql", PIPELINE);
+    project.write("pipelines/p.sql", MIRROR);
     project
 }
 
@@ -250,7 +241,7 @@ fn a_torn_script_is_refused_with_the_line() {
 fn an_embedded_connection_does_not_record() {
     let project = project();
     let path = project.path().join(SCRIPT);
-    let text = PIPELINE.replace("env('APP_DB_URL')", "'embedded:../app_db.sql'");
+    let text = MIRROR.replace("env('APP_DB_URL')", "'embedded:../app_db.sql'");
     project.write("pipelines/p.sql", &text);
     let before = fs::metadata(&path).unwrap().modified().unwrap();
     let mut command = project.command();

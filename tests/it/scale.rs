@@ -1,7 +1,7 @@
 //! One transaction of very many rows.
 
 use crate::simulate::Server;
-use crate::support::{Ended, Project};
+use crate::support::{Ended, MIRROR, Project};
 
 const PASSWORD: &str = "Pa55word!";
 
@@ -16,15 +16,6 @@ EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N't', @role_name = NULL;
 GO
 INSERT INTO dbo.t VALUES (0, 0, 'first');
-";
-
-const PIPELINE: &str = "\
-CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('APP_DB_URL'));
-CREATE TABLE IF NOT EXISTS t USING DELTA LOCATION 'lake/t';
-MERGE INTO t AS target USING STREAM db.dbo.t CHANGES AS change ON target.id = change.id
-WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
-WHEN MATCHED THEN UPDATE SET *
-WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
 ";
 
 fn run(project: &Project, server: &Server, arguments: &[&str]) -> String {
@@ -43,7 +34,7 @@ async fn a_transaction_of_very_many_rows_is_applied_as_one_commit() {
     let rows: u64 = std::env::var(ROWS).map_or(FEW, |rows| rows.parse().unwrap());
     let project = Project::new();
     project.write("app_db.sql", TABLE);
-    project.write("pipelines/p.sql", PIPELINE);
+    project.write("pipelines/p.sql", MIRROR);
     let every_commit = ["--capture-interval", "0"];
     let server = Server::start_script(&project, "app_db.sql", PASSWORD, &every_commit);
     let copied = run(&project, &server, &["run", "pipelines/p.sql"]);

@@ -9,6 +9,16 @@ use tempfile::TempDir;
 /// The built program.
 pub(crate) const CDCQL: &str = env!("CARGO_BIN_EXE_cdcql");
 
+/// A pipeline that mirrors `dbo.t` of the server at `APP_DB_URL` by its key `id`.
+pub(crate) const MIRROR: &str = "\
+CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('APP_DB_URL'));
+CREATE TABLE IF NOT EXISTS t USING DELTA LOCATION 'lake/t';
+MERGE INTO t AS target USING STREAM db.dbo.t CHANGES AS change ON target.id = change.id
+WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
+WHEN MATCHED THEN UPDATE SET *
+WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+";
+
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

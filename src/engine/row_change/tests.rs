@@ -104,3 +104,42 @@ async fn values_are_cast_to_their_columns_and_read_the_row_as_it_was() {
     assert!(rows.contains("| 10 | 1 |"), "{rows}");
     assert_eq!(rows.lines().count(), 6, "{rows}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_is_assigned_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = session(folder.path()).await;
+    let all = "SELECT * FROM t ORDER BY id";
+    let before = run(&engine, all).await.unwrap();
+    let merge = "MERGE INTO t USING u ON t.id = u.id WHEN";
+    for sql in [
+        "UPDATE t SET v = 1, v = 2".to_string(),
+        "UPDATE t SET v = 1, id = 5, \"v\" = 2".to_string(),
+        "EXPLAIN UPDATE t SET v = 1, V = 2".to_string(),
+        format!("{merge} MATCHED THEN UPDATE SET v = 1, v = 2"),
+        format!("{merge} NOT MATCHED THEN INSERT (id, v, v) VALUES (u.id, 1, 2)"),
+        "INSERT INTO t (id, v, v) VALUES (7, 1, 2)".to_string(),
+    ] {
+        let error = run(&engine, &sql).await.unwrap_err();
+        assert!(error.to_string().contains('v'), "{sql}: {error}");
+        assert_eq!(run(&engine, all).await.unwrap(), before, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_may_compare_with_an_instant() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = session(folder.path()).await;
+    for sql in [
+        "CREATE TABLE s (id INT, at TIMESTAMP) USING DELTA LOCATION 's'",
+        "INSERT INTO s VALUES (1, TIMESTAMP '2024-01-01T00:00:00'), (2, TIMESTAMP '2025-01-01T00:00:00')",
+        "MERGE INTO s USING t ON s.id = t.id \
+         WHEN MATCHED AND s.at < TIMESTAMP '2024-06-01T00:00:00' THEN DELETE \
+         WHEN MATCHED THEN UPDATE SET at = TIMESTAMP '2026-01-01T00:00:00'",
+    ] {
+        run(&engine, sql).await.unwrap();
+    }
+    let rows = run(&engine, "SELECT * FROM s").await.unwrap();
+    assert!(rows.contains("| 2  | 2026-01-01T00:00:00Z |"), "{rows}");
+    assert_eq!(rows.lines().count(), 5, "{rows}");
+}

@@ -16,7 +16,9 @@ use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use uuid::Uuid;
 
 use super::schema::stored_schema;
-use super::write::{MergeClauses, Operation, RowChange, SMALL_FILE, WriteExec, WriteTask};
+use super::write::{
+    MergeClauses, Operation, RowChange, SMALL_FILE, Strategy, WriteExec, WriteTask,
+};
 use super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 
 /// A Delta table for queries, `MERGE INTO` and `INSERT INTO`; it may not exist yet.
@@ -218,8 +220,10 @@ impl TableProvider for DeltaTableProvider {
         clauses: Vec<MergeIntoClause>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let location = self.target.location();
-        let clauses =
-            MergeClauses::try_new(location, &merge_schema, &source.schema(), on, clauses)?;
+        let clauses = MergeClauses::try_new(&merge_schema, &source.schema(), on, clauses)?;
+        if let Strategy::FullJoin(_) = Strategy::of(&self.target, &self.options, &clauses) {
+            clauses.check_conditions(location)?;
+        }
         let allowed = self.unmatched_targets.unwrap_or(self.commit.is_none());
         if clauses.reads_unmatched_targets() && !allowed {
             let refused = SinkError::Unsupported {

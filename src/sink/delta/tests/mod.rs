@@ -9,6 +9,7 @@ mod first_write;
 mod maintenance;
 mod memory;
 mod merging;
+mod partitions;
 mod races;
 mod random;
 mod readers;

@@ -8,7 +8,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, col, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use deltalake::delta_datafusion::SessionFallbackPolicy;
 use deltalake::operations::write::WriteBuilder;
@@ -17,8 +17,9 @@ use deltalake::protocol::SaveMode;
 use super::super::checkpoint::commit_properties;
 use super::super::{CommitOutcome, DeltaTarget, RowCounts};
 use super::clauses::{Action, Clause, MergeClauses, SOURCE};
+use super::partition::PartitionTexts;
 use super::plan::WriteTask;
-use super::rows::{CLAUSE, Choices, clause_of, without_target};
+use super::rows::{Choices, numbered, without_target};
 use super::source::{SourceTable, SourceWatch};
 
 /// Appends the rows that the `NOT MATCHED` clauses make of `source`.
@@ -65,10 +66,15 @@ async fn append(
     rows: LogicalPlan,
     source: &SourceWatch,
 ) -> Result<CommitOutcome> {
-    let written = Arc::new(SourceWatch::default());
+    let created = !target.exists();
+    let partition = match target.partition_columns() {
+        _ if created => &task.options.partition_columns,
+        columns => columns,
+    };
+    let texts = PartitionTexts::try_new(target.location(), &task.schema, partition)?;
+    let written = Arc::new(SourceWatch::refusing(texts));
     let state = in_order(task.delta_state());
     let rows = stored_rows(&state, rows, &task.schema, &written).await?;
-    let created = !target.exists();
     let mut builder = WriteBuilder::new(target.table().log_store(), target.snapshot().cloned())
         .with_input_plan(rows)
         .with_session_state(Arc::new(state))
@@ -78,7 +84,12 @@ async fn append(
     if created {
         builder = with_options(builder, task);
     }
-    let table = builder.await.map_err(|error| task.failure(source, error))?;
+    let table = builder
+        .await
+        .map_err(|error| match written.take_refusal() {
+            Some(refusal) => refusal.into(),
+            None => task.failure(source, error),
+        })?;
     Ok(CommitOutcome::Committed {
         version: table.version().unwrap_or_default(),
         created,
@@ -144,13 +155,7 @@ fn insert_plan(
             inserts.push(values);
         }
     }
-    let mut columns: Vec<Expr> = source
-        .schema()
-        .columns()
-        .into_iter()
-        .map(Expr::Column)
-        .collect();
-    columns.push(clause_of(branches)?.alias(CLAUSE));
+    let source = numbered(source, branches)?;
     let values = schema
         .fields()
         .iter()
@@ -168,9 +173,5 @@ fn insert_plan(
             Ok(choices.value(field.data_type())?.alias(field.name()))
         })
         .collect::<Result<Vec<_>>>()?;
-    source
-        .project(columns)?
-        .filter(col(CLAUSE).is_not_null())?
-        .project(values)?
-        .build()
+    source.project(values)?.build()
 }

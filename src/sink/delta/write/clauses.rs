@@ -89,7 +89,6 @@ impl MergeClauses {
     /// `merge_schema` is the target's columns followed by the source's, which `source` has in the same
     /// order.
     pub(in super::super) fn try_new(
-        location: &str,
         merge_schema: &DFSchema,
         source: &Schema,
         on: Expr,
@@ -116,7 +115,6 @@ impl MergeClauses {
                 .collect::<Result<_>>()?,
             source_schema: Arc::clone(&source_schema),
         };
-        merge.check_conditions(location)?;
         Ok(merge)
     }
 
@@ -144,7 +142,7 @@ impl MergeClauses {
 
     /// deltalake writes the conditions into the log as SQL, the `ON` only after the data files: what it
     /// cannot print is refused before anything is read.
-    fn check_conditions(&self, location: &str) -> Result<(), SinkError> {
+    pub(in super::super) fn check_conditions(&self, location: &str) -> Result<(), SinkError> {
         let predicates = self
             .clauses
             .iter()

@@ -4,6 +4,7 @@
 //! - `clauses` turns DataFusion's planned `MERGE` into expressions over the sides `target` and `source`.
 //! - `strategy` says which way a merge goes: `append` for a table without rows, `row_level` by the keys of the rows that
 //!   it touches, `full_join` by deltalake's own merge for the rest.
+//! - `partition` refuses what a partition column would give back as another value.
 //! - `rows` has the expressions that all but deltalake's share.
 //! - `source` hands the rows of a physical plan to a second plan, once.
 
@@ -11,6 +12,7 @@ mod append;
 mod clauses;
 mod duplicate;
 mod full_join;
+mod partition;
 mod plan;
 mod row_level;
 mod rows;
@@ -22,4 +24,4 @@ pub(super) use plan::{Operation, WriteExec, WriteTask};
 pub(super) use row_level::{
     DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,
 };
-pub(super) use strategy::obstacle;
+pub(super) use strategy::{Strategy, obstacle};

@@ -5,15 +5,26 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::error::Result;
 use datafusion::logical_expr::conditional_expressions::CaseBuilder;
-use datafusion::logical_expr::{Expr, ExprSchemable, cast, col, lit, when};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, cast, col, lit, when};
 
 use super::clauses::TARGET;
 
 /// Column of an intermediate plan that says which clause takes a row.
 pub(super) const CLAUSE: &str = "__cdcql_clause";
 
+/// The rows that a branch takes, with the number of the first one in [`CLAUSE`].
+pub(super) fn numbered(
+    rows: LogicalPlanBuilder,
+    branches: Vec<(Expr, i32)>,
+) -> Result<LogicalPlanBuilder> {
+    let columns = rows.schema().columns().into_iter().map(Expr::Column);
+    let mut columns: Vec<Expr> = columns.collect();
+    columns.push(clause_of(branches)?.alias(CLAUSE));
+    rows.project(columns)?.filter(col(CLAUSE).is_not_null())
+}
+
 /// The number of the first branch whose condition holds; NULL if none does.
-pub(super) fn clause_of(branches: Vec<(Expr, i32)>) -> Result<Expr> {
+fn clause_of(branches: Vec<(Expr, i32)>) -> Result<Expr> {
     let mut branches = branches.into_iter();
     let none = lit(ScalarValue::Int32(None));
     let Some((first, number)) = branches.next() else {

@@ -24,11 +24,16 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
+use super::super::SinkError;
+use super::partition::PartitionTexts;
+
 /// What is seen of a source while it is read.
 #[derive(Debug, Default)]
 pub(super) struct SourceWatch {
     rows: AtomicU64,
     failure: Mutex<Option<Arc<DataFusionError>>>,
+    texts: Option<PartitionTexts>,
+    refusal: Mutex<Option<SinkError>>,
 }
 
 impl SourceWatch {
@@ -43,6 +48,32 @@ impl SourceWatch {
     pub(super) fn take_failure(&self) -> Option<DataFusionError> {
         let failure = self.lock().take()?;
         Some(Arc::try_unwrap(failure).unwrap_or_else(DataFusionError::Shared))
+    }
+
+    /// Refuses rows with values that partition columns cannot hold.
+    pub(super) fn refusing(texts: PartitionTexts) -> Self {
+        Self {
+            texts: Some(texts),
+            ..Self::default()
+        }
+    }
+
+    /// Why a row was refused.
+    pub(super) fn take_refusal(&self) -> Option<SinkError> {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.take()
+    }
+
+    fn see(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        if let Some(Err(error)) = self.texts.as_ref().map(|texts| texts.verify(&batch)) {
+            let text = error.to_string();
+            let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+            refusal.get_or_insert(error);
+            return exec_err!("{text}");
+        }
+        self.rows
+            .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        Ok(batch)
     }
 
     fn record(&self, error: DataFusionError) -> DataFusionError {
@@ -210,10 +241,7 @@ impl ExecutionPlan for SourceExec {
         let rows = input.map(move |batch| {
             let batch = batch.and_then(|batch| rename(&schema, &batch));
             batch
-                .inspect(|batch| {
-                    let rows = batch.num_rows() as u64;
-                    watch.rows.fetch_add(rows, Ordering::Relaxed);
-                })
+                .and_then(|batch| watch.see(batch))
                 .map_err(|error| watch.record(error))
         });
         let schema = Arc::clone(&self.schema);

@@ -15,7 +15,7 @@ use super::clauses::{MergeClauses, SOURCE, TARGET};
 
 /// How a merge writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strategy {
+pub(in super::super) enum Strategy {
     /// There is no row to match: the new rows are appended.
     Append,
     /// The touched rows alone are found by their keys and marked in deletion vectors; their new images are appended.
@@ -29,7 +29,7 @@ pub(super) enum Strategy {
 
 /// Why the touched rows cannot be found by their keys alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in super::super) enum Reason {
     NotMatchedBySource,
     NoEquality,
     ColumnMapping,
@@ -40,7 +40,11 @@ pub(super) enum Reason {
 
 impl Strategy {
     /// The way for `merge` into `target`, as it is loaded.
-    pub(super) fn of(target: &DeltaTarget, options: &TableOptions, merge: &MergeClauses) -> Self {
+    pub(in super::super) fn of(
+        target: &DeltaTarget,
+        options: &TableOptions,
+        merge: &MergeClauses,
+    ) -> Self {
         let Some(snapshot) = target.snapshot() else {
             return Self::Append;
         };

@@ -1,4 +1,4 @@
-//! What the table demands of every row.
+//! What the table demands of every new row.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use deltalake::kernel::EagerSnapshot;
 
 use super::super::super::SinkError;
 use super::super::duplicate::describe;
+use super::super::partition::PartitionTexts;
 
 /// Prefix of the table properties that hold the CHECK constraints.
 const CONSTRAINT: &str = "delta.constraints.";
@@ -24,6 +25,7 @@ pub(super) struct Checks {
     /// The places of the NOT NULL columns.
     required: Vec<usize>,
     constraints: Vec<Constraint>,
+    texts: PartitionTexts,
 }
 
 struct Constraint {
@@ -64,11 +66,17 @@ impl Checks {
                 .map(|(place, _)| place)
                 .collect(),
             constraints,
+            texts: PartitionTexts::try_new(
+                location,
+                schema,
+                snapshot.metadata().partition_columns(),
+            )?,
         })
     }
 
     /// Fails at the first row that may not be stored. A condition that is NULL does not hold.
     pub(super) fn verify(&self, rows: &RecordBatch) -> Result<()> {
+        self.texts.verify(rows)?;
         for place in &self.required {
             let values = rows.column(*place);
             if let Some(row) = (0..values.len()).find(|row| values.is_null(*row)) {

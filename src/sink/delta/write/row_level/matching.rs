@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 use roaring::RoaringTreemap;
 
 use super::super::clauses::{Action, Clause, MergeClauses, SOURCE, TARGET};
-use super::super::rows::{CLAUSE, Choices, clause_of, without_target};
+use super::super::rows::{CLAUSE, Choices, numbered, without_target};
 use super::scan::{FILE, IsLive, ROW};
 
 /// Prefix of the columns that name a matched row in an error.
@@ -80,16 +80,7 @@ impl Matching<'_> {
         let branches = (0..).zip(self.clauses);
         let branches = branches.map(|(number, clause)| Ok((self.condition(clause)?, number)));
         let branches = branches.collect::<Result<Vec<_>>>()?;
-        let mut columns: Vec<Expr> = matched
-            .schema()
-            .columns()
-            .into_iter()
-            .map(Expr::Column)
-            .collect();
-        columns.push(clause_of(branches)?.alias(CLAUSE));
-        let numbered = matched
-            .project(columns)?
-            .filter(col(CLAUSE).is_not_null())?;
+        let numbered = numbered(matched, branches)?;
         let images = self.images(&numbered)?;
         numbered.project(images)?.build()
     }
