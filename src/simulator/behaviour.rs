@@ -30,6 +30,14 @@ pub struct Behaviour {
     /// one nearer with each batch that it answers; 0 for none. What such a connection writes goes to the database
     /// itself, and a transaction that has written reads from there.
     pub replica_lag: usize,
+    /// Writers keep readers waiting, for LOCK_TIMEOUT at most, as they do under SQL Server's locks; else the last
+    /// committed rows are read. Two of them do. A scan that a [`CaptureControl`](super::CaptureControl) holds
+    /// between its two halves blocks what reads the tables of schema `cdc`, directly or by a function, unless
+    /// it reads versions of rows (SNAPSHOT, READ_COMMITTED_SNAPSHOT) or uncommitted ones. A transaction that has
+    /// changed definitions blocks what reads a table that it has created, changed, renamed or dropped, or given
+    /// a capture instance or taken one from, at any isolation level. Catalogue views, procedures that report,
+    /// replicas, and rows that an open transaction has changed keep nobody waiting.
+    pub writers_block_readers: bool,
     /// When the log is scanned for changes, once the script has been replayed.
     pub capture_job: CaptureJob,
     /// What capture does as it may.
@@ -54,6 +62,7 @@ impl Default for Behaviour {
             shuffle_rows: true,
             server_collation: Collation::SERVER,
             replica_lag: 0,
+            writers_block_readers: false,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour {
                 lsn_gaps: true,
@@ -75,6 +84,7 @@ impl Behaviour {
             shuffle_rows: false,
             server_collation: Collation::SERVER,
             replica_lag: 0,
+            writers_block_readers: false,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),

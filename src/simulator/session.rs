@@ -10,6 +10,7 @@ mod procedures;
 mod record;
 mod settings;
 mod transaction;
+mod wait;
 
 use tokio::sync::{mpsc, oneshot};
 

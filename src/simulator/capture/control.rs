@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::cleanup::{self, Cleanup};
 use super::job::{self, ScanReport, scan_once};
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{DatabaseCell, Kept, Lsn};
+use crate::simulator::store::{DatabaseCell, HeldScan, Kept, Lsn};
 
 /// A hand on one database's capture: holds it, lets it scan once, stops it, and takes the database back to
 /// what it was.
@@ -38,12 +38,26 @@ impl CaptureControl {
         self.fix_log_end().write().await
     }
 
-    /// The first half of a scan: fixes the end of the log. What commits from now on is for a later scan.
+    /// The first half of a scan: fixes the end of the log. What commits from now on is for a later scan. Where
+    /// [writers block readers](crate::simulator::Behaviour::writers_block_readers), a scan that will write has
+    /// them wait until it has, or is dropped.
     pub fn fix_log_end(&self) -> FixedScan {
+        let end = self.cell.log_end();
         FixedScan {
-            end: self.cell.log_end(),
+            end,
+            _held: self.cell.is_behind().then(|| self.cell.locks().hold_scan()),
             cell: Arc::clone(&self.cell),
         }
+    }
+
+    /// Waits until a reader waits for a scan or for another transaction's definitions.
+    pub async fn reader_waits(&self) {
+        self.cell.locks().reader_waits().await;
+    }
+
+    /// Ends the wait of every reader that waits now with error 1222, as if LOCK_TIMEOUT had passed.
+    pub fn time_out_readers(&self) {
+        self.cell.locks().time_out();
     }
 
     /// Whether committed transactions wait in the log.
@@ -132,6 +146,8 @@ impl CaptureControl {
 pub struct FixedScan {
     cell: Arc<DatabaseCell>,
     end: Option<Lsn>,
+    /// Has readers wait.
+    _held: Option<HeldScan>,
 }
 
 impl FixedScan {

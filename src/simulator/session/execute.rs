@@ -140,6 +140,7 @@ impl Executor {
 
     async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
         let held = self.lock(tokens).await?;
+        self.wait_to_read(tokens).await?;
         let scope = self.unordered(batch, !held);
         let mut rows = Box::pin(query(tokens, &scope)).await?;
         self.tell(batch).await?;
@@ -246,6 +247,7 @@ impl Executor {
         self.start_writing(&database, &text).await?;
         // What was allowed before the wait for the seat may be so no longer.
         self.permit_change(&change, &database)?;
+        self.wait_to_read(tokens).await?;
         if change.is_of_capture() {
             self.writing()?.define_capture()?;
         }
@@ -440,6 +442,7 @@ impl Executor {
     async fn print(&mut self, expression: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
         let mut all = tokens("SELECT")?;
         all.extend_from_slice(expression);
+        self.wait_to_read(&all).await?;
         let scope = self.scope(batch);
         let mut rows = Box::pin(query(&all, &scope)).await?;
         let sql_type = rows.columns().first().map(|column| column.sql_type);

@@ -442,6 +442,7 @@ impl Executor {
         let mut all = tokens("SELECT CASE WHEN (")?;
         all.extend_from_slice(condition);
         all.extend(tokens(") THEN 1 ELSE 0 END")?);
+        self.wait_to_read(&all).await?;
         let scope = self.scope(batch);
         let mut rows = query(&all, &scope).await?;
         let row = rows.next().await?;

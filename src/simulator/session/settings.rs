@@ -14,7 +14,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a transaction sees of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isolation {
-    /// READ UNCOMMITTED and READ COMMITTED: what is committed when it is read.
+    /// READ UNCOMMITTED: what is committed when it is read, whoever is writing.
+    Uncommitted,
+    /// READ COMMITTED: what is committed when it is read.
     Committed,
     /// REPEATABLE READ and SERIALIZABLE: what was committed when the transaction first looked. Where locks
     /// would keep others from changing it, a change of it by this transaction later is a deadlock.
@@ -26,7 +28,7 @@ pub(super) enum Isolation {
 impl Isolation {
     /// Whether the transaction goes on seeing what it first saw.
     pub(super) fn is_repeatable(self) -> bool {
-        self != Self::Committed
+        matches!(self, Self::Repeatable | Self::Snapshot)
     }
 }
 
@@ -167,8 +169,9 @@ impl Settings {
             Isolation::Snapshot
         } else if cursor.eat_all(&["REPEATABLE", "READ"]) || cursor.eat("SERIALIZABLE") {
             Isolation::Repeatable
-        } else if cursor.eat_all(&["READ", "UNCOMMITTED"]) || cursor.eat_all(&["READ", "COMMITTED"])
-        {
+        } else if cursor.eat_all(&["READ", "UNCOMMITTED"]) {
+            Isolation::Uncommitted
+        } else if cursor.eat_all(&["READ", "COMMITTED"]) {
             Isolation::Committed
         } else {
             return Err(cursor.error());

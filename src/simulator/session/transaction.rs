@@ -58,6 +58,13 @@ fn pin_all(server: &Server, pinned: &mut Vec<Arc<State>>, own: Option<&str>) {
     }
 }
 
+impl Transaction {
+    /// What it writes, once it has the writer's seat.
+    pub(super) fn writes(&self) -> Option<&Write> {
+        self.write.as_ref()
+    }
+}
+
 impl Executor {
     /// `@@TRANCOUNT`.
     pub(super) fn depth(&self) -> i64 {
@@ -377,6 +384,9 @@ impl Executor {
         };
         transaction.running = None;
         if transaction.depth > 0 {
+            if let Some(write) = &transaction.write {
+                write.lock_definitions();
+            }
             return Ok(());
         }
         match self.transaction.take().and_then(|t| t.write) {

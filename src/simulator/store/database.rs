@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::locks::Locks;
 use super::log::{Entry, KeptLog, Log, Lsn, TRANSACTION_ID};
 use super::state::State;
 use super::write::Writer;
@@ -30,6 +31,7 @@ pub(crate) struct DatabaseCell {
     /// Where commits are recorded.
     record: RwLock<Option<Arc<Record>>>,
     replica: Mutex<Replica>,
+    locks: Arc<Locks>,
 }
 
 /// What the replica that is behind has still to go through.
@@ -78,6 +80,8 @@ pub(super) struct Recording {
 
 impl DatabaseCell {
     pub(super) fn new(state: State, settings: &Settings, instant: &Instant) -> Self {
+        let locks = Locks::default();
+        locks.enable(settings.blocks);
         Self {
             name: state.name.clone(),
             committed: RwLock::new(Arc::new(state)),
@@ -92,6 +96,7 @@ impl DatabaseCell {
                 lag: settings.lag,
                 states: VecDeque::new(),
             }),
+            locks: Arc::new(locks),
         }
     }
 
@@ -128,7 +133,13 @@ impl DatabaseCell {
             .clone_from(&settings.record);
         self.log().configure(settings);
         self.replica().lag = settings.lag;
+        self.locks.enable(settings.blocks);
         self.changed.notify_waiters();
+    }
+
+    /// What readers wait for.
+    pub(crate) fn locks(&self) -> &Arc<Locks> {
+        &self.locks
     }
 
     /// How capture behaves.
@@ -410,6 +421,8 @@ pub(super) struct Settings {
     pub(super) record: Option<Arc<Record>>,
     /// States that the replica is behind at most.
     pub(super) lag: usize,
+    /// Whether writers block readers.
+    pub(super) blocks: bool,
 }
 
 fn log_full(database: &str) -> ServerError {

@@ -4,7 +4,7 @@
 //! it; a writer takes the database's only writer's seat, changes a copy of the state (tables and row
 //! chunks are shared until they change), and a commit puts the copy in place. A rollback drops it.
 //!
-//! So nobody waits for a writer to read, and nobody reads what is not committed: under READ COMMITTED, and
+//! So nobody waits for a writer to read, unless the server is asked to let writers block readers, and nobody reads what is not committed: under READ COMMITTED, and
 //! READ UNCOMMITTED or with NOLOCK as well, a reader sees the last committed rows where SQL Server would
 //! have it wait, or show what may yet be rolled back. A query under these levels is no instant, though: it
 //! fetches each chunk of a table as it is committed by then, unless the database has
@@ -14,6 +14,7 @@
 mod clock;
 mod database;
 mod index;
+mod locks;
 mod log;
 mod rows;
 mod server;
@@ -26,6 +27,7 @@ pub use clock::Clock;
 pub(crate) use clock::EPOCH_MICROS;
 pub(crate) use database::{DatabaseCell, Kept};
 pub(crate) use index::key_values;
+pub(crate) use locks::{HeldScan, Reading, TableName};
 pub(crate) use log::{Entry, Logged, Lsn};
 pub(crate) use rows::{ROW_ID, row_id};
 pub(crate) use server::Server;

@@ -57,6 +57,7 @@ impl Server {
             settings.schedule = schedule;
             settings.clock = clock;
             settings.lag = behaviour.replica_lag;
+            settings.blocks = behaviour.writers_block_readers;
             settings.seed = behaviour.seed.unwrap_or_default();
         });
     }

@@ -190,6 +190,18 @@ impl Write {
         Ok(())
     }
 
+    /// Whether the transaction changes capture itself.
+    pub(crate) fn defines_capture(&self) -> bool {
+        self.defines
+    }
+
+    /// Has others wait until the transaction ends before they read what it has defined, where writers block
+    /// readers.
+    pub(crate) fn lock_definitions(&self) {
+        let locks = self.cell.locks();
+        locks.hold_definition(&self.base, &self.state, self.defines);
+    }
+
     /// How capture behaves.
     pub(crate) fn capture_behaviour(&self) -> crate::simulator::capture::CaptureBehaviour {
         self.cell.capture_behaviour()
@@ -299,6 +311,7 @@ impl Write {
             self.end_definition();
         }
         self.forget_indexes();
+        self.lock_definitions();
     }
 
     /// Forgets a table's key indexes, since its definition or all its rows change.
@@ -497,6 +510,8 @@ impl Drop for Write {
         if self.defines {
             self.end_definition();
         }
+        // Before another has the seat.
+        self.cell.locks().end_definition();
     }
 }
 

@@ -30,6 +30,7 @@ mod operators;
 pub(crate) mod parse;
 mod planner;
 pub(crate) mod query;
+pub(crate) mod reads;
 pub(crate) mod rename;
 mod rewrite;
 pub(crate) mod scope;
