@@ -12,6 +12,7 @@ mod errors;
 mod functions;
 mod hostile;
 mod languages;
+mod locks;
 mod permissions;
 mod procedures;
 mod queries;
