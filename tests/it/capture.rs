@@ -1,6 +1,7 @@
 //! Runs against a server whose capture job is held, idle, cleaned up after, taken back in time, or unlike
 //! today's.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cdcql::simulator::{
@@ -42,11 +43,14 @@ struct Served {
 
 impl Served {
     fn new(capture: CaptureBehaviour) -> Self {
-        let behaviour = Behaviour {
+        Self::behaving(Behaviour {
             seed: Some(11),
             capture,
             ..Behaviour::default()
-        };
+        })
+    }
+
+    fn behaving(behaviour: Behaviour) -> Self {
         let runtime = Runtime::new().unwrap();
         let simulator = runtime.block_on(async {
             let database = Database::from_script_with("app_db", "a.sql", SCRIPT, &behaviour)
@@ -76,10 +80,14 @@ impl Served {
         });
     }
 
-    fn cdcql(&self, arguments: &[&str]) -> Ended {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.project.command();
         command.args(arguments).env("DB_URL", self.simulator.url());
-        Ended::from(command.output().unwrap())
+        command
+    }
+
+    fn cdcql(&self, arguments: &[&str]) -> Ended {
+        Ended::from(self.command(arguments).output().unwrap())
     }
 
     fn run(&self) -> Ended {
@@ -259,6 +267,30 @@ fn a_server_unlike_todays_is_copied_as_truly() {
         let _ = served.run().succeeded();
         assert_eq!(served.rows("a"), served.rows("db.dbo.a"), "{capture:?}");
     }
+}
+
+#[test]
+fn a_scan_that_keeps_readers_waiting_delays_a_run() {
+    let served = Served::behaving(Behaviour {
+        writers_block_readers: true,
+        ..Behaviour::default()
+    });
+    let _ = served.run().succeeded();
+    served.control.hold();
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;");
+    let scan = served.control.fix_log_end();
+    let mut command = served.command(&["run", "pipelines/p.sql"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let waiting = command.spawn().unwrap();
+    served.runtime.block_on(served.control.reader_waits());
+    served.control.time_out_readers();
+    served.runtime.block_on(scan.write());
+    let ended = Ended::from(waiting.wait_with_output().unwrap()).succeeded();
+    let again = ["1222", "trying again", "1 updated", "1 deleted"];
+    for words in again {
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+    served.assert_true();
 }
 
 #[test]
