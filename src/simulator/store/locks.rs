@@ -83,8 +83,8 @@ impl Locks {
         let _waiting = Waiting::begin(self);
         let ended = |held: &Held| !held.block(reading) || held.timed_out != since;
         // The sender is here as long as the wait is.
-        let blocked = held.wait_for(ended).await;
-        if blocked.is_ok_and(|held| held.block(reading)) {
+        let held = held.wait_for(ended).await;
+        if held.is_ok_and(|held| held.timed_out != since) {
             return Err(ServerError::lock_timeout());
         }
         Ok(())
