@@ -3,6 +3,7 @@
 mod clauses;
 mod keys;
 mod naive;
+mod pages;
 mod partitions;
 mod rules;
 mod table;

@@ -16,8 +16,8 @@ use super::vectors::read_vector;
 
 /// Microseconds that an instant in the log may be less than the one in the file.
 const CUT_OFF: i64 = 999;
-/// How many deletion vectors are read at once.
-const READ_AHEAD: usize = 8;
+/// How many deletion vectors or footers are read at once.
+pub(super) const READ_AHEAD: usize = 8;
 
 /// One data file, as the log has it.
 #[derive(Clone)]

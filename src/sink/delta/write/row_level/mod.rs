@@ -1,7 +1,7 @@
 //! A merge whose cost follows the rows that it touches, and not the table.
 //!
 //! 1. The source is read once, into memory or a temporary file (`spool`).
-//! 2. Files that its keys rule out are left aside (`files`, `pruning`).
+//! 2. Files that its keys rule out are left aside (`files`, `pruning`), and so are row groups and pages (`pages`).
 //! 3. The keys of the others are joined with the source, and each match and each source row without one goes to its
 //!    clause (`scan`, `matching`); of the target's other columns only those are read that a clause asks for, and only
 //!    for the rows that match.
@@ -18,6 +18,7 @@ mod checks;
 mod files;
 mod images;
 mod matching;
+mod pages;
 mod pruning;
 mod rewrite;
 mod scan;
@@ -185,10 +186,12 @@ impl Write<'_> {
             }
             .into());
         }
-        let version = Version {
+        let keys = self.source_keys(snapshot)?;
+        let mut version = Version {
             target,
             snapshot,
-            files: self.candidates(snapshot)?,
+            files: self.candidates(snapshot, keys.as_ref())?,
+            keys: keys.map(Arc::new),
         };
         let deleted = Arc::new(vectors_of(&target.table().log_store(), &version.files).await?);
         let vectors = MemoryConsumer::new("deletion vectors of a merge");
@@ -196,6 +199,7 @@ impl Write<'_> {
         vectors.try_grow(deleted.values().map(RoaringTreemap::serialized_size).sum())?;
         let found = match self.find(&version, &deleted, self.join()).await {
             Err(error) if self.join() == Join::Hash && is_exhausted(&error) => {
+                version.keys = None;
                 self.find(&version, &deleted, Join::SortMerge).await
             }
             found => found,
@@ -205,29 +209,39 @@ impl Write<'_> {
         settled.map_err(|error| explained(target, error))
     }
 
-    /// The files that may hold a row that changes.
-    fn candidates(&self, snapshot: &EagerSnapshot) -> Result<Vec<DataFile>> {
-        let schema = &self.task.schema;
-        let mut files = data_files(snapshot, schema)?;
+    /// The source's keys, where all of the source is in memory.
+    fn source_keys(&self, snapshot: &EagerSnapshot) -> Result<Option<SourceKeys>> {
         let Rows::Merge { merge, source } = &self.rows else {
-            return Ok(files);
+            return Ok(None);
         };
-        if source.rows() == 0 {
+        let Some(rows) = source.in_memory().filter(|rows| !rows.is_empty()) else {
+            return Ok(None);
+        };
+        let partition = snapshot.metadata().partition_columns();
+        let pool = &self.task.state.runtime_env().memory_pool;
+        SourceKeys::collect(merge, rows, &self.task.schema, partition, pool).map(Some)
+    }
+
+    /// The files that may hold a row that changes.
+    fn candidates(
+        &self,
+        snapshot: &EagerSnapshot,
+        keys: Option<&SourceKeys>,
+    ) -> Result<Vec<DataFile>> {
+        if matches!(&self.rows, Rows::Merge { source, .. } if source.rows() == 0) {
             return Ok(Vec::new());
         }
-        if let Some(rows) = source.in_memory() {
-            let partition = snapshot.metadata().partition_columns();
-            let pool = &self.task.state.runtime_env().memory_pool;
-            let keys = SourceKeys::collect(merge, rows, schema, partition, pool)?;
-            let mut kept = Vec::new();
-            for file in files {
-                if keys.may_match(&file)? {
-                    kept.push(file);
-                }
+        let files = data_files(snapshot, &self.task.schema)?;
+        let Some(keys) = keys else {
+            return Ok(files);
+        };
+        let mut kept = Vec::new();
+        for file in files {
+            if keys.may_match(&file)? {
+                kept.push(file);
             }
-            files = kept;
         }
-        Ok(files)
+        Ok(kept)
     }
 
     fn join(&self) -> Join {
@@ -302,6 +316,7 @@ impl Write<'_> {
     ) -> Result<LogicalPlan> {
         let files = (0..).zip(version.files.iter().cloned()).collect();
         let table = version.table(files, &self.task.schema, &self.task.state)?;
+        let table = table.with_keys(version.keys.clone());
         let target = live_rows(Arc::new(table), Arc::clone(deleted))?;
         let matching = Matching {
             clauses: self.clauses,
@@ -325,6 +340,8 @@ struct Version<'a> {
     snapshot: &'a EagerSnapshot,
     /// A file's number is its place here.
     files: Vec<DataFile>,
+    /// What the rows that matter have.
+    keys: Option<Arc<SourceKeys>>,
 }
 
 impl Version<'_> {

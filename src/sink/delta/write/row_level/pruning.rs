@@ -1,12 +1,12 @@
-//! Which data files may hold a row that the source matches.
+//! Which data files, and which parts of them, may hold a row that the source matches.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef};
-use datafusion::arrow::compute::{SortOptions, concat, sort_limit};
+use datafusion::arrow::compute::{SortOptions, cast, concat, sort_limit};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
+use datafusion::arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -20,10 +20,14 @@ use super::files::{DataFile, scalar_value};
 const EXACT_DIGITS: u8 = 15;
 
 /// The values that the source has for the columns that `ON` compares for equality.
-pub(super) struct SourceKeys(Vec<Key>);
+#[derive(Debug)]
+pub(super) struct SourceKeys(pub(super) Vec<Key>);
 
-struct Key {
-    column: String,
+/// The values for one column.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The target's column.
+    pub(super) column: String,
     data_type: DataType,
     /// The place among the partition columns, for a column that is one.
     partition: Option<usize>,
@@ -51,7 +55,7 @@ impl SourceKeys {
             }
             let partition = partition.iter().position(|name| *name == column);
             // A zero equals a negative zero, but is not sorted as one.
-            if stored.is_floating() || partition.is_none() && !has_bounds(stored) {
+            if stored.is_floating() || partition.is_none() && !has_order(stored) {
                 continue;
             }
             let values = rows.iter().map(|batch| batch.column(index).as_ref());
@@ -68,6 +72,11 @@ impl SourceKeys {
         Ok(Self(keys))
     }
 
+    /// Those of columns that are stored in the data files.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().filter(|key| key.partition.is_none())
+    }
+
     /// True unless no row of `file` can be matched.
     pub(super) fn may_match(&self, file: &DataFile) -> Result<bool> {
         for key in &self.0 {
@@ -80,7 +89,8 @@ impl SourceKeys {
 }
 
 impl Key {
-    fn collect(
+    /// The values of `column`, which is the partition column at the place `partition` or is stored.
+    pub(super) fn collect(
         column: String,
         partition: Option<usize>,
         values: ArrayRef,
@@ -110,6 +120,7 @@ impl Key {
         let bounds = match self.partition.and_then(|place| file.partition.get(place)) {
             Some(value) if value.is_null() => return Ok(false),
             Some(value) => Some((value.clone(), value.clone())),
+            None if !has_bounds(&self.data_type) => None,
             None => file
                 .bounds(&self.column)
                 .and_then(|(low, high)| Some((scalar_value(&low)?, scalar_value(&high)?))),
@@ -120,15 +131,34 @@ impl Key {
         let (Some(low), Some(high)) = (self.row(&low)?, self.row(&high)?) else {
             return Ok(true);
         };
+        Ok(self.is_within(low.row(), high.row()))
+    }
+
+    /// For each pair of bounds, whether a value lies within; true where a bound is not known.
+    pub(super) fn are_within(&self, lowest: &ArrayRef, highest: &ArrayRef) -> Result<Vec<bool>> {
+        let (lowest, highest) = (
+            cast(lowest, &self.data_type)?,
+            cast(highest, &self.data_type)?,
+        );
+        let lows = self.converter.convert_columns(&[Arc::clone(&lowest)])?;
+        let highs = self.converter.convert_columns(&[Arc::clone(&highest)])?;
+        let within = (0..lowest.len()).map(|place| {
+            let known = lowest.is_valid(place) && highest.is_valid(place);
+            !known || self.is_within(lows.row(place), highs.row(place))
+        });
+        Ok(within.collect())
+    }
+
+    fn is_within(&self, low: Row<'_>, high: Row<'_>) -> bool {
         let (mut first, mut end) = (0, self.values.num_rows());
         while first < end {
             let middle = first + (end - first) / 2;
-            match self.values.row(middle) < low.row() {
+            match self.values.row(middle) < low {
                 true => first = middle + 1,
                 false => end = middle,
             }
         }
-        Ok(first < self.values.num_rows() && self.values.row(first) <= high.row())
+        first < self.values.num_rows() && self.values.row(first) <= high
     }
 
     fn row(&self, value: &ScalarValue) -> Result<Option<OwnedRow>> {
@@ -165,17 +195,22 @@ fn equalities(on: &Expr) -> Vec<(String, String)> {
         .collect()
 }
 
-/// True for types whose smallest and largest value in the log bound those in the file, in Arrow's order.
-fn has_bounds(data_type: &DataType) -> bool {
-    match data_type {
+/// True for types whose smallest and largest values in a Parquet file are bounds in Arrow's order.
+fn has_order(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
         DataType::Int8
-        | DataType::Int16
-        | DataType::Int32
-        | DataType::Int64
-        | DataType::Date32
-        | DataType::Timestamp(..)
-        | DataType::Utf8 => true,
-        DataType::Decimal128(precision, _) => *precision <= EXACT_DIGITS,
-        _ => false,
-    }
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Date32
+            | DataType::Timestamp(..)
+            | DataType::Decimal128(..)
+            | DataType::Utf8
+    )
+}
+
+/// True for those of them whose smallest and largest values in the log are bounds too.
+fn has_bounds(data_type: &DataType) -> bool {
+    !matches!(data_type, DataType::Decimal128(precision, _) if *precision > EXACT_DIGITS)
 }

@@ -58,6 +58,7 @@ impl Rewrite<'_> {
             target,
             snapshot,
             files: self.files.to_vec(),
+            keys: None,
         };
         // The rows are in the table already: whether they may be is not asked again.
         let schema = nullable(&schema);

@@ -10,10 +10,14 @@ use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, exec_err};
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::cache::default_cache::DefaultCache;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
@@ -21,12 +25,19 @@ use datafusion::logical_expr::{
     TableProviderFilterPushDown, TableType, Volatility,
 };
 use datafusion::parquet::arrow::RowNumber;
+use datafusion::parquet::file::metadata::PageIndexPolicy;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use object_store::ObjectMeta;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectMeta, ObjectStore};
 use roaring::RoaringTreemap;
 
-use super::files::DataFile;
+use super::files::{DataFile, READ_AHEAD};
+use super::pages::access_plan;
+use super::pruning::SourceKeys;
+
+/// Bytes of footers that a scan keeps between planning and reading; those that do not fit are read twice.
+const FOOTERS: usize = 16 << 20;
 
 /// Column of a row's file: its number among the files of the scan.
 pub(super) const FILE: &str = "__cdcql_file";
@@ -41,6 +52,7 @@ pub(super) struct FileTable {
     store: ObjectStoreUrl,
     files: Vec<(i32, DataFile)>,
     schema: TableSchema,
+    keys: Option<Arc<SourceKeys>>,
 }
 
 impl FileTable {
@@ -70,7 +82,43 @@ impl FileTable {
             store,
             files,
             schema,
+            keys: None,
         }
+    }
+
+    /// The same without the parts of the files that can have none of `keys`.
+    pub(super) fn with_keys(mut self, keys: Option<Arc<SourceKeys>>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// The files to scan, each with the parts of it that matter; their footers go to `footers`.
+    async fn scanned_files(
+        &self,
+        store: &dyn ObjectStore,
+        footers: &Arc<FileMetadataCache>,
+    ) -> Result<Vec<PartitionedFile>> {
+        let files = self.files.iter();
+        let files = files.map(|(number, file)| self.partitioned_file(*number, file));
+        let files: Vec<PartitionedFile> = files.collect();
+        let Some(keys) = &self.keys else {
+            return Ok(files);
+        };
+        stream::iter(files)
+            .map(async |file| {
+                let metadata = DFParquetMetadata::new(store, &file.object_meta)
+                    .with_file_metadata_cache(Some(Arc::clone(footers)))
+                    .with_page_index_policy(Some(PageIndexPolicy::Optional))
+                    .fetch_metadata()
+                    .await?;
+                Ok(match access_plan(keys, &metadata)? {
+                    Some(plan) => file.with_extension(plan),
+                    None => file,
+                })
+            })
+            .buffered(READ_AHEAD)
+            .try_collect()
+            .await
     }
 
     fn partitioned_file(&self, number: i32, file: &DataFile) -> PartitionedFile {
@@ -142,12 +190,13 @@ impl TableProvider for FileTable {
             let columns = DFSchema::try_from(self.schema())?;
             source = source.with_predicate(session.create_physical_expr(predicate, &columns)?);
         }
-        let files = self.files.iter();
-        let group: FileGroup = files
-            .map(|(number, file)| self.partitioned_file(*number, file))
-            .collect();
+        let store = session.runtime_env().object_store(&self.store)?;
+        let footers: Arc<FileMetadataCache> = Arc::new(DefaultCache::new(FOOTERS));
+        let files = self.scanned_files(&store, &footers).await?;
+        let readers = CachedParquetFileReaderFactory::new(store, footers);
+        let source = source.with_parquet_file_reader_factory(Arc::new(readers));
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
-            .with_file_group(group)
+            .with_file_group(FileGroup::new(files))
             .with_projection_indices(projection.cloned())?
             .build();
         let scan = DataSourceExec::from_data_source(config);
