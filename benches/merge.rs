@@ -1,9 +1,10 @@
 //! Changes merged into a Delta table, against deltalake's own MERGE in the same run.
 //!
-//! A table of `CDCQL_BENCH_ROWS` rows (5 M) and twenty columns gets ten thousand changes at scattered keys, ten thousand
-//! at its newest keys, and changes of every tenth row; of ten changes eight are updates, one is a delete and one an
-//! insert. Each side works on its own copy of the table, in a process of its own. Then cdcql alone merges ten thousand changes into tables of a
-//! tenth and, unless `CDCQL_BENCH_LARGE` is 0, of ten times the rows, and into one table twenty times.
+//! A table of `CDCQL_BENCH_ROWS` rows (5 M) and twenty columns gets ten thousand changes at scattered keys, a hundred at
+//! scattered keys, ten thousand at its newest keys, and changes of every tenth row; of ten changes eight are updates, one
+//! is a delete and one an insert. Each side works on its own copy of the table, in a process of its own. Then cdcql alone
+//! merges the same but the last into tables of a tenth and, unless `CDCQL_BENCH_LARGE` is 0, of ten times the rows, and
+//! ten thousand scattered changes into one table twenty times.
 //!
 //! Prints seconds, bytes read and written as the system counts them, and the process's peak memory, as ratios too.
 
@@ -30,6 +31,8 @@ type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The changes of one window.
 const CHANGES: u64 = 10_000;
+/// The changes of a short one.
+const FEW: u64 = 100;
 /// How often changes are merged into one table.
 const REPEATED: u64 = 20;
 /// The folder and the number of rows of a table that a process of its own makes.
@@ -96,7 +99,8 @@ async fn measure() -> BenchResult<()> {
     let folder = tempfile::tempdir()?;
     let table = made(folder.path(), rows)?;
     println!("merge: {rows} rows of {} columns", COLUMNS.len());
-    compare("scattered keys", &table, Changes::scattered(rows))?;
+    compare("scattered keys", &table, Changes::scattered(rows, CHANGES))?;
+    compare("few scattered keys", &table, Changes::scattered(rows, FEW))?;
     compare("newest keys", &table, Changes::newest(rows))?;
     compare("every tenth row", &table, Changes::tenth(rows))?;
     repeat(&table, rows).await?;
@@ -118,13 +122,13 @@ struct Changes {
 }
 
 impl Changes {
-    fn scattered(rows: u64) -> Self {
-        let step = rows / CHANGES;
+    fn scattered(rows: u64, count: u64) -> Self {
+        let step = rows / count;
         Self {
             rows,
             step,
             first: 0,
-            count: CHANGES,
+            count,
         }
     }
 
@@ -234,11 +238,12 @@ fn compare(what: &str, table: &Path, changes: Changes) -> BenchResult<()> {
     Ok(())
 }
 
-/// Ten thousand changes in a table of another size.
+/// Changes in a table of another size.
 fn grow(folder: &Path, rows: u64) -> BenchResult<()> {
     let table = made(folder, rows)?;
     for (what, changes) in [
-        ("scattered", Changes::scattered(rows)),
+        ("scattered", Changes::scattered(rows, CHANGES)),
+        ("few scattered", Changes::scattered(rows, FEW)),
         ("newest", Changes::newest(rows)),
     ] {
         let job = Job {
@@ -260,7 +265,7 @@ async fn repeat(table: &Path, rows: u64) -> BenchResult<()> {
     let copy = copied(table)?;
     let mut seconds = Vec::new();
     for round in 0..REPEATED {
-        let mut scattered = Changes::scattered(rows);
+        let mut scattered = Changes::scattered(rows, CHANGES);
         scattered.first = round * 13 % scattered.step;
         seconds.push(ours(copy.path(), changes(scattered).await?).await?.seconds);
     }
