@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use support::{Server, peak_memory, rows_from_environment};
 
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
-use cdcql::pipeline::{FlowResult, Pipeline, Reporter};
+use cdcql::pipeline::{FlowResult, Pipeline, Reporter, RunOptions};
 use cdcql::source::sqlserver::{ConnectionConfig, Database};
 use cdcql::sql::{SourceText, parse};
 
@@ -123,7 +123,9 @@ async fn run(folder: &Path, url: &str) -> BenchResult<(FlowResult, Duration)> {
     };
     let statements = parse(&text).map_err(|diagnostics| format!("{diagnostics:?}"))?;
     let pipeline = Pipeline::bind(engine, statements, None).await?;
-    let mut reports = pipeline.run(&Reporter::new(|_| {})).await;
+    let mut reports = pipeline
+        .run(RunOptions::default(), &Reporter::new(|_| {}))
+        .await;
     let report = reports.pop().ok_or("the pipeline has no flow")?;
     Ok((report.result?, started.elapsed()))
 }

@@ -1,10 +1,13 @@
 //! The command line's grammar.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::pipeline::RunOptions;
 use crate::sink::delta::Maintenance;
+use crate::source::sqlserver::WindowLimits;
 
 /// Keep Delta tables true to SQL Server tables, written as SQL.
 #[derive(Debug, Parser)]
@@ -27,7 +30,7 @@ pub(super) struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Execute the flows of a pipeline file once: copy what is new, and stop
+    /// Execute the flows of a pipeline file: copy what is new, and stop, or go on for ever
     Run(RunArguments),
     /// Execute statements and print what they answer
     Query(QueryArguments),
@@ -72,6 +75,37 @@ pub(super) struct RunArguments {
     /// The pipeline file
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+    /// Go on for ever: bring each flow up to date whenever its source has changes
+    ///
+    /// All flows of a connection that wait are asked for by one statement, four flows at once are at work, and one that is
+    /// slow or fails does not hold the others. A flow that fails with what may pass by itself is tried again until
+    /// it has not succeeded for 15 minutes. After every twenty commits a table is maintained, as by `cdcql maintain`,
+    /// beside the flows. Ends by Ctrl-C or SIGTERM; what was not committed by then never is.
+    #[arg(long)]
+    pub(super) follow: bool,
+    /// The pause between two looks at a source, such as 500ms or 30s; between 250 ms and 5 s unless given, by how
+    /// busy the source is
+    #[arg(long, value_name = "INTERVAL", value_parser = interval, requires = "follow")]
+    pub(super) every: Option<Duration>,
+    /// How many rows of a change table one window, and so one commit, may hold; a transaction is never split
+    #[arg(long, value_name = "ROWS", default_value_t = RunOptions::WINDOW_ROWS,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) window_rows: u32,
+    /// How many transactions one window may hold; any number unless given
+    #[arg(long, value_name = "TRANSACTIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) window_transactions: Option<u32>,
+}
+
+impl RunArguments {
+    /// How the flows are run.
+    pub(super) fn options(&self) -> RunOptions {
+        RunOptions {
+            limits: WindowLimits {
+                rows: self.window_rows,
+                transactions: self.window_transactions,
+            },
+        }
+    }
 }
 
 /// Arguments of `maintain`.
@@ -164,7 +198,7 @@ pub(super) struct SimulateArguments {
     /// How often the capture job scans the log, such as 500ms or 5s; 0 captures with every commit. The
     /// script itself is captured when the server opens
     #[arg(long, value_name = "INTERVAL", default_value = "1s", value_parser = interval)]
-    pub(super) capture_interval: std::time::Duration,
+    pub(super) capture_interval: Duration,
     /// The collation of the server, such as Latin1_General_CS_AS, and of databases that name none. One that
     /// tells cases apart tells them apart in names too
     #[arg(long, value_name = "COLLATION", value_parser = collation)]
@@ -226,8 +260,7 @@ pub(super) enum ClockArgument {
 }
 
 /// A number with `ms`, `s` or `m`; 0 needs no unit.
-#[cfg(feature = "simulator")]
-fn interval(text: &str) -> Result<std::time::Duration, String> {
+fn interval(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let millis = match unit {
@@ -241,11 +274,11 @@ fn interval(text: &str) -> Result<std::time::Duration, String> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(millis))
-        .map(std::time::Duration::from_millis)
+        .map(Duration::from_millis)
         .ok_or_else(|| "a number with ms, s or m, such as 500ms".to_owned())
 }
 
-#[cfg(all(test, feature = "simulator"))]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::embedded::database_name;
 use super::output::write_out;
-use super::progress;
+use super::progress::{self, Lines};
 use super::session::{Session, parse_file};
 use crate::engine::{ConnectionResolver, MAIN};
 use crate::error::Error;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, RunOptions};
 use crate::simulator::{Database, Simulator, SimulatorOptions};
 use crate::source::sqlserver::{ConnectionConfig, Database as Client};
 
@@ -123,7 +123,13 @@ impl Story {
         let statements = parse_file(&self.pipeline)?;
         let pipeline =
             Pipeline::bind(session.engine.clone(), statements, Some(&self.pipeline)).await?;
-        for report in pipeline.run(&progress::reporter(true)).await {
+        for report in pipeline
+            .run(
+                RunOptions::default(),
+                &progress::reporter(true, Lines::OfParts),
+            )
+            .await
+        {
             if let Some(line) = progress::summary(&report) {
                 write_out(&format!("{line}\n"))?;
             }

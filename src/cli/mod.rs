@@ -12,6 +12,7 @@ mod query;
 mod repl;
 mod run;
 mod session;
+mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
 
@@ -52,15 +53,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command, ended early by Ctrl-C; what was not committed by then never is.
+/// The command, ended early by Ctrl-C or SIGTERM; what was not committed by then never is.
 async fn interruptible(arguments: Arguments) -> Result<(), Error> {
-    if arguments.command.is_none() {
-        return repl::run(arguments).await;
+    match &arguments.command {
+        None => return repl::run(arguments).await,
+        Some(Command::Run(run)) if run.follow => return run::follow(run, arguments.quiet).await,
+        Some(_) => {}
     }
     tokio::select! {
         // The first look at it begins to listen, before the command does anything.
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        () = signals::ending() => Err(Error::Interrupted),
         result = dispatch(arguments) => result,
     }
 }

@@ -1,10 +1,11 @@
 //! What a run shows while it goes on: a bar on a terminal, plain lines otherwise.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, stderr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::pipeline::{Event, FlowReport, FlowResult, Reporter};
 use crate::sink::delta::RowCounts;
@@ -12,81 +13,104 @@ use crate::sink::delta::RowCounts;
 /// Rows between two plain progress lines.
 const ROWS_PER_LINE: u64 = 1_000_000;
 
+/// Which commits are told as they are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    /// Those that another of the same run follows: the last is part of the flow's summary.
+    OfParts,
+    /// All.
+    OfAll,
+}
+
 /// A reporter for people; silent when `quiet`.
-pub(super) fn reporter(quiet: bool) -> Reporter {
+pub(super) fn reporter(quiet: bool, lines: Lines) -> Reporter {
     if quiet {
         return Reporter::new(|_| {});
     }
     if stderr().is_terminal() {
-        let bar = Mutex::new(None);
+        let bars = Mutex::new(Bars::default());
         return Reporter::new(move |event| {
-            draw(
-                &mut bar.lock().unwrap_or_else(PoisonError::into_inner),
-                &event,
-            )
+            let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
+            bars.draw(&event, lines);
         });
     }
-    let printed = Mutex::new(0);
+    let printed = Mutex::new(HashMap::new());
     Reporter::new(move |event| {
-        print(
-            &mut printed.lock().unwrap_or_else(PoisonError::into_inner),
-            &event,
-        )
+        let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+        print(&mut printed, &event, lines);
     })
 }
 
-fn print(printed: &mut u64, event: &Event) {
+/// Prints an event; `printed` is how many lines a flow's first copy has had so far.
+fn print(printed: &mut HashMap<String, u64>, event: &Event, lines: Lines) {
     match event {
         Event::SnapshotProgress { flow, rows, .. } => {
             let steps = rows / ROWS_PER_LINE;
-            if steps > *printed {
-                *printed = steps;
+            if steps > printed.get(flow).copied().unwrap_or_default() {
+                printed.insert(flow.clone(), steps);
                 eprintln!("{flow}: {} rows read", HumanCount(*rows));
             }
         }
-        Event::Finished { .. } => *printed = 0,
-        other => {
-            *printed = 0;
-            eprintln!("{}", sentence(other));
+        Event::Finished { flow } => {
+            printed.remove(flow);
         }
+        Event::WindowStarted { .. } if lines == Lines::OfAll => {}
+        Event::Committed { more: false, .. } if lines == Lines::OfParts => {}
+        other => eprintln!("{}", sentence(other)),
     }
 }
 
-fn draw(bar: &mut Option<ProgressBar>, event: &Event) {
-    match event {
-        Event::SnapshotProgress {
-            rows,
-            estimated_rows,
-            ..
-        } => {
-            if bar
-                .as_ref()
-                .is_none_or(|bar| bar.length() != *estimated_rows)
-            {
-                clear(bar);
-                *bar = Some(new_bar(*estimated_rows, sentence(event)));
-            }
-            if let Some(bar) = bar {
-                bar.set_position(*rows);
-            }
-        }
-        Event::SnapshotStarted { .. }
-        | Event::WindowStarted { .. }
-        | Event::WaitingForCapture { .. } => {
-            clear(bar);
-            *bar = Some(new_bar(None, sentence(event)));
-        }
-        Event::Conflict { .. } | Event::Retrying { .. } => {
-            clear(bar);
-            eprintln!("{}", sentence(event));
-        }
-        Event::Finished { .. } => clear(bar),
-    }
+/// The bars of the flows that are at work.
+#[derive(Debug, Default)]
+struct Bars {
+    all: MultiProgress,
+    by_flow: HashMap<String, ProgressBar>,
 }
 
-fn clear(bar: &mut Option<ProgressBar>) {
-    if let Some(bar) = bar.take() {
-        bar.finish_and_clear();
+impl Bars {
+    fn draw(&mut self, event: &Event, lines: Lines) {
+        match event {
+            Event::SnapshotProgress {
+                flow,
+                rows,
+                estimated_rows,
+            } => {
+                let bar = self.by_flow.get(flow);
+                if bar.is_none_or(|bar| bar.length() != *estimated_rows) {
+                    self.show(flow, new_bar(*estimated_rows, sentence(event)));
+                }
+                if let Some(bar) = self.by_flow.get(flow) {
+                    bar.set_position(*rows);
+                }
+            }
+            Event::SnapshotStarted { flow, .. }
+            | Event::WindowStarted { flow, .. }
+            | Event::WaitingForCapture { flow } => self.show(flow, new_bar(None, sentence(event))),
+            Event::Committed { more: false, .. } if lines == Lines::OfParts => {}
+            Event::Conflict { flow, .. }
+            | Event::Retrying { flow, .. }
+            | Event::Committed { flow, .. }
+            | Event::Stopped { flow, .. }
+            | Event::Maintained { flow, .. }
+            | Event::MaintenanceFailed { flow, .. } => {
+                self.clear(flow);
+                self.all.suspend(|| eprintln!("{}", sentence(event)));
+            }
+            Event::Finished { flow } => self.clear(flow),
+        }
+    }
+
+    fn show(&mut self, flow: &str, bar: ProgressBar) {
+        self.clear(flow);
+        let bar = self.all.add(bar);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.by_flow.insert(flow.to_string(), bar);
+    }
+
+    fn clear(&mut self, flow: &str) {
+        if let Some(bar) = self.by_flow.remove(flow) {
+            bar.finish_and_clear();
+        }
     }
 }
 
@@ -101,7 +125,6 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar.with_message(message)
 }
 
@@ -114,6 +137,35 @@ fn sentence(event: &Event) -> String {
         }
         Event::WindowStarted { flow, window } => format!("{flow}: reading changes {window}"),
         Event::WaitingForCapture { flow } => format!("{flow}: waiting for the capture job"),
+        Event::Committed {
+            flow,
+            window,
+            upto,
+            rows,
+            version,
+            elapsed,
+            ..
+        } => {
+            let what = window.map_or_else(
+                || format!("first copy: {}, at LSN {upto}", counts(*rows)),
+                |window| format!("{}, LSN {window}", counts(*rows)),
+            );
+            let version = version.unwrap_or_default();
+            let seconds = elapsed.as_secs_f64();
+            format!("{flow}: {what}, Delta version {version} ({seconds:.1} s)")
+        }
+        Event::Stopped { flow, reason } => format!("{flow}: stopped: {reason}"),
+        Event::Maintained { flow, report } => {
+            let steps = report.steps.iter().map(|step| step.action.to_string());
+            let steps = steps.collect::<Vec<_>>().join(", ");
+            match steps.is_empty() {
+                true => format!("{flow}: needs no maintenance"),
+                false => format!("{flow}: maintained: {steps}"),
+            }
+        }
+        Event::MaintenanceFailed { flow, reason } => {
+            format!("{flow}: cannot be maintained now: {reason}")
+        }
         Event::Conflict { flow, attempt } => {
             format!("{flow}: another writer committed first (try {attempt}); beginning again")
         }
@@ -138,9 +190,19 @@ pub(super) fn summary(report: &FlowReport) -> Option<String> {
             counts(commit.rows()),
             commit.version().unwrap_or_default()
         ),
-        FlowResult::Applied { commit, window } => format!(
-            "{}, LSN {window}, Delta version {}",
-            counts(commit.rows()),
+        FlowResult::Applied {
+            commit,
+            rows,
+            window,
+            windows,
+        } => format!(
+            "{}, LSN {window}{}, Delta version {}",
+            counts(*rows),
+            if *windows > 1 {
+                format!(" in {} windows", HumanCount(*windows))
+            } else {
+                String::new()
+            },
             commit.version().unwrap_or_default()
         ),
         FlowResult::UpToDate { at, version } => {

@@ -26,12 +26,33 @@ pub struct Again<'a> {
 
 /// How often work has failed, by the reason to begin it again.
 #[derive(Debug, Default)]
-struct Tries {
+pub struct Tries {
     conflicts: u32,
     failures: u32,
 }
 
 impl Tries {
+    /// Pauses until work that failed with `error` may begin again, of which `tell` hears before.
+    ///
+    /// # Errors
+    /// `error` itself, if it does not pass or has come too often.
+    pub async fn pause_after(
+        &mut self,
+        error: Error,
+        tell: &impl Fn(Again<'_>),
+    ) -> Result<(), Error> {
+        let Some(pause) = self.pause(&error) else {
+            return Err(error);
+        };
+        tell(Again {
+            error: &error,
+            attempt: self.conflicts + self.failures,
+            pause,
+        });
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
     /// The pause before work that failed with `error` begins again; `None` if it does not.
     fn pause(&mut self, error: &Error) -> Option<Duration> {
         if error.is_conflict() && self.conflicts < MAX_CONFLICTS {
@@ -56,19 +77,10 @@ pub async fn retried<T>(
 ) -> Result<T, Error> {
     let mut tries = Tries::default();
     loop {
-        let error = match work().await {
+        match work().await {
             Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let Some(pause) = tries.pause(&error) else {
-            return Err(error);
-        };
-        tell(Again {
-            error: &error,
-            attempt: tries.conflicts + tries.failures,
-            pause,
-        });
-        tokio::time::sleep(pause).await;
+            Err(error) => tries.pause_after(error, &tell).await?,
+        }
     }
 }
 

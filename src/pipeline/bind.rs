@@ -23,7 +23,7 @@ use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, expand_sta
 #[derive(Debug)]
 pub struct Pipeline {
     engine: Engine,
-    flows: Vec<Flow>,
+    flows: Vec<Arc<Flow>>,
 }
 
 impl Pipeline {
@@ -39,7 +39,7 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         refuse_others(&statements)?;
         engine.define_all(&statements, file).await?;
-        let mut flows: Vec<Flow> = Vec::new();
+        let mut flows: Vec<Arc<Flow>> = Vec::new();
         let mut diagnostics = Vec::new();
         for statement in statements {
             let StatementKind::Merge(merge) = &statement.kind else {
@@ -49,7 +49,7 @@ impl Pipeline {
                 Box::pin(bind_flow(&engine, &statement, (**merge).clone(), &flows)).await
             });
             match bound.await {
-                Ok(flow) => flows.push(flow),
+                Ok(flow) => flows.push(Arc::new(flow)),
                 Err(Error::Invalid { diagnostics: found }) => diagnostics.extend(found),
                 Err(error) => return Err(error),
             }
@@ -62,12 +62,21 @@ impl Pipeline {
     }
 
     /// The flows, in the order of the file.
-    pub fn flows(&self) -> &[Flow] {
+    pub fn flows(&self) -> &[Arc<Flow>] {
         &self.flows
     }
 
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The flow again, as its source and its target are now.
+    pub(super) async fn bind_again(&self, flow: &Flow) -> Result<Flow, Error> {
+        let merge = match &flow.statement.kind {
+            StatementKind::Merge(merge) => (**merge).clone(),
+            _ => return Err(Error::Internal("a flow is no MERGE")),
+        };
+        Box::pin(bind_flow(&self.engine, &flow.statement, merge, &[])).await
     }
 }
 
@@ -97,7 +106,7 @@ async fn bind_flow(
     engine: &Engine,
     statement: &Statement,
     mut merge: MergeStatement,
-    earlier: &[Flow],
+    earlier: &[Arc<Flow>],
 ) -> Result<Flow, Error> {
     let stream = stream_of(statement, &merge)?;
     let (target, declaration) = target_of(engine, statement, &merge)?;
@@ -130,7 +139,7 @@ async fn bind_flow(
         schema: newest.schema_name().to_string(),
         table: newest.table_name().to_string(),
     };
-    let newest_after = newest.earliest_after();
+    let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
     let table = instance_for(&database, newest, &opened, &key)
         .await
         .map_err(|error| error.at(statement, stream.span))?;
@@ -156,6 +165,7 @@ async fn bind_flow(
         connection: connection.to_lowercase(),
         database,
         table,
+        newest_instance,
         newest_after,
         stream: marker,
         target,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::change::{Lsn, LsnRange};
 use crate::error::Error;
-use crate::sink::delta::CommitOutcome;
+use crate::sink::delta::{CommitOutcome, MaintenanceReport, RowCounts};
 
 /// A step of a run, for people to watch.
 #[derive(Debug, Clone)]
@@ -40,6 +40,23 @@ pub enum Event {
         /// The flow.
         flow: String,
     },
+    /// A first copy or a window was committed.
+    Committed {
+        /// The flow.
+        flow: String,
+        /// The window; `None` for a first copy.
+        window: Option<LsnRange>,
+        /// The commit LSN that the target holds now.
+        upto: Lsn,
+        /// The rows that changed.
+        rows: RowCounts,
+        /// The target's version; `None` if no row changed and no checkpoint had to move.
+        version: Option<u64>,
+        /// How long it took, from the look at the source on.
+        elapsed: Duration,
+        /// Whether another window of the same cycle follows.
+        more: bool,
+    },
     /// Another writer committed first; the flow begins again.
     Conflict {
         /// The flow.
@@ -55,6 +72,27 @@ pub enum Event {
         reason: String,
         /// How long it waits.
         pause: Duration,
+    },
+    /// A flow that is followed has failed for good; the others go on.
+    Stopped {
+        /// The flow.
+        flow: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The table of a flow that is followed was maintained.
+    Maintained {
+        /// The flow.
+        flow: String,
+        /// What was done.
+        report: Box<MaintenanceReport>,
+    },
+    /// The table of a flow that is followed could not be maintained; its flow goes on.
+    MaintenanceFailed {
+        /// The flow.
+        flow: String,
+        /// What failed.
+        reason: String,
     },
     /// The flow has ended, well or not.
     Finished {
@@ -109,12 +147,16 @@ pub enum FlowResult {
         /// The LSN that the copy is exact at.
         upto: Lsn,
     },
-    /// A window of changes was applied.
+    /// Changes were applied, in one window or in several that follow one another.
     Applied {
-        /// The commit.
+        /// The last commit.
         commit: CommitOutcome,
-        /// The window.
+        /// The rows that changed in all of them.
+        rows: RowCounts,
+        /// From the start of the first to the end of the last.
         window: LsnRange,
+        /// How many there were.
+        windows: u64,
     },
     /// Nothing was new, and nothing was committed.
     UpToDate {
@@ -123,4 +165,33 @@ pub enum FlowResult {
         /// The target's version.
         version: u64,
     },
+}
+
+impl FlowResult {
+    /// What both have done, of which `next` came after.
+    pub(super) fn and_then(self, next: Self) -> Self {
+        match (self, next) {
+            (
+                Self::Applied {
+                    rows,
+                    window: first,
+                    windows,
+                    ..
+                },
+                Self::Applied {
+                    commit,
+                    rows: more,
+                    window: last,
+                    windows: further,
+                },
+            ) => Self::Applied {
+                commit,
+                rows: rows.plus(more),
+                window: LsnRange::new(first.after(), last.upto()).unwrap_or(last),
+                windows: windows + further,
+            },
+            (done @ Self::Applied { .. }, Self::UpToDate { .. }) => done,
+            (_, next) => next,
+        }
+    }
 }

@@ -21,6 +21,8 @@ pub struct Flow {
     pub(super) connection: String,
     pub(super) database: Database,
     pub(super) table: CapturedTable,
+    /// The table's newest capture instance when the flow was bound.
+    pub(super) newest_instance: i32,
     /// From this checkpoint on the table's newest capture instance reaches back far enough.
     pub(super) newest_after: Lsn,
     /// The name under which the statement's text finds the stream.

@@ -1,8 +1,8 @@
 //! A file as flows, and the one loop that runs them.
 //!
 //! [`Pipeline::bind`] makes definitions real and checks every flow against the schemas it reads and
-//! writes; [`Pipeline::run`] executes each flow once over its window. One window is one execution of the
-//! flow's SQL and one Delta commit, which carries the window's end.
+//! writes; [`Pipeline::run`] brings each flow up to date once, [`Pipeline::follow`] for ever. One window is one
+//! execution of the flow's SQL and one Delta commit, which carries the window's end.
 //!
 //! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
 //! them.
@@ -10,6 +10,8 @@
 mod bind;
 mod event;
 mod flow;
+mod follow;
+mod look;
 mod maintain;
 mod run;
 mod schema;
@@ -19,4 +21,6 @@ mod window;
 pub use bind::Pipeline;
 pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
+pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
+pub use run::RunOptions;

@@ -1,91 +1,240 @@
 //! The loop: one window, one execution, one commit.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::catalog::TableProvider;
+use futures::{StreamExt, stream};
 
 use super::bind::Pipeline;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
-use super::window::{Next, commit_past, next_window};
-use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
-use crate::engine::{Again, Overlay, retried};
+use super::look::{Job, Work, look, look_for};
+use super::window::commit_past;
+use crate::change::{Checkpoint, Commit, LsnRange};
+use crate::engine::{Again, Overlay, Tries};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::ProgressFn;
+use crate::source::sqlserver::{ProgressFn, WindowLimits};
 
-/// The newest commit of each connection, read once for all its flows, and again for one that is further.
-type Ceilings = HashMap<String, Option<Commit>>;
+/// How many flows are at work at once; the others wait.
+pub(super) const FLOWS_AT_ONCE: usize = 4;
+
+/// How a pipeline is run.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions {
+    /// How much one window, and so one commit, may hold.
+    pub limits: WindowLimits,
+}
+
+impl RunOptions {
+    /// The default of [`WindowLimits::rows`].
+    pub const WINDOW_ROWS: u32 = 1_000_000;
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            limits: WindowLimits {
+                rows: Self::WINDOW_ROWS,
+                transactions: None,
+            },
+        }
+    }
+}
+
+/// What a step of a flow has done.
+struct Step {
+    result: FlowResult,
+    /// The commit that the flow's cycle ends at, if it has not come so far.
+    rest: Option<Commit>,
+}
 
 impl Pipeline {
-    /// Runs every flow once, in the order of the file, and reports how each ended.
+    /// Brings every flow up to the newest commit that its source has now, some flows at once, and reports how each
+    /// ended, in the order of the file.
     ///
     /// A flow that fails leaves its target as it was and does not hold the others.
-    pub async fn run(&self, reporter: &Reporter) -> Vec<FlowReport> {
-        let mut ceilings = Ceilings::new();
-        let mut reports = Vec::with_capacity(self.flows().len());
-        for flow in self.flows() {
-            let started = Instant::now();
-            let result = self
-                .run_flow(flow, &mut ceilings, reporter)
-                .await
-                .map_err(|error| error.at(&flow.statement, flow.merge.target_span));
-            reporter.report(Event::Finished {
-                flow: flow.name.clone(),
-            });
-            reports.push(FlowReport {
-                flow: flow.name.clone(),
-                target: flow.target.table.to_string(),
-                result,
-                elapsed: started.elapsed(),
-            });
-        }
-        reports
+    pub async fn run(&self, options: RunOptions, reporter: &Reporter) -> Vec<FlowReport> {
+        let mut works = self.look_at_all().await;
+        let flows = self.flows().iter().enumerate().map(|(place, flow)| {
+            let work = works.remove(&place);
+            async move { (place, self.run_flow(flow, work, options, reporter).await) }
+        });
+        let flows: Vec<_> = flows.collect();
+        let mut reports: Vec<_> = stream::iter(flows)
+            .buffer_unordered(FLOWS_AT_ONCE)
+            .collect()
+            .await;
+        reports.sort_by_key(|(place, _)| *place);
+        reports.into_iter().map(|(_, report)| report).collect()
     }
 
-    async fn run_flow(
+    /// What each flow has to do, by its place; connections are asked at once. One that cannot be asked is asked again
+    /// by its flows.
+    async fn look_at_all(&self) -> BTreeMap<usize, Result<Work, Error>> {
+        let mut connections: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, flow) in self.flows().iter().enumerate() {
+            connections.entry(&flow.connection).or_default().push(place);
+        }
+        let looks = connections.into_values().map(async |places| {
+            let flows = places.iter().map(|place| Arc::clone(&self.flows()[*place]));
+            let works = look(&flows.collect::<Vec<_>>(), None).await;
+            places.into_iter().zip(works.unwrap_or_default())
+        });
+        let looks = futures::future::join_all(looks).await;
+        looks.into_iter().flatten().collect()
+    }
+
+    /// Brings a flow up to the newest commit of its source, beginning with `work` if that is known.
+    pub(super) async fn run_flow(
         &self,
-        flow: &Flow,
-        ceilings: &mut Ceilings,
+        flow: &Arc<Flow>,
+        work: Option<Result<Work, Error>>,
+        options: RunOptions,
+        reporter: &Reporter,
+    ) -> FlowReport {
+        let started = Instant::now();
+        let result = self.steps(flow, work, options, reporter).await;
+        reporter.report(Event::Finished {
+            flow: flow.name.clone(),
+        });
+        FlowReport {
+            flow: flow.name.clone(),
+            target: flow.target.table.to_string(),
+            result: result.map_err(|error| error.at(&flow.statement, flow.merge.target_span)),
+            elapsed: started.elapsed(),
+        }
+    }
+
+    async fn steps(
+        &self,
+        flow: &Arc<Flow>,
+        mut work: Option<Result<Work, Error>>,
+        options: RunOptions,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
         let tell = |again: Again<'_>| reporter.report(event_of(flow, &again));
-        retried(tell, async || self.attempt(flow, ceilings, reporter).await).await
+        let mut ceiling = None;
+        let mut done: Option<FlowResult> = None;
+        let mut tries = Tries::default();
+        loop {
+            let step = self.next_step(flow, work.take(), ceiling.as_ref(), options, reporter);
+            let step = match step.await {
+                Ok(step) => step,
+                Err(error) => {
+                    tries.pause_after(error, &tell).await?;
+                    continue;
+                }
+            };
+            tries = Tries::default();
+            let result = match done {
+                None => step.result,
+                Some(done) => done.and_then(step.result),
+            };
+            if step.rest.is_none() {
+                return Ok(result);
+            }
+            (ceiling, done) = (step.rest, Some(result));
+        }
     }
 
-    async fn attempt(
+    async fn next_step(
+        &self,
+        flow: &Arc<Flow>,
+        work: Option<Result<Work, Error>>,
+        ceiling: Option<&Commit>,
+        options: RunOptions,
+        reporter: &Reporter,
+    ) -> Result<Step, Error> {
+        let work = match work {
+            Some(work) => work?,
+            None => look_for(flow, ceiling).await?,
+        };
+        self.step(flow, work, options, reporter).await
+    }
+
+    async fn step(
         &self,
         flow: &Flow,
-        ceilings: &mut Ceilings,
+        work: Work,
+        options: RunOptions,
         reporter: &Reporter,
-    ) -> Result<FlowResult, Error> {
-        let target = flow.declaration.open().await?;
-        let checkpoint = target.checkpoint(&flow.key).await?;
-        let reached = checkpoint.as_ref().map(|checkpoint| checkpoint.lsn);
-        let ceiling = ceiling(flow, ceilings, reached).await?;
-        match checkpoint {
-            None => self.first_copy(flow, target, ceiling, reporter).await,
-            Some(checkpoint) => {
-                let version = target.version().unwrap_or_default();
-                match next_window(flow, &checkpoint, ceiling).await? {
-                    Next::Nothing { at } => Ok(FlowResult::UpToDate { at, version }),
-                    Next::Idle { upto } => move_checkpoint(flow, &target, checkpoint, &upto).await,
-                    Next::Window { window, upto } => {
-                        reporter.report(Event::WindowStarted {
-                            flow: flow.name.clone(),
-                            window,
-                        });
-                        let changes = flow.database.net_changes(&flow.table, window).await?;
-                        let commit = self
-                            .commit(flow, target, changes, Some(checkpoint), &upto)
-                            .await?;
-                        Ok(FlowResult::Applied { commit, window })
-                    }
+    ) -> Result<Step, Error> {
+        let started = Instant::now();
+        let Work { target, job } = work;
+        let version = target.version().unwrap_or_default();
+        let step = match job {
+            Job::FirstCopy { newest } => Step {
+                result: self
+                    .first_copy(flow, target, newest.as_ref(), reporter)
+                    .await?,
+                rest: None,
+            },
+            Job::Window {
+                checkpoint,
+                window,
+                ceiling,
+            } => {
+                let end = flow
+                    .database
+                    .window_end(&flow.table, window, options.limits);
+                let (upto, rest) = match end.await? {
+                    Some(end) => (end, Some(ceiling)),
+                    None => (ceiling, None),
+                };
+                let window = LsnRange::new(window.after(), upto.lsn).unwrap_or(window);
+                let result = self.window(flow, target, checkpoint, window, &upto, reporter);
+                Step {
+                    result: result.await?,
+                    rest,
                 }
             }
+            Job::Move {
+                checkpoint,
+                ceiling,
+            } => Step {
+                result: move_checkpoint(flow, &target, checkpoint, &ceiling).await?,
+                rest: None,
+            },
+            Job::Nothing { checkpoint, .. } => Step {
+                result: FlowResult::UpToDate {
+                    at: checkpoint.lsn,
+                    version,
+                },
+                rest: None,
+            },
+        };
+        if let Some(event) = committed(flow, &step, started) {
+            reporter.report(event);
         }
+        Ok(step)
+    }
+
+    async fn window(
+        &self,
+        flow: &Flow,
+        target: DeltaTarget,
+        checkpoint: Checkpoint,
+        window: LsnRange,
+        upto: &Commit,
+        reporter: &Reporter,
+    ) -> Result<FlowResult, Error> {
+        reporter.report(Event::WindowStarted {
+            flow: flow.name.clone(),
+            window,
+        });
+        let changes = flow.database.net_changes(&flow.table, window).await?;
+        let commit = self
+            .commit(flow, target, changes, Some(checkpoint), upto)
+            .await?;
+        Ok(FlowResult::Applied {
+            commit,
+            rows: commit.rows(),
+            window,
+            windows: 1,
+        })
     }
 
     /// Copies the table: L0, the rows, a fence past the end of the read, one commit at the fence.
@@ -93,7 +242,7 @@ impl Pipeline {
         &self,
         flow: &Flow,
         target: DeltaTarget,
-        ceiling: Option<&Commit>,
+        newest: Option<&Commit>,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
         if !target.is_empty() {
@@ -103,7 +252,7 @@ impl Pipeline {
             });
         }
         target.prepare_folder().await?;
-        let start = ceiling
+        let start = newest
             .map(|commit| commit.lsn)
             .unwrap_or_default()
             .max(flow.table.earliest_after());
@@ -167,21 +316,22 @@ impl Pipeline {
     }
 }
 
-/// The newest commit of the flow's connection; read again if the flow's target has `reached` past the one
-/// that is known, as it may when another run is at work too.
-async fn ceiling<'a>(
-    flow: &Flow,
-    ceilings: &'a mut Ceilings,
-    reached: Option<Lsn>,
-) -> Result<Option<&'a Commit>, Error> {
-    let known = ceilings.get(&flow.connection).cloned().flatten();
-    let known = known.filter(|known| reached.is_none_or(|reached| reached <= known.lsn));
-    let ceiling = match known {
-        Some(known) => Some(known),
-        None => flow.database.ceiling().await?,
+/// The event of a step that has committed rows.
+fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
+    let (commit, window, upto) = match &step.result {
+        FlowResult::Copied { commit, upto } => (commit, None, *upto),
+        FlowResult::Applied { commit, window, .. } => (commit, Some(*window), window.upto()),
+        FlowResult::UpToDate { .. } => return None,
     };
-    ceilings.insert(flow.connection.clone(), ceiling);
-    Ok(ceilings.get(&flow.connection).and_then(Option::as_ref))
+    Some(Event::Committed {
+        flow: flow.name.clone(),
+        window,
+        upto,
+        rows: commit.rows(),
+        version: commit.version(),
+        elapsed: started.elapsed(),
+        more: step.rest.is_some(),
+    })
 }
 
 fn event_of(flow: &Flow, again: &Again<'_>) -> Event {

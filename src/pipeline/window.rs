@@ -6,6 +6,7 @@ use super::event::{Event, Reporter};
 use super::flow::Flow;
 use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
 use crate::error::Error;
+use crate::source::sqlserver::{Head, News, SourceError};
 
 /// How long a run waits for the capture job's first entry, and for one past a new capture instance's start.
 ///
@@ -16,47 +17,43 @@ const CAPTURE_POLL: Duration = Duration::from_millis(500);
 
 /// A checkpoint that is less behind than this, in milliseconds, stays where it is: no clean-up is so eager.
 const YOUNG_MS: i64 = 10 * 60 * 1000;
+/// Where a checkpoint has become older than this part of the source's history, it moves.
+const AGED_PART: i64 = 4;
 
-/// What there is to do for a flow.
+/// What there is to do for a flow that has a checkpoint.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// The window's changes are to be applied.
-    Window { window: LsnRange, upto: Commit },
+    /// There are changes between the checkpoint and the ceiling.
+    Window(LsnRange),
     /// The target already holds everything.
-    Nothing { at: Lsn },
+    Nothing,
     /// The target holds everything, and its checkpoint is about to fall out of the source's history, or to wait at a
     /// capture instance that has a successor.
-    Idle { upto: Commit },
+    Idle,
 }
 
-/// The window after `checkpoint` up to `ceiling`, if it holds changes of the flow's table.
-pub(super) async fn next_window(
+/// What there is between `checkpoint` and `ceiling`, by what the source says of itself and of the flow's table.
+///
+/// # Errors
+/// The source's history is another one, or does not reach back to the checkpoint.
+pub(super) fn next_window(
     flow: &Flow,
     checkpoint: &Checkpoint,
-    ceiling: Option<&Commit>,
+    head: &Head,
+    ceiling: &Commit,
+    news: News,
 ) -> Result<Next, Error> {
-    let ceiling = same_history(flow, checkpoint, ceiling).await?;
+    same_history(flow, checkpoint, head, &news)?;
     let Some(window) = LsnRange::new(checkpoint.lsn, ceiling.lsn) else {
-        return Err(history_replaced(
-            flow,
-            checkpoint,
-            "the newest commit of the source is older",
-        ));
+        // Another run has gone further.
+        return Ok(Next::Nothing);
     };
-    if window.is_empty() || !flow.database.has_changes(&flow.table, window).await? {
-        let passes = reaches_newest(flow, checkpoint, ceiling);
-        return Ok(if passes || is_aging(flow, checkpoint, ceiling).await? {
-            let upto = ceiling.clone();
-            Next::Idle { upto }
-        } else {
-            let at = checkpoint.lsn;
-            Next::Nothing { at }
-        });
+    news.check(&flow.table, window)?;
+    if news.first_change.is_some() {
+        return Ok(Next::Window(window));
     }
-    Ok(Next::Window {
-        window,
-        upto: ceiling.clone(),
-    })
+    let moves = reaches_newest(flow, checkpoint, ceiling) || is_aging(checkpoint, head, ceiling);
+    Ok(if moves { Next::Idle } else { Next::Nothing })
 }
 
 /// True when the flow leaves an older capture instance for the newest by moving to `ceiling`. The checkpoint of a table
@@ -67,66 +64,57 @@ fn reaches_newest(flow: &Flow, checkpoint: &Checkpoint, ceiling: &Commit) -> boo
 
 /// True when the source has moved on so far that its clean-up may soon pass `checkpoint`: a table that does
 /// not change would then look like one whose changes were lost.
-async fn is_aging(flow: &Flow, checkpoint: &Checkpoint, ceiling: &Commit) -> Result<bool, Error> {
+fn is_aging(checkpoint: &Checkpoint, head: &Head, ceiling: &Commit) -> bool {
     let age = ceiling.end_time_ms - checkpoint.end_time_ms;
-    if age < YOUNG_MS {
-        return Ok(false);
-    }
-    let oldest = flow.database.oldest_commit().await?;
-    let history = oldest.map_or(0, |oldest| ceiling.end_time_ms - oldest.end_time_ms);
-    Ok(age >= history / 2)
+    let history = ceiling.end_time_ms - head.oldest.end_time_ms;
+    age >= YOUNG_MS && age >= history / AGED_PART
 }
 
 /// Refuses to go on where the source is not the one that the checkpoint was taken from.
 ///
 /// A checkpoint is always an existing row of `cdc.lsn_time_mapping`; the same LSN with another time or
 /// another `tran_id`, or its absence from a history that reaches back further, is another history.
-async fn same_history<'a>(
+fn same_history(
     flow: &Flow,
     checkpoint: &Checkpoint,
-    ceiling: Option<&'a Commit>,
-) -> Result<&'a Commit, Error> {
-    let Some(ceiling) = ceiling else {
-        return Err(history_replaced(
-            flow,
-            checkpoint,
-            "the source has no commits at all",
-        ));
+    head: &Head,
+    news: &News,
+) -> Result<(), Error> {
+    let replaced = |reason| Err(history_replaced(flow, checkpoint, reason));
+    let Some(commit) = &news.anchor else {
+        let visible = news.visible().min(head.newest.lsn);
+        if visible < checkpoint.lsn {
+            // One that has said more already, or that may not be written to, is a replica that is behind.
+            return match head.is_replica || visible < head.newest.lsn {
+                true => Err(Error::from(SourceError::Behind {
+                    upto: checkpoint.lsn,
+                    visible,
+                })),
+                false => replaced("the newest commit of the source is older"),
+            };
+        }
+        if head.oldest.lsn <= checkpoint.lsn {
+            return replaced(
+                "the source's history reaches back further but does not have that commit",
+            );
+        }
+        return Ok(());
     };
-    match flow.database.commit_at(checkpoint.lsn).await? {
-        Some(commit) if commit.end_time_ms != checkpoint.end_time_ms => Err(history_replaced(
-            flow,
-            checkpoint,
-            "the source has that commit with another time",
-        )),
-        Some(commit)
-            if checkpoint
-                .tran_id
-                .as_ref()
-                .is_some_and(|expected| *expected != commit.tran_id_hex()) =>
-        {
-            Err(history_replaced(
-                flow,
-                checkpoint,
-                "the source has another transaction at that LSN",
-            ))
-        }
-        Some(_) => Ok(ceiling),
-        None => {
-            let oldest = flow.database.oldest_commit().await?;
-            if oldest.is_some_and(|oldest| oldest.lsn <= checkpoint.lsn) {
-                return Err(history_replaced(
-                    flow,
-                    checkpoint,
-                    "the source's history reaches back further but does not have that commit",
-                ));
-            }
-            Ok(ceiling)
-        }
+    if commit.end_time_ms != checkpoint.end_time_ms {
+        return replaced("the source has that commit with another time");
     }
+    let expected = checkpoint.tran_id.as_ref();
+    if expected.is_some_and(|expected| *expected != commit.tran_id_hex()) {
+        return replaced("the source has another transaction at that LSN");
+    }
+    Ok(())
 }
 
-fn history_replaced(flow: &Flow, checkpoint: &Checkpoint, reason: &'static str) -> Error {
+pub(super) fn history_replaced(
+    flow: &Flow,
+    checkpoint: &Checkpoint,
+    reason: &'static str,
+) -> Error {
     Error::HistoryReplaced {
         flow: flow.name.clone(),
         location: flow.declaration.location.clone(),
@@ -145,10 +133,10 @@ pub(super) async fn commit_past(
     let deadline = tokio::time::Instant::now() + CAPTURE_WAIT;
     let mut told = false;
     loop {
-        if let Some(commit) = flow.database.ceiling().await?
-            && commit.lsn >= floor
+        if let Some(head) = flow.database.head().await?
+            && head.newest.lsn >= floor
         {
-            return Ok(commit);
+            return Ok(head.newest);
         }
         if tokio::time::Instant::now() >= deadline {
             return Err(Error::CaptureNotRunning {

@@ -21,6 +21,15 @@ impl RowCounts {
         })
     }
 
+    /// These and `others`.
+    pub(crate) fn plus(self, others: Self) -> Self {
+        Self {
+            inserted: self.inserted + others.inserted,
+            updated: self.updated + others.updated,
+            deleted: self.deleted + others.deleted,
+        }
+    }
+
     /// All rows that the commit changed.
     pub fn total(&self) -> u64 {
         self.inserted + self.updated + self.deleted

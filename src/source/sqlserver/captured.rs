@@ -116,6 +116,11 @@ impl CapturedTable {
         &self.instance
     }
 
+    /// The object_id of the instance's change table, which names it also when another gets its name.
+    pub fn instance_id(&self) -> i32 {
+        self.change_object_id
+    }
+
     /// The change table's name in schema `cdc`.
     pub fn change_table(&self) -> &str {
         &self.change_table.name

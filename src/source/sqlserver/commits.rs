@@ -14,11 +14,6 @@ const NEWEST: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
 
-/// The oldest row.
-const OLDEST: &str = "\
-SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
-ORDER BY m.start_lsn ASC OPTION (MAXDOP 1)";
-
 /// The row of one LSN (`@P1`).
 const AT: &str = "\
 SELECT m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
@@ -68,10 +63,6 @@ pub struct FeedBounds {
 
 pub(super) async fn newest(pool: &Pool) -> Result<Option<Commit>, SourceError> {
     commit(pool, "reading the newest commit", NEWEST, &[]).await
-}
-
-pub(super) async fn oldest(pool: &Pool) -> Result<Option<Commit>, SourceError> {
-    commit(pool, "reading the oldest commit", OLDEST, &[]).await
 }
 
 pub(super) async fn at(pool: &Pool, lsn: Lsn) -> Result<Option<Commit>, SourceError> {

@@ -10,16 +10,15 @@ use crate::change::{Commit, Lsn, LsnRange};
 
 use super::captured::{self, CapturedTable};
 use super::catalogue::{self, TableEntry};
-use super::cell::{Cells, Parameter};
-use super::change_rows::{check_minimum, check_visible, vanished};
 use super::changes::Changes;
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
 use super::error::SourceError;
 use super::first_copy::first_copy;
-use super::ident::{TableName, quote};
+use super::ident::TableName;
 use super::live::LiveTable;
 use super::net::net_changes;
+use super::news::{self, Asked, Head, News, WindowLimits};
 use super::pool::Pool;
 use super::snapshot::{self, ProgressFn, Snapshot};
 
@@ -237,62 +236,47 @@ impl Database {
         Ok(Arc::new(copy))
     }
 
-    /// The newest commit that capture has reached; `None` while capture is warming up.
+    /// Both ends of the history that the server maps; `None` while capture is warming up.
     ///
     /// # Errors
     /// `Permission` without SELECT on `cdc.lsn_time_mapping`.
-    pub async fn ceiling(&self) -> Result<Option<Commit>, SourceError> {
-        commits::newest(&self.inner.pool).await
+    pub async fn head(&self) -> Result<Option<Head>, SourceError> {
+        news::head(&self.inner.pool).await
     }
 
-    /// The oldest commit that the server still maps.
+    /// What is new of tables up to `upto`, by one statement for up to a hundred of them; the answers are in the order
+    /// of `asked`.
     ///
     /// # Errors
-    /// As [`Database::ceiling`].
-    pub async fn oldest_commit(&self) -> Result<Option<Commit>, SourceError> {
-        commits::oldest(&self.inner.pool).await
+    /// What concerns one table is in its answer: `ChangesLost` if the instance has been dropped.
+    pub async fn news(
+        &self,
+        asked: &[Asked<'_>],
+        upto: Lsn,
+    ) -> Result<Vec<Result<News, SourceError>>, SourceError> {
+        news::news(&self.inner.pool, asked, upto).await
     }
 
-    /// The commit of exactly this LSN.
+    /// The commit at which a window that begins like `window` has to end for `limits`, if that lies before its end.
     ///
     /// # Errors
-    /// As [`Database::ceiling`].
-    pub async fn commit_at(&self, lsn: Lsn) -> Result<Option<Commit>, SourceError> {
-        commits::at(&self.inner.pool, lsn).await
-    }
-
-    /// Whether `table` has any change in `window`.
-    ///
-    /// # Errors
-    /// `ChangesLost` if the window's start has been cleaned up or the instance dropped; `Connection` if the
-    /// server that answers has not captured up to the window's end.
-    pub async fn has_changes(
+    /// `ChangesLost` if the instance has been dropped, or the mapping does not have that commit any more.
+    pub async fn window_end(
         &self,
         table: &CapturedTable,
         window: LsnRange,
-    ) -> Result<bool, SourceError> {
-        let action = format!("looking for changes of {}", table.name);
-        let (after, upto) = (
-            Parameter::Lsn(window.after()),
-            Parameter::Lsn(window.upto()),
-        );
-        let change_id = Parameter::Int(table.change_object_id);
-        let sql = first_change(table);
+        limits: WindowLimits,
+    ) -> Result<Option<Commit>, SourceError> {
         let pool = &self.inner.pool;
-        let rows = pool
-            .rows(&action, &sql, &[&after, &upto, &change_id])
-            .await
-            .map_err(|error| vanished(table, error))?;
-        let Some(row) = rows.first() else {
-            return Err(SourceError::InstanceDropped {
-                table: table.name.clone(),
-                instance: table.instance.clone(),
-            });
+        let Some(lsn) = news::cut(pool, table, window, limits).await? else {
+            return Ok(None);
         };
-        let cells = Cells::new(row, &action);
-        check_minimum(table, window, cells.lsn(0)?)?;
-        check_visible(window, cells.lsn(1)?)?;
-        Ok(cells.lsn(2)?.is_some())
+        let commit = commits::at(pool, lsn).await?;
+        let unknown = || SourceError::CommitUnknown {
+            table: table.name.clone(),
+            lsn,
+        };
+        commit.ok_or_else(unknown).map(Some)
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.
@@ -323,18 +307,4 @@ impl Database {
         drop(tables);
         catalogue::resolve(wanted, &fresh)
     }
-}
-
-/// The instance's minimum, the newest commit that this server has captured, and the first change after `@P1` up to `@P2` (`@P3`: the change table's
-/// object_id): a seek forward from the window's start, never for the newest row, which capture may hold.
-fn first_change(table: &CapturedTable) -> String {
-    format!(
-        "SELECT ct.start_lsn, \
-         (SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC) AS visible_max, \
-         (SELECT TOP (1) c.[__$start_lsn] FROM cdc.{} AS c \
-         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
-         ORDER BY c.[__$start_lsn]) AS first_change \
-         FROM cdc.change_tables AS ct WHERE ct.object_id = @P3 OPTION (MAXDOP 1)",
-        quote(&table.change_table.name)
-    )
 }

@@ -35,6 +35,7 @@ mod ident;
 mod key;
 mod live;
 mod net;
+mod news;
 mod pool;
 mod scan;
 mod snapshot;
@@ -48,6 +49,7 @@ pub use database::Database;
 pub use error::{ErrorKind, SourceError};
 pub use ident::TableName;
 pub use key::KeyProblem;
+pub use news::{Asked, Head, News, WindowLimits};
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 
 #[cfg(all(test, feature = "simulator"))]

@@ -1,0 +1,23 @@
+//! Signals that end a command.
+
+use std::time::Duration;
+
+/// How long a command that was told to end may take for it.
+pub(super) const GRACE: Duration = Duration::from_millis(1500);
+
+/// Waits for Ctrl-C, or for SIGTERM where there is one.
+pub(super) async fn ending() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // Where the second cannot be listened to, the first ends the command still.
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,168 @@
+//! One look at a connection's database for its flows: what each of them has to do.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+
+use super::flow::Flow;
+use super::window::{Next, history_replaced, next_window};
+use crate::change::{Checkpoint, Commit, LsnRange};
+use crate::error::Error;
+use crate::sink::delta::DeltaTarget;
+use crate::source::sqlserver::{Asked, Head, News};
+
+/// How many targets are opened at once.
+const TARGETS_AT_ONCE: usize = 8;
+
+/// What a flow has to do, by the version of its target that is loaded.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) target: DeltaTarget,
+    pub(super) job: Job,
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// The first copy, of a database whose newest commit this is.
+    FirstCopy { newest: Option<Commit> },
+    /// The changes in a window, which may be applied in parts; `ceiling` is the commit at its end.
+    Window {
+        checkpoint: Checkpoint,
+        window: LsnRange,
+        ceiling: Commit,
+    },
+    /// No change, but the checkpoint moves to `ceiling`.
+    Move {
+        checkpoint: Checkpoint,
+        ceiling: Commit,
+    },
+    /// The target holds everything. `rebinds` if the flow can read a newer capture instance from here on.
+    Nothing {
+        checkpoint: Checkpoint,
+        rebinds: bool,
+    },
+}
+
+/// A flow's target and checkpoint, read before the source is asked: so the source is never older than they are.
+struct Standing {
+    target: DeltaTarget,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// What each of `flows` has to do, which read one database; up to `ceiling`, or to its newest commit.
+///
+/// # Errors
+/// The outer one concerns all: the database cannot be asked.
+pub(super) async fn look(
+    flows: &[Arc<Flow>],
+    ceiling: Option<&Commit>,
+) -> Result<Vec<Result<Work, Error>>, Error> {
+    let Some(first) = flows.first() else {
+        return Ok(Vec::new());
+    };
+    let standings = stream::iter(flows.iter().cloned().map(stand));
+    let standings: Vec<_> = standings.buffered(TARGETS_AT_ONCE).collect().await;
+    let head = first.database.head().await?;
+    let Some(head) = head else {
+        let works = flows.iter().zip(standings);
+        return Ok(works
+            .map(|(flow, standing)| without_head(flow, standing?))
+            .collect());
+    };
+    let ceiling = ceiling.unwrap_or(&head.newest);
+    let mut news = news_of(flows, &standings, ceiling).await?.into_iter();
+    let works = flows.iter().zip(standings).map(|(flow, standing)| {
+        let Standing { target, checkpoint } = standing?;
+        let Some(checkpoint) = checkpoint else {
+            let newest = Some(ceiling.clone());
+            let job = Job::FirstCopy { newest };
+            return Ok(Work { target, job });
+        };
+        let news = news
+            .next()
+            .unwrap_or_else(|| Err(Error::Internal("a table was not asked for its changes")));
+        let job = job(flow, checkpoint, &head, ceiling, news?)?;
+        Ok(Work { target, job })
+    });
+    Ok(works.collect())
+}
+
+/// As [`look`], for one flow.
+pub(super) async fn look_for(flow: &Arc<Flow>, ceiling: Option<&Commit>) -> Result<Work, Error> {
+    let mut works = look(std::slice::from_ref(flow), ceiling).await?;
+    works
+        .pop()
+        .unwrap_or(Err(Error::Internal("a flow was not looked for")))
+}
+
+async fn stand(flow: Arc<Flow>) -> Result<Standing, Error> {
+    let target = flow.declaration.open().await?;
+    let checkpoint = target.checkpoint(&flow.key).await?;
+    Ok(Standing { target, checkpoint })
+}
+
+fn without_head(flow: &Flow, standing: Standing) -> Result<Work, Error> {
+    match &standing.checkpoint {
+        Some(checkpoint) => {
+            let reason = "the source has no commits at all";
+            Err(history_replaced(flow, checkpoint, reason))
+        }
+        None => Ok(Work {
+            target: standing.target,
+            job: Job::FirstCopy { newest: None },
+        }),
+    }
+}
+
+/// The news for each flow with a checkpoint, in their order.
+async fn news_of(
+    flows: &[Arc<Flow>],
+    standings: &[Result<Standing, Error>],
+    ceiling: &Commit,
+) -> Result<Vec<Result<News, Error>>, Error> {
+    let asked = flows.iter().zip(standings);
+    let asked = asked.filter_map(|(flow, standing)| {
+        let checkpoint = standing.as_ref().ok()?.checkpoint.as_ref()?;
+        Some(Asked {
+            table: &flow.table,
+            after: checkpoint.lsn,
+        })
+    });
+    let asked: Vec<_> = asked.collect();
+    let (Some(first), false) = (flows.first(), asked.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let news = first.database.news(&asked, ceiling.lsn).await?;
+    Ok(news
+        .into_iter()
+        .map(|news| news.map_err(Error::from))
+        .collect())
+}
+
+fn job(
+    flow: &Flow,
+    checkpoint: Checkpoint,
+    head: &Head,
+    ceiling: &Commit,
+    news: News,
+) -> Result<Job, Error> {
+    let newest = news.newest_instance.unwrap_or(flow.newest_instance);
+    let is_old = flow.table.instance_id() != newest && checkpoint.lsn >= flow.newest_after;
+    let rebinds = newest != flow.newest_instance || is_old;
+    Ok(match next_window(flow, &checkpoint, head, ceiling, news)? {
+        Next::Window(window) => Job::Window {
+            checkpoint,
+            window,
+            ceiling: ceiling.clone(),
+        },
+        Next::Idle => Job::Move {
+            checkpoint,
+            ceiling: ceiling.clone(),
+        },
+        Next::Nothing => Job::Nothing {
+            checkpoint,
+            rebinds,
+        },
+    })
+}

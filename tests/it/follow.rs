@@ -1,0 +1,191 @@
+//! `cdcql run --follow`: each change arrives by itself, and what goes wrong with one flow is that flow's alone.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use cdcql::simulator::control::{Fault, LoginFault};
+use cdcql::simulator::{Behaviour, CaptureBehaviour};
+
+use crate::served::Served;
+use crate::support::Ended;
+
+/// A second table beside the one that every [`Served`] has, and a flow of it.
+const SECOND_TABLE: &str = "CREATE TABLE dbo.b (id INT NOT NULL PRIMARY KEY, v NVARCHAR(10) NULL);
+EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'b', @role_name = NULL;
+INSERT INTO dbo.b VALUES (1, N'x');";
+const SECOND_FLOW: &str = "
+CREATE TABLE IF NOT EXISTS b USING DELTA LOCATION 'lake/b';
+MERGE INTO b AS target USING STREAM db.dbo.b CHANGES AS change ON target.id = change.id
+WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
+WHEN MATCHED THEN UPDATE SET *
+WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+";
+
+fn served() -> Served {
+    Served::new(CaptureBehaviour::default())
+}
+
+fn with_second_flow(served: Served) -> Served {
+    served.execute(SECOND_TABLE);
+    let file = served.project.read("pipelines/p.sql");
+    served
+        .project
+        .write("pipelines/p.sql", &(file + SECOND_FLOW));
+    served
+}
+
+/// The program as it follows.
+struct Follower {
+    child: Child,
+    told: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Follower {
+    fn start(served: &Served, more: &[&str]) -> Self {
+        let arguments = [&["run", "pipelines/p.sql", "--follow"], more].concat();
+        let mut command = served.command(&arguments);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        let seen = String::new();
+        Self { child, told, seen }
+    }
+
+    /// Waits for a line with all of `words`, and answers with it.
+    fn wait_for(&mut self, words: &[&str]) -> String {
+        loop {
+            let mut line = String::new();
+            let bytes = self.told.read_line(&mut line).unwrap();
+            assert!(bytes > 0, "it ended without {words:?}:\n{}", self.seen);
+            self.seen.push_str(&line);
+            if words.iter().all(|word| line.contains(word)) {
+                return line;
+            }
+        }
+    }
+
+    /// Ends it by a signal.
+    fn end(mut self, signal: &str) -> Ended {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Ended {
+        let code = self.child.wait().unwrap().code();
+        std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
+        Ended {
+            code,
+            stdout: String::new(),
+            stderr: self.seen.clone(),
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+    }
+}
+
+#[test]
+fn changes_arrive_as_they_are_made_until_a_signal() {
+    for signal in ["-TERM", "-INT"] {
+        let served = served();
+        let mut follower = Follower::start(&served, &[]);
+        follower.wait_for(&["a: first copy: 4 inserted"]);
+        served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+        follower.wait_for(&["a: 0 inserted, 1 updated, 0 deleted"]);
+        served.execute("DELETE FROM dbo.a WHERE id = 2;");
+        follower.wait_for(&["a: 0 inserted, 0 updated, 1 deleted"]);
+        let ended = follower.end(signal);
+        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+        assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+        served.assert_true();
+    }
+}
+
+#[test]
+fn a_flow_that_fails_for_good_does_not_hold_the_other() {
+    let served = with_second_flow(served());
+    let mut follower = Follower::start(&served, &["--every", "50ms"]);
+    follower.wait_for(&["first copy:"]);
+    follower.wait_for(&["first copy:"]);
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', \
+         @capture_instance = N'all';",
+    );
+    follower.wait_for(&["a: stopped:"]);
+    served.execute("INSERT INTO dbo.b VALUES (2, N'y');");
+    follower.wait_for(&["b: 1 inserted"]);
+    // The last flow's end is the end of all.
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'b', \
+         @capture_instance = N'all';",
+    );
+    follower.wait_for(&["b: stopped:"]);
+    let ended = follower.ended();
+    assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+}
+
+#[test]
+fn a_flow_goes_over_to_its_tables_second_capture_instance() {
+    let served = served();
+    let mut follower = Follower::start(&served, &["--every", "50ms"]);
+    follower.wait_for(&["a: first copy:"]);
+    served.execute(
+        "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
+         @capture_instance = N'second';
+         UPDATE dbo.a SET n = 50 WHERE id = 1;",
+    );
+    follower.wait_for(&["a: 0 inserted, 1 updated"]);
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', \
+         @capture_instance = N'dbo_a';
+         UPDATE dbo.a SET n = 51 WHERE id = 1;",
+    );
+    follower.wait_for(&["a: 0 inserted, 1 updated"]);
+    let _ = follower.end("-TERM");
+    served.assert_true();
+}
+
+#[test]
+fn a_connection_that_is_cut_and_a_server_that_goes_away_are_outlasted() {
+    let served = served();
+    let control = served.simulator.control();
+    let mut follower = Follower::start(&served, &["--every", "50ms"]);
+    follower.wait_for(&["a: first copy:"]);
+    for fault in [Fault::CutInRow { after: 0 }, Fault::DeadlockVictim] {
+        let _fault = control.on_next("SELECT c.[__$start_lsn], c.[__$operation]", fault);
+        served.execute("UPDATE dbo.a SET n = n + 1 WHERE id = 1;");
+        follower.wait_for(&["trying again"]);
+        follower.wait_for(&["a: 0 inserted, 1 updated"]);
+    }
+    control.set_logins(Some(LoginFault::Close));
+    control.kill_all();
+    follower.wait_for(&["trying again"]);
+    control.set_logins(None);
+    served.execute("DELETE FROM dbo.a WHERE id = 2;");
+    follower.wait_for(&["a: 0 inserted, 0 updated, 1 deleted"]);
+    let _ = follower.end("-TERM");
+    served.assert_true();
+}
+
+#[test]
+fn a_table_is_maintained_in_the_pauses() {
+    let served = Served::behaving(Behaviour::default());
+    let mut follower = Follower::start(&served, &["--every", "20ms", "--window-transactions", "1"]);
+    follower.wait_for(&["a: first copy:"]);
+    for n in 0..25 {
+        served.execute(&format!("UPDATE dbo.a SET n = 100 + {n} WHERE id = 1;"));
+    }
+    follower.wait_for(&["a: maintained:"]);
+    let _ = follower.end("-TERM");
+    served.assert_true();
+}

@@ -1,0 +1,103 @@
+//! A database that is served within the test, which has a hand on its capture.
+
+use std::process::Command;
+
+use cdcql::simulator::{
+    Behaviour, CaptureBehaviour, CaptureControl, Database, Simulator, SimulatorOptions,
+};
+use cdcql::source::sqlserver;
+use tokio::runtime::Runtime;
+
+use crate::support::{Ended, Project};
+
+const SCRIPT: &str = "\
+CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, code INT NOT NULL UNIQUE, n INT NULL, on_sale BIT NOT NULL);
+GO
+INSERT INTO dbo.a VALUES (1, 10, 1, 0), (2, 20, 2, 1), (3, 30, 3, 0);
+GO
+EXEC sys.sp_cdc_enable_db;
+EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
+GO
+INSERT INTO dbo.a VALUES (4, 40, 4, 1);
+";
+
+const PIPELINE: &str = "\
+CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('DB_URL'));
+CREATE TABLE IF NOT EXISTS a USING DELTA LOCATION 'lake/a';
+MERGE INTO a AS target USING STREAM db.dbo.a CHANGES AS change ON target.id = change.id
+WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
+WHEN MATCHED THEN UPDATE SET *
+WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+";
+
+/// A served database, and a pipeline that copies its table.
+pub(crate) struct Served {
+    pub(crate) runtime: Runtime,
+    pub(crate) simulator: Simulator,
+    pub(crate) control: CaptureControl,
+    pub(crate) project: Project,
+}
+
+impl Served {
+    pub(crate) fn new(capture: CaptureBehaviour) -> Self {
+        Self::behaving(Behaviour {
+            seed: Some(11),
+            capture,
+            ..Behaviour::default()
+        })
+    }
+
+    pub(crate) fn behaving(behaviour: Behaviour) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let simulator = runtime.block_on(async {
+            let database = Database::from_script_with("app_db", "a.sql", SCRIPT, &behaviour)
+                .await
+                .unwrap();
+            let options = SimulatorOptions {
+                behaviour,
+                ..SimulatorOptions::default()
+            };
+            Simulator::start(database, options).await.unwrap()
+        });
+        let project = Project::new();
+        project.write("pipelines/p.sql", PIPELINE);
+        Self {
+            control: simulator.capture_of("app_db").unwrap(),
+            runtime,
+            simulator,
+            project,
+        }
+    }
+
+    pub(crate) fn execute(&self, statements: &str) {
+        self.runtime.block_on(async {
+            let config = sqlserver::ConnectionConfig::from_url(&self.simulator.url()).unwrap();
+            let database = sqlserver::Database::connect(config).await.unwrap();
+            database.execute_batch(statements).await.unwrap();
+        });
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.project.command();
+        command.args(arguments).env("DB_URL", self.simulator.url());
+        command
+    }
+
+    pub(crate) fn cdcql(&self, arguments: &[&str]) -> Ended {
+        Ended::from(self.command(arguments).output().unwrap())
+    }
+
+    pub(crate) fn run(&self) -> Ended {
+        self.cdcql(&["run", "pipelines/p.sql"])
+    }
+
+    pub(crate) fn rows(&self, table: &str) -> String {
+        let sql = format!("SELECT * FROM {table} ORDER BY id");
+        let arguments = ["query", "--pipeline", "pipelines/p.sql", "-c", &sql];
+        self.cdcql(&arguments).succeeded().stdout
+    }
+
+    pub(crate) fn assert_true(&self) {
+        assert_eq!(self.rows("a"), self.rows("db.dbo.a"));
+    }
+}
