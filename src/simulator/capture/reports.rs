@@ -116,10 +116,12 @@ pub(crate) fn job_settings(
 
 /// The id of a job: it is the same as long as the database is.
 fn job_id(state: &State, job: u8) -> Value {
-    Value::from(format!(
-        "{:08x}-0000-4000-8000-0000000000{job:02x}",
-        state.id
-    ))
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&state.id.to_be_bytes());
+    id[6] = 0x40;
+    id[8] = 0x80;
+    id[15] = job;
+    Value::Guid(id)
 }
 
 /// `sys.sp_cdc_help_change_data_capture`, of every table or of one.

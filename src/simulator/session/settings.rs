@@ -73,29 +73,35 @@ impl Default for Settings {
 enum Harmless {
     /// ON or OFF.
     Switch,
+    /// ON; OFF would change what statements do.
+    On,
     /// OFF; ON would change what statements do.
     Off,
     /// Any one value.
     Value,
+    /// Bytes of a large value that are sent: so many that no test has more, or -1 for all.
+    Bytes,
     /// Only these values, under which texts are read as they are here.
     Only(&'static [&'static str]),
 }
 
+/// The least SET TEXTSIZE that some client sends on its own.
+const LEAST_BYTES: u32 = 64_512;
+
 /// Options that change nothing here, and what they may be set to.
 const HARMLESS: &[(&str, Harmless)] = &[
-    ("ANSI_DEFAULTS", Harmless::Switch),
-    ("ANSI_NULLS", Harmless::Switch),
-    ("ANSI_NULL_DFLT_OFF", Harmless::Switch),
-    ("ANSI_NULL_DFLT_ON", Harmless::Switch),
-    ("ANSI_PADDING", Harmless::Switch),
-    ("ANSI_WARNINGS", Harmless::Switch),
+    ("ANSI_NULLS", Harmless::On),
+    ("ANSI_NULL_DFLT_OFF", Harmless::Off),
+    ("ANSI_NULL_DFLT_ON", Harmless::On),
+    ("ANSI_PADDING", Harmless::On),
+    ("ANSI_WARNINGS", Harmless::On),
     ("ARITHABORT", Harmless::Switch),
     ("ARITHIGNORE", Harmless::Switch),
-    ("CONCAT_NULL_YIELDS_NULL", Harmless::Switch),
+    ("CONCAT_NULL_YIELDS_NULL", Harmless::On),
     ("CURSOR_CLOSE_ON_COMMIT", Harmless::Switch),
     ("FORCEPLAN", Harmless::Switch),
-    ("NUMERIC_ROUNDABORT", Harmless::Switch),
-    ("QUOTED_IDENTIFIER", Harmless::Switch),
+    ("NUMERIC_ROUNDABORT", Harmless::Off),
+    ("QUOTED_IDENTIFIER", Harmless::On),
     ("REMOTE_PROC_TRANSACTIONS", Harmless::Switch),
     ("FMTONLY", Harmless::Off),
     ("NOEXEC", Harmless::Off),
@@ -106,7 +112,7 @@ const HARMLESS: &[(&str, Harmless)] = &[
     ("CONTEXT_INFO", Harmless::Value),
     ("DEADLOCK_PRIORITY", Harmless::Value),
     ("QUERY_GOVERNOR_COST_LIMIT", Harmless::Value),
-    ("TEXTSIZE", Harmless::Value),
+    ("TEXTSIZE", Harmless::Bytes),
     ("ROWCOUNT", Harmless::Only(&["0"])),
 ];
 
@@ -212,8 +218,11 @@ fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
     };
     match kind {
         Harmless::Switch => on(cursor).map(|_| ()),
+        Harmless::On if on(cursor)? => Ok(()),
+        Harmless::On => Err(ServerError::unsupported(format!("SET {name} OFF"))),
         Harmless::Off if !on(cursor)? => Ok(()),
         Harmless::Off => Err(ServerError::unsupported(format!("SET {name} ON"))),
+        Harmless::Bytes => bytes(cursor),
         Harmless::Value | Harmless::Only(_) => {
             cursor.eat_symbol("-");
             let Some(value) = cursor.next() else {
@@ -240,6 +249,19 @@ fn harmless(name: &str, cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
                 _ => Ok(()),
             }
         }
+    }
+}
+
+/// The value of SET TEXTSIZE.
+fn bytes(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    let all = cursor.eat_symbol("-");
+    let Some(Kind::Number(text)) = cursor.next().map(|token| &token.kind) else {
+        return Err(cursor.error());
+    };
+    match text.parse::<u32>() {
+        Ok(1) if all => Ok(()),
+        Ok(bytes) if !all && bytes >= LEAST_BYTES => Ok(()),
+        _ => Err(ServerError::unsupported(format!("SET TEXTSIZE {text}"))),
     }
 }
 

@@ -178,3 +178,30 @@ async fn an_attention_ends_a_query_that_computes() {
     let row = rows.into_row().await.unwrap().unwrap();
     assert_eq!(row.get::<i32, _>(0), Some(7));
 }
+
+#[tokio::test]
+async fn what_is_too_large_to_plan_is_an_error_at_once() {
+    let mut s = session(HUNDRED).await;
+    let tables = list(200, ", ", |n| format!("t AS t{n}"));
+    let joins = list(200, "", |n| format!(" JOIN t AS t{n} ON t{n}.k = t.k"));
+    let chained = list(4000, ", ", |n| {
+        format!("c{} AS (SELECT a FROM c{n})", n + 1)
+    });
+    for sql in [
+        format!("SELECT {}", list(60_000, " + ", |_| "1".to_owned())),
+        format!("SELECT {}", list(60_000, " - ", |_| "(1)".to_owned())),
+        format!("SELECT {}", list(60_000, " + ", |_| "ABS(1)".to_owned())),
+        format!(
+            "SELECT 1 WHERE {}",
+            list(60_000, " AND ", |_| "1 = 1".to_owned())
+        ),
+        list(2000, " UNION ALL ", |_| "SELECT 1".to_owned()),
+        format!("WITH c0 AS (SELECT 1 AS a), {chained} SELECT a FROM c4000"),
+        format!("SELECT COUNT(*) FROM {tables}"),
+        format!("SELECT COUNT(*) FROM t{joins}"),
+    ] {
+        let start: String = sql.chars().take(60).collect();
+        assert_eq!(run(&mut s, &sql).await.numbers(), [8623], "{start}");
+    }
+    assert_eq!(ok(&mut s, "SELECT COUNT(*) FROM t").await.value(), "100");
+}

@@ -36,6 +36,7 @@ mod rewrite;
 pub(crate) mod scope;
 pub(crate) mod security;
 mod semantics;
+mod size;
 pub(crate) mod system;
 mod table_functions;
 mod tables;

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token as SqlToken;
 use super::dialect::TransactSql;
 use super::lexer::Token;
 use super::normal::{Spelling, normal};
+use super::size;
 use crate::simulator::protocol::ServerError;
 
 /// Expressions and queries within each other at most.
@@ -19,6 +20,7 @@ pub(crate) fn check(tokens: &[Token]) -> Result<(), ServerError> {
 
 /// Parses one query or row change.
 pub(super) fn parse(tokens: &[Token]) -> Result<(Statement, Spelling), ServerError> {
+    size::check(tokens)?;
     table_names(tokens)?;
     let (text, spelling) = normal(tokens);
     let first = tokens.first().map_or(1, |token| token.line);

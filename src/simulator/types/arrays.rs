@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
     Int64Type, Time64NanosecondType, TimestampMicrosecondType,
 };
+use datafusion::arrow::error::ArrowError;
 
 use super::calendar::ticks_of_micros;
 use super::{Value, variant};
@@ -140,10 +141,14 @@ fn form_of(value: Value, width: i32) -> Option<Box<[u8]>> {
     })
 }
 
-fn fixed(width: i32, values: impl Iterator<Item = Value>) -> Result<ArrayRef, ServerError> {
+fn fixed(
+    sql_type: SqlType,
+    width: i32,
+    values: impl Iterator<Item = Value>,
+) -> Result<ArrayRef, ServerError> {
     let mut builder = FixedSizeBinaryBuilder::new(width);
-    for value in values {
-        match form_of(value, width) {
+    for value in each(values, sql_type, |value| form_of(value, width)) {
+        match value? {
             Some(form) => builder.append_value(form).map_err(internal)?,
             None => builder.append_null(),
         }
@@ -173,76 +178,116 @@ fn decimal(value: Value, scale: u8) -> Option<i128> {
     }
 }
 
-/// An array of values that are already of the type; a value of another kind becomes NULL.
+/// What `get` makes of each value that is not NULL.
+///
+/// # Errors
+/// 8630 for a value of another kind than the type's.
+fn each<T>(
+    values: impl Iterator<Item = Value>,
+    sql_type: SqlType,
+    get: impl Fn(Value) -> Option<T>,
+) -> impl Iterator<Item = Result<Option<T>, ServerError>> {
+    values.map(move |value| {
+        if value.is_null() {
+            return Ok(None);
+        }
+        let wrong = || {
+            let name = sql_type.base_name();
+            let message = format!("a value is not of the type {name} of its column");
+            internal(ArrowError::InvalidArgumentError(message))
+        };
+        get(value).map(Some).ok_or_else(wrong)
+    })
+}
+
+/// An array of values that are already of the type.
+///
+/// # Errors
+/// 8115 for a number that the type is too narrow for, 8630 for a value of another kind.
 pub(crate) fn array_of(
     sql_type: SqlType,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<ArrayRef, ServerError> {
     let values = values.into_iter();
     let narrow = |_| overflow(sql_type);
+    let integers = |value| int(value);
     let array: ArrayRef = match sql_type.arrow_form() {
         DataType::Boolean => Arc::new(
-            values
-                .map(|v| v.as_int().map(|bit| bit != 0))
-                .collect::<BooleanArray>(),
+            each(values, sql_type, |value| value.as_int().map(|bit| bit != 0))
+                .collect::<Result<BooleanArray, _>>()?,
         ),
         DataType::Int16 => Arc::new(
-            values
-                .map(|v| int(v).map(i16::try_from).transpose().map_err(narrow))
+            each(values, sql_type, integers)
+                .map(|value| value?.map(i16::try_from).transpose().map_err(narrow))
                 .collect::<Result<Int16Array, _>>()?,
         ),
         DataType::Int32 => Arc::new(
-            values
-                .map(|v| int(v).map(i32::try_from).transpose().map_err(narrow))
+            each(values, sql_type, integers)
+                .map(|value| value?.map(i32::try_from).transpose().map_err(narrow))
                 .collect::<Result<Int32Array, _>>()?,
         ),
-        DataType::Int64 => Arc::new(values.map(int).collect::<Int64Array>()),
+        DataType::Int64 => {
+            Arc::new(each(values, sql_type, integers).collect::<Result<Int64Array, _>>()?)
+        }
         DataType::Float32 => Arc::new(
-            values
-                .map(|v| float(v).map(|f| f as f32))
-                .collect::<Float32Array>(),
+            each(values, sql_type, |value| {
+                float(value).map(|float| float as f32)
+            })
+            .collect::<Result<Float32Array, _>>()?,
         ),
-        DataType::Float64 => Arc::new(values.map(float).collect::<Float64Array>()),
+        DataType::Float64 => {
+            Arc::new(each(values, sql_type, float).collect::<Result<Float64Array, _>>()?)
+        }
         DataType::Decimal128(precision, scale) => Arc::new(
-            values
-                .map(|v| decimal(v, u8::try_from(scale).unwrap_or(0)))
-                .collect::<Decimal128Array>()
-                .with_precision_and_scale(precision, scale)
-                .map_err(|_| overflow(sql_type))?,
+            each(values, sql_type, |value| {
+                decimal(value, u8::try_from(scale).unwrap_or(0))
+            })
+            .collect::<Result<Decimal128Array, _>>()?
+            .with_precision_and_scale(precision, scale)
+            .map_err(|_| overflow(sql_type))?,
         ),
         DataType::Date32 => Arc::new(
-            values
-                .map(|v| int(v).map(i32::try_from).transpose().map_err(narrow))
+            each(values, sql_type, integers)
+                .map(|value| value?.map(i32::try_from).transpose().map_err(narrow))
                 .collect::<Result<Date32Array, _>>()?,
         ),
-        DataType::Time64(_) => Arc::new(values.map(int).collect::<Time64NanosecondArray>()),
+        DataType::Time64(_) => Arc::new(
+            each(values, sql_type, integers).collect::<Result<Time64NanosecondArray, _>>()?,
+        ),
         DataType::Timestamp(_, zone) => Arc::new(
-            values
-                .map(int)
-                .collect::<TimestampMicrosecondArray>()
+            each(values, sql_type, integers)
+                .collect::<Result<TimestampMicrosecondArray, _>>()?
                 .with_timezone_opt(zone),
         ),
-        DataType::FixedSizeBinary(width) => fixed(width, values)?,
+        DataType::FixedSizeBinary(width) => fixed(sql_type, width, values)?,
         DataType::LargeBinary => {
             let mut builder = LargeBinaryBuilder::new();
-            for value in values {
-                match value {
-                    Value::Variant(inner) => {
-                        builder.append_value(variant::encode(inner.0, &inner.1)?);
-                    }
-                    _ => builder.append_null(),
+            let variants = each(values, sql_type, |value| match value {
+                Value::Variant(inner) => Some(inner),
+                _ => None,
+            });
+            for value in variants {
+                match value? {
+                    Some(inner) => builder.append_value(variant::encode(inner.0, &inner.1)?),
+                    None => builder.append_null(),
                 }
             }
             Arc::new(builder.finish())
         }
         DataType::Binary => {
             let mut builder = BinaryBuilder::new();
-            values.for_each(|v| builder.append_option(v.as_bytes()));
+            for value in each(values, sql_type, |value| {
+                value.as_bytes().map(<[u8]>::to_vec)
+            }) {
+                builder.append_option(value?);
+            }
             Arc::new(builder.finish())
         }
         _ => {
             let mut builder = StringBuilder::new();
-            values.for_each(|v| builder.append_option(v.as_text()));
+            for value in each(values, sql_type, |value| value.as_text().map(str::to_owned)) {
+                builder.append_option(value?);
+            }
             Arc::new(builder.finish())
         }
     };

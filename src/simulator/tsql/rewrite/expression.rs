@@ -319,6 +319,13 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
             let equal = binary(left.clone(), BinaryOperator::Eq, right);
             return Ok(case(equal, Expr::value(SqlValue::Null), left));
         }
+        "count" | "count_big" | "sum" | "avg" | "min" | "max" => {
+            let arguments = plain_arguments(&function);
+            if matches!(&arguments[..], [Expr::Value(value)] if value.value == SqlValue::Null) {
+                let message = format!("Operand data type NULL is invalid for {name} operator.");
+                return Err(ServerError::new(8117, message));
+            }
+        }
         _ => {}
     }
     if DATE_PARTS.contains(&name) {

@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::scope::Scope;
+use super::size::JOINS;
 use crate::simulator::protocol::ServerError;
 
 pub(super) use build::{ident, object_name};
@@ -121,12 +122,14 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<ServerError> {
+        if select.from.len() > JOINS {
+            return ControlFlow::Break(ServerError::no_plan());
+        }
         flow(select::name_items(select, &mut self.names))
     }
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<ServerError> {
-        select::simplify_factor(factor);
-        ControlFlow::Continue(())
+        flow(select::simplify_factor(factor))
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<ServerError> {

@@ -17,6 +17,12 @@ pub(super) fn limit(query: &mut Query) -> Result<(), ServerError> {
     if query.for_clause.take().is_some() {
         return Err(ServerError::unsupported("FOR XML and FOR JSON"));
     }
+    if !query.locks.is_empty() {
+        return Err(ServerError::new(
+            1003,
+            "Line 1: FOR UPDATE clause allowed only for DECLARE CURSOR.",
+        ));
+    }
     wrap_limited(&mut query.body)?;
     let mut quantity = None;
     if let SetExpr::Select(select) = query.body.as_mut() {
@@ -152,18 +158,22 @@ pub(super) fn name_items(select: &mut Select, names: &mut GivenNames) -> Result<
 }
 
 /// Leaves out hints, and joins the parts of a function's name into one.
-pub(super) fn simplify_factor(factor: &mut TableFactor) {
+pub(super) fn simplify_factor(factor: &mut TableFactor) -> Result<(), ServerError> {
     let TableFactor::Table {
         name,
         args,
         with_hints,
+        sample,
         ..
     } = factor
     else {
-        return;
+        return Ok(());
     };
+    if sample.is_some() {
+        return Err(ServerError::unsupported("TABLESAMPLE"));
+    }
     with_hints.clear();
-    let Some(arguments) = args else { return };
+    let Some(arguments) = args else { return Ok(()) };
     // FROM t (NOLOCK)
     let hint = arguments.args.iter().all(|argument| {
         matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))
@@ -174,6 +184,7 @@ pub(super) fn simplify_factor(factor: &mut TableFactor) {
     } else {
         *name = object_name(&dotted(name));
     }
+    Ok(())
 }
 
 /// The parts of a name with dots between them.

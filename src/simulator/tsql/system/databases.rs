@@ -231,6 +231,9 @@ fn errors(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> 
                     Value::Int(found.error.severity.into()),
                     Value::Int(found.error.state.into()),
                     found.error.message.as_str().into(),
+                    NO_LSN.into(),
+                    NO_LSN.into(),
+                    NO_LSN.into(),
                 ]
             })
             .collect()
@@ -249,7 +252,15 @@ const ERRORS: Columns = &[
         SqlType::NVarChar(Length::Limited(1024)),
         true,
     ),
+    ("start_lsn", LSN_TEXT, true),
+    ("begin_lsn", LSN_TEXT, true),
+    ("sequence_value", LSN_TEXT, true),
 ];
+
+/// An LSN as text.
+const LSN_TEXT: SqlType = SqlType::NVarChar(Length::Limited(23));
+/// What stands for the LSN of an error that is of no row.
+const NO_LSN: &str = "00000000:00000000:0000";
 
 const JOBS: Columns = &[
     ("database_id", SqlType::Int, false),

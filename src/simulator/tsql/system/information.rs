@@ -132,6 +132,7 @@ fn column_row(position: i64, column: &ColumnDef) -> Vec<Value> {
     let scale = Value::Int(sql_type.scale().into());
     let when = |holds: bool, value: Value| if holds { value } else { Value::Null };
     vec![
+        column.name.as_str().into(),
         Value::Int(position),
         column.default.clone().into(),
         if column.nullable { "YES" } else { "NO" }.into(),
