@@ -1,7 +1,8 @@
 """What every client must see, for clients of Python's DB-API.
 
 `cases.json` holds the types and values that all clients share: a value is its exact text, and a kind says how a
-client's own value becomes that text. A new type is one more line there.
+client's own value becomes that text. A new type is one more line there; `except` names the clients that cannot take
+part in it, and why.
 
 The server is named by the variables SERVER_HOST, SERVER_PORT, SERVER_DATABASE, SERVER_USER, SERVER_PASSWORD,
 SERVER_CERTIFICATE (its certificate as a PEM file) and SERVER_ENCRYPTION (`tls` or `plain`). A script ends with 0
@@ -70,7 +71,8 @@ def whole(value):
 
 def cases():
     lines = json.loads(pathlib.Path(__file__).with_name("cases.json").read_text("utf-8"))
-    return [Case(number, line) for number, line in enumerate(lines, 1)]
+    own = pathlib.Path(sys.argv[0]).stem.removeprefix("with_")
+    return [Case(number, line) for number, line in enumerate(lines, 1) if own not in line.get("except", {})]
 
 
 def literal(kind, text):
