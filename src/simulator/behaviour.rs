@@ -53,6 +53,9 @@ pub struct Behaviour {
     /// Rows come with a bitmap of their NULLs or without (NBCROW or ROW), and values of (max) types with a length
     /// and one chunk or without a length and several, as chance has it.
     pub vary_rows: bool,
+    /// INFO messages and the ends of nested statements (DONEINPROC) stand between the tokens of every answer, as
+    /// [`Fault::Interjections`](super::control::Fault) has them in one.
+    pub interjections: bool,
 }
 
 impl Default for Behaviour {
@@ -72,6 +75,7 @@ impl Default for Behaviour {
             split_packets: true,
             short_packets: false,
             vary_rows: true,
+            interjections: false,
         }
     }
 }
@@ -91,6 +95,7 @@ impl Behaviour {
             split_packets: false,
             short_packets: false,
             vary_rows: false,
+            interjections: false,
         }
     }
 

@@ -154,8 +154,13 @@ fn a_server_unlike_todays_is_copied_as_truly() {
             ..plain()
         },
     ];
-    for capture in servers {
-        let served = Served::new(capture.clone());
+    for (capture, interjections) in servers.into_iter().zip([true, false].into_iter().cycle()) {
+        let served = Served::behaving(Behaviour {
+            seed: Some(11),
+            capture: capture.clone(),
+            interjections,
+            ..Behaviour::default()
+        });
         let _ = served.run().succeeded();
         served.assert_true();
         served.execute(

@@ -200,6 +200,24 @@ fn each<T>(
     })
 }
 
+fn variants(
+    sql_type: SqlType,
+    values: impl Iterator<Item = Value>,
+) -> Result<ArrayRef, ServerError> {
+    let mut builder = LargeBinaryBuilder::new();
+    let variants = each(values, sql_type, |value| match value {
+        Value::Variant(inner) => Some(inner),
+        _ => None,
+    });
+    for value in variants {
+        match value? {
+            Some(inner) => builder.append_value(variant::encode(inner.0, &inner.1)?),
+            None => builder.append_null(),
+        }
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
 /// An array of values that are already of the type.
 ///
 /// # Errors
@@ -260,20 +278,7 @@ pub(crate) fn array_of(
                 .with_timezone_opt(zone),
         ),
         DataType::FixedSizeBinary(width) => fixed(sql_type, width, values)?,
-        DataType::LargeBinary => {
-            let mut builder = LargeBinaryBuilder::new();
-            let variants = each(values, sql_type, |value| match value {
-                Value::Variant(inner) => Some(inner),
-                _ => None,
-            });
-            for value in variants {
-                match value? {
-                    Some(inner) => builder.append_value(variant::encode(inner.0, &inner.1)?),
-                    None => builder.append_null(),
-                }
-            }
-            Arc::new(builder.finish())
-        }
+        DataType::LargeBinary => variants(sql_type, values)?,
         DataType::Binary => {
             let mut builder = BinaryBuilder::new();
             for value in each(values, sql_type, |value| {

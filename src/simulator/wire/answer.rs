@@ -32,6 +32,8 @@ pub(super) struct Answer {
     chance: Option<Chance>,
     /// The language of its messages.
     language: Language,
+    /// Whether messages stand between its tokens.
+    is_chatty: bool,
     columns: Arc<[Column]>,
     held: Option<Done>,
     error: Option<u32>,
@@ -52,12 +54,23 @@ impl Answer {
             knows_bitmap,
             chance,
             language,
+            is_chatty: false,
             columns: Arc::new([]),
             held: None,
             error: None,
             is_fatal: false,
             outputs: Vec::new(),
         }
+    }
+
+    /// The same with messages between its tokens, or not.
+    pub(super) fn with_messages(self, is_chatty: bool) -> Self {
+        Self { is_chatty, ..self }
+    }
+
+    /// Whether messages stand between its tokens.
+    pub(super) fn is_chatty(&self) -> bool {
+        self.is_chatty
     }
 
     /// The number of the first error.

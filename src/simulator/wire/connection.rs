@@ -202,6 +202,7 @@ impl<'t, S: Backend> Connection<'t, S> {
         let language = self.session.locale().language;
         let knows_bitmap = self.login.tds_version >= TDS_7_3_B;
         Answer::new(token, knows_bitmap, chance, language)
+            .with_messages(self.terms.behaviour.interjections)
     }
 
     /// Runs a batch.

@@ -27,11 +27,13 @@ pub(super) enum Last {
 }
 
 impl Disturbance {
-    pub(super) fn of(strike: Option<&Strike>) -> Self {
+    /// That of a strike; without one, an answer may be `chatty` all the same.
+    pub(super) fn of(strike: Option<&Strike>, chatty: bool) -> Self {
         let (kind, rows_left) = match strike.map(|strike| &strike.fault) {
             Some(Fault::ErrorAfterRows { rows, error }) => (Kind::Error(error.clone()), *rows),
             Some(Fault::CutInRow { after }) => (Kind::Cut, *after),
             Some(Fault::Interjections) => (Kind::Interjections, 0),
+            _ if chatty => (Kind::Interjections, 0),
             _ => (Kind::None, 0),
         };
         Self { kind, rows_left }

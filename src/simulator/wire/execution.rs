@@ -117,7 +117,7 @@ pub(super) async fn execute<S: Backend>(
             session.run(sql, parameters, &sender).await;
         }
     };
-    let disturbance = Disturbance::of(strike);
+    let disturbance = Disturbance::of(strike, answer.is_chatty());
     let mut writer = Writer {
         answer: &mut answer,
         outgoing: &mut line.outgoing,
