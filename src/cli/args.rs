@@ -32,6 +32,13 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Execute the flows of a pipeline file: copy what is new, and stop, or go on for ever
     Run(RunArguments),
+    /// Say where the flows of a pipeline file stand, and write nothing
+    ///
+    /// For each flow: the last commit that its target holds, the newest one that the source's capture has reached, how
+    /// far capture is behind the server's clock and the target behind capture, how many rows wait (counted up to
+    /// 100,001), and after how many hours of commits the source's clean-up may delete what the flow has not read. A flow that
+    /// could not be run is told as by `run`, with its exit code.
+    Status(StatusArguments),
     /// Execute statements and print what they answer
     Query(QueryArguments),
     /// Keep the Delta tables of a pipeline file fast: rewrite small files and files with deleted rows, shorten the log
@@ -106,6 +113,17 @@ impl RunArguments {
             },
         }
     }
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How rows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) format: Format,
 }
 
 /// Arguments of `maintain`.

@@ -15,6 +15,7 @@ mod session;
 mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
+mod status;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
     match arguments.command {
         Some(Command::Run(ref run)) => run::run(run, arguments.quiet).await,
         Some(Command::Query(ref query)) => query::run(query).await,
+        Some(Command::Status(ref status)) => status::run(status).await,
         Some(Command::Maintain(ref maintain)) => maintain::run(maintain, arguments.quiet).await,
         #[cfg(feature = "simulator")]
         Some(Command::Simulate(ref simulate)) => simulate::run(simulate).await,

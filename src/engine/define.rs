@@ -18,10 +18,10 @@ use super::connect::{connect, value_of};
 use super::lake::TableDeclaration;
 use super::{Engine, LAKE, MAIN};
 use crate::error::Error;
-use crate::sink::delta::TableOptions;
+use crate::sink::delta::{StorageOptions, TableOptions};
 use crate::sql::{
-    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, Span,
-    Statement, StatementKind,
+    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, GivenOption,
+    Span, Statement, StatementKind,
 };
 
 /// What a definition made, in words.
@@ -136,7 +136,8 @@ impl Engine {
             .as_ref()
             .map(|location| resolve_location(location, base, &name))
             .transpose()?;
-        if self.lake.create_schema(&name, location) {
+        let storage = storage_of(&definition.options, base)?;
+        if self.lake.create_schema(&name, location, storage) {
             Ok(format!("schema {name}"))
         } else if definition.if_not_exists {
             Ok(format!("schema {name} exists"))
@@ -158,14 +159,21 @@ impl Engine {
             .ok_or_else(|| Error::UnknownSchema {
                 name: schema_name.clone(),
             })?;
-        let location = match &definition.location {
-            Some(location) => resolve_location(location, base, &name)?,
-            None => schema
-                .default_location(&name)
-                .ok_or_else(|| Error::NoLocation {
+        let own = storage_of(&definition.options, base)?;
+        let (location, storage) = match &definition.location {
+            Some(location) => (resolve_location(location, base, &name)?, own),
+            None => {
+                let location = schema.default_location(&name);
+                let missing = || Error::NoLocation {
                     table: name.clone(),
-                })?,
+                };
+                (
+                    location.ok_or_else(missing)?,
+                    own.over(schema.default_storage()),
+                )
+            }
         };
+        storage.check(&location)?;
         let columns = match &definition.columns {
             Some(columns) => Some(self.columns_of(statement, columns).await?),
             None => None,
@@ -174,6 +182,7 @@ impl Engine {
             schema: schema_name,
             name: name.clone(),
             location,
+            storage,
             columns,
             options: options_of(statement, definition)?,
         };
@@ -310,6 +319,14 @@ fn normalized(ident: &ast::Ident) -> String {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     }
+}
+
+/// The options of a store, their values looked up.
+fn storage_of(options: &[GivenOption], base: &Path) -> Result<StorageOptions, Error> {
+    let options = options
+        .iter()
+        .map(|option| Ok((option.name.clone(), value_of(&option.value, base)?)));
+    options.collect()
 }
 
 /// A location of `name` as an absolute path or a URL.

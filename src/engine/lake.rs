@@ -1,6 +1,6 @@
 //! The catalog of Delta tables: those declared by statements, and those found below a schema's location.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::TableType;
 use super::MAIN;
 use super::point::{micros_of, version_of};
 use crate::error::Error;
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget, TableOptions};
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, StorageOptions, TableOptions};
 use crate::sql::{RelationKind, relation_from_marker};
 
 /// What a statement says of a Delta table.
@@ -24,6 +24,8 @@ pub struct TableDeclaration {
     pub name: String,
     /// An absolute path or a URL.
     pub location: String,
+    /// Options of the store that it lies in.
+    pub storage: StorageOptions,
     /// The columns, if the statement lists them.
     pub columns: Option<SchemaRef>,
     /// What a new table gets: partition columns, comment, properties.
@@ -33,7 +35,7 @@ pub struct TableDeclaration {
 impl TableDeclaration {
     /// Opens the table, or the place where it will be.
     pub async fn open(&self) -> Result<DeltaTarget, Error> {
-        Ok(DeltaTarget::open(&self.location, HashMap::new()).await?)
+        Ok(DeltaTarget::open(&self.location, self.storage.clone()).await?)
     }
 }
 
@@ -45,20 +47,27 @@ pub(super) struct Lake {
 
 impl Lake {
     pub(super) fn new() -> Self {
-        let main = Arc::new(LakeSchema::new(MAIN.to_string(), None));
+        let main = LakeSchema::new(MAIN.to_string(), None, StorageOptions::default());
+        let main = Arc::new(main);
         Self {
             schemas: RwLock::new(BTreeMap::from([(MAIN.to_string(), main)])),
         }
     }
 
     /// Adds a schema unless it is there already; answers whether it was new.
-    pub(super) fn create_schema(&self, name: &str, location: Option<String>) -> bool {
+    pub(super) fn create_schema(
+        &self,
+        name: &str,
+        location: Option<String>,
+        storage: StorageOptions,
+    ) -> bool {
         let mut schemas = self.schemas.write().unwrap_or_else(PoisonError::into_inner);
         let key = name.to_lowercase();
         if schemas.contains_key(&key) {
             return false;
         }
-        schemas.insert(key, Arc::new(LakeSchema::new(name.to_string(), location)));
+        let schema = LakeSchema::new(name.to_string(), location, storage);
+        schemas.insert(key, Arc::new(schema));
         true
     }
 
@@ -97,15 +106,18 @@ impl CatalogProvider for Lake {
 pub(super) struct LakeSchema {
     name: String,
     location: Option<String>,
+    /// Options of the store that the location is in.
+    storage: StorageOptions,
     tables: RwLock<BTreeMap<String, TableDeclaration>>,
     views: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
 impl LakeSchema {
-    fn new(name: String, location: Option<String>) -> Self {
+    fn new(name: String, location: Option<String>, storage: StorageOptions) -> Self {
         Self {
             name,
             location,
+            storage,
             tables: RwLock::default(),
             views: RwLock::default(),
         }
@@ -129,6 +141,11 @@ impl LakeSchema {
             .map(|location| format!("{}/{table}", location.trim_end_matches('/')))
     }
 
+    /// The options of the store that it lies in then.
+    pub(super) fn default_storage(&self) -> &StorageOptions {
+        &self.storage
+    }
+
     fn declaration(&self, table: &str) -> Option<TableDeclaration> {
         let declared = self
             .tables
@@ -141,6 +158,7 @@ impl LakeSchema {
                 schema: self.name.clone(),
                 name: table.to_string(),
                 location: self.default_location(table)?,
+                storage: self.storage.clone(),
                 columns: None,
                 options: TableOptions::default(),
             })

@@ -15,6 +15,7 @@ mod look;
 mod maintain;
 mod run;
 mod schema;
+mod status;
 mod values;
 mod window;
 
@@ -24,3 +25,4 @@ pub use flow::Flow;
 pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use run::RunOptions;
+pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};

@@ -1,15 +1,12 @@
 //! CREATE CONNECTION and CREATE SCHEMA.
 
-use std::fmt;
-
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::constant::{Const, Literal, constant};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::options::{GivenOption, options};
 use super::source::Span;
-use crate::nearest::nearest;
 
 /// `CREATE CONNECTION [IF NOT EXISTS] name TYPE sqlserver OPTIONS (…)`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,34 +18,10 @@ pub struct CreateConnection {
     /// Where the name stands.
     pub name_span: Span,
     /// The options, in their order; each at most once.
-    pub options: Vec<ConnectionOption>,
+    pub options: Vec<GivenOption>,
 }
 
-/// One option of a connection.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ConnectionOption {
-    /// Its name in lower case.
-    pub name: String,
-    /// Its value, not looked up yet.
-    pub value: Const,
-    /// Where its name stands.
-    pub span: Span,
-}
-
-/// Hides the literals of options that hold passwords.
-impl fmt::Debug for ConnectionOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = matches!(self.name.as_str(), "password" | "url");
-        let value = if secret {
-            self.value.redacted()
-        } else {
-            self.value.clone()
-        };
-        write!(f, "{} {value}", self.name)
-    }
-}
-
-/// `CREATE SCHEMA [IF NOT EXISTS] name [LOCATION const]`
+/// `CREATE SCHEMA [IF NOT EXISTS] name {LOCATION const | OPTIONS (…)}`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateSchema {
     /// Whether a schema of that name may exist already.
@@ -59,7 +32,12 @@ pub struct CreateSchema {
     pub name_span: Span,
     /// Where its Delta tables are found.
     pub location: Option<Const>,
+    /// Options of the store that they lie in.
+    pub options: Vec<GivenOption>,
 }
+
+/// What the options of a table and of a schema are of.
+pub(super) const STORE: &str = "a store";
 
 const OPTIONS: &[&str] = &[
     "url",
@@ -88,12 +66,7 @@ pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Di
             .with_help("sqlserver is the one type of connection"));
     }
     cursor.expect(&["OPTIONS"])?;
-    let mut options: Vec<ConnectionOption> = Vec::new();
-    cursor.parenthesised(|cursor| {
-        let option = connection_option(cursor, &options)?;
-        options.push(option);
-        Ok(())
-    })?;
+    let options = options(cursor, "a connection", Some(OPTIONS))?;
     end(cursor, &[])?;
     Ok(CreateConnection {
         if_not_exists,
@@ -103,66 +76,28 @@ pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Di
     })
 }
 
-fn connection_option(
-    cursor: &mut Cursor<'_>,
-    before: &[ConnectionOption],
-) -> Result<ConnectionOption, Diagnostic> {
-    let span = cursor.span();
-    let name = match cursor.peek().map(|l| &l.token) {
-        Some(Token::SingleQuotedString(_)) => cursor.string("an option")?,
-        _ => cursor.ident("an option")?.value,
-    }
-    .to_lowercase();
-    if !OPTIONS.contains(&name.as_str()) {
-        let diagnostic = Diagnostic::new(
-            cursor.source,
-            span,
-            format!("unknown option `{name}` of a connection"),
-        );
-        return Err(
-            diagnostic.with_help(match nearest(&name, OPTIONS.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("the options are {}", OPTIONS.join(", ")),
-            }),
-        );
-    }
-    if before.iter().any(|option| option.name == name) {
-        return Err(Diagnostic::new(
-            cursor.source,
-            span,
-            format!("option `{name}` is given twice"),
-        ));
-    }
-    cursor.eat_token(&Token::Eq);
-    let value = constant(cursor)?;
-    Ok(ConnectionOption { name, value, span })
-}
-
 /// Reads what follows `CREATE SCHEMA`.
 pub(super) fn schema(cursor: &mut Cursor<'_>) -> Result<CreateSchema, Diagnostic> {
     let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
     let first = cursor.position();
     let name = cursor.name("the name of the schema")?;
     let name_span = cursor.span_from(first);
-    let location = if cursor.eat(&["LOCATION"]) {
-        Some(location(cursor)?)
-    } else {
-        None
-    };
-    end(
-        cursor,
-        if location.is_none() {
-            &["LOCATION"]
-        } else {
-            &[]
-        },
-    )?;
-    Ok(CreateSchema {
+    let mut schema = CreateSchema {
         if_not_exists,
         name,
         name_span,
-        location,
-    })
+        location: None,
+        options: Vec::new(),
+    };
+    let mut clauses = vec!["LOCATION", "OPTIONS"];
+    while let Some(place) = clauses.iter().position(|clause| cursor.eat(&[clause])) {
+        match clauses.remove(place) {
+            "LOCATION" => schema.location = Some(location(cursor)?),
+            _ => schema.options = options(cursor, STORE, None)?,
+        }
+    }
+    end(cursor, &clauses)?;
+    Ok(schema)
 }
 
 /// A place to store tables; a secret is none, since locations are printed.

@@ -55,11 +55,39 @@ fn word(token: &Token) -> &str {
     }
 }
 
-/// `password`, and what a person may have meant by it.
+/// The secret options of connections and stores, those of stores without the prefix of their kind.
+const SECRET_OPTIONS: &[&str] = &[
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "token",
+    "secret_access_key",
+    "secret_key",
+    "session_token",
+    "access_key",
+    "account_key",
+    "storage_account_key",
+    "storage_access_key",
+    "master_key",
+    "client_secret",
+    "sas_key",
+    "sas_token",
+    "bearer_token",
+    "authorization_token",
+    "storage_sas_key",
+    "storage_sas_token",
+    "storage_client_secret",
+    "service_account_key",
+    "sse_customer_key_base64",
+];
+
+/// A secret option, and what a person may have meant by `password`.
 fn is_secret_option(name: &str) -> bool {
     let name = name.to_lowercase();
-    ["password", "passwd", "pwd", "secret", "token"].contains(&name.as_str())
-        || nearest(&name, ["password"]).is_some()
+    let prefixes = ["aws_", "azure_", "google_"];
+    let prefix = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+    SECRET_OPTIONS.contains(&prefix.unwrap_or(&name)) || nearest(&name, ["password"]).is_some()
 }
 
 /// Whether a token in the place of a secret may be one. A bare word is, in CREATE CONNECTION alone: elsewhere

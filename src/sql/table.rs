@@ -6,10 +6,11 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::constant::{Const, Literal, literal};
-use super::create::{end, location};
+use super::create::{STORE, end, location};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
+use super::options::{GivenOption, options};
 use super::parse::parser_error;
 use super::source::Span;
 use crate::nearest::nearest;
@@ -29,6 +30,8 @@ pub struct CreateTable {
     pub partitioned_by: Vec<Ident>,
     /// Where it lies.
     pub location: Option<Const>,
+    /// Options of the store that it lies in.
+    pub options: Vec<GivenOption>,
     /// What it is.
     pub comment: Option<String>,
     /// Its properties, each at most once.
@@ -64,7 +67,13 @@ const PROPERTIES: &[&str] = &[
     "cdcql.onSchemaChange",
     "cdcql.readBack",
 ];
-const TABLE_CLAUSES: &[&str] = &["PARTITIONED BY", "LOCATION", "COMMENT", "TBLPROPERTIES"];
+const TABLE_CLAUSES: &[&str] = &[
+    "PARTITIONED BY",
+    "LOCATION",
+    "OPTIONS",
+    "COMMENT",
+    "TBLPROPERTIES",
+];
 
 /// Whether these tokens are a CREATE TABLE of the language, and not one of DataFusion's tables in memory.
 pub(super) fn is_delta_table(lexemes: &[Lexeme]) -> bool {
@@ -81,9 +90,15 @@ pub(super) fn is_delta_table(lexemes: &[Lexeme]) -> bool {
             _ if depth > 0 || i <= 3 && !lexeme.is("USING") => {}
             // CREATE TABLE t AS SELECT …: what follows is a query.
             _ if lexeme.is("AS") => return false,
-            _ if ["USING", "TBLPROPERTIES", "LOCATION", "PARTITIONED"]
-                .iter()
-                .any(|word| lexeme.is(word)) =>
+            _ if [
+                "USING",
+                "TBLPROPERTIES",
+                "LOCATION",
+                "OPTIONS",
+                "PARTITIONED",
+            ]
+            .iter()
+            .any(|word| lexeme.is(word)) =>
             {
                 return true;
             }
@@ -126,6 +141,7 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
         columns,
         partitioned_by: Vec::new(),
         location: None,
+        options: Vec::new(),
         comment: None,
         properties: Vec::new(),
     };
@@ -147,6 +163,7 @@ fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
         cursor.eat(&clause.split(' ').collect::<Vec<_>>());
         match clause {
             "LOCATION" => table.location = Some(location(cursor)?),
+            "OPTIONS" => table.options = options(cursor, STORE, None)?,
             "COMMENT" => table.comment = Some(cursor.string("the comment in quotes")?),
             "TBLPROPERTIES" => table.properties = properties(cursor)?,
             _ => table.partitioned_by = cursor.parenthesised(|cursor| cursor.ident("a column"))?,

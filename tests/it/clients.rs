@@ -27,13 +27,13 @@ const NOT_INSTALLED: i32 = 3;
 
 /// What runs a script.
 #[derive(Debug, Clone, Copy)]
-enum Runtime {
+pub(crate) enum Runtime {
     Python,
     Node,
 }
 
 impl Runtime {
-    fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         let program = match self {
             Self::Python => std::env::var_os(PYTHON).unwrap_or_else(|| OsString::from("python3")),
             Self::Node => OsString::from("node"),
@@ -95,20 +95,25 @@ fn run_script(runtime: Runtime, script: &str, encryption: &str, seed: u64) -> Op
     }
 }
 
+/// Whether `what` must be installed, which it is not; says so where it need not be.
+pub(crate) fn is_required(what: &str) -> bool {
+    if std::env::var_os(CLIENTS).is_some_and(|value| value == "required") {
+        return true;
+    }
+    // Not eprintln!, which the test harness keeps to itself where a test passes.
+    let line = format!("SKIPPED, not installed: {what}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    false
+}
+
 /// Runs a script over TLS and in plain text; `remedy` installs its client.
 fn judge(runtime: Runtime, script: &str, remedy: &str) {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = u64::from(started.subsec_nanos());
     for encryption in ["tls", "plain"] {
         let Some(ended) = run_script(runtime, script, encryption, seed) else {
-            assert!(
-                std::env::var_os(CLIENTS).is_none_or(|value| value != "required"),
-                "the client of {script} is not installed: {remedy}"
-            );
-            // Not eprintln!, which the test harness keeps to itself where a test passes.
-            let mut stderr = std::io::stderr();
-            let line = format!("SKIPPED: the client of {script} is not installed: {remedy}\n");
-            stderr.write_all(line.as_bytes()).unwrap();
+            let client = format!("the client of {script}: {remedy}");
+            assert!(!is_required(&client), "not installed: {client}");
             return;
         };
         assert_eq!(

@@ -22,6 +22,8 @@ mod served;
 mod servers;
 mod several_flows;
 mod simulate;
+mod status;
+mod stores;
 mod story;
 mod support;
 mod types;

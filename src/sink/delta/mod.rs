@@ -29,6 +29,7 @@ mod maintenance;
 mod outcome;
 mod provider;
 mod schema;
+mod storage;
 mod target;
 mod write;
 
@@ -45,4 +46,5 @@ pub use maintenance::{
 pub use outcome::{CommitOutcome, RowCounts};
 pub use provider::DeltaTableProvider;
 pub use schema::TableOptions;
+pub use storage::StorageOptions;
 pub use target::DeltaTarget;

@@ -1,7 +1,5 @@
 //! A location and the Delta table that lies there, if one does.
 
-use std::collections::HashMap;
-
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::CommitBuilder;
@@ -15,6 +13,7 @@ use super::checkpoint::{commit_properties, read_checkpoint};
 use super::history::read_history;
 use super::location::table_url;
 use super::schema::stored_schema;
+use super::storage::StorageOptions;
 use super::{CommitOutcome, FlowCommit, HistoryEntry, RowCounts, SinkError, TableOptions};
 use crate::change::{Checkpoint, FlowKey};
 
@@ -36,12 +35,16 @@ impl DeltaTarget {
     /// A missing table is no error, nor is a folder with files but without a Delta log.
     pub async fn open(
         location: &str,
-        storage_options: HashMap<String, String>,
+        storage: impl Into<StorageOptions>,
     ) -> Result<Self, SinkError> {
         let failed = |error| SinkError::from_delta(location, "open", error);
-        let table = DeltaTableBuilder::from_url(table_url(location)?)
+        let storage = storage.into();
+        storage.check(location)?;
+        let url = table_url(location)?;
+        let storage = storage.into_map(&url);
+        let table = DeltaTableBuilder::from_url(url)
             .map_err(failed)?
-            .with_storage_options(storage_options)
+            .with_storage_options(storage)
             .build()
             .map_err(failed)?;
         let mut target = Self {

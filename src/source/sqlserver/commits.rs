@@ -20,7 +20,7 @@ SELECT m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 WHERE m.start_lsn = CAST(@P1 AS binary(10)) OPTION (MAXDOP 1)";
 
 /// The clocks of the server: the mapping has its local time.
-const CLOCKS: &str =
+pub(super) const CLOCKS: &str =
     "SELECT GETDATE() AS server_local, SYSUTCDATETIME() AS server_utc OPTION (MAXDOP 1)";
 
 /// The first LSN of a change table (`@P1`: its object_id).

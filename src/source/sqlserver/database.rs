@@ -15,6 +15,7 @@ use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
 use super::error::SourceError;
 use super::first_copy::first_copy;
+use super::health::{self, Health};
 use super::ident::TableName;
 use super::live::LiveTable;
 use super::net::net_changes;
@@ -277,6 +278,27 @@ impl Database {
             lsn,
         };
         commit.ok_or_else(unknown).map(Some)
+    }
+
+    /// How the database's capture does.
+    ///
+    /// # Errors
+    /// As [`Database::head`].
+    pub async fn health(&self) -> Result<Health, SourceError> {
+        health::health(&self.inner.pool).await
+    }
+
+    /// How many rows the changes of `table` past `after` have, counted up to `limit`.
+    ///
+    /// # Errors
+    /// `ChangesLost` if the instance has been dropped.
+    pub async fn rows_after(
+        &self,
+        table: &CapturedTable,
+        after: Lsn,
+        limit: u32,
+    ) -> Result<u64, SourceError> {
+        health::rows_after(&self.inner.pool, table, after, limit).await
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.

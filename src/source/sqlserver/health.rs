@@ -1,0 +1,91 @@
+//! How a database's capture does, and how far readers may be behind it; nothing that a window needs.
+
+use super::captured::CapturedTable;
+use super::cell::{Cells, Parameter};
+use super::change_rows::vanished;
+use super::commits::{CLOCKS, offset_ms};
+use super::error::SourceError;
+use super::ident::quote;
+use super::news::{self, Head};
+use super::pool::Pool;
+use crate::change::Lsn;
+
+/// How many minutes the clean-up job keeps changes: the table of the jobs, since `sys.sp_cdc_help_jobs` needs db_owner.
+/// The second is Azure SQL Database's.
+const RETENTION: [&str; 2] = [
+    "SELECT j.retention FROM msdb.dbo.cdc_jobs AS j \
+     WHERE j.database_id = DB_ID() AND j.job_type = N'cleanup' OPTION (MAXDOP 1)",
+    "SELECT j.retention FROM cdc.cdc_jobs AS j WHERE j.job_type = N'cleanup' OPTION (MAXDOP 1)",
+];
+
+/// What a database says of its capture.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// Both ends of the history; `None` while capture is warming up.
+    pub head: Option<Head>,
+    /// The server's local time, in milliseconds since 1970-01-01T00:00:00, as commits have it.
+    pub now_ms: i64,
+    /// What to subtract from local times to get UTC, in milliseconds.
+    pub utc_offset_ms: i64,
+    /// How many minutes of changes clean-up keeps, counted back from the newest commit; `None` if the login may not
+    /// know.
+    pub retention_minutes: Option<i64>,
+}
+
+pub(super) async fn health(pool: &Pool) -> Result<Health, SourceError> {
+    let head = news::head(pool).await?;
+    let action = "reading the server's clock";
+    let rows = pool.rows(action, CLOCKS, &[]).await?;
+    let missing = || SourceError::UnexpectedAnswer {
+        action: action.to_string(),
+        reason: "no row".to_string(),
+    };
+    let cells = Cells::new(rows.first().ok_or_else(missing)?, action);
+    let now_ms = cells.required_millis(0)?;
+    Ok(Health {
+        head,
+        now_ms,
+        utc_offset_ms: offset_ms(now_ms, cells.required_millis(1)?),
+        retention_minutes: retention(pool).await?,
+    })
+}
+
+async fn retention(pool: &Pool) -> Result<Option<i64>, SourceError> {
+    let action = "reading the retention of changes";
+    for sql in RETENTION {
+        match pool.rows(action, sql, &[]).await {
+            Ok(rows) => match rows.first() {
+                Some(row) => return Cells::new(row, action).integer(0),
+                None => continue,
+            },
+            // The table is not there (208), nor its database (916), or the login may not read it (229).
+            Err(error) if matches!(error.number(), Some(208 | 229 | 916)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// How many rows a table's changes past `after` have, counted up to `limit`.
+pub(super) async fn rows_after(
+    pool: &Pool,
+    table: &CapturedTable,
+    after: Lsn,
+    limit: u32,
+) -> Result<u64, SourceError> {
+    let action = format!("counting the changes of {}", table.name);
+    let sql = format!(
+        "SELECT COUNT_BIG(*) AS behind FROM (SELECT TOP ({limit}) c.[__$start_lsn] AS lsn FROM cdc.{} AS c \
+         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) ORDER BY c.[__$start_lsn]) AS b OPTION (MAXDOP 1)",
+        quote(&table.change_table.name)
+    );
+    let rows = pool.rows(&action, &sql, &[&Parameter::Lsn(after)]).await;
+    let rows = rows.map_err(|error| vanished(table, error))?;
+    let count = match rows.first() {
+        Some(row) => Cells::new(row, &action).integer(0)?,
+        None => None,
+    };
+    Ok(count
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or_default())
+}
