@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Format;
 use super::output::print_rows;
-use crate::engine::{ConnectionResolver, Engine, EngineOptions};
+use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
 use crate::error::Error;
 use crate::sql::{SourceText, Statement, parse};
 
@@ -71,6 +71,17 @@ impl Session {
             eprintln!("{defined}");
             return Ok(());
         }
+        let mut tries = Tries::default();
+        loop {
+            match self.answer(statement).await {
+                // Another writer committed first, and nothing of this was: no row is printed yet either.
+                Err(error) if error.is_conflict() => tries.pause_after(error, &log_retry).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn answer(&self, statement: &Statement) -> Result<(), Error> {
         let frame = self.engine.query(statement).await?;
         let stream = frame
             .execute_stream()

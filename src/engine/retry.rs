@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Error;
 
 /// How often work begins again after another writer committed first.
-const MAX_CONFLICTS: u32 = 4;
+const MAX_CONFLICTS: u32 = 10;
 /// How often work begins again after a failure that passes by itself.
 const MAX_FAILURES: u32 = 7;
 /// The first pause after such a failure; each further one is twice as long.
