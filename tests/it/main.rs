@@ -12,6 +12,7 @@ mod independent_reader;
 mod maintain;
 mod many_connections;
 mod query;
+mod random_changes;
 mod readme;
 mod record;
 mod resume;
