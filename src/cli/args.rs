@@ -22,9 +22,32 @@ pub(super) struct Arguments {
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
+    /// How much memory queries and merges may hold, such as 512MiB or 4GiB; what needs more goes to temporary files,
+    /// or fails
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "2GiB", global = true)]
+    pub(super) memory: usize,
+    /// How the log is written on stderr, and with it what `run` does
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        global = true
+    )]
+    pub(super) log_format: LogFormat,
     /// What to do; without a command, a REPL opens
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON object a line; `run` writes one for each window, first copy, retry, maintenance and stop
+    Json,
 }
 
 /// What to do.
@@ -277,6 +300,28 @@ pub(super) enum ClockArgument {
     Machine,
 }
 
+/// A number with `KiB`, `MiB` or `GiB`, or of bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" => Some(0),
+        "kib" | "k" => Some(10),
+        "mib" | "m" => Some(20),
+        "gib" | "g" => Some(30),
+        _ => None,
+    };
+    let bytes = shift.and_then(|shift| number.parse::<usize>().ok()?.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
+        Some(_) => Err("less than 16 MiB is not enough".to_owned()),
+        None => Err("a number of bytes, or one with KiB, MiB or GiB, such as 512MiB".to_owned()),
+    }
+}
+
+/// The least that `--memory` takes.
+const LEAST_MEMORY: usize = 16 << 20;
+
 /// A number with `ms`, `s` or `m`; 0 needs no unit.
 fn interval(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -300,7 +345,25 @@ fn interval(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::interval;
+    use super::{interval, size};
+
+    #[test]
+    fn sizes_have_a_unit_or_none() {
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!(size("2 GiB"), Ok(2 << 30));
+        assert_eq!(size("16777216"), Ok(16 << 20));
+        for text in [
+            "",
+            "MiB",
+            "-1GiB",
+            "1TB",
+            "1MiB",
+            "99999999999999999999",
+            "99999999999GiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn intervals_have_a_unit() {

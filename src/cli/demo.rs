@@ -6,7 +6,7 @@ use super::embedded::database_name;
 use super::output::write_out;
 use super::progress::{self, Lines};
 use super::session::{Session, parse_file};
-use crate::engine::{ConnectionResolver, MAIN};
+use crate::engine::{ConnectionResolver, EngineOptions, MAIN};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, RunOptions};
 use crate::simulator::{Database, Simulator, SimulatorOptions};
@@ -112,10 +112,11 @@ impl Story {
     /// A new session, as every `cdcql run` is, against the one running server.
     fn session(&self) -> Result<Session, Error> {
         let url = self.url.clone();
-        Session::with_resolver(ConnectionResolver::new(move |_, _| {
+        let resolver = ConnectionResolver::new(move |_, _| {
             let url = url.clone();
             Box::pin(async move { Ok(url) })
-        }))
+        });
+        Session::with_resolver(resolver, EngineOptions::DEFAULT_MEMORY_LIMIT)
     }
 
     async fn run_pipeline(&self) -> Result<(), Error> {

@@ -21,9 +21,13 @@ use crate::sink::delta::{
 };
 
 /// Maintains the file's tables; the first that failed decides the exit code. Rows of what was done go to stdout.
-pub(super) async fn run(arguments: &MaintainArguments, quiet: bool) -> Result<(), Error> {
+pub(super) async fn run(
+    arguments: &MaintainArguments,
+    quiet: bool,
+    memory: usize,
+) -> Result<(), Error> {
     let statements = parse_file(&arguments.file)?;
-    let session = Session::try_new()?;
+    let session = Session::try_new(memory)?;
     let file = Some(arguments.file.as_path());
     let flows = &arguments.flow;
     let upkeep = Upkeep::bind(session.engine.clone(), statements, file, flows).await?;

@@ -5,6 +5,7 @@ mod args;
 mod demo;
 #[cfg(feature = "simulator")]
 mod embedded;
+mod events;
 mod maintain;
 mod output;
 mod progress;
@@ -20,12 +21,13 @@ mod status;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::error::Error;
-use args::{Arguments, Command};
+use args::{Arguments, Command, LogFormat};
+use run::Manner;
 
 /// Runs the command that the process's arguments name, and answers with its exit code.
 ///
@@ -43,12 +45,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
+    let log_format = arguments.log_format;
     let result = runtime.block_on(Box::pin(interruptible(arguments)));
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::print_error(&error);
+            match log_format {
+                LogFormat::Text => output::print_error(&error),
+                LogFormat::Json => events::print_error(&error),
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -58,7 +64,7 @@ pub fn main() -> ExitCode {
 async fn interruptible(arguments: Arguments) -> Result<(), Error> {
     match &arguments.command {
         None => return repl::run(arguments).await,
-        Some(Command::Run(run)) if run.follow => return run::follow(run, arguments.quiet).await,
+        Some(Command::Run(run)) if run.follow => return run::follow(run, manner(&arguments)).await,
         Some(_) => {}
     }
     tokio::select! {
@@ -69,12 +75,23 @@ async fn interruptible(arguments: Arguments) -> Result<(), Error> {
     }
 }
 
+fn manner(arguments: &Arguments) -> Manner {
+    Manner {
+        quiet: arguments.quiet,
+        log_format: arguments.log_format,
+        memory: arguments.memory,
+    }
+}
+
 async fn dispatch(arguments: Arguments) -> Result<(), Error> {
+    let (manner, memory) = (manner(&arguments), arguments.memory);
     match arguments.command {
-        Some(Command::Run(ref run)) => run::run(run, arguments.quiet).await,
-        Some(Command::Query(ref query)) => query::run(query).await,
-        Some(Command::Status(ref status)) => status::run(status).await,
-        Some(Command::Maintain(ref maintain)) => maintain::run(maintain, arguments.quiet).await,
+        Some(Command::Run(ref run)) => run::run(run, manner).await,
+        Some(Command::Query(ref query)) => query::run(query, memory).await,
+        Some(Command::Status(ref status)) => status::run(status, memory).await,
+        Some(Command::Maintain(ref maintain)) => {
+            maintain::run(maintain, manner.quiet, memory).await
+        }
         #[cfg(feature = "simulator")]
         Some(Command::Simulate(ref simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]
@@ -98,6 +115,10 @@ fn start_log(arguments: &Arguments) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
+    let lines = match arguments.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.with_ansi(false).json().flatten_event(true).boxed(),
+    };
     let subscriber = tracing_subscriber::registry()
         .with(lines)
         .with(filter)

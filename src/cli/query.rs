@@ -5,8 +5,8 @@ use super::session::Session;
 use crate::error::Error;
 
 /// Executes the file, then the commands, and prints their results on stdout; stops at the first error.
-pub(super) async fn run(arguments: &QueryArguments) -> Result<(), Error> {
-    let session = Session::try_new()?.printing(arguments.format);
+pub(super) async fn run(arguments: &QueryArguments, memory: usize) -> Result<(), Error> {
+    let session = Session::try_new(memory)?.printing(arguments.format);
     if let Some(pipeline) = &arguments.pipeline {
         session.load(pipeline).await?;
     }

@@ -22,7 +22,7 @@ type Line = Editor<(), FileHistory>;
 
 /// Reads statements until end of file, and prints what each answers; an error does not end it.
 pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
-    let session = Session::try_new()?;
+    let session = Session::try_new(arguments.memory)?;
     if let Some(pipeline) = &arguments.pipeline {
         session.load(pipeline).await?;
     }

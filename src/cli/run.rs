@@ -4,38 +4,61 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::RunArguments;
+use super::args::{LogFormat, RunArguments};
+use super::events;
 use super::output::print_error;
 use super::progress::{self, Lines};
 use super::session::{Session, parse_file};
 use super::signals;
 use crate::error::Error;
-use crate::pipeline::{FlowReport, FollowOptions, Pipeline};
+use crate::pipeline::{FlowReport, FollowOptions, Pipeline, Reporter};
+
+/// How a command goes about its work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) quiet: bool,
+    pub(super) log_format: LogFormat,
+    /// Bytes that queries and merges may hold.
+    pub(super) memory: usize,
+}
+
+impl Manner {
+    fn is_for_people(self) -> bool {
+        !self.quiet && self.log_format == LogFormat::Text
+    }
+
+    fn reporter(self, lines: Lines) -> Reporter {
+        match self.log_format {
+            LogFormat::Text => progress::reporter(self.quiet, lines),
+            LogFormat::Json => events::reporter(),
+        }
+    }
+}
 
 /// Executes every flow of the file once; the first flow that failed decides the exit code.
-pub(super) async fn run(arguments: &RunArguments, quiet: bool) -> Result<(), Error> {
-    let pipeline = bind(arguments, quiet).await?;
-    let reporter = progress::reporter(quiet, Lines::OfParts);
+pub(super) async fn run(arguments: &RunArguments, manner: Manner) -> Result<(), Error> {
+    let pipeline = bind(arguments, manner).await?;
+    let reporter = manner.reporter(Lines::OfParts);
     let reports = pipeline.run(arguments.options(), &reporter).await;
-    for line in reports.iter().filter_map(progress::summary) {
-        if !quiet {
+    if manner.is_for_people() {
+        for line in reports.iter().filter_map(progress::summary) {
             eprintln!("{line}");
         }
     }
-    first_failure(reports)
+    first_failure(reports, manner)
 }
 
 /// Keeps every flow of the file up to date until a signal, or until all have failed.
-pub(super) async fn follow(arguments: &RunArguments, quiet: bool) -> Result<(), Error> {
+pub(super) async fn follow(arguments: &RunArguments, manner: Manner) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let work = async {
-        let pipeline = Arc::new(bind(arguments, quiet).await?);
+        let pipeline = Arc::new(bind(arguments, manner).await?);
         let options = FollowOptions {
             run: arguments.options(),
             every: arguments.every,
         };
-        let reporter = progress::reporter(quiet, Lines::OfAll);
-        first_failure(pipeline.follow(options, &reporter, &stop).await)
+        let reporter = manner.reporter(Lines::OfAll);
+        first_failure(pipeline.follow(options, &reporter, &stop).await, manner)
     };
     tokio::pin!(work);
     tokio::select! {
@@ -51,11 +74,11 @@ pub(super) async fn follow(arguments: &RunArguments, quiet: bool) -> Result<(), 
     }
 }
 
-async fn bind(arguments: &RunArguments, quiet: bool) -> Result<Pipeline, Error> {
+async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Error> {
     let statements = parse_file(&arguments.file)?;
-    let session = Session::try_new()?;
+    let session = Session::try_new(manner.memory)?;
     let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
-    if pipeline.flows().is_empty() && !quiet {
+    if pipeline.flows().is_empty() && manner.is_for_people() {
         let file = arguments.file.display();
         eprintln!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");
     }
@@ -63,13 +86,16 @@ async fn bind(arguments: &RunArguments, quiet: bool) -> Result<Pipeline, Error> 
 }
 
 /// The first failure; those after it are printed.
-fn first_failure(reports: Vec<FlowReport>) -> Result<(), Error> {
+fn first_failure(reports: Vec<FlowReport>, manner: Manner) -> Result<(), Error> {
     let mut failure = None;
     for report in reports {
         if let Err(error) = report.result
             && let Some(earlier) = failure.replace(error)
         {
-            print_error(&earlier);
+            match manner.log_format {
+                LogFormat::Text => print_error(&earlier),
+                LogFormat::Json => events::print_error(&earlier),
+            }
         }
     }
     failure.map_or(Ok(()), Err)

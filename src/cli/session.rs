@@ -17,18 +17,23 @@ pub(super) struct Session {
 
 impl Session {
     /// A session that knows `embedded:` URLs if the simulator is part of the binary.
-    pub(super) fn try_new() -> Result<Self, Error> {
-        Self::with_resolver(default_resolver())
+    ///
+    /// Its queries and merges may hold so many bytes of `memory`.
+    pub(super) fn try_new(memory: usize) -> Result<Self, Error> {
+        Self::with_resolver(default_resolver(), memory)
     }
 
     /// A session whose connection URLs `resolver` resolves.
-    pub(super) fn with_resolver(resolver: ConnectionResolver) -> Result<Self, Error> {
+    pub(super) fn with_resolver(
+        resolver: ConnectionResolver,
+        memory: usize,
+    ) -> Result<Self, Error> {
         let directory = std::env::current_dir().map_err(|source| Error::File {
             path: PathBuf::from("."),
             source,
         })?;
         let engine = Engine::try_new(EngineOptions {
-            memory_limit: EngineOptions::DEFAULT_MEMORY_LIMIT,
+            memory_limit: memory,
             directory,
             resolver,
         })?;

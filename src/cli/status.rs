@@ -18,9 +18,9 @@ use crate::error::Error;
 use crate::pipeline::{FlowState, FlowStatus, Moment, Pipeline};
 
 /// Prints where the file's flows stand; the first that could not be run decides the exit code.
-pub(super) async fn run(arguments: &StatusArguments) -> Result<(), Error> {
+pub(super) async fn run(arguments: &StatusArguments, memory: usize) -> Result<(), Error> {
     let statements = parse_file(&arguments.file)?;
-    let session = Session::try_new()?;
+    let session = Session::try_new(memory)?;
     let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
     let statuses = pipeline.status().await;
     let rows = table_of(&statuses).map_err(DataFusionError::from)?;

@@ -35,7 +35,7 @@ fn with_second_flow(served: Served) -> Served {
 }
 
 /// The program as it follows.
-struct Follower {
+pub(crate) struct Follower {
     child: Child,
     told: BufReader<ChildStderr>,
     seen: String,
@@ -44,7 +44,11 @@ struct Follower {
 impl Follower {
     fn start(served: &Served, more: &[&str]) -> Self {
         let arguments = [&["run", "pipelines/p.sql", "--follow"], more].concat();
-        let mut command = served.command(&arguments);
+        Self::spawn(served.command(&arguments))
+    }
+
+    /// Starts `command`, which follows.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,7 +60,7 @@ impl Follower {
     }
 
     /// Waits for a line with all of `words`, and answers with it.
-    fn wait_for(&mut self, words: &[&str]) -> String {
+    pub(crate) fn wait_for(&mut self, words: &[&str]) -> String {
         loop {
             let mut line = String::new();
             let bytes = self.told.read_line(&mut line).unwrap();
@@ -68,8 +72,13 @@ impl Follower {
         }
     }
 
+    /// Its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it by a signal.
-    fn end(mut self, signal: &str) -> Ended {
+    pub(crate) fn end(mut self, signal: &str) -> Ended {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status().unwrap();
         assert!(sent.success());
@@ -188,4 +197,26 @@ fn a_table_is_maintained_in_the_pauses() {
     follower.wait_for(&["a: maintained:"]);
     let _ = follower.end("-TERM");
     served.assert_true();
+}
+
+#[test]
+fn programs_are_told_in_objects() {
+    let served = served();
+    let mut follower = Follower::start(&served, &["--log-format", "json"]);
+    follower.wait_for(&["\"event\":\"copied\"", "\"flow\":\"a\"", "\"inserted\":4"]);
+    served.execute("DELETE FROM dbo.a WHERE id = 2;");
+    follower.wait_for(&["\"event\":\"window\"", "\"deleted\":1", "\"version\":1"]);
+    let ended = follower.end("-TERM");
+    for line in ended.stderr.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            object["timestamp"].is_string() && object["event"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(
+        ended.stderr.contains("\"exit_code\":130"),
+        "{}",
+        ended.stderr
+    );
 }

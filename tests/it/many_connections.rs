@@ -46,7 +46,7 @@ async fn clients_that_stop_reading_cost_no_copy_of_the_table() {
     );
     let server = Server::start(&project, PASSWORD);
     let mut clients = connect_all(&server).await;
-    let before = peak_memory_kib(&server);
+    let before = peak_memory_kib(server.process());
     let mut streams = Vec::new();
     for client in &mut clients {
         let mut rows = client
@@ -57,7 +57,7 @@ async fn clients_that_stop_reading_cost_no_copy_of_the_table() {
         assert!(rows.next().await.unwrap().is_ok());
         streams.push(rows);
     }
-    let grown = peak_memory_kib(&server) - before;
+    let grown = peak_memory_kib(server.process()) - before;
     // The table has 20 MiB.
     assert!(
         grown < i64::from(CLIENTS) * 1024,
@@ -68,10 +68,10 @@ async fn clients_that_stop_reading_cost_no_copy_of_the_table() {
     assert_eq!(rows.len(), 49_999);
 }
 
-/// The most memory that the server has had resident (proc_pid_status(5)).
+/// The most memory that a process has had resident (proc_pid_status(5)).
 #[cfg(target_os = "linux")]
-fn peak_memory_kib(server: &Server) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process())).unwrap();
+pub(crate) fn peak_memory_kib(process: u32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     line.unwrap()
         .split_whitespace()

@@ -1,5 +1,10 @@
 //! One transaction of very many rows.
 
+use std::process::Command;
+
+use crate::follow::Follower;
+#[cfg(target_os = "linux")]
+use crate::many_connections::peak_memory_kib;
 use crate::simulate::Server;
 use crate::support::{Ended, MIRROR, Project};
 
@@ -18,13 +23,23 @@ GO
 INSERT INTO dbo.t VALUES (0, 0, 'first');
 ";
 
-fn run(project: &Project, server: &Server, arguments: &[&str]) -> String {
+/// What the program may hold, and how much more it may have had at its peak than before the transaction, in KiB.
+const MEMORY: &str = "128MiB";
+#[cfg(target_os = "linux")]
+const MOST_KIB: i64 = 256 << 10;
+
+fn command(project: &Project, server: &Server, arguments: &[&str]) -> Command {
     let url = format!(
         "sqlserver://sa:{PASSWORD}@{}/app_db?trust_server_certificate=true",
         server.address
     );
     let mut command = project.command();
     command.args(arguments).env("APP_DB_URL", url);
+    command
+}
+
+fn run(project: &Project, server: &Server, arguments: &[&str]) -> String {
+    let mut command = command(project, server, arguments);
     let ended = Ended::from(command.output().unwrap()).succeeded();
     ended.stdout + &ended.stderr
 }
@@ -37,8 +52,11 @@ async fn a_transaction_of_very_many_rows_is_applied_as_one_commit() {
     project.write("pipelines/p.sql", MIRROR);
     let every_commit = ["--capture-interval", "0"];
     let server = Server::start_script(&project, "app_db.sql", PASSWORD, &every_commit);
-    let copied = run(&project, &server, &["run", "pipelines/p.sql"]);
-    assert!(copied.contains("first copy"), "{copied}");
+    let follow = ["run", "pipelines/p.sql", "--follow", "--memory", MEMORY];
+    let mut follower = Follower::spawn(command(&project, &server, &follow));
+    follower.wait_for(&["first copy: 1 inserted"]);
+    #[cfg(target_os = "linux")]
+    let before = peak_memory_kib(follower.process());
     let mut client = server.connect(PASSWORD).await;
     let transaction = format!(
         "BEGIN TRANSACTION
@@ -49,13 +67,19 @@ async fn a_transaction_of_very_many_rows_is_applied_as_one_commit() {
     );
     let answered = client.simple_query(transaction).await.unwrap();
     answered.into_results().await.unwrap();
-    let applied = run(&project, &server, &["run", "pipelines/p.sql"]);
+    let applied = follower.wait_for(&["inserted, 1 updated, 0 deleted"]);
     let inserted = rows - (rows + 5) / 10;
-    let told = format!("{inserted} inserted, 1 updated, 0 deleted");
-    assert!(
-        applied.replace(',', "").contains(&told.replace(',', "")),
-        "{applied}"
-    );
+    let told = format!("{inserted} inserted 1 updated");
+    assert!(applied.replace(',', "").contains(&told), "{applied}");
+    #[cfg(target_os = "linux")]
+    {
+        let more = peak_memory_kib(follower.process()) - before;
+        assert!(
+            more < MOST_KIB,
+            "{more} KiB more than before the transaction"
+        );
+    }
+    let _ = follower.end("-TERM");
     let count = |table: &str| {
         let sql = format!(
             "SELECT COUNT(*) AS n, SUM(n) AS s, MAX(id) AS m, SUM(LENGTH(v)) AS l FROM {table}"
