@@ -115,7 +115,7 @@ pub(super) struct RunArguments {
     pub(super) follow: bool,
     /// The pause between two looks at a source, such as 500ms or 30s; between 250 ms and 5 s unless given, by how
     /// busy the source is
-    #[arg(long, value_name = "INTERVAL", value_parser = interval, requires = "follow")]
+    #[arg(long, value_name = "INTERVAL", value_parser = cadence, requires = "follow")]
     pub(super) every: Option<Duration>,
     /// How many rows of a change table one window, and so one commit, may hold; a transaction is never split
     #[arg(long, value_name = "ROWS", default_value_t = RunOptions::WINDOW_ROWS,
@@ -300,6 +300,17 @@ pub(super) enum ClockArgument {
     Machine,
 }
 
+/// An interval that a server can be asked at.
+fn cadence(text: &str) -> Result<Duration, String> {
+    match interval(text)? {
+        every if every < SHORTEST_CADENCE => Err("at least 10ms".to_owned()),
+        every => Ok(every),
+    }
+}
+
+/// The least that `--every` takes.
+const SHORTEST_CADENCE: Duration = Duration::from_millis(10);
+
 /// A number with `KiB`, `MiB` or `GiB`, or of bytes.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -345,7 +356,13 @@ fn interval(text: &str) -> Result<Duration, String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{interval, size};
+    use super::{cadence, interval, size};
+
+    #[test]
+    fn a_server_is_not_asked_without_pause() {
+        assert_eq!(cadence("10ms"), Ok(Duration::from_millis(10)));
+        assert!(cadence("0").is_err() && cadence("9ms").is_err());
+    }
 
     #[test]
     fn sizes_have_a_unit_or_none() {

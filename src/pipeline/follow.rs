@@ -198,8 +198,15 @@ impl Feed {
     /// Lets a flow wait that has nothing to do.
     async fn rest(&mut self, mut following: Following, rebinds: bool) {
         following.failing = None;
-        if rebinds && let Ok(flow) = self.pipeline.bind_again(&following.flow).await {
-            following.flow = Arc::new(flow);
+        if rebinds {
+            match self.pipeline.bind_again(&following.flow).await {
+                Ok(flow) => following.flow = Arc::new(flow),
+                // The older instance serves until it is dropped.
+                Err(error) => {
+                    let flow = &following.flow.name;
+                    tracing::warn!(%flow, %error, "the table's newest capture instance cannot be read");
+                }
+            }
         }
         self.waiting.push(following);
     }
