@@ -95,6 +95,14 @@ pub enum Error {
         /// The table.
         table: String,
     },
+    /// Options of a schema that has no place.
+    #[error(
+        "schema '{schema}' has OPTIONS, but no LOCATION that they could be for; add LOCATION '…', or leave them out"
+    )]
+    OptionsOfNoStore {
+        /// The schema.
+        schema: String,
+    },
     /// A LOCATION of nothing, which would be the folder of the file itself.
     #[error("the LOCATION of '{name}' is empty; write a path, or the URL of an object store")]
     EmptyLocation {
@@ -139,6 +147,17 @@ pub enum Error {
          whose they are; point LOCATION at an empty place, or move the old table away"
     )]
     TargetNotEmpty {
+        /// The flow.
+        flow: String,
+        /// The target's location.
+        location: String,
+    },
+    /// A target whose checkpoint was there a moment ago.
+    #[error(
+        "flow '{flow}': the table at {location} is gone, or has lost its checkpoint, while the flow was followed; bring \
+         it back, or begin again for a new first copy"
+    )]
+    TargetGone {
         /// The flow.
         flow: String,
         /// The target's location.
@@ -225,6 +244,7 @@ impl Error {
             | Self::NameTaken { .. }
             | Self::UnknownSchema { .. }
             | Self::NoLocation { .. }
+            | Self::OptionsOfNoStore { .. }
             | Self::EmptyLocation { .. }
             | Self::NotInLake { .. } => 3,
             Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => 3,
@@ -241,6 +261,7 @@ impl Error {
             | Self::Output { .. }
             | Self::TableNotCreated { .. }
             | Self::TargetNotEmpty { .. }
+            | Self::TargetGone { .. }
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
             | Self::Internal(_) => 1,
@@ -265,6 +286,21 @@ impl Error {
                 DataFusionError::External(inner) => inner
                     .downcast_ref::<SourceError>()
                     .is_some_and(SourceError::is_transient),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// True when a target's store has failed: location, permission, network. Each request was tried again already.
+    pub fn is_of_storage(&self) -> bool {
+        match self {
+            Self::At { cause, .. } => cause.is_of_storage(),
+            Self::Sink(error) => error.kind() == SinkErrorKind::Storage,
+            Self::DataFusion(error) => match error.find_root() {
+                DataFusionError::External(inner) => inner
+                    .downcast_ref::<SinkError>()
+                    .is_some_and(|error| error.kind() == SinkErrorKind::Storage),
                 _ => false,
             },
             _ => false,

@@ -107,9 +107,9 @@ pub(super) struct RunArguments {
     pub(super) file: PathBuf,
     /// Go on for ever: bring each flow up to date whenever its source has changes
     ///
-    /// All flows of a connection that wait are asked for by one statement, four flows at once are at work, and one that is
-    /// slow or fails does not hold the others. A flow that fails with what may pass by itself is tried again until
-    /// it has not succeeded for 15 minutes. After every twenty commits a table is maintained, as by `cdcql maintain`,
+    /// All flows of a connection that wait are asked for by one statement, up to four of them are at work at once, and
+    /// one that is slow or fails does not hold the others. What passes by itself, and a store that does not answer, is
+    /// tried again until the flow has not succeeded for 15 minutes. After every twenty commits a table is maintained, as by `cdcql maintain`,
     /// beside the flows. Ends by Ctrl-C or SIGTERM; what was not committed by then never is.
     #[arg(long)]
     pub(super) follow: bool,
@@ -134,6 +134,7 @@ impl RunArguments {
                 rows: self.window_rows,
                 transactions: self.window_transactions,
             },
+            ..RunOptions::default()
         }
     }
 }

@@ -22,10 +22,17 @@ pub(super) enum Lines {
     OfAll,
 }
 
-/// A reporter for people; silent when `quiet`.
+/// A reporter for people; when `quiet`, of failures that nothing else tells alone.
 pub(super) fn reporter(quiet: bool, lines: Lines) -> Reporter {
     if quiet {
-        return Reporter::new(|_| {});
+        return Reporter::new(|event| {
+            if matches!(
+                event,
+                Event::Stopped { .. } | Event::MaintenanceFailed { .. }
+            ) {
+                eprintln!("{}", sentence(&event));
+            }
+        });
     }
     if stderr().is_terminal() {
         let bars = Mutex::new(Bars::default());

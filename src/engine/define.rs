@@ -137,6 +137,11 @@ impl Engine {
             .map(|location| resolve_location(location, base, &name))
             .transpose()?;
         let storage = storage_of(&definition.options, base)?;
+        let storage = match &location {
+            Some(location) => storage.at(location)?,
+            None if definition.options.is_empty() => storage,
+            None => return Err(Error::OptionsOfNoStore { schema: name }),
+        };
         if self.lake.create_schema(&name, location, storage) {
             Ok(format!("schema {name}"))
         } else if definition.if_not_exists {
@@ -161,19 +166,20 @@ impl Engine {
             })?;
         let own = storage_of(&definition.options, base)?;
         let (location, storage) = match &definition.location {
-            Some(location) => (resolve_location(location, base, &name)?, own),
+            Some(location) => {
+                let location = resolve_location(location, base, &name)?;
+                let storage = own.at(&location)?;
+                (location, storage)
+            }
             None => {
                 let location = schema.default_location(&name);
-                let missing = || Error::NoLocation {
+                let location = location.ok_or_else(|| Error::NoLocation {
                     table: name.clone(),
-                };
-                (
-                    location.ok_or_else(missing)?,
-                    own.over(schema.default_storage()),
-                )
+                })?;
+                let storage = own.at(&location)?.over(schema.default_storage());
+                (location, storage)
             }
         };
-        storage.check(&location)?;
         let columns = match &definition.columns {
             Some(columns) => Some(self.columns_of(statement, columns).await?),
             None => None,

@@ -132,6 +132,8 @@ pub struct FlowReport {
     pub target: String,
     /// What happened.
     pub result: Result<FlowResult, Error>,
+    /// How many commits were made, also before an error.
+    pub commits: u64,
     /// How long it took.
     pub elapsed: Duration,
 }

@@ -9,11 +9,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::bind::Pipeline;
-use super::event::{Event, FlowReport, FlowResult, Reporter};
+use super::event::{Event, FlowReport, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work, look};
 use super::run::{FLOWS_AT_ONCE, RunOptions};
-use crate::engine::Engine;
+use crate::engine::{Engine, Tries, log_retry};
 use crate::error::Error;
 use crate::sink::delta::{Maintenance, MaintenanceReport};
 
@@ -21,7 +21,8 @@ use crate::sink::delta::{Maintenance, MaintenanceReport};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// The pause between two looks at one that has been quiet; each pause until then is twice as long as the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The pause after a flow has failed with what may pass by itself, and has been tried as often as a run tries.
+/// The pause after a flow has failed with what may pass by itself, and has been tried as often as a run tries; and the
+/// longest between two looks at a source that cannot be asked, each of which is twice as long as the one before.
 const FAILURE_PAUSE: Duration = Duration::from_secs(20);
 /// A flow that has not succeeded for so long is stopped, whatever its failures are.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
@@ -40,10 +41,10 @@ pub struct FollowOptions {
 impl Pipeline {
     /// Keeps every flow up to date until `stop`, and reports how those ended that failed for good.
     ///
-    /// A source is asked by one statement for all its flows that wait; flows with changes are at work at once, so
-    /// that one that is slow, or fails, does not hold the others. A flow that fails with what may pass by itself is
-    /// tried again until it has not succeeded for 15 minutes. Each table is maintained in the pauses, by
-    /// the thresholds of [`Maintenance::default`]. When all flows have failed, this ends by itself.
+    /// A source is asked by one statement for all its flows that wait; four flows of a connection are at work at once,
+    /// so that one that is slow, or fails, does not hold the others. A flow that fails with what may pass by itself, or
+    /// with its target's store, is tried again until it has not succeeded for 15 minutes. Each table is maintained in
+    /// the pauses, by the thresholds of [`Maintenance::default`]. When all flows have failed, this ends by itself.
     pub async fn follow(
         self: &Arc<Self>,
         options: FollowOptions,
@@ -58,14 +59,14 @@ impl Pipeline {
                 .or_default()
                 .push(following);
         }
-        let permits = Arc::new(Semaphore::new(FLOWS_AT_ONCE));
         let mut feeds = JoinSet::new();
         for waiting in connections.into_values() {
             let feed = Feed {
                 pipeline: Arc::clone(self),
                 options,
                 reporter: reporter.clone(),
-                permits: Arc::clone(&permits),
+                permits: Arc::new(Semaphore::new(FLOWS_AT_ONCE)),
+                outages: 0,
                 waiting,
                 running: JoinSet::new(),
                 upkeep: JoinSet::new(),
@@ -92,6 +93,8 @@ struct Following {
     failing: Option<Instant>,
     /// Commits since its table was maintained.
     commits: u64,
+    /// Whether its target has had a checkpoint, without which there is none to copy anew unasked.
+    has_copied: bool,
 }
 
 impl Following {
@@ -102,20 +105,36 @@ impl Following {
             due: Instant::now(),
             failing: None,
             commits: 0,
+            has_copied: false,
         }
+    }
+
+    fn succeeded(&mut self) {
+        (self.failing, self.has_copied) = (None, true);
+    }
+
+    fn has_failed_for(&self, time: Duration) -> bool {
+        self.failing.is_some_and(|since| since.elapsed() >= time)
     }
 }
 
 /// A flow's run that has ended.
-type Ended = (Following, FlowReport);
+struct Ended {
+    following: Following,
+    report: FlowReport,
+    /// Whether it can go on, whatever the report says, from another capture instance.
+    rebound: bool,
+}
 
 /// The flows of one connection.
 struct Feed {
     pipeline: Arc<Pipeline>,
     options: FollowOptions,
     reporter: Reporter,
-    /// How many flows of all connections may be at work.
+    /// How many of them may be at work.
     permits: Arc<Semaphore>,
+    /// How often in a row the source could not be asked.
+    outages: u32,
     waiting: Vec<Following>,
     running: JoinSet<Ended>,
     /// The maintenance of one table at a time.
@@ -148,7 +167,8 @@ impl Feed {
             loop {
                 tokio::select! {
                     Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                        self.end(unpanicked(ended)).await;
+                        self.end(unpanicked(ended));
+                        self.maintain();
                         if self.waiting.is_empty() && self.running.is_empty() {
                             return;
                         }
@@ -173,19 +193,24 @@ impl Feed {
             .iter()
             .map(|following| Arc::clone(&following.flow))
             .collect();
-        // Where the source cannot be asked, each flow asks it again, and ends or goes on by itself.
-        let works = look(&flows, None).await.ok();
-        let works = works.map_or_else(
-            || flows.iter().map(|_| None).collect::<Vec<_>>(),
-            |works| works.into_iter().map(Some).collect(),
-        );
+        let works = match look(&flows, None).await {
+            Ok(works) => works.into_iter().map(Some).collect(),
+            Err(error) if error.is_transient() => return self.back_off(due, &error),
+            // Each flow asks again, and ends by itself.
+            Err(_) => flows.iter().map(|_| None).collect::<Vec<_>>(),
+        };
+        self.outages = 0;
         let mut is_busy = false;
-        for (following, work) in due.into_iter().zip(works) {
+        for (mut following, work) in due.into_iter().zip(works) {
             match work {
                 Some(Ok(Work {
-                    job: Job::Nothing { rebinds, .. },
+                    job: Job::Nothing { .. },
+                    rebinds: false,
                     ..
-                })) => self.rest(following, rebinds).await,
+                })) => {
+                    following.succeeded();
+                    self.waiting.push(following);
+                }
                 work => {
                     is_busy = true;
                     self.start(following, work);
@@ -195,78 +220,76 @@ impl Feed {
         is_busy
     }
 
-    /// Lets a flow wait that has nothing to do.
-    async fn rest(&mut self, mut following: Following, rebinds: bool) {
-        following.failing = None;
-        if rebinds {
-            match self.pipeline.bind_again(&following.flow).await {
-                Ok(flow) => following.flow = Arc::new(flow),
-                // The older instance serves until it is dropped.
-                Err(error) => {
-                    let flow = &following.flow.name;
-                    tracing::warn!(%flow, %error, "the table's newest capture instance cannot be read");
-                }
+    /// Lets flows wait whose source cannot be asked now; those that have waited too long try for the last time.
+    fn back_off(&mut self, due: Vec<Following>, error: &Error) -> bool {
+        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.outages.min(16));
+        let pause = pause.min(FAILURE_PAUSE);
+        self.outages += 1;
+        let mut is_busy = false;
+        for following in due {
+            if following.has_failed_for(LONGEST_OUTAGE) {
+                is_busy = true;
+                self.start(following, None);
+            } else {
+                self.wait(following, error, pause);
             }
         }
+        is_busy
+    }
+
+    /// Lets a flow wait that has failed with what may pass.
+    fn wait(&mut self, mut following: Following, error: &Error, pause: Duration) {
+        following.failing.get_or_insert_with(Instant::now);
+        following.due = Instant::now() + pause;
+        self.reporter.report(Event::Retrying {
+            flow: following.flow.name.clone(),
+            reason: error.cause().to_string(),
+            pause,
+        });
         self.waiting.push(following);
     }
 
     fn start(&mut self, following: Following, work: Option<Result<Work, Error>>) {
         let (pipeline, reporter) = (Arc::clone(&self.pipeline), self.reporter.clone());
-        let (permits, options) = (Arc::clone(&self.permits), self.options.run);
+        let permits = Arc::clone(&self.permits);
+        let options = RunOptions {
+            copies: !following.has_copied,
+            ..self.options.run
+        };
         self.running.spawn(async move {
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
-            let report = pipeline
-                .run_flow(&following.flow, work, options, &reporter)
-                .await;
-            (following, report)
+            pipeline.attempt(following, work, options, &reporter).await
         });
     }
 
     /// Takes back a flow whose run has ended.
-    async fn end(&mut self, (mut following, report): Ended) {
-        let error = match &report.result {
-            Ok(result) => {
-                following.failing = None;
-                following.commits += commits(result);
-                self.waiting.push(following);
-                return;
-            }
-            Err(error) => error,
-        };
-        let failing = *following.failing.get_or_insert_with(Instant::now);
-        if error.is_transient() || error.is_conflict() {
-            if failing.elapsed() < LONGEST_OUTAGE {
-                following.due = Instant::now() + FAILURE_PAUSE;
-                self.reporter.report(Event::Retrying {
-                    flow: report.flow,
-                    reason: error.cause().to_string(),
-                    pause: FAILURE_PAUSE,
-                });
-                self.waiting.push(following);
-                return;
-            }
-        } else if self.binds_to_another(&mut following).await {
-            self.waiting.push(following);
-            return;
+    fn end(&mut self, ended: Ended) {
+        let Ended {
+            mut following,
+            report,
+            rebound,
+        } = ended;
+        following.commits += report.commits;
+        if report.commits > 0 {
+            following.succeeded();
         }
-        self.reporter.report(Event::Stopped {
-            flow: report.flow.clone(),
-            reason: error.cause().to_string(),
-        });
-        self.failed.push((following.place, report));
-    }
-
-    /// Whether a flow that has failed can go on from another capture instance than the one it read.
-    async fn binds_to_another(&self, following: &mut Following) -> bool {
-        let old = &following.flow;
-        match self.pipeline.bind_again(old).await {
-            Ok(flow) if flow.table.instance_id() != old.table.instance_id() => {
-                following.flow = Arc::new(flow);
-                true
+        match &report.result {
+            Ok(_) => {
+                following.succeeded();
+                self.waiting.push(following);
             }
-            _ => false,
+            Err(_) if rebound => self.waiting.push(following),
+            Err(error) if may_pass(error) && !following.has_failed_for(LONGEST_OUTAGE) => {
+                self.wait(following, error, FAILURE_PAUSE);
+            }
+            Err(error) => {
+                self.reporter.report(Event::Stopped {
+                    flow: report.flow.clone(),
+                    reason: error.cause().to_string(),
+                });
+                self.failed.push((following.place, report));
+            }
         }
     }
 
@@ -298,6 +321,58 @@ impl Feed {
     }
 }
 
+impl Pipeline {
+    /// Runs a flow, and lets it go on from another capture instance where that is possible or serves.
+    async fn attempt(
+        &self,
+        mut following: Following,
+        work: Option<Result<Work, Error>>,
+        options: RunOptions,
+        reporter: &Reporter,
+    ) -> Ended {
+        let rebinds = matches!(&work, Some(Ok(work)) if work.rebinds);
+        let run = self.run_flow(&following.flow, work, options, reporter);
+        let mut report = run.await;
+        let passes = matches!(&report.result, Err(error) if may_pass(error));
+        let mut rebound = false;
+        if !passes && (rebinds || report.result.is_err()) {
+            match (self.rebind(&mut following).await, &report.result) {
+                (Ok(is_other), _) => rebound = is_other,
+                (Err(error), Err(_)) if may_pass(&error) => report.result = Err(error),
+                // An older instance serves until it is dropped; and what the flow itself has failed with says more.
+                (Err(error), _) => {
+                    let flow = &following.flow.name;
+                    tracing::warn!(%flow, %error, "the table's newest capture instance cannot be read");
+                }
+            }
+        }
+        Ended {
+            following,
+            report,
+            rebound,
+        }
+    }
+
+    /// Lets a flow read the capture instance that is the right one now; answers whether it is another.
+    async fn rebind(&self, following: &mut Following) -> Result<bool, Error> {
+        let mut tries = Tries::default();
+        let flow = loop {
+            match self.bind_again(&following.flow).await {
+                Ok(flow) => break flow,
+                Err(error) => tries.pause_after(error, &log_retry).await?,
+            }
+        };
+        let is_other = flow.table.instance_id() != following.flow.table.instance_id();
+        following.flow = Arc::new(flow);
+        Ok(is_other)
+    }
+}
+
+/// Whether a flow that has failed with `error` may succeed a little later.
+fn may_pass(error: &Error) -> bool {
+    error.is_transient() || error.is_conflict() || error.is_of_storage()
+}
+
 async fn maintain(engine: &Engine, flow: &Flow) -> Result<MaintenanceReport, Error> {
     let target = flow.declaration.open().await?;
     let maintenance = Maintenance {
@@ -312,12 +387,4 @@ async fn maintain(engine: &Engine, flow: &Flow) -> Result<MaintenanceReport, Err
 /// What a task that nothing cancels has come to; its panic goes on here.
 fn unpanicked<T>(ended: Result<T, JoinError>) -> T {
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-fn commits(result: &FlowResult) -> u64 {
-    match result {
-        FlowResult::Applied { windows, .. } => *windows,
-        FlowResult::Copied { .. } => 1,
-        FlowResult::UpToDate { .. } => 0,
-    }
 }

@@ -19,6 +19,8 @@ const TARGETS_AT_ONCE: usize = 8;
 pub(super) struct Work {
     pub(super) target: DeltaTarget,
     pub(super) job: Job,
+    /// Whether the flow can read a newer capture instance once that is done.
+    pub(super) rebinds: bool,
 }
 
 /// What there is to do.
@@ -37,11 +39,8 @@ pub(super) enum Job {
         checkpoint: Checkpoint,
         ceiling: Commit,
     },
-    /// The target holds everything. `rebinds` if the flow can read a newer capture instance from here on.
-    Nothing {
-        checkpoint: Checkpoint,
-        rebinds: bool,
-    },
+    /// The target holds everything.
+    Nothing { checkpoint: Checkpoint },
 }
 
 /// A flow's target and checkpoint, read before the source is asked: so the source is never older than they are.
@@ -75,15 +74,19 @@ pub(super) async fn look(
     let works = flows.iter().zip(standings).map(|(flow, standing)| {
         let Standing { target, checkpoint } = standing?;
         let Some(checkpoint) = checkpoint else {
-            let newest = Some(ceiling.clone());
-            let job = Job::FirstCopy { newest };
-            return Ok(Work { target, job });
+            return Ok(first_copy(target, Some(ceiling.clone())));
         };
         let news = news
             .next()
             .unwrap_or_else(|| Err(Error::Internal("a table was not asked for its changes")));
-        let job = job(flow, checkpoint, &head, ceiling, news?)?;
-        Ok(Work { target, job })
+        let news = news?;
+        let rebinds = rebinds(flow, &checkpoint, &news);
+        let job = job(flow, checkpoint, &head, ceiling, news)?;
+        Ok(Work {
+            target,
+            job,
+            rebinds,
+        })
     });
     Ok(works.collect())
 }
@@ -108,10 +111,15 @@ fn without_head(flow: &Flow, standing: Standing) -> Result<Work, Error> {
             let reason = "the source has no commits at all";
             Err(history_replaced(flow, checkpoint, reason))
         }
-        None => Ok(Work {
-            target: standing.target,
-            job: Job::FirstCopy { newest: None },
-        }),
+        None => Ok(first_copy(standing.target, None)),
+    }
+}
+
+fn first_copy(target: DeltaTarget, newest: Option<Commit>) -> Work {
+    Work {
+        target,
+        job: Job::FirstCopy { newest },
+        rebinds: false,
     }
 }
 
@@ -140,6 +148,12 @@ async fn news_of(
         .collect())
 }
 
+fn rebinds(flow: &Flow, checkpoint: &Checkpoint, news: &News) -> bool {
+    let newest = news.newest_instance.unwrap_or(flow.newest_instance);
+    let is_old = flow.table.instance_id() != newest && checkpoint.lsn >= flow.newest_after;
+    newest != flow.newest_instance || is_old
+}
+
 fn job(
     flow: &Flow,
     checkpoint: Checkpoint,
@@ -147,9 +161,6 @@ fn job(
     ceiling: &Commit,
     news: News,
 ) -> Result<Job, Error> {
-    let newest = news.newest_instance.unwrap_or(flow.newest_instance);
-    let is_old = flow.table.instance_id() != newest && checkpoint.lsn >= flow.newest_after;
-    let rebinds = newest != flow.newest_instance || is_old;
     Ok(match next_window(flow, &checkpoint, head, ceiling, news)? {
         Next::Window(window) => Job::Window {
             checkpoint,
@@ -160,9 +171,6 @@ fn job(
             checkpoint,
             ceiling: ceiling.clone(),
         },
-        Next::Nothing => Job::Nothing {
-            checkpoint,
-            rebinds,
-        },
+        Next::Nothing => Job::Nothing { checkpoint },
     })
 }

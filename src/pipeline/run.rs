@@ -26,6 +26,8 @@ pub(super) const FLOWS_AT_ONCE: usize = 4;
 pub struct RunOptions {
     /// How much one window, and so one commit, may hold.
     pub limits: WindowLimits,
+    /// Whether a flow whose target has no checkpoint copies its table; it fails otherwise.
+    pub copies: bool,
 }
 
 impl RunOptions {
@@ -40,6 +42,7 @@ impl Default for RunOptions {
                 rows: Self::WINDOW_ROWS,
                 transactions: None,
             },
+            copies: true,
         }
     }
 }
@@ -96,7 +99,9 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> FlowReport {
         let started = Instant::now();
-        let result = self.steps(flow, work, options, reporter).await;
+        let mut commits = 0;
+        let steps = self.steps(flow, work, options, reporter, &mut commits);
+        let result = steps.await;
         reporter.report(Event::Finished {
             flow: flow.name.clone(),
         });
@@ -104,6 +109,7 @@ impl Pipeline {
             flow: flow.name.clone(),
             target: flow.target.table.to_string(),
             result: result.map_err(|error| error.at(&flow.statement, flow.merge.target_span)),
+            commits,
             elapsed: started.elapsed(),
         }
     }
@@ -114,6 +120,7 @@ impl Pipeline {
         mut work: Option<Result<Work, Error>>,
         options: RunOptions,
         reporter: &Reporter,
+        commits: &mut u64,
     ) -> Result<FlowResult, Error> {
         let tell = |again: Again<'_>| reporter.report(event_of(flow, &again));
         let mut ceiling = None;
@@ -129,6 +136,7 @@ impl Pipeline {
                 }
             };
             tries = Tries::default();
+            *commits += u64::from(!matches!(step.result, FlowResult::UpToDate { .. }));
             let result = match done {
                 None => step.result,
                 Some(done) => done.and_then(step.result),
@@ -163,9 +171,15 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> Result<Step, Error> {
         let started = Instant::now();
-        let Work { target, job } = work;
+        let Work { target, job, .. } = work;
         let version = target.version().unwrap_or_default();
         let step = match job {
+            Job::FirstCopy { .. } if !options.copies => {
+                return Err(Error::TargetGone {
+                    flow: flow.name.clone(),
+                    location: flow.declaration.location.clone(),
+                });
+            }
             Job::FirstCopy { newest } => Step {
                 result: self
                     .first_copy(flow, target, newest.as_ref(), reporter)
@@ -198,7 +212,7 @@ impl Pipeline {
                 result: move_checkpoint(flow, &target, checkpoint, &ceiling).await?,
                 rest: None,
             },
-            Job::Nothing { checkpoint, .. } => Step {
+            Job::Nothing { checkpoint } => Step {
                 result: FlowResult::UpToDate {
                     at: checkpoint.lsn,
                     version,
@@ -273,7 +287,7 @@ impl Pipeline {
         })?;
         let rows = flow
             .database
-            .first_copy(&flow.table, snapshot, window)
+            .first_copy(&flow.table, snapshot, window, &fence)
             .await?;
         let commit = self.commit(flow, target, rows, None, &fence).await?;
         Ok(FlowResult::Copied {

@@ -10,40 +10,122 @@ use crate::nearest::nearest;
 /// The places of secrets in a text. Where the text could not be read to its end, `tail` is where that begins.
 pub(super) fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Vec<Range<usize>> {
     let mut masked = Vec::new();
+    let mut list = OptionList::default();
     // Inside the value of a secret option: how many parentheses are open in it.
     let mut depth: Option<usize> = None;
-    let mut words = 0;
-    let mut connection = false;
     for lexeme in lexemes {
-        words = if lexeme.token == Token::SemiColon {
-            0
-        } else {
-            words + 1
-        };
-        if words <= 2 {
-            connection = words == 2 && nearest(word(&lexeme.token), ["CONNECTION"]).is_some();
+        let place = lexeme.span.start..lexeme.span.end;
+        if let Some(hidden) = list.next(&lexeme.token) {
+            if hidden && hides(&lexeme.token, true) {
+                masked.push(place);
+            } else if is_text(&lexeme.token) {
+                masked.extend(url_password(text, place));
+            }
+            continue;
         }
         match (&lexeme.token, &mut depth) {
             (Token::LParen, Some(depth)) => *depth += 1,
             (Token::RParen, Some(inner)) if *inner > 0 => *inner -= 1,
             (Token::RParen | Token::SemiColon, Some(_)) | (Token::Comma, Some(0)) => depth = None,
             (token, None) if is_secret_option(word(token)) => depth = Some(0),
-            (token, Some(_)) if hides(token, connection) => {
-                masked.push(lexeme.span.start..lexeme.span.end)
-            }
-            (Token::SingleQuotedString(_) | Token::NationalStringLiteral(_), None) => {
-                masked.extend(url_password(text, lexeme.span.start..lexeme.span.end));
-            }
+            (token, Some(_)) if hides(token, false) => masked.push(place),
+            (token, None) if is_text(token) => masked.extend(url_password(text, place)),
             _ => {}
         }
     }
     if let Some(tail) = tail {
         let rest = text.get(tail..).unwrap_or_default();
-        if depth.is_some() || (rest.contains("://") && rest.contains('@')) {
+        let in_value = depth.is_some() || list.is_open();
+        if in_value || (rest.contains("://") && rest.contains('@')) {
             masked.push(tail..text.len());
         }
     }
     masked
+}
+
+fn is_text(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::SingleQuotedString(_) | Token::NationalStringLiteral(_)
+    )
+}
+
+/// The options of which everyone may see the values; any other may be a secret, a misspelt one too.
+const SHOWN_OPTIONS: &[&str] = &[
+    "url",
+    "host",
+    "port",
+    "database",
+    "user",
+    "encrypt",
+    "trust_server_certificate",
+    "ca_file",
+    "application_name",
+    "connect_timeout",
+    "command_timeout",
+    "region",
+    "endpoint",
+    "endpoint_url",
+    "base_url",
+    "allow_http",
+    "timeout",
+    "max_retries",
+    "retry_timeout",
+    "virtual_hosted_style_request",
+    "skip_signature",
+    "account_name",
+    "use_emulator",
+];
+
+/// The list behind the word OPTIONS, as far as it has been read.
+#[derive(Default)]
+struct OptionList {
+    /// Whether the last token was that word.
+    is_announced: bool,
+    /// How many parentheses are open within the list; `None` outside.
+    depth: Option<usize>,
+    /// Whether the value of the option at hand is hidden; `None` before its name.
+    hidden: Option<bool>,
+}
+
+impl OptionList {
+    /// Takes the next token; answers whether it is to be hidden, if it is part of an option's value.
+    fn next(&mut self, token: &Token) -> Option<bool> {
+        let is_announced = std::mem::take(&mut self.is_announced);
+        let Some(depth) = &mut self.depth else {
+            self.is_announced = word(token).eq_ignore_ascii_case("options");
+            if is_announced && *token == Token::LParen {
+                (self.depth, self.hidden) = (Some(0), None);
+            }
+            return None;
+        };
+        match token {
+            Token::SemiColon => self.depth = None,
+            Token::RParen if *depth == 0 => self.depth = None,
+            Token::RParen => *depth -= 1,
+            Token::LParen => *depth += 1,
+            Token::Comma if *depth == 0 => self.hidden = None,
+            token => match self.hidden {
+                Some(hidden) => return Some(hidden),
+                None => self.hidden = Some(!is_shown(word(token))),
+            },
+        }
+        // Nothing of the list is anything else.
+        Some(false)
+    }
+
+    fn is_open(&self) -> bool {
+        self.depth.is_some()
+    }
+}
+
+fn is_shown(option: &str) -> bool {
+    let option = option.to_lowercase();
+    let prefixes = ["aws_", "azure_storage_", "azure_", "google_"];
+    let plain = prefixes
+        .iter()
+        .find_map(|prefix| option.strip_prefix(prefix));
+    SHOWN_OPTIONS.contains(&plain.unwrap_or(&option))
 }
 
 /// A token that may name an option.
@@ -55,49 +137,21 @@ fn word(token: &Token) -> &str {
     }
 }
 
-/// The secret options of connections and stores, those of stores without the prefix of their kind.
-const SECRET_OPTIONS: &[&str] = &[
-    "password",
-    "passwd",
-    "pwd",
-    "secret",
-    "token",
-    "secret_access_key",
-    "secret_key",
-    "session_token",
-    "access_key",
-    "account_key",
-    "storage_account_key",
-    "storage_access_key",
-    "master_key",
-    "client_secret",
-    "sas_key",
-    "sas_token",
-    "bearer_token",
-    "authorization_token",
-    "storage_sas_key",
-    "storage_sas_token",
-    "storage_client_secret",
-    "service_account_key",
-    "sse_customer_key_base64",
-];
-
-/// A secret option, and what a person may have meant by `password`.
+/// `password`, and what a person may have meant by it.
 fn is_secret_option(name: &str) -> bool {
     let name = name.to_lowercase();
-    let prefixes = ["aws_", "azure_", "google_"];
-    let prefix = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
-    SECRET_OPTIONS.contains(&prefix.unwrap_or(&name)) || nearest(&name, ["password"]).is_some()
+    ["password", "passwd", "pwd", "secret", "token"].contains(&name.as_str())
+        || nearest(&name, ["password"]).is_some()
 }
 
-/// Whether a token in the place of a secret may be one. A bare word is, in CREATE CONNECTION alone: elsewhere
-/// `password` may be a column.
-fn hides(token: &Token, connection: bool) -> bool {
+/// Whether a token in the place of a secret may be one. A bare word is, in a list of options alone: elsewhere `password`
+/// may be a column.
+fn hides(token: &Token, in_list: bool) -> bool {
     match token {
         Token::Comma | Token::Eq | Token::Period => false,
         Token::Word(word) => {
             let call = ["env", "secret"].contains(&word.value.to_lowercase().as_str());
-            (connection || word.quote_style.is_some()) && !call
+            (in_list || word.quote_style.is_some()) && !call
         }
         _ => true,
     }
@@ -143,6 +197,18 @@ mod tests {
             all.contains("'h'") && all.contains("'y'") && all.contains("sqlserver://sa:***@h/db"),
             "{all}"
         );
+        let (source, _) = lexed(
+            "CREATE TABLE t USING DELTA LOCATION 's3://b/t' OPTIONS (region 'eu', secret_acces_key 'one', \
+             azure_storage_token = 'two', fabric_session_token secret('env', 'three'), AWS_ENDPOINT 'http://e', k four) \
+             COMMENT 'five'",
+        );
+        let all = source.shown(source.span(0, source.text.len()));
+        for secret in ["one", "two", "three", "four"] {
+            assert!(!all.contains(secret), "{all}");
+        }
+        for plain in ["'eu'", "'http://e'", "'five'", "'s3://b/t'"] {
+            assert!(all.contains(plain), "{all}");
+        }
         let (source, lexed) = lexed("OPTIONS (password 'open");
         assert!(!lexed.error.unwrap().to_string().contains("open"));
         assert!(!source.shown(source.span(0, 99)).contains("open"));

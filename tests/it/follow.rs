@@ -220,3 +220,31 @@ fn programs_are_told_in_objects() {
         ended.stderr
     );
 }
+
+#[test]
+fn a_table_that_is_gone_is_not_copied_anew_unasked() {
+    let served = served();
+    let mut follower = Follower::start(&served, &["--every", "50ms"]);
+    follower.wait_for(&["a: first copy:"]);
+    let lake = served.project.path().join("pipelines/lake");
+    std::fs::rename(lake.join("a"), lake.join("b")).unwrap();
+    follower.wait_for(&["a: stopped:", "is gone"]);
+    let ended = follower.ended();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(!lake.join("a").exists());
+}
+
+#[test]
+fn a_flow_that_stops_is_told_even_quietly() {
+    let served = served();
+    let _ = served.run().succeeded();
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', @capture_instance = N'all';
+         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;",
+    );
+    let mut follower = Follower::start(&served, &["--quiet"]);
+    let told = follower.wait_for(&["a: stopped:"]);
+    assert_eq!(follower.seen, told);
+    let ended = follower.ended();
+    assert_eq!(ended.code, Some(5), "{}", ended.stderr);
+}

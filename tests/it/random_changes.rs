@@ -288,6 +288,7 @@ impl World {
                 rows: run.rows,
                 transactions: run.transactions,
             },
+            ..RunOptions::default()
         };
         let reporter = Reporter::new(|_| {});
         let running = pipeline.run(options, &reporter);

@@ -11,6 +11,7 @@ use std::thread;
 use cdcql::simulator::CaptureBehaviour;
 
 use crate::clients::{Runtime, is_required};
+use crate::follow::Follower;
 use crate::served::Served;
 use crate::support::Ended;
 
@@ -99,9 +100,15 @@ impl Store {
 
     /// A database whose table `a` is copied to this store, in the pipeline's own words.
     fn served(&self) -> Served {
+        self.served_with("")
+    }
+
+    /// As [`Store::served`], with further options of the store.
+    fn served_with(&self, more: &str) -> Served {
         let served = Served::new(CaptureBehaviour::default());
         let text = served.project.read("pipelines/p.sql");
-        let location = format!("LOCATION '{}/lake/a' OPTIONS ({})", self.root, self.options);
+        let options = self.options;
+        let location = format!("LOCATION '{}/lake/a' OPTIONS ({options}{more})", self.root);
         let text = text.replace("LOCATION 'lake/a'", &location);
         assert!(text.contains("OPTIONS (endpoint"), "{text}");
         served.project.write("pipelines/p.sql", &text);
@@ -133,6 +140,12 @@ impl Store {
             sql,
         ];
         self.cdcql(served, &arguments).succeeded().stdout
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
     }
 
     fn assert_true(&self, served: &Served) {
@@ -397,4 +410,21 @@ fn a_run_that_is_killed_before_its_commit_is_as_if_it_had_not_been() {
         assert!(again.stderr.contains(words), "{}", again.stderr);
     }
     store.assert_true(&served);
+}
+
+#[test]
+fn a_flow_that_is_followed_outlasts_a_store_that_does_not_answer() {
+    for store in stores() {
+        let served = store.served_with(", timeout '1s', max_retries '0'");
+        let arguments = ["run", "pipelines/p.sql", "--follow", "--every", "50ms"];
+        let mut follower = Follower::spawn(store.command(&served, &arguments));
+        follower.wait_for(&["a: first copy:"]);
+        store.signal("-STOP");
+        follower.wait_for(&["a: ", "trying again in 20.00 s"]);
+        store.signal("-CONT");
+        served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+        follower.wait_for(&["a: 0 inserted, 1 updated"]);
+        let _ = follower.end("-TERM");
+        store.assert_true(&served);
+    }
 }

@@ -88,23 +88,30 @@ impl StorageOptions {
         self
     }
 
-    /// Refuses options that the store at `location` does not know.
+    /// The same by the names that the store at `location` has for them.
     ///
     /// # Errors
-    /// `InvalidLocation`; also for options of a local path, which has none.
-    pub fn check(&self, location: &str) -> Result<(), SinkError> {
+    /// `InvalidLocation` for an option that the store does not know, and for one that is given by two of its names; also
+    /// for any option of a local path.
+    pub fn at(self, location: &str) -> Result<Self, SinkError> {
         let url = table_url(location)?;
-        let mut names: Vec<&String> = self.0.keys().collect();
-        names.sort();
-        for name in names {
-            if !is_known(&url, name) {
-                return Err(SinkError::InvalidLocation {
-                    location: location.to_string(),
-                    reason: reason(&url, name),
-                });
+        let refused = |reason| SinkError::InvalidLocation {
+            location: location.to_string(),
+            reason,
+        };
+        let mut given: Vec<(String, String)> = self.0.into_iter().collect();
+        given.sort();
+        let mut options = HashMap::new();
+        for (name, value) in given {
+            let Some(known) = known_name(&url, &name) else {
+                return Err(refused(reason(&url, &name)));
+            };
+            if options.insert(known, value).is_some() {
+                let reason = format!("its option `{name}` is given by another name too");
+                return Err(refused(reason));
             }
         }
-        Ok(())
+        Ok(Self(options))
     }
 
     /// What deltalake takes for the store at `url`.
@@ -131,30 +138,36 @@ fn of_scheme(url: &Url) -> Option<&'static [&'static str]> {
     }
 }
 
-fn is_known(url: &Url, name: &str) -> bool {
-    let Some(own) = of_scheme(url) else {
-        return false;
-    };
+/// The one name of an option; `None` if the store has no such option.
+fn known_name(url: &Url, name: &str) -> Option<String> {
+    let own = of_scheme(url)?;
     // Without a look at the version first, which only the newest rename of a file needs.
     if name.contains("unsafe_rename") || name.contains("locking_provider") {
-        return false;
+        return None;
     }
-    own.contains(&name) || OF_ALL.contains(&name) || object_store_knows(url, name)
+    let listed = own.contains(&name) || OF_ALL.contains(&name);
+    stores_name(url, name).or_else(|| listed.then(|| name.to_string()))
 }
 
 #[allow(unused_variables, clippy::match_single_binding)]
-fn object_store_knows(url: &Url, name: &str) -> bool {
+fn stores_name(url: &Url, name: &str) -> Option<String> {
     match url.scheme() {
         #[cfg(feature = "s3")]
-        "s3" | "s3a" => name.parse::<object_store::aws::AmazonS3ConfigKey>().is_ok(),
+        "s3" | "s3a" => parsed::<object_store::aws::AmazonS3ConfigKey>(name),
         #[cfg(feature = "azure")]
         "az" | "adl" | "abfs" | "abfss" | "azure" => {
-            name.parse::<object_store::azure::AzureConfigKey>().is_ok()
+            parsed::<object_store::azure::AzureConfigKey>(name)
         }
         #[cfg(feature = "gcs")]
-        "gs" => name.parse::<object_store::gcp::GoogleConfigKey>().is_ok(),
-        _ => false,
+        "gs" => parsed::<object_store::gcp::GoogleConfigKey>(name),
+        _ => None,
     }
+}
+
+#[cfg(any(feature = "s3", feature = "azure", feature = "gcs"))]
+fn parsed<K: std::str::FromStr + AsRef<str>>(name: &str) -> Option<String> {
+    let key: K = name.parse().ok()?;
+    Some(key.as_ref().to_string())
 }
 
 fn reason(url: &Url, name: &str) -> String {
@@ -189,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_local_path_has_no_options() {
-        let error = options(&["region"]).check("/tmp/lake").unwrap_err();
+        let error = options(&["region"]).at("/tmp/lake").unwrap_err();
         assert!(error.to_string().contains("leave OPTIONS out"), "{error}");
-        assert!(options(&[]).check("/tmp/lake").is_ok());
+        assert!(options(&[]).at("/tmp/lake").is_ok());
     }
 
     #[cfg(all(feature = "s3", feature = "azure", feature = "gcs"))]
@@ -218,12 +231,29 @@ mod tests {
                 "service_acount",
             ),
         ] {
-            options(&known).check(location).unwrap();
-            let error = options(&[unknown]).check(location).unwrap_err();
+            options(&known).at(location).unwrap();
+            let error = options(&[unknown]).at(location).unwrap_err();
             assert!(error.to_string().contains("did you mean"), "{error}");
         }
         let unsafe_option = options(&["aws_s3_allow_unsafe_rename"]);
-        assert!(unsafe_option.check("s3://b/t").is_err());
+        assert!(unsafe_option.at("s3://b/t").is_err());
+    }
+
+    #[cfg(all(feature = "s3", feature = "azure", feature = "gcs"))]
+    #[test]
+    fn an_option_has_one_value_by_whatever_name() {
+        for (location, names) in [
+            ("s3://b/t", ["region", "aws_region"]),
+            ("s3://b/t", ["endpoint_url", "aws_endpoint"]),
+            ("az://c/t", ["account_key", "azure_storage_account_key"]),
+            ("gs://b/t", ["service_account", "google_service_account"]),
+        ] {
+            let error = options(&names).at(location).unwrap_err();
+            assert!(error.to_string().contains("another name"), "{error}");
+            let [table, schema] = names.map(|name| options(&[name]).at(location).unwrap());
+            assert_eq!(table, schema);
+            assert_eq!(table.clone().over(&schema).0.len(), 1);
+        }
     }
 
     #[test]

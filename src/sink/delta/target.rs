@@ -38,8 +38,7 @@ impl DeltaTarget {
         storage: impl Into<StorageOptions>,
     ) -> Result<Self, SinkError> {
         let failed = |error| SinkError::from_delta(location, "open", error);
-        let storage = storage.into();
-        storage.check(location)?;
+        let storage = storage.into().at(location)?;
         let url = table_url(location)?;
         let storage = storage.into_map(&url);
         let table = DeltaTableBuilder::from_url(url)

@@ -14,11 +14,6 @@ const NEWEST: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
 
-/// The row of one LSN (`@P1`).
-const AT: &str = "\
-SELECT m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
-WHERE m.start_lsn = CAST(@P1 AS binary(10)) OPTION (MAXDOP 1)";
-
 /// The clocks of the server: the mapping has its local time.
 pub(super) const CLOCKS: &str =
     "SELECT GETDATE() AS server_local, SYSUTCDATETIME() AS server_utc OPTION (MAXDOP 1)";
@@ -62,21 +57,8 @@ pub struct FeedBounds {
 }
 
 pub(super) async fn newest(pool: &Pool) -> Result<Option<Commit>, SourceError> {
-    commit(pool, "reading the newest commit", NEWEST, &[]).await
-}
-
-pub(super) async fn at(pool: &Pool, lsn: Lsn) -> Result<Option<Commit>, SourceError> {
-    let action = format!("reading commit {lsn}");
-    commit(pool, &action, AT, &[&Parameter::Lsn(lsn)]).await
-}
-
-async fn commit(
-    pool: &Pool,
-    action: &str,
-    sql: &str,
-    parameters: &[&dyn tiberius::ToSql],
-) -> Result<Option<Commit>, SourceError> {
-    let rows = pool.rows(action, sql, parameters).await?;
+    let action = "reading the newest commit";
+    let rows = pool.rows(action, NEWEST, &[]).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
     };

@@ -212,25 +212,20 @@ impl Database {
     }
 
     /// A first copy as of the end of `window`: the snapshot's rows whose key has no change in the window,
-    /// as `insert` rows dated with the window's last commit, and the window's net changes.
+    /// as `insert` rows dated with the window's last commit, which is `end`, and the window's net changes.
     ///
     /// The window must begin at or before the moment the snapshot began, and end after it ended.
     ///
     /// # Errors
-    /// `Unsupported` if the table has no unique key; `ChangesLost` if the window's last commit is unknown.
+    /// `Unsupported` if the table has no unique key, and whatever asking for the server's clock may give.
     pub async fn first_copy(
         &self,
         table: &CapturedTable,
         snapshot: Snapshot,
         window: LsnRange,
+        end: &Commit,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
         let pool = &self.inner.pool;
-        let Some(end) = commits::at(pool, window.upto()).await? else {
-            return Err(SourceError::CommitUnknown {
-                table: table.name.clone(),
-                lsn: window.upto(),
-            });
-        };
         let end_micros = (end.end_time_ms - commits::utc_offset_ms(pool).await?) * 1000;
         let table = Arc::new(table.clone());
         let copy = first_copy(pool, &table, snapshot, window, end_micros)?;
@@ -268,16 +263,7 @@ impl Database {
         window: LsnRange,
         limits: WindowLimits,
     ) -> Result<Option<Commit>, SourceError> {
-        let pool = &self.inner.pool;
-        let Some(lsn) = news::cut(pool, table, window, limits).await? else {
-            return Ok(None);
-        };
-        let commit = commits::at(pool, lsn).await?;
-        let unknown = || SourceError::CommitUnknown {
-            table: table.name.clone(),
-            lsn,
-        };
-        commit.ok_or_else(unknown).map(Some)
+        news::cut(&self.inner.pool, table, window, limits).await
     }
 
     /// How the database's capture does.

@@ -232,30 +232,35 @@ pub(super) async fn cut(
     table: &CapturedTable,
     window: LsnRange,
     limits: WindowLimits,
-) -> Result<Option<Lsn>, SourceError> {
+) -> Result<Option<Commit>, SourceError> {
     let mut end = cut_at(pool, table, window, "TOP", limits.rows).await?;
     if let Some(transactions) = limits.transactions {
-        let upto = end.unwrap_or(window.upto());
+        let upto = end.as_ref().map_or(window.upto(), |end| end.lsn);
         let window = LsnRange::new(window.after(), upto).unwrap_or(window);
         let sooner = cut_at(pool, table, window, "DISTINCT TOP", transactions).await?;
         end = sooner.or(end);
     }
-    Ok(end.filter(|end| *end < window.upto()))
+    Ok(end.filter(|end| end.lsn < window.upto()))
 }
 
+/// The commit with which a window has `limit` rows or transactions; `None` if it has fewer.
+///
+/// Its row of the mapping comes with it: another statement may be answered by a replica that is behind.
 async fn cut_at(
     pool: &Pool,
     table: &CapturedTable,
     window: LsnRange,
     top: &str,
     limit: u32,
-) -> Result<Option<Lsn>, SourceError> {
+) -> Result<Option<Commit>, SourceError> {
     let action = format!("measuring the changes of {}", table.name);
     let sql = format!(
-        "SELECT MAX(w.lsn) AS cut_lsn, COUNT_BIG(*) AS seen \
+        "SELECT cut.lsn, cut.seen, m.tran_end_time, m.tran_id \
+         FROM (SELECT MAX(w.lsn) AS lsn, COUNT_BIG(*) AS seen \
          FROM (SELECT {top} ({limit}) c.[__$start_lsn] AS lsn FROM cdc.{} AS c \
          WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
-         ORDER BY c.[__$start_lsn]) AS w OPTION (MAXDOP 1)",
+         ORDER BY c.[__$start_lsn]) AS w) AS cut \
+         LEFT JOIN cdc.lsn_time_mapping AS m ON m.start_lsn = cut.lsn OPTION (MAXDOP 1)",
         quote(&table.change_table.name)
     );
     let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
@@ -266,7 +271,21 @@ async fn cut_at(
     };
     let cells = Cells::new(row, &action);
     let reached = cells.integer(1)? == Some(i64::from(limit));
-    Ok(cells.lsn(0)?.filter(|_| reached))
+    let Some(lsn) = cells.lsn(0)?.filter(|_| reached) else {
+        return Ok(None);
+    };
+    let Some(end_time_ms) = cells.millis(2)? else {
+        return Err(SourceError::CommitUnknown {
+            table: table.name.clone(),
+            lsn,
+        });
+    };
+    let tran_id = cells.bytes(3)?.unwrap_or_default().to_vec();
+    Ok(Some(Commit {
+        lsn,
+        end_time_ms,
+        tran_id,
+    }))
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ impl<'a> Bounds<'a> {
     fn access(&self, group: usize) -> Result<RowGroupAccess> {
         let parts = match self.pages(group)? {
             Some(pages) => pages,
+            None if self.may_mislead(group) => return Ok(RowGroupAccess::Scan),
             None => self.whole_group(group)?,
         };
         let within = parts
@@ -91,6 +92,15 @@ impl<'a> Bounds<'a> {
                 (true, _) => RowGroupAccess::Selection(selection),
             },
         )
+    }
+
+    /// Whether a row group's bounds are of the kind that the format has given up: writers compared texts by signed
+    /// bytes there.
+    fn may_mislead(&self, group: usize) -> bool {
+        let column = self.metadata.row_group(group).column(self.place);
+        column
+            .statistics()
+            .is_some_and(|bounds| bounds.is_min_max_deprecated())
     }
 
     fn whole_group(&self, group: usize) -> Result<Parts> {

@@ -7,6 +7,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::file::metadata::PageIndexPolicy;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::parquet::file::statistics::Statistics;
 use proptest::prelude::*;
 
 use super::*;
@@ -96,6 +97,27 @@ fn without_bounds_everything_is_read() {
     let file = parquet(&[("id", integers(0..120))], EnabledStatistics::Page);
     let other = keys(&[("other", integers([95]))]);
     assert_eq!(read(&other, &file), [true; 120]);
+}
+
+#[test]
+fn bounds_of_the_kind_that_the_format_has_given_up_rule_out_nothing() {
+    let file = parquet(
+        &[("id", texts((0..40).map(|id| format!("é{id}"))))],
+        EnabledStatistics::Chunk,
+    );
+    let wanted = keys(&[("id", texts(["e".to_string()]))]);
+    assert_eq!(read(&wanted, &file), [false; 40]);
+    let given_up = Statistics::byte_array(Some("é".into()), Some("z".into()), None, None, true);
+    let mut metadata = file.metadata().as_ref().clone().into_builder();
+    let groups = metadata.take_row_groups().into_iter().map(|group| {
+        let column = group.column(0).clone().into_builder();
+        let column = column.set_statistics(given_up.clone()).build().unwrap();
+        let group = group.into_builder().set_column_metadata(vec![column]);
+        group.build().unwrap()
+    });
+    let groups = groups.collect();
+    let metadata = metadata.set_row_groups(groups).build();
+    assert_eq!(access_plan(&wanted, &metadata).unwrap(), None);
 }
 
 #[test]
