@@ -292,6 +292,29 @@ impl Error {
         }
     }
 
+    /// True when changes that the flow needs are lost, or the history that it left was replaced.
+    pub fn is_loss(&self) -> bool {
+        let lost = |error: &SourceError| {
+            let kind = error.kind();
+            matches!(
+                kind,
+                SourceErrorKind::ChangesLost | SourceErrorKind::HistoryReplaced
+            )
+        };
+        match self {
+            Self::At { cause, .. } => cause.is_loss(),
+            Self::HistoryReplaced { .. } | Self::Sink(SinkError::TargetReplaced { .. }) => true,
+            Self::Source(error) => lost(error),
+            Self::DataFusion(error) => match error.find_root() {
+                DataFusionError::External(inner) => {
+                    inner.downcast_ref::<SourceError>().is_some_and(lost)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// True when a target's store has failed: location, permission, network. Each request was tried again already.
     pub fn is_of_storage(&self) -> bool {
         match self {

@@ -86,6 +86,14 @@ fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
             let retry = json!({ "reason": reason, "pause_seconds": pause.as_secs_f64() });
             ("retry", flow, retry)
         }
+        Event::Gap {
+            flow,
+            policy,
+            reason,
+        } => {
+            let gap = json!({ "policy": policy.to_string(), "reason": reason });
+            ("gap", flow, gap)
+        }
         Event::Stopped { flow, reason } => ("stopped", flow, json!({ "reason": reason })),
         Event::Maintained { flow, report } => {
             let steps = report.steps.iter().map(|step| step.action.to_string());

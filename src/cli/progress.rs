@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::change::OnGap;
 use crate::pipeline::{Event, FlowReport, FlowResult, Reporter};
 use crate::sink::delta::RowCounts;
 
@@ -28,7 +29,7 @@ pub(super) fn reporter(quiet: bool, lines: Lines) -> Reporter {
         return Reporter::new(|event| {
             if matches!(
                 event,
-                Event::Stopped { .. } | Event::MaintenanceFailed { .. }
+                Event::Gap { .. } | Event::Stopped { .. } | Event::MaintenanceFailed { .. }
             ) {
                 eprintln!("{}", sentence(&event));
             }
@@ -97,6 +98,7 @@ impl Bars {
             Event::Conflict { flow, .. }
             | Event::Retrying { flow, .. }
             | Event::Committed { flow, .. }
+            | Event::Gap { flow, .. }
             | Event::Stopped { flow, .. }
             | Event::Maintained { flow, .. }
             | Event::MaintenanceFailed { flow, .. } => {
@@ -160,6 +162,17 @@ fn sentence(event: &Event) -> String {
             let version = version.unwrap_or_default();
             let seconds = elapsed.as_secs_f64();
             format!("{flow}: {what}, Delta version {version} ({seconds:.1} s)")
+        }
+        Event::Gap {
+            flow,
+            policy,
+            reason,
+        } => {
+            let what = match policy {
+                OnGap::Resnapshot => "the table is copied again",
+                OnGap::Fail | OnGap::Continue => "going on with what the source still has",
+            };
+            format!("{flow}: {reason}; by 'cdcql.onGap' = '{policy}' {what}")
         }
         Event::Stopped { flow, reason } => format!("{flow}: stopped: {reason}"),
         Event::Maintained { flow, report } => {

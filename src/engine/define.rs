@@ -17,6 +17,7 @@ use super::catalog::ConnectionCatalog;
 use super::connect::{connect, value_of};
 use super::lake::TableDeclaration;
 use super::{Engine, LAKE, MAIN};
+use crate::change::{OnGap, UnknownPolicy};
 use crate::error::Error;
 use crate::sink::delta::{StorageOptions, TableOptions};
 use crate::sql::{
@@ -191,6 +192,7 @@ impl Engine {
             storage,
             columns,
             options: options_of(statement, definition)?,
+            on_gap: on_gap(statement, definition)?,
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))
@@ -361,6 +363,7 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
         let only = match property.name.to_lowercase().as_str() {
             "cdcql.onschemachange" => Some("fail"),
             "cdcql.readback" => Some("false"),
+            ON_GAP => continue,
             _ => None,
         };
         match only {
@@ -385,6 +388,24 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
             .collect(),
         comment: definition.comment.clone(),
         properties,
+    })
+}
+
+/// The property that says what a flow does where changes are lost, in lower case.
+const ON_GAP: &str = "cdcql.ongap";
+
+fn on_gap(statement: &Statement, definition: &CreateTable) -> Result<OnGap, Error> {
+    let mut properties = definition.properties.iter();
+    let Some(property) = properties.find(|property| property.name.to_lowercase() == ON_GAP) else {
+        return Ok(OnGap::default());
+    };
+    let value = property.value.text();
+    value.parse().map_err(|UnknownPolicy| {
+        Error::invalid(statement.diagnostic(
+            property.span,
+            format!("{} = '{value}' is no policy", property.name),
+            Some("write 'fail', 'resnapshot' or 'continue'".to_string()),
+        ))
     })
 }
 

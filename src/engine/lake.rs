@@ -11,6 +11,7 @@ use datafusion::logical_expr::TableType;
 
 use super::MAIN;
 use super::point::{micros_of, version_of};
+use crate::change::OnGap;
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, StorageOptions, TableOptions};
 use crate::sql::{RelationKind, relation_from_marker};
@@ -30,6 +31,8 @@ pub struct TableDeclaration {
     pub columns: Option<SchemaRef>,
     /// What a new table gets: partition columns, comment, properties.
     pub options: TableOptions,
+    /// What its flow does where changes are lost.
+    pub on_gap: OnGap,
 }
 
 impl TableDeclaration {
@@ -161,6 +164,7 @@ impl LakeSchema {
                 storage: self.storage.clone(),
                 columns: None,
                 options: TableOptions::default(),
+                on_gap: OnGap::default(),
             })
         })
     }

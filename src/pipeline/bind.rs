@@ -8,11 +8,12 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
+use super::reconcile::reconcilable;
 use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
 };
 use super::values::check_values;
-use crate::change::{FlowKey, LsnRange};
+use crate::change::{FlowKey, LsnRange, OnGap};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
@@ -172,6 +173,15 @@ async fn bind_flow(
         declaration,
         target_schema,
     };
+    if flow.declaration.on_gap == OnGap::Resnapshot {
+        let Flow {
+            merge,
+            table,
+            target_schema,
+            ..
+        } = &flow;
+        let _ = reconcilable(statement, merge, table, target_schema)?;
+    }
     Box::pin(rehearse(engine, &flow, opened, overlay))
         .await
         .map_err(|error| match error {
@@ -185,7 +195,8 @@ async fn bind_flow(
 /// and an older one still reaches back to it.
 ///
 /// # Errors
-/// Whatever reading the checkpoint gives, but for a damaged one: that ends this flow when it runs, and holds no other.
+/// Whatever reading the checkpoint gives, but for one that is damaged or whose rows were replaced: that ends this flow when
+/// it runs, and holds no other.
 async fn instance_for(
     database: &Database,
     newest: CapturedTable,
@@ -199,7 +210,9 @@ async fn instance_for(
                 .captured_table_after(schema, table, checkpoint.lsn)
                 .await?)
         }
-        Ok(_) | Err(SinkError::DamagedCheckpoint { .. }) => Ok(newest),
+        Ok(_) | Err(SinkError::DamagedCheckpoint { .. } | SinkError::TargetReplaced { .. }) => {
+            Ok(newest)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{Lsn, LsnRange};
+use crate::change::{Lsn, LsnRange, OnGap};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, MaintenanceReport, RowCounts};
 
@@ -72,6 +72,15 @@ pub enum Event {
         reason: String,
         /// How long it waits.
         pause: Duration,
+    },
+    /// Changes that the flow needs are lost; it goes over the gap.
+    Gap {
+        /// The flow.
+        flow: String,
+        /// How.
+        policy: OnGap,
+        /// Why there is a gap.
+        reason: String,
     },
     /// A flow that is followed has failed for good; the others go on.
     Stopped {

@@ -13,7 +13,7 @@ use super::event::{Event, FlowReport, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work, look};
 use super::run::{FLOWS_AT_ONCE, RunOptions};
-use crate::engine::{Engine, Tries, log_retry};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::sink::delta::{Maintenance, MaintenanceReport};
 
@@ -119,12 +119,7 @@ impl Following {
 }
 
 /// A flow's run that has ended.
-struct Ended {
-    following: Following,
-    report: FlowReport,
-    /// Whether it can go on, whatever the report says, from another capture instance.
-    rebound: bool,
-}
+type Ended = (Following, FlowReport);
 
 /// The flows of one connection.
 struct Feed {
@@ -264,12 +259,7 @@ impl Feed {
     }
 
     /// Takes back a flow whose run has ended.
-    fn end(&mut self, ended: Ended) {
-        let Ended {
-            mut following,
-            report,
-            rebound,
-        } = ended;
+    fn end(&mut self, (mut following, report): Ended) {
         following.commits += report.commits;
         if report.commits > 0 {
             following.succeeded();
@@ -279,7 +269,6 @@ impl Feed {
                 following.succeeded();
                 self.waiting.push(following);
             }
-            Err(_) if rebound => self.waiting.push(following),
             Err(error) if may_pass(error) && !following.has_failed_for(LONGEST_OUTAGE) => {
                 self.wait(following, error, FAILURE_PAUSE);
             }
@@ -322,7 +311,7 @@ impl Feed {
 }
 
 impl Pipeline {
-    /// Runs a flow, and lets it go on from another capture instance where that is possible or serves.
+    /// Runs a flow, which reads a newer capture instance from then on if it can.
     async fn attempt(
         &self,
         mut following: Following,
@@ -331,40 +320,19 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> Ended {
         let rebinds = matches!(&work, Some(Ok(work)) if work.rebinds);
-        let run = self.run_flow(&following.flow, work, options, reporter);
-        let mut report = run.await;
-        let passes = matches!(&report.result, Err(error) if may_pass(error));
-        let mut rebound = false;
-        if !passes && (rebinds || report.result.is_err()) {
-            match (self.rebind(&mut following).await, &report.result) {
-                (Ok(is_other), _) => rebound = is_other,
-                (Err(error), Err(_)) if may_pass(&error) => report.result = Err(error),
-                // An older instance serves until it is dropped; and what the flow itself has failed with says more.
-                (Err(error), _) => {
+        let run = self.run_flow(&mut following.flow, work, options, reporter);
+        let report = run.await;
+        if rebinds && report.result.is_ok() {
+            match self.bind_again(&following.flow).await {
+                Ok(flow) => following.flow = Arc::new(flow),
+                // The older one serves until it is dropped.
+                Err(error) => {
                     let flow = &following.flow.name;
                     tracing::warn!(%flow, %error, "the table's newest capture instance cannot be read");
                 }
             }
         }
-        Ended {
-            following,
-            report,
-            rebound,
-        }
-    }
-
-    /// Lets a flow read the capture instance that is the right one now; answers whether it is another.
-    async fn rebind(&self, following: &mut Following) -> Result<bool, Error> {
-        let mut tries = Tries::default();
-        let flow = loop {
-            match self.bind_again(&following.flow).await {
-                Ok(flow) => break flow,
-                Err(error) => tries.pause_after(error, &log_retry).await?,
-            }
-        };
-        let is_other = flow.table.instance_id() != following.flow.table.instance_id();
-        following.flow = Arc::new(flow);
-        Ok(is_other)
+        (following, report)
     }
 }
 

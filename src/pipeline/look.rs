@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 
 use super::flow::Flow;
 use super::window::{Next, history_replaced, next_window};
-use crate::change::{Checkpoint, Commit, LsnRange};
+use crate::change::{Checkpoint, Commit, Gap, LsnRange};
 use crate::error::Error;
 use crate::sink::delta::DeltaTarget;
 use crate::source::sqlserver::{Asked, Head, News};
@@ -21,13 +21,19 @@ pub(super) struct Work {
     pub(super) job: Job,
     /// Whether the flow can read a newer capture instance once that is done.
     pub(super) rebinds: bool,
+    /// The changes that are missed by it.
+    pub(super) gap: Option<Gap>,
 }
 
 /// What there is to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// The first copy, of a database whose newest commit this is.
-    FirstCopy { newest: Option<Commit> },
+    /// A copy of the table in a database whose newest commit this is; the first, or `over` what the target holds up to a
+    /// checkpoint.
+    Copy {
+        newest: Option<Commit>,
+        over: Option<Checkpoint>,
+    },
     /// The changes in a window, which may be applied in parts; `ceiling` is the commit at its end.
     Window {
         checkpoint: Checkpoint,
@@ -86,6 +92,7 @@ pub(super) async fn look(
             target,
             job,
             rebinds,
+            gap: None,
         })
     });
     Ok(works.collect())
@@ -118,8 +125,9 @@ fn without_head(flow: &Flow, standing: Standing) -> Result<Work, Error> {
 fn first_copy(target: DeltaTarget, newest: Option<Commit>) -> Work {
     Work {
         target,
-        job: Job::FirstCopy { newest },
+        job: Job::Copy { newest, over: None },
         rebinds: false,
+        gap: None,
     }
 }
 

@@ -11,8 +11,9 @@ use super::bind::Pipeline;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work, look, look_for};
+use super::reconcile::{Reconciled, reconcilable};
 use super::window::commit_past;
-use crate::change::{Checkpoint, Commit, LsnRange};
+use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::{Again, Overlay, Tries};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
@@ -20,6 +21,9 @@ use crate::source::sqlserver::{ProgressFn, WindowLimits};
 
 /// How many flows are at work at once; the others wait.
 pub(super) const FLOWS_AT_ONCE: usize = 4;
+
+/// How often a run of a flow finds changes lost before it fails.
+const MOST_LOSSES: u32 = 3;
 
 /// How a pipeline is run.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +67,11 @@ impl Pipeline {
         let mut works = self.look_at_all().await;
         let flows = self.flows().iter().enumerate().map(|(place, flow)| {
             let work = works.remove(&place);
-            async move { (place, self.run_flow(flow, work, options, reporter).await) }
+            let mut flow = Arc::clone(flow);
+            async move {
+                let report = self.run_flow(&mut flow, work, options, reporter);
+                (place, report.await)
+            }
         });
         let flows: Vec<_> = flows.collect();
         let mut reports: Vec<_> = stream::iter(flows)
@@ -91,9 +99,11 @@ impl Pipeline {
     }
 
     /// Brings a flow up to the newest commit of its source, beginning with `work` if that is known.
+    ///
+    /// Where its capture instance is gone, `flow` is bound to the one that is there now.
     pub(super) async fn run_flow(
         &self,
-        flow: &Arc<Flow>,
+        flow: &mut Arc<Flow>,
         work: Option<Result<Work, Error>>,
         options: RunOptions,
         reporter: &Reporter,
@@ -116,13 +126,15 @@ impl Pipeline {
 
     async fn steps(
         &self,
-        flow: &Arc<Flow>,
+        flow: &mut Arc<Flow>,
         mut work: Option<Result<Work, Error>>,
         options: RunOptions,
         reporter: &Reporter,
         commits: &mut u64,
     ) -> Result<FlowResult, Error> {
-        let tell = |again: Again<'_>| reporter.report(event_of(flow, &again));
+        let name = flow.name.clone();
+        let tell = |again: Again<'_>| reporter.report(event_of(&name, &again));
+        let mut losses = 0;
         let mut ceiling = None;
         let mut done: Option<FlowResult> = None;
         let mut tries = Tries::default();
@@ -131,7 +143,14 @@ impl Pipeline {
             let step = match step.await {
                 Ok(step) => step,
                 Err(error) => {
-                    tries.pause_after(error, &tell).await?;
+                    let next = match error.is_loss() {
+                        true => self.after_loss(flow, error, &mut losses, reporter).await,
+                        false => Err(error),
+                    };
+                    match next {
+                        Ok(next) => work = next.map(Ok),
+                        Err(error) => tries.pause_after(error, &tell).await?,
+                    }
                     continue;
                 }
             };
@@ -146,6 +165,39 @@ impl Pipeline {
             }
             (ceiling, done) = (step.rest, Some(result));
         }
+    }
+
+    /// What a flow does next that has found changes `lost`; `None` if it can look again, since its table has another
+    /// capture instance. `seen` is how often that was.
+    async fn after_loss(
+        &self,
+        flow: &mut Arc<Flow>,
+        lost: Error,
+        seen: &mut u32,
+        reporter: &Reporter,
+    ) -> Result<Option<Work>, Error> {
+        *seen += 1;
+        if *seen == 1 {
+            match self.bind_again(flow).await {
+                Ok(fresh) => {
+                    let is_other = fresh.table.instance_id() != flow.table.instance_id();
+                    *flow = Arc::new(fresh);
+                    if is_other {
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.is_transient() || error.is_of_storage() => {
+                    *seen = 0;
+                    return Err(error);
+                }
+                // What the flow itself has failed with says more.
+                Err(_) => {}
+            }
+        }
+        if *seen > MOST_LOSSES {
+            return Err(lost);
+        }
+        self.over_gap(flow, lost, reporter).await.map(Some)
     }
 
     async fn next_step(
@@ -171,18 +223,20 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> Result<Step, Error> {
         let started = Instant::now();
-        let Work { target, job, .. } = work;
+        let Work {
+            target, job, gap, ..
+        } = work;
         let version = target.version().unwrap_or_default();
         let step = match job {
-            Job::FirstCopy { .. } if !options.copies => {
+            Job::Copy { over: None, .. } if !options.copies => {
                 return Err(Error::TargetGone {
                     flow: flow.name.clone(),
                     location: flow.declaration.location.clone(),
                 });
             }
-            Job::FirstCopy { newest } => Step {
+            Job::Copy { newest, over } => Step {
                 result: self
-                    .first_copy(flow, target, newest.as_ref(), reporter)
+                    .copy(flow, target, newest.as_ref(), (over, gap), reporter)
                     .await?,
                 rest: None,
             },
@@ -199,7 +253,8 @@ impl Pipeline {
                     None => (ceiling, None),
                 };
                 let window = LsnRange::new(window.after(), upto.lsn).unwrap_or(window);
-                let result = self.window(flow, target, checkpoint, window, &upto, reporter);
+                let from = (checkpoint, gap);
+                let result = self.window(flow, target, from, window, &upto, reporter);
                 Step {
                     result: result.await?,
                     rest,
@@ -209,7 +264,7 @@ impl Pipeline {
                 checkpoint,
                 ceiling,
             } => Step {
-                result: move_checkpoint(flow, &target, checkpoint, &ceiling).await?,
+                result: move_checkpoint(flow, &target, (checkpoint, gap), &ceiling).await?,
                 rest: None,
             },
             Job::Nothing { checkpoint } => Step {
@@ -230,7 +285,7 @@ impl Pipeline {
         &self,
         flow: &Flow,
         target: DeltaTarget,
-        checkpoint: Checkpoint,
+        (checkpoint, gap): (Checkpoint, Option<Gap>),
         window: LsnRange,
         upto: &Commit,
         reporter: &Reporter,
@@ -241,7 +296,12 @@ impl Pipeline {
         });
         let changes = flow.database.net_changes(&flow.table, window).await?;
         let commit = self
-            .commit(flow, target, changes, Some(checkpoint), upto)
+            .commit(
+                flow,
+                target,
+                changes,
+                commit_of(flow, (Some(checkpoint), gap), upto),
+            )
             .await?;
         Ok(FlowResult::Applied {
             commit,
@@ -252,14 +312,15 @@ impl Pipeline {
     }
 
     /// Copies the table: L0, the rows, a fence past the end of the read, one commit at the fence.
-    async fn first_copy(
+    async fn copy(
         &self,
         flow: &Flow,
         target: DeltaTarget,
         newest: Option<&Commit>,
+        (over, gap): (Option<Checkpoint>, Option<Gap>),
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
-        if !target.is_empty() {
+        if over.is_none() && !target.is_empty() {
             return Err(Error::TargetNotEmpty {
                 flow: flow.name.clone(),
                 location: flow.declaration.location.clone(),
@@ -289,30 +350,30 @@ impl Pipeline {
             .database
             .first_copy(&flow.table, snapshot, window, &fence)
             .await?;
-        let commit = self.commit(flow, target, rows, None, &fence).await?;
+        let rows = match &over {
+            None => rows,
+            Some(_) => reconciled(flow, &target, rows, fence.lsn).await?,
+        };
+        let commit = commit_of(flow, (over, gap), &fence);
+        let commit = self.commit(flow, target, rows, commit).await?;
         Ok(FlowResult::Copied {
             commit,
             upto: fence.lsn,
         })
     }
 
-    /// Executes the flow's SQL over `changes` and commits the result together with `upto`.
+    /// Executes the flow's SQL over `changes` and commits the result together with the checkpoint in `commit`.
     async fn commit(
         &self,
         flow: &Flow,
         target: DeltaTarget,
         changes: Arc<dyn TableProvider>,
-        expected: Option<Checkpoint>,
-        upto: &Commit,
+        commit: FlowCommit,
     ) -> Result<CommitOutcome, Error> {
         let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
             .await?
             .with_options(flow.declaration.options.clone())?
-            .with_commit(FlowCommit {
-                key: flow.key.clone(),
-                expected,
-                upto: Checkpoint::from(upto),
-            });
+            .with_commit(commit);
         let provider = Arc::new(provider);
         let overlay = Overlay::default().with(&flow.stream, changes).with(
             &flow.target,
@@ -348,8 +409,8 @@ fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
     })
 }
 
-fn event_of(flow: &Flow, again: &Again<'_>) -> Event {
-    let (flow, attempt) = (flow.name.clone(), again.attempt);
+fn event_of(flow: &str, again: &Again<'_>) -> Event {
+    let (flow, attempt) = (flow.to_string(), again.attempt);
     if again.error.is_conflict() {
         Event::Conflict { flow, attempt }
     } else {
@@ -361,18 +422,50 @@ fn event_of(flow: &Flow, again: &Again<'_>) -> Event {
     }
 }
 
+/// What the commit of a flow says which goes from a checkpoint, or over a gap after it, to `upto`.
+fn commit_of(
+    flow: &Flow,
+    (expected, gap): (Option<Checkpoint>, Option<Gap>),
+    upto: &Commit,
+) -> FlowCommit {
+    FlowCommit {
+        key: flow.key.clone(),
+        expected,
+        upto: Checkpoint::from(upto),
+        gap,
+    }
+}
+
+/// `copy`, and a delete for each key that only `target` has.
+async fn reconciled(
+    flow: &Flow,
+    target: &DeltaTarget,
+    copy: Arc<dyn TableProvider>,
+    end: Lsn,
+) -> Result<Arc<dyn TableProvider>, Error> {
+    let keys = reconcilable(
+        &flow.statement,
+        &flow.merge,
+        &flow.table,
+        &flow.target_schema,
+    )?;
+    let target = DeltaTableProvider::try_new(target.clone(), None).await?;
+    Ok(Arc::new(Reconciled {
+        copy,
+        target: Arc::new(target),
+        keys,
+        end,
+    }))
+}
+
 /// Moves the checkpoint of a flow whose table has not changed, in a commit without rows.
 async fn move_checkpoint(
     flow: &Flow,
     target: &DeltaTarget,
-    checkpoint: Checkpoint,
+    (checkpoint, gap): (Checkpoint, Option<Gap>),
     upto: &Commit,
 ) -> Result<FlowResult, Error> {
-    let commit = FlowCommit {
-        key: flow.key.clone(),
-        expected: Some(checkpoint),
-        upto: Checkpoint::from(upto),
-    };
+    let commit = commit_of(flow, (Some(checkpoint), gap), upto);
     let outcome = target.commit_checkpoint(&commit).await?;
     Ok(FlowResult::UpToDate {
         at: upto.lsn,

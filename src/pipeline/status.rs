@@ -106,7 +106,7 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     }
     let work = look_for(flow, None).await?;
     Ok(match work.job {
-        Job::FirstCopy { .. } => FlowState::NotCopied,
+        Job::Copy { .. } => FlowState::NotCopied,
         Job::Window { window, .. } => {
             let behind = flow
                 .database

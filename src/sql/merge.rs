@@ -56,8 +56,7 @@ impl MergeStatement {
 
     /// The target's columns that ON compares for equality, as they are written there with the target's name.
     pub fn target_keys(&self) -> Vec<String> {
-        let own = self.target.0.last().and_then(|part| part.as_ident());
-        let Some(target) = self.target_alias.as_ref().or(own) else {
+        let Some(target) = self.target_name() else {
             return Vec::new();
         };
         let mut keys = Vec::new();
@@ -70,6 +69,12 @@ impl MergeStatement {
             }
         });
         keys
+    }
+
+    /// The name by which the statement calls its target.
+    pub(super) fn target_name(&self) -> Option<&Ident> {
+        let own = self.target.0.last().and_then(|part| part.as_ident());
+        self.target_alias.as_ref().or(own)
     }
 }
 

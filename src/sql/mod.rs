@@ -31,6 +31,7 @@ mod ignored;
 mod lexer;
 mod limits;
 mod merge;
+mod mirror;
 mod names;
 mod options;
 mod parse;

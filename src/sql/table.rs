@@ -64,6 +64,7 @@ pub struct Property {
 
 const PROPERTIES: &[&str] = &[
     "cdcql.deletionVectors",
+    "cdcql.onGap",
     "cdcql.onSchemaChange",
     "cdcql.readBack",
 ];

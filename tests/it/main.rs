@@ -7,6 +7,7 @@ mod capture;
 mod clients;
 mod failures;
 mod follow;
+mod gap;
 mod imports;
 mod independent_reader;
 mod maintain;

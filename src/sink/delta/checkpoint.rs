@@ -8,12 +8,12 @@
 use deltalake::DeltaTable;
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::CommitProperties;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::history::newest_tran_id;
 use super::{RowCounts, SinkError};
-use crate::change::{Checkpoint, FlowKey, Lsn};
+use crate::change::{Checkpoint, FlowKey, Gap, Lsn};
 
 /// `commitInfo` key of the flow that made a commit.
 pub(super) const FLOW_KEY: &str = "cdcql.flow";
@@ -21,6 +21,9 @@ pub(super) const FLOW_KEY: &str = "cdcql.flow";
 pub(super) const LSN_KEY: &str = "cdcql.lsn";
 /// `commitInfo` key of that LSN's `tran_id`.
 pub(super) const TRAN_ID_KEY: &str = "cdcql.tranId";
+
+/// `commitInfo` key of the gap that a commit has gone over.
+const GAP_KEY: &str = "cdcql.gap";
 
 /// `commitInfo` key of the name that a write gave its commit.
 pub(super) const WRITE_KEY: &str = "cdcql.write";
@@ -34,12 +37,14 @@ pub struct FlowCommit {
     pub expected: Option<Checkpoint>,
     /// The checkpoint after the commit: where the window ends.
     pub upto: Checkpoint,
+    /// What was missed between the two, which the commit records.
+    pub gap: Option<Gap>,
 }
 
 impl FlowCommit {
     /// True when the commit moves the checkpoint.
     pub(super) fn advances(&self) -> bool {
-        !same_position(self.expected.as_ref(), Some(&self.upto))
+        self.gap.is_some() || !same_position(self.expected.as_ref(), Some(&self.upto))
     }
 
     /// Fails unless the log of `table` still holds `expected`.
@@ -69,7 +74,7 @@ pub(super) fn commit_properties(
         metadata.push(("operationMetrics".to_string(), rows.to_metrics()));
     }
     let properties = compare_and_swap();
-    let Some(FlowCommit { key, upto, .. }) = commit else {
+    let Some(FlowCommit { key, upto, gap, .. }) = commit else {
         return properties.with_metadata(metadata);
     };
     let [hi, lo, time] = entry_ids(key);
@@ -80,6 +85,15 @@ pub(super) fn commit_properties(
     ]);
     if let Some(tran_id) = &upto.tran_id {
         metadata.push((TRAN_ID_KEY.to_string(), Value::from(tran_id.as_str())));
+    }
+    if let Some(gap) = gap {
+        let gap = json!({
+            "policy": gap.policy.to_string(),
+            "after": gap.after.to_string(),
+            "upto": gap.upto.to_string(),
+            "reason": gap.reason,
+        });
+        metadata.push((GAP_KEY.to_string(), gap));
     }
     properties
         .with_metadata(metadata)
@@ -119,7 +133,7 @@ pub(super) async fn read_checkpoint(
 }
 
 /// The checkpoint without its `tran_id`.
-async fn read_position(
+pub(super) async fn read_position(
     location: &str,
     table: &DeltaTable,
     key: &FlowKey,

@@ -48,3 +48,4 @@ pub use provider::DeltaTableProvider;
 pub use schema::TableOptions;
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
+pub(crate) use write::joined_within_memory;

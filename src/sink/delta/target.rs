@@ -9,7 +9,7 @@ use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use uuid::Uuid;
 
-use super::checkpoint::{commit_properties, read_checkpoint};
+use super::checkpoint::{commit_properties, read_checkpoint, read_position};
 use super::history::read_history;
 use super::location::table_url;
 use super::schema::stored_schema;
@@ -103,6 +103,11 @@ impl DeltaTarget {
     /// Where `key` stands, by the loaded version's log.
     pub async fn checkpoint(&self, key: &FlowKey) -> Result<Option<Checkpoint>, SinkError> {
         read_checkpoint(&self.location, &self.table, key).await
+    }
+
+    /// As [`DeltaTarget::checkpoint`], without its `tran_id`, and also where the table's rows were replaced since.
+    pub async fn position(&self, key: &FlowKey) -> Result<Option<Checkpoint>, SinkError> {
+        read_position(&self.location, &self.table, key).await
     }
 
     /// The newest `limit` versions up to the loaded one, newest first; older ones may be gone from the

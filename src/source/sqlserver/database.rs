@@ -232,6 +232,14 @@ impl Database {
         Ok(Arc::new(copy))
     }
 
+    /// The first LSN that the capture instance of `table` has now.
+    ///
+    /// # Errors
+    /// `ChangesLost` if the instance has been dropped; `Permission` if the login may not see it.
+    pub async fn minimum(&self, table: &CapturedTable) -> Result<Lsn, SourceError> {
+        commits::minimum(&self.inner.pool, table).await
+    }
+
     /// Both ends of the history that the server maps; `None` while capture is warming up.
     ///
     /// # Errors

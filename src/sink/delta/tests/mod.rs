@@ -260,6 +260,7 @@ fn first(upto: u32) -> FlowCommit {
         key: key(),
         expected: None,
         upto: at(upto),
+        gap: None,
     }
 }
 
@@ -268,6 +269,7 @@ fn window(after: u32, upto: u32) -> FlowCommit {
         key: key(),
         expected: Some(at(after)),
         upto: at(upto),
+        gap: None,
     }
 }
 

@@ -172,6 +172,11 @@ const BYTES_PER_BATCH_ROW: usize = 64 << 10;
 /// The fewest rows of a batch, however small the pool is.
 const FEWEST_ROWS: usize = 256;
 
+/// `state`, so that what it joins need not fit in memory.
+pub(crate) fn joined_within_memory(state: &SessionState) -> SessionState {
+    Join::SortMerge.session(state)
+}
+
 /// How the source and the target are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Join {

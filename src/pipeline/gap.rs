@@ -1,0 +1,100 @@
+//! What a flow does where changes that it needs are lost.
+
+use std::sync::Arc;
+
+use super::bind::Pipeline;
+use super::event::{Event, Reporter};
+use super::flow::Flow;
+use super::look::{Job, Work};
+use super::window::commit_past;
+use crate::change::{Checkpoint, Gap, Lsn, LsnRange, OnGap};
+use crate::error::Error;
+use crate::sink::delta::{DeltaTarget, SinkError};
+
+impl Pipeline {
+    /// The work of a flow that goes over a gap, by its policy; `lost` is what it has failed with.
+    ///
+    /// # Errors
+    /// `lost` itself, unless the flow's policy can do something about it.
+    pub(super) async fn over_gap(
+        &self,
+        flow: &Arc<Flow>,
+        lost: Error,
+        reporter: &Reporter,
+    ) -> Result<Work, Error> {
+        let policy = flow.declaration.on_gap;
+        // Of a target that was replaced nobody knows what it has; no changes of the source can mend that.
+        let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
+        if policy == OnGap::Fail || policy == OnGap::Continue && is_targets {
+            return Err(lost);
+        }
+        let target = flow.declaration.open().await?;
+        let Some(checkpoint) = target.position(&flow.key).await? else {
+            return Err(lost);
+        };
+        let gap = Gap {
+            policy,
+            after: checkpoint.lsn,
+            upto: checkpoint.lsn,
+            reason: lost.cause().to_string(),
+        };
+        reporter.report(Event::Gap {
+            flow: flow.name.clone(),
+            policy,
+            reason: gap.reason.clone(),
+        });
+        match policy {
+            OnGap::Resnapshot => copy_again(flow, target, checkpoint, gap).await,
+            OnGap::Fail | OnGap::Continue => go_on(flow, target, checkpoint, gap, reporter).await,
+        }
+    }
+}
+
+async fn copy_again(
+    flow: &Flow,
+    target: DeltaTarget,
+    checkpoint: Checkpoint,
+    gap: Gap,
+) -> Result<Work, Error> {
+    let newest = flow.database.head().await?.map(|head| head.newest);
+    let upto = newest.as_ref().map_or(Lsn::ZERO, |newest| newest.lsn);
+    Ok(Work {
+        target,
+        job: Job::Copy {
+            newest,
+            over: Some(checkpoint),
+        },
+        rebinds: false,
+        gap: Some(Gap { upto, ..gap }),
+    })
+}
+
+/// Everything that the flow's capture instance still has.
+async fn go_on(
+    flow: &Flow,
+    target: DeltaTarget,
+    checkpoint: Checkpoint,
+    gap: Gap,
+    reporter: &Reporter,
+) -> Result<Work, Error> {
+    let first = flow.database.minimum(&flow.table).await?;
+    let after = first.decrement().unwrap_or(Lsn::ZERO);
+    let ceiling = commit_past(flow, after, reporter).await?;
+    let job = match LsnRange::new(after, ceiling.lsn) {
+        Some(window) => Job::Window {
+            checkpoint,
+            window,
+            ceiling,
+        },
+        None => Job::Move {
+            checkpoint,
+            ceiling,
+        },
+    };
+    Ok(Work {
+        target,
+        job,
+        rebinds: false,
+        gap: Some(Gap { upto: after, ..gap }),
+    })
+}

@@ -1,0 +1,201 @@
+//! A new copy of a table over an old one: its rows, and a delete for each key that only the target has.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{
+    Column, JoinType, NullEquality, Result, ScalarValue, TableReference, plan_err,
+};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableType, lit};
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, Lsn};
+use crate::error::Error;
+use crate::sink::delta::joined_within_memory;
+use crate::source::sqlserver::CapturedTable;
+use crate::sql::{MergeStatement, Statement};
+
+const COPY: &str = "copy";
+const TARGET: &str = "target";
+
+/// The columns by which rows of a target are told apart, with those of its source.
+pub(super) type Keys = Vec<(String, String)>;
+
+/// The keys of a flow that may copy its table again over what its target has.
+///
+/// # Errors
+/// `Invalid` for a MERGE that may do something else with a `delete` row which has nothing but its key than to delete the
+/// target's row.
+pub(super) fn reconcilable(
+    statement: &Statement,
+    merge: &MergeStatement,
+    table: &CapturedTable,
+    target: &SchemaRef,
+) -> Result<Keys, Error> {
+    let refused = |message: &str, help: &str| {
+        let message = format!(
+            "'cdcql.onGap' = 'resnapshot' cannot delete what the source no longer has: {message}"
+        );
+        Err(Error::invalid(statement.diagnostic(
+            merge.target_span,
+            message,
+            Some(help.to_string()),
+        )))
+    };
+    if !merge.reads_stream_alone() {
+        return refused(
+            "the source is a query, which may leave such rows out",
+            "write USING STREAM … CHANGES AS change, or leave the property out",
+        );
+    }
+    if !merge.deletes_first() {
+        return refused(
+            "the first WHEN MATCHED does not delete what the source has deleted",
+            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE, or leave the property out",
+        );
+    }
+    let pairs = merge.key_pairs().unwrap_or_default();
+    let source = table.schema_ref();
+    let mut keys = Keys::with_capacity(pairs.len());
+    for (target_column, source_column) in &pairs {
+        let found = field(target, target_column).zip(field(&source, source_column));
+        let same = found.filter(|(own, other)| {
+            target.field(*own).data_type() == source.field(*other).data_type()
+        });
+        let Some((own, other)) = same else {
+            return refused(
+                &format!("'{target_column}' and '{source_column}' do not have one type"),
+                "declare the target's key with the source's type, or leave the property out",
+            );
+        };
+        keys.push((
+            target.field(own).name().clone(),
+            source.field(other).name().clone(),
+        ));
+    }
+    let mut compared: Vec<&str> = keys.iter().map(|(_, source)| source.as_str()).collect();
+    let mut key = table.key_names();
+    compared.sort_unstable();
+    key.sort_unstable();
+    if compared != key {
+        return refused(
+            &format!(
+                "ON has to compare the columns of the source's key ({}) and nothing else",
+                key.join(", ")
+            ),
+            "write ON target.key = change.key for each of them, or leave the property out",
+        );
+    }
+    Ok(keys)
+}
+
+/// The place of a column, by its name as written, or else by the one that differs in case alone.
+fn field(schema: &SchemaRef, name: &str) -> Option<usize> {
+    schema.index_of(name).ok().or_else(|| {
+        let same = |place: &usize| schema.field(*place).name().eq_ignore_ascii_case(name);
+        let mut places = (0..schema.fields().len()).filter(same);
+        places.next().filter(|_| places.next().is_none())
+    })
+}
+
+/// The rows of a copy, and a `delete` row for each key of a target that is not among them.
+#[derive(Debug)]
+pub(super) struct Reconciled {
+    /// The copy, in the schema of a change feed.
+    pub(super) copy: Arc<dyn TableProvider>,
+    /// The target, as it was before the copy.
+    pub(super) target: Arc<dyn TableProvider>,
+    pub(super) keys: Keys,
+    /// The commit that the copy is exact at.
+    pub(super) end: Lsn,
+}
+
+#[async_trait]
+impl TableProvider for Reconciled {
+    fn schema(&self) -> SchemaRef {
+        self.copy.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+            return plan_err!("a copy over an old one is planned by a SessionState");
+        };
+        let mut plan = self.plan()?;
+        if let Some(projection) = projection {
+            plan = plan.select(projection.iter().copied())?;
+        }
+        let plan = plan.limit(0, limit)?.build()?;
+        // Neither side need fit in memory: both are as long as the table.
+        let state = joined_within_memory(state);
+        let plan = state.optimize(&plan)?;
+        state
+            .query_planner()
+            .create_physical_plan(&plan, &state)
+            .await
+    }
+}
+
+impl Reconciled {
+    fn plan(&self) -> Result<LogicalPlanBuilder> {
+        let scan = |name, table: &Arc<dyn TableProvider>| {
+            LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(table)), None)
+        };
+        let own = self.keys.iter().map(|(own, _)| column(TARGET, own));
+        let keys = scan(TARGET, &self.target)?
+            .project(own.map(Expr::Column))?
+            .distinct()?;
+        let others = self.keys.iter().map(|(_, other)| column(COPY, other));
+        let copied = scan(COPY, &self.copy)?.project(others.clone().map(Expr::Column))?;
+        let on = (
+            self.keys
+                .iter()
+                .map(|(own, _)| column(TARGET, own))
+                .collect(),
+            others.collect::<Vec<_>>(),
+        );
+        let gone = keys.join_detailed(
+            copied.build()?,
+            JoinType::LeftAnti,
+            on,
+            None,
+            NullEquality::NullEqualsNull,
+        )?;
+        let deletes = gone.project(self.delete_row()?)?.build()?;
+        scan(COPY, &self.copy)?.union(deletes)
+    }
+
+    /// A row of the feed that has nothing but its key.
+    fn delete_row(&self) -> Result<Vec<Expr>> {
+        let schema = self.copy.schema();
+        let row = schema.fields().iter().map(|field| {
+            let name = field.name();
+            let key = self.keys.iter().find(|(_, other)| other == name);
+            let value = match (name.as_str(), key) {
+                (_, Some((own, _))) => Expr::Column(column(TARGET, own)),
+                (CHANGE_TYPE, _) => lit(ChangeType::Delete.as_str()),
+                (COMMIT_VERSION, _) => lit(self.end.to_hex()),
+                (COMMIT_TIMESTAMP, _) | (_, None) => lit(ScalarValue::try_from(field.data_type())?),
+            };
+            Ok(value.alias(name))
+        });
+        row.collect()
+    }
+}
+
+fn column(relation: &str, name: &str) -> Column {
+    Column::new(Some(TableReference::bare(relation)), name)
+}

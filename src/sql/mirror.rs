@@ -1,0 +1,89 @@
+//! What a MERGE says that keeps its target like its source, row by row and key by key.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Ident, MergeAction, MergeClauseKind, TableFactor, Value,
+};
+
+use super::merge::MergeStatement;
+use crate::change::CHANGE_TYPE;
+
+impl MergeStatement {
+    /// The columns that ON compares, the target's first, if it says nothing else than that they are equal.
+    pub fn key_pairs(&self) -> Option<Vec<(String, String)>> {
+        let target = self.target_name()?;
+        let named = |table: &Ident, name: &Ident| table.value.eq_ignore_ascii_case(&name.value);
+        let mut pairs = Vec::new();
+        let mut conditions: Vec<&Expr> = vec![&self.ast.on];
+        while let Some(condition) = conditions.pop() {
+            match condition {
+                Expr::Nested(inner) => conditions.push(inner),
+                Expr::BinaryOp { left, op, right } if *op == BinaryOperator::And => {
+                    conditions.extend([left.as_ref(), right.as_ref()]);
+                }
+                Expr::BinaryOp { left, op, right } if *op == BinaryOperator::Eq => {
+                    let [(one, first), (other, second)] = [qualified(left)?, qualified(right)?];
+                    let source = &self.source_alias;
+                    let pair = match () {
+                        () if named(one, target) && named(other, source) => (first, second),
+                        () if named(other, target) && named(one, source) => (second, first),
+                        () => return None,
+                    };
+                    pairs.push((pair.0.value.clone(), pair.1.value.clone()));
+                }
+                _ => return None,
+            }
+        }
+        Some(pairs)
+    }
+
+    /// Whether the source is a STREAM as it is, and no query over one.
+    pub fn reads_stream_alone(&self) -> bool {
+        self.stream.is_some() && matches!(self.ast.source, TableFactor::Table { .. })
+    }
+
+    /// Whether the first thing that is done with a row of the target is to delete it if the source has.
+    pub fn deletes_first(&self) -> bool {
+        let mut clauses = self.ast.clauses.iter();
+        let first = clauses.find(|clause| clause.clause_kind == MergeClauseKind::Matched);
+        first.is_some_and(|clause| {
+            let condition = clause.predicate.as_ref();
+            matches!(clause.action, MergeAction::Delete { .. })
+                && condition.is_none_or(|condition| self.is_of_deletes(condition))
+        })
+    }
+
+    /// Whether a condition is `_change_type = 'delete'` of the source.
+    fn is_of_deletes(&self, condition: &Expr) -> bool {
+        let is_type = |side: &Expr| {
+            qualified(side).is_some_and(|(table, column)| {
+                table.value.eq_ignore_ascii_case(&self.source_alias.value)
+                    && column.value.eq_ignore_ascii_case(CHANGE_TYPE)
+            })
+        };
+        let is_delete = |side: &Expr| match side {
+            Expr::Value(value) => {
+                matches!(&value.value, Value::SingleQuotedString(text) if text == "delete")
+            }
+            _ => false,
+        };
+        match condition {
+            Expr::Nested(inner) => self.is_of_deletes(inner),
+            Expr::BinaryOp { left, op, right } if *op == BinaryOperator::Eq => {
+                is_type(left) && is_delete(right) || is_type(right) && is_delete(left)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A table's name and a column's, of a column that is written with both.
+fn qualified(expr: &Expr) -> Option<(&Ident, &Ident)> {
+    match expr {
+        Expr::Nested(inner) => qualified(inner),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., table, column] => Some((table, column)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
