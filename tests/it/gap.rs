@@ -222,3 +222,42 @@ fn a_flow_that_may_not_delete_what_is_gone_is_refused() {
         let _ = served.run().failed(3, &[words]);
     }
 }
+
+#[test]
+fn keys_of_text_and_of_several_columns_are_compared_byte_by_byte() {
+    let served = served("resnapshot");
+    served.execute(
+        "CREATE TABLE dbo.b (k NVARCHAR(10) NOT NULL, p INT NOT NULL, d DECIMAL(9, 2) NOT NULL, v INT NULL,
+             PRIMARY KEY (k, p, d));
+         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'b', @role_name = NULL;
+         INSERT INTO dbo.b VALUES (N'a', 1, 1.5, 1), (N'é', 1, 2.5, 2), (N'c', 2, 3.5, 3), (N'd', 2, 4.5, 4);",
+    );
+    let flow = "CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('DB_URL'));
+         CREATE TABLE IF NOT EXISTS b USING DELTA PARTITIONED BY (p) LOCATION 'lake/b'
+             TBLPROPERTIES ('cdcql.onGap' = 'resnapshot');
+         MERGE INTO b USING STREAM db.dbo.b CHANGES AS change
+             ON change.K = b.k AND (b.p = change.p AND b.d = change.d)
+         WHEN MATCHED AND (change._change_type = 'delete') THEN DELETE
+         WHEN MATCHED THEN UPDATE SET *
+         WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;";
+    served.project.write("pipelines/p.sql", flow);
+    let _ = served.run().succeeded();
+    served.execute(&RECAPTURE[0].replace("N'a'", "N'b'"));
+    served.execute(
+        "UPDATE dbo.b SET k = N'A' WHERE k = N'a'; DELETE FROM dbo.b WHERE k = N'é';
+         UPDATE dbo.b SET p = 1 WHERE k = N'c'; UPDATE dbo.b SET v = 40 WHERE k = N'd';",
+    );
+    served.execute(&RECAPTURE[1].replace("N'a'", "N'b'"));
+    let again = served.run().succeeded();
+    assert!(
+        again.stderr.contains("2 inserted, 1 updated, 3 deleted"),
+        "{}",
+        again.stderr
+    );
+    let of = |table: &str| {
+        let sql = format!("SELECT * FROM {table} ORDER BY v");
+        let query = ["query", "--pipeline", "pipelines/p.sql", "-c", &sql];
+        served.cdcql(&query).succeeded().stdout
+    };
+    assert_eq!(of("b"), of("db.dbo.b"));
+}
