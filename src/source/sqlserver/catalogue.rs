@@ -6,6 +6,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
+use super::filter::ALIAS;
 use super::ident::{Match, TableName, find_table, quote};
 use super::pool::Pool;
 use super::types::{DeclaredType, SqlType};
@@ -26,7 +27,8 @@ ORDER BY s.name, t.name OPTION (MAXDOP 1)";
 const COLUMNS: &str = "\
 SELECT c.name, base.name AS base_type, typ.name AS declared_type, \
 CAST(c.max_length AS int) AS max_length, CAST(c.precision AS int) AS num_precision, \
-CAST(c.scale AS int) AS num_scale, CAST(c.is_nullable AS int) AS is_nullable \
+CAST(c.scale AS int) AS num_scale, CAST(c.is_nullable AS int) AS is_nullable, \
+c.collation_name, CAST(c.is_masked AS int) AS is_masked, c.encryption_type \
 FROM sys.columns AS c \
 LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = c.user_type_id \
@@ -52,6 +54,23 @@ pub(super) struct SourceColumn {
     pub(super) name: String,
     pub(super) sql_type: SqlType,
     pub(super) nullable: bool,
+    /// The collation of text.
+    pub(super) collation: Option<String>,
+    /// Whether the server compares the values that it shows: not where they are masked or encrypted.
+    pub(super) comparable: bool,
+}
+
+impl SourceColumn {
+    /// A column that is only read.
+    pub(super) fn read_only(name: &str, sql_type: SqlType) -> Self {
+        Self {
+            name: name.to_string(),
+            sql_type,
+            nullable: true,
+            collation: None,
+            comparable: false,
+        }
+    }
 }
 
 /// A live table with its columns.
@@ -75,14 +94,25 @@ impl SourceTable {
         }
     }
 
-    /// The statement that reads the projected columns; `top` limits its rows.
-    pub(super) fn select(&self, projection: &[usize], top: Option<usize>) -> String {
+    /// The statement that reads the projected columns of the rows that satisfy all `conditions`; `top` names
+    /// the parameter that limits them.
+    pub(super) fn select(
+        &self,
+        projection: &[usize],
+        conditions: &[String],
+        top: Option<&str>,
+    ) -> String {
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
         format!(
-            "SELECT {}{} FROM {} AS t OPTION (MAXDOP 1)",
+            "SELECT {}{} FROM {} AS {ALIAS}{filter} OPTION (MAXDOP 1)",
             top_clause(top),
             select_list(projection.iter().map(|index| {
                 let column = &self.columns[*index];
-                column.sql_type.select("t", &column.name)
+                column.sql_type.select(ALIAS, &column.name)
             })),
             self.name.quoted()
         )
@@ -105,9 +135,10 @@ impl SourceTable {
     }
 }
 
-/// `TOP (n) `, or nothing.
-pub(super) fn top_clause(top: Option<usize>) -> String {
-    top.map(|rows| format!("TOP ({rows}) ")).unwrap_or_default()
+/// `TOP (…) ` with the parameter of this name, or nothing.
+pub(super) fn top_clause(top: Option<&str>) -> String {
+    top.map(|parameter| format!("TOP ({parameter}) "))
+        .unwrap_or_default()
 }
 
 /// A select list that is never empty: rows are counted over a constant.
@@ -163,6 +194,8 @@ pub(super) async fn source_table(
                 name: cells.required_text(0)?.to_string(),
                 sql_type: declared_type(&cells, 1)?,
                 nullable: cells.flag(6)?,
+                collation: cells.text(7)?.map(str::to_string),
+                comparable: !cells.flag(8)? && cells.integer(9)?.is_none(),
             })
         })
         .collect::<Result<Vec<_>, SourceError>>()?;
@@ -227,11 +260,7 @@ mod tests {
     use super::*;
 
     fn table() -> SourceTable {
-        let column = |name: &str, sql_type| SourceColumn {
-            name: name.to_string(),
-            sql_type,
-            nullable: true,
-        };
+        let column = SourceColumn::read_only;
         SourceTable::new(
             TableName::new("dbo", "odd]name"),
             vec![
@@ -245,12 +274,12 @@ mod tests {
     #[test]
     fn the_projection_is_the_select_list() {
         assert_eq!(
-            table().select(&[1, 0], None),
+            table().select(&[1, 0], &[], None),
             "SELECT CAST(t.[credit] AS decimal(19, 4)) AS [credit], t.[id] FROM [dbo].[odd]]name] AS t OPTION (MAXDOP 1)"
         );
         assert_eq!(
-            table().select(&[], Some(7)),
-            "SELECT TOP (7) 1 AS [one] FROM [dbo].[odd]]name] AS t OPTION (MAXDOP 1)"
+            table().select(&[], &["a".to_string(), "b".to_string()], Some("@P1")),
+            "SELECT TOP (@P1) 1 AS [one] FROM [dbo].[odd]]name] AS t WHERE a AND b OPTION (MAXDOP 1)"
         );
     }
 

@@ -1,12 +1,15 @@
 //! Parameters, and the cells of small answers such as the catalogue's.
 
 use std::borrow::Cow;
+use std::fmt;
 
+use chrono::DateTime;
 use tiberius::{ColumnData, Row, ToSql};
 
 use crate::change::Lsn;
 
 use super::decode::datetime_micros;
+use super::decode::micros;
 use super::error::SourceError;
 
 /// A value bound to `@P1`, `@P2`, ….
@@ -18,6 +21,8 @@ pub(super) enum Parameter {
     Int(i32),
     /// An `nvarchar`.
     Text(String),
+    /// What the driver has a type for.
+    Value(ColumnData<'static>),
 }
 
 impl ToSql for Parameter {
@@ -26,8 +31,37 @@ impl ToSql for Parameter {
             Self::Lsn(lsn) => ColumnData::Binary(Some(Cow::Borrowed(lsn.as_bytes().as_slice()))),
             Self::Int(value) => ColumnData::I32(Some(*value)),
             Self::Text(text) => ColumnData::String(Some(Cow::Borrowed(text))),
+            Self::Value(value) => value.clone(),
         }
     }
+}
+
+/// As a person reads it: what T-SQL has a literal for, as that.
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_sql() {
+            ColumnData::Bit(Some(value)) => write!(f, "{}", i32::from(value)),
+            ColumnData::I32(Some(value)) => write!(f, "{value}"),
+            ColumnData::I64(Some(value)) => write!(f, "{value}"),
+            ColumnData::F32(Some(value)) => write!(f, "{value:e}"),
+            ColumnData::F64(Some(value)) => write!(f, "{value:e}"),
+            ColumnData::String(Some(text)) => write!(f, "N'{}'", text.replace('\'', "''")),
+            ColumnData::Binary(Some(bytes)) => {
+                f.write_str("0x")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+            }
+            other => match micros(&other).and_then(DateTime::from_timestamp_micros) {
+                Some(at) => write!(f, "'{}'", at.naive_utc()),
+                None => f.write_str("?"),
+            },
+        }
+    }
+}
+
+/// How many rows are asked for: all that a `bigint` can count are more than there are.
+pub(super) fn row_count(rows: usize) -> Parameter {
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    Parameter::Value(ColumnData::I64(Some(rows)))
 }
 
 /// The cells of one row, by position. `None` is NULL; another type is an error that names the cell.

@@ -7,13 +7,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use tiberius::{ColumnData, Row};
+use tiberius::{ColumnData, Row, ToSql};
 
 use crate::change::{ChangeType, Lsn, LsnRange};
 
 use super::captured::CapturedTable;
-use super::cell::{Cells, Parameter};
-use super::changes::{Images, Value};
+use super::cell::{Cells, Parameter, row_count};
+use super::changes::{Images, Value, guarded};
 use super::commits::offset_ms;
 use super::decode::unexpected;
 use super::error::SourceError;
@@ -29,7 +29,10 @@ ORDER BY m.start_lsn OPTION (MAXDOP 1)";
 /// The rows of a window.
 #[derive(Debug)]
 pub(super) struct ChangeRows {
+    /// The query of the rows, without its guards.
     pub(super) sql: String,
+    /// How many rows are enough.
+    pub(super) limit: Option<usize>,
     pub(super) pool: Pool,
     pub(super) table: Arc<CapturedTable>,
     pub(super) window: Option<LsnRange>,
@@ -56,10 +59,14 @@ impl RowSource for ChangeRows {
             .iter()
             .map(|field| field.name().as_str());
         format!(
-            "changes of {} in {}, columns=[{}]",
+            "changes of {} in {}, columns=[{}]{}: {}",
             self.table.name,
             window.as_deref().unwrap_or("no window"),
-            columns.collect::<Vec<_>>().join(", ")
+            columns.collect::<Vec<_>>().join(", "),
+            self.limit
+                .map(|rows| format!(", limit={rows}"))
+                .unwrap_or_default(),
+            self.sql
         )
     }
 
@@ -93,9 +100,14 @@ impl ChangeRows {
             Parameter::Lsn(window.upto()),
         );
         let change_id = Parameter::Int(self.table.change_object_id);
+        let mut parameters: Vec<&dyn ToSql> = vec![&after, &upto, &change_id];
+        let limit = self.limit.map(row_count);
+        if let Some(limit) = &limit {
+            parameters.push(limit);
+        }
         let stream = lease
             .client()
-            .query(self.sql.as_str(), &[&after, &upto, &change_id])
+            .query(guarded(&self.sql), &parameters)
             .await
             .map_err(failed)?;
         let mut rows = stream.into_row_stream();

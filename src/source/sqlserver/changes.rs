@@ -181,7 +181,8 @@ impl TableProvider for Changes {
         let schema = Arc::new(self.schema.project(&projection)?);
         let ascending = schema.index_of(COMMIT_VERSION).ok();
         Ok(Arc::new(SqlServerScanExec::new(Arc::new(ChangeRows {
-            sql: batch(&self.table, self.images, &values, limit),
+            sql: rows_query(&self.table, self.images, &values, limit.is_some()),
+            limit,
             pool: self.pool.clone(),
             table: Arc::clone(&self.table),
             window: self.window,
@@ -193,24 +194,18 @@ impl TableProvider for Changes {
     }
 }
 
-/// Guard, rows, guard: one batch in one session, so that all three see one server.
-pub(super) fn batch(
-    table: &CapturedTable,
-    images: Images,
-    values: &[Value],
-    top: Option<usize>,
-) -> String {
-    let rows = rows_query(table, images, values, top);
+/// Guard, `rows`, guard: one batch in one session, so that all three see one server.
+pub(super) fn guarded(rows: &str) -> String {
     format!("{GUARD_BEFORE};\n{rows};\n{GUARD_AFTER};")
 }
 
-/// The rows after `@P1` up to `@P2` in the order of the change table's clustered index, so that the server
-/// sorts nothing.
-fn rows_query(
+/// The rows after `@P1` up to `@P2`, at most `@P4` if they are limited, in the order of the change table's
+/// clustered index, so that the server sorts nothing.
+pub(super) fn rows_query(
     table: &CapturedTable,
     images: Images,
     values: &[Value],
-    top: Option<usize>,
+    limited: bool,
 ) -> String {
     let captured = values.iter().filter_map(|value| match value {
         Value::Captured(index) => {
@@ -229,7 +224,7 @@ fn rows_query(
         "SELECT {top}{list} FROM cdc.{change_table} AS c \
          WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)){filter} \
          ORDER BY c.[__$start_lsn], {command}c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)",
-        top = top_clause(top),
+        top = top_clause(limited.then_some("@P4")),
         list = select_list(fixed.into_iter().chain(captured)),
         change_table = quote(&table.change_table.name),
         filter = match images {
@@ -263,8 +258,8 @@ mod tests {
     fn a_feed_selects_what_is_asked_for_in_commit_order() {
         let values = [Value::CommitVersion, Value::Captured(1)];
         assert_eq!(
-            rows_query(&customers(), Images::All, &values, Some(5)),
-            "SELECT TOP (5) c.[__$start_lsn], c.[__$operation], c.[name] FROM cdc.[dbo_customers_CT] AS c \
+            rows_query(&customers(), Images::All, &values, true),
+            "SELECT TOP (@P4) c.[__$start_lsn], c.[__$operation], c.[name] FROM cdc.[dbo_customers_CT] AS c \
              WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
              ORDER BY c.[__$start_lsn], c.[__$command_id], c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)"
         );
@@ -274,7 +269,7 @@ mod tests {
     fn an_old_change_table_is_ordered_without_command_id() {
         let mut table = customers();
         table.has_command_id = false;
-        let sql = rows_query(&table, Images::All, &[], None);
+        let sql = rows_query(&table, Images::All, &[], false);
         assert!(
             sql.contains("ORDER BY c.[__$start_lsn], c.[__$seqval], c.[__$operation]"),
             "{sql}"

@@ -22,10 +22,10 @@ pub(super) const BATCH_BYTES: usize = 8 << 20;
 const MAX_VALUE_BYTES: usize = 1 << 30;
 
 /// Days from 0001-01-01 to 1970-01-01.
-const DAYS_YEAR_1_TO_1970: i64 = 719_162;
+pub(super) const DAYS_YEAR_1_TO_1970: i64 = 719_162;
 /// Days from 1900-01-01 to 1970-01-01.
-const DAYS_1900_TO_1970: i64 = 25_567;
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+pub(super) const DAYS_1900_TO_1970: i64 = 25_567;
+pub(super) const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 /// Collects one column's values.
 #[derive(Debug)]
@@ -211,8 +211,17 @@ pub(super) fn datetime_micros(value: &ColumnData<'_>) -> Option<Option<i64>> {
     }
 }
 
+/// As [`datetime_micros`], for a date and a point in time with an offset as well; `None` for NULL too.
+pub(super) fn micros(value: &ColumnData<'_>) -> Option<i64> {
+    match value {
+        ColumnData::Date(v) => v.map(|date| i64::from(date_days(date)) * MICROS_PER_DAY),
+        ColumnData::DateTimeOffset(v) => v.map(offset_micros),
+        other => datetime_micros(other)?,
+    }
+}
+
 /// Days and 1/300 s since 1900, rounded to the milliseconds (0, 3, 7) that SQL Server shows.
-fn legacy_micros(value: DateTime) -> i64 {
+pub(super) fn legacy_micros(value: DateTime) -> i64 {
     let days = i64::from(value.days()) - DAYS_1900_TO_1970;
     let millis = (i64::from(value.seconds_fragments()) * 1000 + 150) / 300;
     days * MICROS_PER_DAY + millis * 1000

@@ -1,20 +1,23 @@
 //! A table as it is now.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use tiberius::Row;
+use tiberius::{Row, ToSql};
 
 use super::catalogue::SourceTable;
+use super::cell::{Parameter, row_count};
 use super::decode::{ColumnBuilder, unexpected};
 use super::error::SourceError;
+use super::filter::{self, Translator};
 use super::pool::Pool;
 use super::scan::{Batcher, Output, RowSource, SqlServerScanExec};
 
@@ -44,13 +47,18 @@ impl TableProvider for LiveTable {
         TableType::Base
     }
 
-    /// Columns are chosen by the server. Filters stay here: collations and rounding would let a pushed
-    /// comparison differ; so a limit arrives only where it is exact.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filter::support(&self.table.columns, filters))
+    }
+
     async fn scan(
         &self,
         _: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all = || (0..self.table.columns.len()).collect();
@@ -59,10 +67,63 @@ impl TableProvider for LiveTable {
         Ok(Arc::new(SqlServerScanExec::new(Arc::new(LiveRows {
             pool: self.pool.clone(),
             schema: Arc::new(self.table.schema.project(&projection)?),
+            statement: Statement::new(&self.table, &projection, filters, limit),
             table: Arc::clone(&self.table),
             projection,
-            limit,
         }))))
+    }
+}
+
+/// A query and the values of its parameters.
+#[derive(Debug)]
+struct Statement {
+    sql: String,
+    parameters: Vec<Parameter>,
+}
+
+impl Statement {
+    /// Rows are limited only where no filter may let too many pass.
+    fn new(
+        table: &SourceTable,
+        projection: &[usize],
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Self {
+        let mut translator = Translator::new(&table.columns);
+        let mut conditions = Vec::with_capacity(filters.len());
+        let mut exact = true;
+        for filter in filters {
+            let predicate = translator.translate(filter);
+            exact &= predicate.as_ref().is_some_and(|found| found.exact);
+            conditions.extend(predicate.map(|found| found.sql));
+        }
+        let top = limit
+            .filter(|_| exact)
+            .map(|rows| translator.bind(row_count(rows)));
+        Self {
+            sql: table.select(projection, &conditions, top.as_deref()),
+            parameters: translator.into_parameters(),
+        }
+    }
+}
+
+impl fmt::Display for Statement {
+    /// The parameters' values are the query's own literals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// How many of a long list are shown.
+        const SHOWN: usize = 8;
+        f.write_str(&self.sql)?;
+        if self.parameters.is_empty() {
+            return Ok(());
+        }
+        let shown = (1..).zip(self.parameters.iter().take(SHOWN));
+        let mut shown: Vec<String> = shown
+            .map(|(number, value)| format!("@P{number} = {value}"))
+            .collect();
+        if self.parameters.len() > SHOWN {
+            shown.push(format!("… {} more", self.parameters.len() - SHOWN));
+        }
+        write!(f, " [{}]", shown.join(", "))
     }
 }
 
@@ -73,24 +134,24 @@ pub(super) struct LiveRows {
     table: Arc<SourceTable>,
     projection: Vec<usize>,
     schema: SchemaRef,
-    limit: Option<usize>,
+    statement: Statement,
 }
 
 impl LiveRows {
     /// All rows and columns of `table`, under the names of `schema`.
     pub(super) fn all(pool: Pool, table: SourceTable, schema: SchemaRef) -> Self {
+        let projection: Vec<usize> = (0..table.columns.len()).collect();
         Self {
             pool,
-            projection: (0..table.columns.len()).collect(),
+            statement: Statement::new(&table, &projection, &[], None),
+            projection,
             table: Arc::new(table),
             schema,
-            limit: None,
         }
     }
 
     async fn stream(&self, output: &Output) -> Result<(), SourceError> {
         let action = format!("reading {}", self.table.name);
-        let sql = self.table.select(&self.projection, self.limit);
         let mut lease = self.pool.lend().await?;
         let failed = |error| self.pool.error(&action, error);
         let builders = self
@@ -99,7 +160,17 @@ impl LiveRows {
             .map(|index| ColumnBuilder::new(&self.table.columns[*index].sql_type))
             .collect();
         let mut batcher = Batcher::new(Arc::clone(&self.schema), builders);
-        let stream = lease.client().query(sql, &[]).await.map_err(failed)?;
+        let parameters: Vec<&dyn ToSql> = self
+            .statement
+            .parameters
+            .iter()
+            .map(|parameter| parameter as &dyn ToSql)
+            .collect();
+        let stream = lease
+            .client()
+            .query(self.statement.sql.as_str(), &parameters)
+            .await
+            .map_err(failed)?;
         let mut rows = stream.into_row_stream();
         while let Some(row) = rows.next().await {
             self.append(&mut batcher, &row.map_err(failed)?)?;
@@ -134,7 +205,7 @@ impl RowSource for LiveRows {
     }
 
     fn describe(&self) -> String {
-        self.table.select(&self.projection, self.limit)
+        self.statement.to_string()
     }
 
     fn read(self: Arc<Self>, output: Output) -> BoxFuture<'static, Result<(), SourceError>> {

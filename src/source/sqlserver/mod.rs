@@ -6,8 +6,8 @@
 //! - its net changes in a window: at most one row per key;
 //! - a first copy: a [`Snapshot`] of the whole table corrected by the net changes since it began.
 //!
-//! Columns are chosen by the server; filters are not sent to it, since its collations and rounding decide
-//! comparisons in other ways than this engine. Rows stream: memory grows neither with a table nor with a
+//! Columns are chosen by the server; of filters over live and raw change tables it gets those that it decides as
+//! this engine does, or more loosely, and a limit where all of them are exact. Rows stream: memory grows neither with a table nor with a
 //! window. A read of changes carries its own proof: the same batch checks before and after the rows that
 //! nothing of the window was cleaned up, and that the answering server has captured up to its end. Any error
 //! voids what was read before it; inside a query it arrives as `DataFusionError::External` around a
@@ -28,8 +28,10 @@ mod connect_error;
 mod connection;
 mod database;
 mod decode;
+mod encode;
 mod error;
 mod file_part;
+mod filter;
 mod first_copy;
 mod health;
 mod ident;

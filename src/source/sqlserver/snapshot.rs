@@ -123,11 +123,10 @@ fn stored(table: &CapturedTable) -> (SourceTable, SchemaRef) {
         let Some(source_name) = &column.source_name else {
             continue;
         };
-        columns.push(SourceColumn {
-            name: source_name.clone(),
-            sql_type: column.sql_type.clone(),
-            nullable: true,
-        });
+        columns.push(SourceColumn::read_only(
+            source_name,
+            column.sql_type.clone(),
+        ));
         fields.push(Field::new(&column.name, column.sql_type.arrow(), true));
     }
     let source = SourceTable::new(table.name.clone(), columns);
@@ -261,7 +260,7 @@ mod tests {
         table.columns[1].source_name = Some("full_name".to_string());
         let (source, schema) = stored(&table);
         assert_eq!(
-            source.select(&[0, 1], None),
+            source.select(&[0, 1], &[], None),
             "SELECT t.[id], t.[full_name] FROM [dbo].[customers] AS t OPTION (MAXDOP 1)"
         );
         assert_eq!(

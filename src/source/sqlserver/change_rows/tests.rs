@@ -67,6 +67,7 @@ async fn read(images: Images, answer: &[Row]) -> Result<Option<RecordBatch>, Sou
     let schema = datafusion::arrow::datatypes::Schema::new(fields);
     let source = ChangeRows {
         sql: String::new(),
+        limit: None,
         pool: unreached(),
         table,
         window: Some(window()),
