@@ -44,6 +44,9 @@ pub struct Behaviour {
     pub capture: CaptureBehaviour,
     /// What moves the clock, once the script has been replayed.
     pub clock: Clock,
+    /// How many minutes the server's local time is ahead of UTC, always. Everything is dated in local time, as
+    /// in `cdc.lsn_time_mapping`, from 2024-01-01T00:00:00 on.
+    pub utc_offset: i16,
     /// TCP segments end at random bytes, and the packet size is somewhat smaller than the client asked for, so
     /// that any value may be torn apart.
     pub split_packets: bool,
@@ -72,6 +75,7 @@ impl Default for Behaviour {
                 ..CaptureBehaviour::default()
             },
             clock: Clock::default(),
+            utc_offset: 0,
             split_packets: true,
             short_packets: false,
             vary_rows: true,
@@ -92,6 +96,7 @@ impl Behaviour {
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),
+            utc_offset: 0,
             split_packets: false,
             short_packets: false,
             vary_rows: false,

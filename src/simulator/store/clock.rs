@@ -16,26 +16,38 @@ pub enum Clock {
     /// an idle period.
     #[default]
     Statements,
-    /// The machine's clock, in UTC, from now on. It never goes back behind what a database has already
+    /// The machine's clock from now on. It never goes back behind what a database has already
     /// dated.
     Machine,
 }
 
-impl Clock {
+/// A server's clock: what moves it, and the zone that it shows the time of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ServerClock {
+    pub(crate) moved_by: Clock,
+    /// How many minutes local time, which everything is dated in, is ahead of UTC.
+    pub(crate) utc_offset: i16,
+}
+
+impl ServerClock {
     /// What time it is for a database whose last event was at `last`.
     pub(crate) fn now(self, last: i64) -> i64 {
-        match self {
-            Self::Statements => last,
-            Self::Machine => machine().max(last),
+        match self.moved_by {
+            Clock::Statements => last,
+            Clock::Machine => self.machine().max(last),
         }
     }
 
     /// When a statement happens that follows an event at `last`.
     pub(crate) fn event(self, last: i64) -> i64 {
-        match self {
-            Self::Statements => last + SECOND,
-            Self::Machine => machine().max(last),
+        match self.moved_by {
+            Clock::Statements => last + SECOND,
+            Clock::Machine => self.machine().max(last),
         }
+    }
+
+    fn machine(self) -> i64 {
+        machine() + i64::from(self.utc_offset) * 60 * SECOND
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
-use super::clock::Clock;
+use super::clock::ServerClock;
 use super::locks::Locks;
 use super::log::{Entry, KeptLog, Log, Lsn, TRANSACTION_ID};
 use super::state::State;
@@ -26,7 +26,7 @@ pub(crate) struct DatabaseCell {
     scanning: Mutex<()>,
     /// Wakes whoever waits for a scan that may not run now.
     changed: Notify,
-    clock: RwLock<Clock>,
+    clock: RwLock<ServerClock>,
     instant: Instant,
     /// Where commits are recorded.
     record: RwLock<Option<Arc<Record>>>,
@@ -115,8 +115,8 @@ impl DatabaseCell {
         )
     }
 
-    /// What moves the clock.
-    pub(crate) fn clock(&self) -> Clock {
+    /// Its clock.
+    pub(crate) fn clock(&self) -> ServerClock {
         *self.clock.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -416,7 +416,7 @@ impl Recording {
 pub(super) struct Settings {
     pub(super) behaviour: CaptureBehaviour,
     pub(super) schedule: CaptureJob,
-    pub(super) clock: Clock,
+    pub(super) clock: ServerClock,
     pub(super) seed: u64,
     pub(super) record: Option<Arc<Record>>,
     /// States that the replica is behind at most.

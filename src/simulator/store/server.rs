@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::clock::Clock;
+use super::clock::{Clock, ServerClock};
 use super::database::{DatabaseCell, Instant, Settings};
 use super::state::State;
 use crate::simulator::behaviour::Behaviour;
@@ -55,7 +55,10 @@ impl Server {
         self.configure(|settings| {
             settings.behaviour = behaviour.capture.clone();
             settings.schedule = schedule;
-            settings.clock = clock;
+            settings.clock = ServerClock {
+                moved_by: clock,
+                utc_offset: behaviour.utc_offset,
+            };
             settings.lag = behaviour.replica_lag;
             settings.blocks = behaviour.writers_block_readers;
             settings.seed = behaviour.seed.unwrap_or_default();

@@ -208,13 +208,19 @@ impl Scope {
         state.alias_type(schema, name).map(|alias| alias.sql_type)
     }
 
-    /// The server's clock: the current database's.
+    /// The server's clock, in its local time: the current database's.
     pub(crate) fn now(&self) -> i64 {
         let last = self
             .current()
             .map_or(crate::simulator::store::EPOCH_MICROS, |state| state.clock);
         let database = self.server.database(&self.database);
         database.map_or(last, |database| database.clock().now(last))
+    }
+
+    /// How many minutes that clock is ahead of UTC.
+    pub(crate) fn utc_offset(&self) -> i16 {
+        let database = self.server.database(&self.database);
+        database.map_or(0, |database| database.clock().utc_offset)
     }
 
     /// What a name stands for; error 208 has the name as written.

@@ -1,4 +1,4 @@
-//! Functions of dates and times. The time is the database's clock.
+//! Functions of dates and times. The time is the database's clock, which shows local time.
 
 use std::sync::Arc;
 
@@ -15,16 +15,23 @@ use crate::simulator::types::{
 };
 
 pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
-    let now = |sql_type| {
-        let clock = Value::Timestamp(scope.now());
+    let now = |sql_type, micros| {
+        let clock = Value::Timestamp(micros);
         let now = convert_value(clock, SqlType::SmallDateTime, sql_type, 0, Mode::Try);
         let now = now.unwrap_or(Value::Null);
         Some(Function::constant(name, sql_type, now))
     };
+    let utc = || scope.now() - i64::from(scope.utc_offset()) * 60_000_000;
     match name {
-        "getdate" | "getutcdate" | "current_timestamp" => now(SqlType::DateTime),
-        "sysdatetime" | "sysutcdatetime" => now(SqlType::DateTime2(7)),
-        "sysdatetimeoffset" => now(SqlType::DateTimeOffset(7)),
+        "getdate" | "current_timestamp" => now(SqlType::DateTime, scope.now()),
+        "getutcdate" => now(SqlType::DateTime, utc()),
+        "sysdatetime" => now(SqlType::DateTime2(7), scope.now()),
+        "sysutcdatetime" => now(SqlType::DateTime2(7), utc()),
+        "sysdatetimeoffset" => {
+            let ticks = scope.now() * 10 + TICKS_TO_1970;
+            let now = with_offset(ticks, scope.utc_offset()).unwrap_or(Value::Null);
+            Some(Function::constant(name, SqlType::DateTimeOffset(7), now))
+        }
         "year" => Some(part_function(name, |at| i64::from(at.year()))),
         "month" => Some(part_function(name, |at| i64::from(at.month()))),
         "day" => Some(part_function(name, |at| i64::from(at.day()))),

@@ -308,6 +308,7 @@ fn text_is_ordered_by_the_server_only_where_its_code_points_are() {
         ),
         (col("bin2").gt(lit("")), "-"),
         (col("bin2").gt(lit("a\t")), "-"),
+        (col("bin2").lt(lit("a ")), "-"),
         (col("bin2").gt(lit("😀")), "-"),
     ]);
 }

@@ -74,8 +74,8 @@ fn operand(text: &str, in_order: bool) -> Option<Operand> {
             upto: None,
         });
     }
-    // Below the surrogates, UTF-16 and UTF-8 have the same order.
-    let plain = text.chars().all(|char| (' '..='\u{d7ff}').contains(&char));
+    // Below the surrogates, UTF-16 and UTF-8 have the same order; spaces at the end count for nothing there.
+    let plain = !text.ends_with(' ') && text.chars().all(|char| (' '..='\u{d7ff}').contains(&char));
     let lower = || {
         let last = text.chars().next_back()?;
         let before = char::from_u32(u32::from(last) - 1)?;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod on_demand;
+mod pushdown;
 
 use std::sync::Arc;
 

@@ -1,0 +1,285 @@
+//! Filters that go to the server leave the rows that they leave here.
+
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{DataType, Int32Type};
+use datafusion::common::ScalarValue;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::TableProviderFilterPushDown::{Exact, Inexact, Unsupported};
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, binary_expr, cast};
+use datafusion::prelude::{col, lit};
+
+use super::*;
+use crate::simulator::{Behaviour, Database as Simulated, Simulator, SimulatorOptions};
+
+/// A type, and values of it in T-SQL that are near to each other in some way.
+type Case = (&'static str, &'static [&'static str]);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("bit", &["0", "1"]),
+    ("tinyint", &["0", "1", "255"]),
+    ("smallint", &["-32768", "0", "32767"]),
+    ("int", &["-2147483648", "0", "1", "2147483647"]),
+    ("bigint", &["-9223372036854775808", "0", "9007199254740993", "9223372036854775807"]),
+    ("real", &["0.1", "0", "-1.5e10", "3.4e38", "1.2e-38"]),
+    ("float", &["0.1", "0", "-1.7976931348623157e308", "2.3e-308", "0.30000000000000004"]),
+    ("decimal(9, 2)", &["0.00", "0.01", "-0.01", "9999999.99", "-9999999.99", "2.50"]),
+    ("decimal(38, 38)", &["0.99999999999999999999999999999999999999", "0", "-0.00000000000000000000000000000000000001"]),
+    ("decimal(38, 0)", &["99999999999999999999999999999999999999", "99999999999999999999999999999999999998", "-1"]),
+    ("money", &["-922337203685477.5808", "922337203685477.5807", "922337203685477.5806", "0", "1.25"]),
+    ("smallmoney", &["-214748.3648", "214748.3647", "0.0001"]),
+    ("date", &["'0001-01-01'", "'1970-01-01'", "'9999-12-31'"]),
+    ("time(0)", &["'00:00:00'", "'23:59:59'"]),
+    ("time(3)", &["'00:00:00.001'", "'12:00:00'", "'23:59:59.999'"]),
+    ("time(7)", &["'00:00:00.0000001'", "'00:00:00.0000002'", "'23:59:59.9999999'"]),
+    ("smalldatetime", &["'1900-01-01'", "'2024-02-29 12:01'", "'2079-06-06 23:59'"]),
+    ("datetime", &["'1753-01-01'", "'1899-12-31 23:59:59.997'", "'2024-01-01 00:00:00.003'", "'2024-01-01 00:00:00.007'",
+        "'9999-12-31 23:59:59.997'"]),
+    ("datetime2(0)", &["'0001-01-01'", "'1969-12-31 23:59:59'", "'9999-12-31 23:59:59'"]),
+    ("datetime2(3)", &["'2024-01-01 00:00:00.001'", "'2024-01-01 00:00:00.002'"]),
+    ("datetime2(7)", &["'0001-01-01'", "'2024-01-01 00:00:00.0000009'", "'2024-01-01 00:00:00.0000010'",
+        "'2024-01-01 00:00:00.0000019'", "'1969-12-31 23:59:59.9999999'", "'9999-12-31 23:59:59.9999999'"]),
+    ("datetimeoffset(0)", &["'2024-01-01 00:00:00 +14:00'", "'2023-12-31 10:00:00 +00:00'", "'2024-01-01 00:00:00 -14:00'"]),
+    ("datetimeoffset(7)", &["'2024-05-05 12:00:00.1234567 +05:30'", "'2024-05-05 06:30:00.1234560 +00:00'",
+        "'0001-01-01 00:00:00 +00:00'", "'9999-12-31 23:59:59.9999999 +00:00'"]),
+    ("char(3)", &["'a'", "'A'", "'a b'", "N'é'", "''"]),
+    ("varchar(20)", &["'a'", "'A'", "'a '", "'á'", "'€'", "''"]),
+    ("nchar(3)", &["N'Ж'", "N'ж'", "N'😀'", "N'a'"]),
+    ("nvarchar(20)", &["N'straße'", "N'strasse'", "N'STRASSE'", "N'a'", "N'a '", "N''", "N'ゴッサム 😀'", "NCHAR(55296)", "N'�'"]),
+    ("nvarchar(20) COLLATE Latin1_General_CI_AI", &["N'resume'", "N'résumé'", "N'RÉSUMÉ'"]),
+    ("nvarchar(20) COLLATE Latin1_General_100_BIN2", &["N'b'", "N'b' + NCHAR(9)", "N'b '", "N'B'", "N'a'", "N'c'", "N'é'",
+        "N'😀'", "NCHAR(63744)", "N''", "N'ba'"]),
+    ("varchar(20) COLLATE Latin1_General_BIN2", &["'b'", "'b' + CHAR(9)", "'B'", "'€'", "'é'", "'a'"]),
+    ("varchar(20) COLLATE Japanese_CI_AS", &["N'ゴッサム表'", "N'ごっさむ表'", "'a'", "'~'"]),
+    ("varchar(20) COLLATE Greek_BIN2", &["N'Γκόθαμ'", "'?'", "'a'"]),
+    ("varchar(20) COLLATE Latin1_General_100_CI_AS_SC_UTF8", &["N'表😀'", "N'ж'", "N'Ж'", "'a'"]),
+    ("nvarchar(max)", &["N'a'", "N'A'", "N'b '"]),
+    ("varchar(max)", &["'a'", "'é'"]),
+    ("text", &["'a'", "'b'"]),
+    ("ntext", &["N'a'"]),
+    ("xml", &["N'<a/>'"]),
+    ("binary(2)", &["0x0000", "0x0100", "0x01FF", "0xFFFF"]),
+    ("varbinary(4)", &["0x", "0x00", "0x01", "0x0100", "0x0101", "0xFF"]),
+    ("varbinary(max)", &["0x", "0x01", "0x0100"]),
+    ("image", &["0x01"]),
+    ("rowversion", &["DEFAULT"]),
+    ("uniqueidentifier", &["'00112233-4455-6677-8899-AABBCCDDEEFF'", "'00112233-4455-6677-8899-AABBCCDDEE00'",
+        "'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF'"]),
+];
+
+/// A table for each case: `t0`, `t1`, …, with `id`, the value `v` (the last row has none) and a flag `b`.
+fn script() -> String {
+    let tables = (0..).zip(CASES).map(|(at, (sql_type, values))| {
+        let null = if *sql_type == "rowversion" { "" } else { "NULL" };
+        let rows = (0..)
+            .zip(values.iter())
+            .map(|(id, value)| {
+                let flag = ["0", "1", "NULL"][id % 3];
+                format!("INSERT INTO dbo.t{at} (id, v, b) VALUES ({id}, {value}, {flag});\n")
+            })
+            .collect::<String>();
+        let missing = if null.is_empty() { "DEFAULT" } else { "NULL" };
+        format!(
+            "CREATE TABLE dbo.t{at} (id int NOT NULL PRIMARY KEY, v {sql_type} {null}, b bit NULL);\n{rows}\
+             INSERT INTO dbo.t{at} (id, v, b) VALUES (99, {missing}, 1);\n"
+        )
+    });
+    tables.collect()
+}
+
+async fn simulator(script: &str) -> Simulator {
+    let behaviour = Behaviour::default();
+    let simulated = Simulated::from_script_with("d", "t.sql", script, &behaviour)
+        .await
+        .unwrap();
+    Simulator::start(simulated, SimulatorOptions::default())
+        .await
+        .unwrap()
+}
+
+async fn connect(simulator: &Simulator) -> Database {
+    let config = ConnectionConfig::from_url(&simulator.url()).unwrap();
+    Database::connect(config).await.unwrap()
+}
+
+/// One table as the server has it, `live`, and its rows as they are read, `read`.
+struct Both {
+    context: SessionContext,
+    live: Arc<dyn TableProvider>,
+    rows: RecordBatch,
+}
+
+impl Both {
+    async fn of(database: &Database, table: &str) -> Self {
+        let live = database.table("dbo", table).await.unwrap().unwrap();
+        let context = SessionContext::new();
+        context.register_table("live", Arc::clone(&live)).unwrap();
+        let batches = context.table("live").await.unwrap().collect().await;
+        let rows = concat_batches(&live.schema(), &batches.unwrap()).unwrap();
+        let read = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]]).unwrap();
+        context.register_table("read", Arc::new(read)).unwrap();
+        Self {
+            context,
+            live,
+            rows,
+        }
+    }
+
+    async fn ids(&self, table: &str, filter: &Expr) -> Vec<i32> {
+        let frame = self.context.table(table).await.unwrap();
+        let frame = frame.filter(filter.clone()).unwrap();
+        let frame = frame.select(vec![col("id")]).unwrap();
+        let batches = frame
+            .collect()
+            .await
+            .unwrap_or_else(|error| panic!("{table}: {filter}: {error}"));
+        let mut ids: Vec<i32> = batches
+            .iter()
+            .flat_map(|batch| {
+                batch
+                    .column(0)
+                    .as_primitive::<Int32Type>()
+                    .values()
+                    .to_vec()
+            })
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Compares both answers; what the server said that it does with the filter.
+    async fn check(&self, what: &str, filter: &Expr) -> TableProviderFilterPushDown {
+        let support = self.live.supports_filters_pushdown(&[filter]).unwrap();
+        let support = support.first().unwrap().clone();
+        if support != Unsupported {
+            assert_eq!(
+                self.ids("live", filter).await,
+                self.ids("read", filter).await,
+                "{what}: {filter} ({support:?})"
+            );
+        }
+        support
+    }
+
+    /// The values of the column `v`, and some beside them.
+    fn literals(&self) -> Vec<ScalarValue> {
+        let values = self.rows.column_by_name("v").unwrap();
+        let mut literals = Vec::new();
+        for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
+            let value = ScalarValue::try_from_array(values, row).unwrap();
+            literals.extend(beside(&value));
+            literals.push(value);
+        }
+        literals.sort_by_key(ToString::to_string);
+        literals.dedup();
+        literals
+    }
+}
+
+/// Values that a comparison may confuse with `value`.
+fn beside(value: &ScalarValue) -> Vec<ScalarValue> {
+    use ScalarValue as S;
+    match value {
+        S::Int16(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int16).to_vec(),
+        S::Int32(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int32).to_vec(),
+        S::Int64(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int64).to_vec(),
+        S::Float32(Some(v)) => vec![S::Float32(Some(v.next_up())), S::Float32(Some(-v))],
+        S::Float64(Some(v)) => vec![S::Float64(Some(v.next_up())), S::Float64(Some(-v))],
+        S::Decimal128(Some(v), p, s) => {
+            vec![
+                S::Decimal128(Some(v + 1), *p, *s),
+                S::Decimal128(Some(-v), *p, *s),
+            ]
+        }
+        S::Date32(Some(v)) => vec![S::Date32(Some(v + 1)), S::Date32(Some(v - 1))],
+        S::TimestampMicrosecond(Some(v), zone) => [v + 1, v - 1, v + 1_000, v + 60_000_000]
+            .map(|v| S::TimestampMicrosecond(Some(v), zone.clone()))
+            .to_vec(),
+        S::Utf8(Some(v)) => [v.to_uppercase(), format!("{v} "), v.trim_end().to_string()]
+            .map(|v| S::Utf8(Some(v)))
+            .to_vec(),
+        S::Binary(Some(v)) => [[v.as_slice(), &[0]].concat(), [v.as_slice(), &[1]].concat()]
+            .map(|v| S::Binary(Some(v)))
+            .to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+const OPERATORS: [Operator; 6] = [
+    Operator::Eq,
+    Operator::NotEq,
+    Operator::Lt,
+    Operator::LtEq,
+    Operator::Gt,
+    Operator::GtEq,
+];
+
+/// Every comparison of `v` with the literals, alone and combined.
+fn filters(both: &Both) -> Vec<Expr> {
+    let v = || col("v");
+    let literals = both.literals();
+    let mut filters = vec![
+        v().is_null(),
+        v().is_not_null(),
+        v().is_null().or(col("b")),
+        v().is_not_null().and(!col("b")),
+        col("b").is_not_true(),
+        col("b").is_false(),
+    ];
+    for literal in &literals {
+        let literal = || lit(literal.clone());
+        for operator in OPERATORS {
+            filters.push(binary_expr(v(), operator, literal()));
+        }
+        filters.push(!v().eq(literal()).and(col("b")));
+        filters.push(v().eq(literal()).or(col("b").is_false()));
+        filters.push(v().gt(literal()).and(col("id").lt(lit(2))));
+        filters.push(v().in_list(vec![literal()], true));
+    }
+    let all = || literals.iter().cloned().map(lit).collect::<Vec<_>>();
+    filters.push(v().in_list(all(), false));
+    filters.push(v().in_list(all(), true));
+    for pair in literals.windows(2) {
+        let [low, high] = [0, 1].map(|at| lit(pair[at].clone()));
+        filters.push(v().between(low.clone(), high.clone()));
+        filters.push(v().not_between(high, low));
+    }
+    filters.extend(as_doubles(both, &literals));
+    filters
+}
+
+/// Numbers as a query compares them with a fraction.
+fn as_doubles(both: &Both, literals: &[ScalarValue]) -> Vec<Expr> {
+    let numeric = |value: &&ScalarValue| {
+        let data_type = value.data_type();
+        data_type.is_numeric() && data_type != DataType::Float64
+    };
+    let doubles = literals.iter().filter(numeric).flat_map(|value| {
+        let double = value.cast_to(&DataType::Float64).unwrap();
+        OPERATORS.map(|operator| {
+            let v = cast(col("v"), DataType::Float64);
+            binary_expr(v, operator, lit(double.clone()))
+        })
+    });
+    assert!(both.rows.num_rows() > 0);
+    doubles.collect()
+}
+
+#[tokio::test]
+async fn filters_leave_the_same_rows_there_and_here() {
+    let simulator = simulator(&script()).await;
+    let database = connect(&simulator).await;
+    let (mut exact, mut inexact) = (0, 0);
+    for (at, (sql_type, _)) in (0..).zip(CASES) {
+        let both = Both::of(&database, &format!("t{at}")).await;
+        for filter in filters(&both) {
+            match both.check(sql_type, &filter).await {
+                Exact => exact += 1,
+                Inexact => inexact += 1,
+                Unsupported => {}
+            }
+        }
+    }
+    assert!(exact > 1_000 && inexact > 300, "{exact} {inexact}");
+}
