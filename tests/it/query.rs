@@ -121,6 +121,54 @@ fn a_change_feed_is_bounded_by_versions_of_its_own() {
 }
 
 #[test]
+fn a_change_feed_is_bounded_by_instants() {
+    let project = Project::new();
+    project.append_to_database(LEX);
+    let column = |sql: &str| -> Vec<String> {
+        let answer = project.query(sql);
+        let rows = answer.lines().filter(|line| line.starts_with('|')).skip(1);
+        rows.map(|line| line.trim_matches(['|', ' ']).to_string())
+            .collect()
+    };
+    let changes = |bounds: &str| {
+        column(&format!(
+            "SELECT _commit_timestamp FROM app_db.dbo.customers CHANGES {bounds}"
+        ))
+    };
+    let instants = changes("");
+    let at = instants.last().unwrap();
+    assert!(at.ends_with('Z'), "{at}");
+    let last = instants.iter().filter(|instant| *instant == at).count();
+    assert!(last < instants.len());
+    assert_eq!(changes(&format!("FROM TIMESTAMP '{at}'")).len(), last);
+    assert!(changes(&format!("FROM TIMESTAMP '{at}' EXCLUSIVE")).is_empty());
+    let before = changes(&format!(
+        "FROM TIMESTAMP '{}' TO '{at}' EXCLUSIVE",
+        instants[0]
+    ));
+    assert_eq!(before.len(), instants.len() - last);
+}
+
+#[test]
+fn filters_and_limits_of_live_and_raw_tables_are_sent_and_explained() {
+    let project = Project::new();
+    let plan = |sql: &str| project.query(&format!("EXPLAIN {sql}"));
+    let live = plan("SELECT city FROM app_db.dbo.customers WHERE customer_id = 1 LIMIT 3");
+    let sent = "SELECT TOP (@P2) t.[city] FROM [dbo].[customers] AS t WHERE t.[customer_id] = CAST(@P1 AS int) \
+                OPTION (MAXDOP 1) [@P1 = 1, @P2 = 3]";
+    assert!(live.contains(sent), "{live}");
+    let raw = "SELECT \"__$operation\" FROM app_db.cdc.dbo_customers_CT WHERE \"__$operation\" <> 3 \
+               AND \"__$start_lsn\" > X'00000000000000000000'";
+    let sent =
+        "WHERE t.[__$operation] <> CAST(@P1 AS int) AND t.[__$start_lsn] > CAST(@P2 AS binary(10))";
+    let explained = plan(raw);
+    assert!(explained.contains(sent), "{explained}");
+    assert_eq!(project.query(raw).lines().count(), 6, "two inserts");
+    let feed = plan("SELECT city FROM app_db.dbo.customers CHANGES");
+    assert!(feed.contains("FROM cdc.[dbo_customers_CT] AS c"), "{feed}");
+}
+
+#[test]
 fn the_raw_change_table_keeps_sql_servers_names() {
     let project = Project::new();
     let answer = project.query(

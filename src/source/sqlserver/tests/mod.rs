@@ -1,5 +1,6 @@
 //! The source against the embedded server, over its real wire.
 
+mod bounds;
 mod faults;
 mod on_demand;
 mod pushdown;
