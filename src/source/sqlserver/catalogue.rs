@@ -28,7 +28,8 @@ const COLUMNS: &str = "\
 SELECT c.name, base.name AS base_type, typ.name AS declared_type, \
 CAST(c.max_length AS int) AS max_length, CAST(c.precision AS int) AS num_precision, \
 CAST(c.scale AS int) AS num_scale, CAST(c.is_nullable AS int) AS is_nullable, \
-c.collation_name, CAST(c.is_masked AS int) AS is_masked, c.encryption_type \
+c.collation_name, CAST(COLLATIONPROPERTY(c.collation_name, 'CodePage') AS int) AS code_page, \
+CAST(c.is_masked AS int) AS is_masked, c.encryption_type \
 FROM sys.columns AS c \
 LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = c.user_type_id \
@@ -55,7 +56,7 @@ pub(super) struct SourceColumn {
     pub(super) sql_type: SqlType,
     pub(super) nullable: bool,
     /// The collation of text.
-    pub(super) collation: Option<String>,
+    pub(super) collation: Option<Collation>,
     /// Whether the server compares the values that it shows: not where they are masked or encrypted.
     pub(super) comparable: bool,
 }
@@ -71,6 +72,14 @@ impl SourceColumn {
             comparable: false,
         }
     }
+}
+
+/// How text is compared, and what its bytes stand for where it is not Unicode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Collation {
+    pub(super) name: String,
+    /// The number of the code page; 65001 is UTF-8.
+    pub(super) code_page: Option<i64>,
 }
 
 /// A live table with its columns.
@@ -194,12 +203,23 @@ pub(super) async fn source_table(
                 name: cells.required_text(0)?.to_string(),
                 sql_type: declared_type(&cells, 1)?,
                 nullable: cells.flag(6)?,
-                collation: cells.text(7)?.map(str::to_string),
-                comparable: !cells.flag(8)? && cells.integer(9)?.is_none(),
+                collation: collation(&cells, 7)?,
+                comparable: !cells.flag(9)? && cells.integer(10)?.is_none(),
             })
         })
         .collect::<Result<Vec<_>, SourceError>>()?;
     Ok(SourceTable::new(table.name.clone(), columns))
+}
+
+/// Reads a collation's name and code page from two cells beginning at `first`.
+fn collation(cells: &Cells<'_>, first: usize) -> Result<Option<Collation>, SourceError> {
+    let Some(name) = cells.text(first)? else {
+        return Ok(None);
+    };
+    Ok(Some(Collation {
+        name: name.to_string(),
+        code_page: cells.integer(first + 1)?,
+    }))
 }
 
 /// Reads base type, declared type, max_length, precision and scale from five cells beginning at `first`.

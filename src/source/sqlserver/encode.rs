@@ -40,6 +40,22 @@ pub(super) fn datetime(micros: i64) -> Option<ColumnData<'static>> {
     (legacy_micros(value) == micros).then_some(ColumnData::DateTime(Some(value)))
 }
 
+/// How the `datetime`s next to some microseconds since 1970 read: the last that is not above, and the first that
+/// is. They read as milliseconds that end in 0, 3 or 7.
+pub(super) fn datetimes_around(micros: i64) -> Option<(i64, i64)> {
+    let millis = micros.div_euclid(1_000);
+    let (before, step) = match millis.rem_euclid(10) {
+        0..3 => (0, 3),
+        3..7 => (3, 4),
+        _ => (7, 3),
+    };
+    let before = millis.div_euclid(10) * 10 + before;
+    Some((
+        before.checked_mul(1_000)?,
+        (before + step).checked_mul(1_000)?,
+    ))
+}
+
 /// A `datetime` that a `smalldatetime` can hold: a whole minute of its years.
 pub(super) fn small_datetime(micros: i64) -> Option<ColumnData<'static>> {
     let days = micros.div_euclid(MICROS_PER_DAY) + DAYS_1900_TO_1970;
@@ -96,6 +112,22 @@ mod tests {
         assert!(datetime(last).is_some() && datetime(last + 3_000).is_none());
         let first = -79_257 * DAY;
         assert!(datetime(first).is_some() && datetime(first - DAY).is_none());
+    }
+
+    #[test]
+    fn the_datetimes_around_an_instant_are_next_to_each_other() {
+        let steps = |micros: i64| match datetime(micros).unwrap() {
+            ColumnData::DateTime(Some(value)) => {
+                i64::from(value.days()) * 25_920_000 + i64::from(value.seconds_fragments())
+            }
+            _ => unreachable!(),
+        };
+        for micros in (-20_000..20_000).chain(DAY - 8_000..DAY + 8_000) {
+            let (before, after) = datetimes_around(micros).unwrap();
+            assert!(before <= micros && micros < after, "{micros}");
+            assert_eq!(steps(before) + 1, steps(after), "{micros}");
+        }
+        assert_eq!(datetimes_around(i64::MIN), None);
     }
 
     #[test]

@@ -103,9 +103,9 @@ impl<'a> Translator<'a> {
         format!("@P{}", self.parameters.len())
     }
 
-    fn bind_as(&mut self, value: &ColumnData<'static>, cast: &str) -> String {
+    fn bind_as(&mut self, value: &ColumnData<'static>, comparand: &Comparand) -> String {
         let parameter = self.bind(Parameter::Value(value.clone()));
-        format!("CAST({parameter} AS {cast})")
+        comparand.cast(&parameter)
     }
 
     /// Leaves no parameter behind where there is no answer.
@@ -166,9 +166,7 @@ impl<'a> Translator<'a> {
             .into_iter()
             .map(|operand| self.predicate(operand, depth))
             .collect::<Option<Vec<_>>>()?;
-        let exact = parts.iter().all(|part| part.exact);
-        let sql = joined(&parts, " OR ");
-        Some(Predicate { sql, exact })
+        Some(any(&parts))
     }
 
     fn null_test(&self, inner: &Expr, test: &str) -> Option<Predicate> {
@@ -231,12 +229,17 @@ impl<'a> Translator<'a> {
             }
             _ => comparand(self.column(expr)?, &[value], in_order)?,
         };
-        self.operation(&comparand, op)
+        self.operation(&comparand, comparand.operands.first()?, op)
     }
 
-    /// The first operand of `comparand` under `op`.
-    fn operation(&mut self, comparand: &Comparand, op: Operator) -> Option<Predicate> {
-        match comparand.operands.first()? {
+    /// The column under `op` with one operand.
+    fn operation(
+        &mut self,
+        comparand: &Comparand,
+        operand: &Operand,
+        op: Operator,
+    ) -> Option<Predicate> {
+        match operand {
             Operand::Exact { value, ordered } => {
                 let sign = sign(op)?;
                 if !*ordered && !matches!(op, Operator::Eq | Operator::NotEq) {
@@ -245,6 +248,11 @@ impl<'a> Translator<'a> {
                 Predicate::exact(self.test(comparand, sign, value))
             }
             Operand::Span(first, end) => self.within(comparand, op, first, end),
+            Operand::Gap(before, after) => Predicate::exact(match op {
+                Operator::Lt | Operator::LtEq => self.test(comparand, "<=", before.as_ref()?),
+                Operator::Gt | Operator::GtEq => self.test(comparand, ">=", after.as_ref()?),
+                _ => return None,
+            }),
             Operand::Superset { equal, from, upto } => {
                 self.coarse(comparand, op, equal.as_ref(), from.as_ref(), upto.as_ref())
             }
@@ -252,7 +260,7 @@ impl<'a> Translator<'a> {
     }
 
     fn test(&mut self, comparand: &Comparand, sign: &str, value: &ColumnData<'static>) -> String {
-        let parameter = self.bind_as(value, &comparand.cast);
+        let parameter = self.bind_as(value, comparand);
         format!("{} {sign} {parameter}", comparand.column)
     }
 
@@ -306,32 +314,59 @@ impl<'a> Translator<'a> {
             return None;
         }
         let literals = list.list.iter().map(literal).collect::<Option<Vec<_>>>()?;
-        let comparand = comparand(self.column(&list.expr)?, &literals, false)?;
-        let mut exact = true;
-        let mut values = Vec::with_capacity(comparand.operands.len());
-        for operand in &comparand.operands {
-            match operand {
-                Operand::Exact { value, .. } => values.push(value),
-                Operand::Superset { equal, .. } => {
-                    exact = false;
-                    values.push(equal.as_ref()?);
-                }
-                Operand::Span(..) => return None,
-            }
+        let mut comparand = comparand(self.column(&list.expr)?, &literals, false)?;
+        let mut operands = std::mem::take(&mut comparand.operands);
+        let last = operands.last()?.clone();
+        operands.resize(operands.len().next_power_of_two(), last);
+        let equal = operands.iter().map(equal).collect::<Option<Vec<_>>>();
+        let Predicate { sql, exact } = match equal {
+            Some(values) => self.among(&comparand, values),
+            None => self.any_equal(&comparand, &operands)?,
+        };
+        match (list.negated, exact) {
+            (false, exact) => Some(Predicate { sql, exact }),
+            (true, true) => Predicate::exact(format!("NOT {sql}")),
+            (true, false) => None,
         }
-        if list.negated && !exact {
-            return None;
-        }
-        let last = *values.last()?;
-        values.resize(values.len().next_power_of_two(), last);
+    }
+
+    fn among(
+        &mut self,
+        comparand: &Comparand,
+        values: Vec<(&ColumnData<'static>, bool)>,
+    ) -> Predicate {
+        let exact = values.iter().all(|(_, exact)| *exact);
         let parameters: Vec<String> = values
             .into_iter()
-            .map(|value| self.bind_as(value, &comparand.cast))
+            .map(|(value, _)| self.bind_as(value, comparand))
             .collect();
-        let negation = if list.negated { "NOT " } else { "" };
         let (column, parameters) = (&comparand.column, parameters.join(", "));
-        let sql = format!("{column} {negation}IN ({parameters})");
-        Some(Predicate { sql, exact })
+        let sql = format!("{column} IN ({parameters})");
+        Predicate { sql, exact }
+    }
+
+    fn any_equal(&mut self, comparand: &Comparand, operands: &[Operand]) -> Option<Predicate> {
+        let parts = operands
+            .iter()
+            .map(|operand| self.operation(comparand, operand, Operator::Eq))
+            .collect::<Option<Vec<_>>>()?;
+        Some(any(&parts))
+    }
+}
+
+/// The one value that is equal to an operand, if there is one, and whether it alone is.
+fn equal(operand: &Operand) -> Option<(&ColumnData<'static>, bool)> {
+    match operand {
+        Operand::Exact { value, .. } => Some((value, true)),
+        Operand::Superset { equal, .. } => equal.as_ref().map(|value| (value, false)),
+        Operand::Span(..) | Operand::Gap(..) => None,
+    }
+}
+
+fn any(parts: &[Predicate]) -> Predicate {
+    Predicate {
+        sql: joined(parts, " OR "),
+        exact: parts.iter().all(|part| part.exact),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
@@ -67,12 +67,15 @@ impl TableProvider for LiveTable {
         Ok(Arc::new(SqlServerScanExec::new(Arc::new(LiveRows {
             pool: self.pool.clone(),
             schema: Arc::new(self.table.schema.project(&projection)?),
-            statement: Statement::new(&self.table, &projection, filters, limit),
+            statement: Statement::new(&self.table, &projection, filters, limit)?,
             table: Arc::clone(&self.table),
             projection,
         }))))
     }
 }
+
+/// How many parameters a statement may have: a request takes 2100, and two are the statement and their types.
+const MAX_PARAMETERS: usize = 2_098;
 
 /// A query and the values of its parameters.
 #[derive(Debug)]
@@ -83,26 +86,47 @@ struct Statement {
 
 impl Statement {
     /// Rows are limited only where no filter may let too many pass.
+    ///
+    /// # Errors
+    /// `Internal` for a filter that [`filter::support`] would not take, since nobody else may apply it.
     fn new(
         table: &SourceTable,
         projection: &[usize],
         filters: &[Expr],
         limit: Option<usize>,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut translator = Translator::new(&table.columns);
         let mut conditions = Vec::with_capacity(filters.len());
         let mut exact = true;
         for filter in filters {
-            let predicate = translator.translate(filter);
-            exact &= predicate.as_ref().is_some_and(|found| found.exact);
-            conditions.extend(predicate.map(|found| found.sql));
+            let Some(predicate) = translator.translate(filter) else {
+                return internal_err!("{} cannot answer the filter {filter}", table.name);
+            };
+            exact &= predicate.exact;
+            conditions.push(predicate.sql);
         }
         let top = limit
             .filter(|_| exact)
             .map(|rows| translator.bind(row_count(rows)));
-        Self {
+        let parameters = translator.into_parameters();
+        if parameters.len() > MAX_PARAMETERS {
+            return internal_err!(
+                "the filters of {} have {} values, and a request takes {MAX_PARAMETERS}",
+                table.name,
+                parameters.len()
+            );
+        }
+        Ok(Self {
             sql: table.select(projection, &conditions, top.as_deref()),
-            parameters: translator.into_parameters(),
+            parameters,
+        })
+    }
+
+    /// All rows.
+    fn unfiltered(table: &SourceTable, projection: &[usize]) -> Self {
+        Self {
+            sql: table.select(projection, &[], None),
+            parameters: Vec::new(),
         }
     }
 }
@@ -143,7 +167,7 @@ impl LiveRows {
         let projection: Vec<usize> = (0..table.columns.len()).collect();
         Self {
             pool,
-            statement: Statement::new(&table, &projection, &[], None),
+            statement: Statement::unfiltered(&table, &projection),
             projection,
             table: Arc::new(table),
             schema,

@@ -46,6 +46,13 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
             let property = args[1].as_text().unwrap_or_default().to_lowercase();
             Ok(state.map_or(Value::Null, |state| database_property(&state, &property)))
         }),
+        "collationproperty" => Function::new(name, (2, 2), VARIANT, |args| {
+            let collation = args[0].as_text().and_then(Collation::named);
+            let property = args[1].as_text().unwrap_or_default().to_lowercase();
+            Ok(collation.map_or(Value::Null, |collation| {
+                collation_property(collation, &property)
+            }))
+        }),
         "serverproperty" => Function::new(name, (1, 1), VARIANT, move |args| {
             let property = args[0].as_text().unwrap_or_default().to_lowercase();
             Ok(server_property(&property, scope.server().collation()))
@@ -66,6 +73,15 @@ fn database_property(state: &State, property: &str) -> Value {
             i64::from(state.read_committed_snapshot).to_string().into()
         }
         "edition" | "serviceobjective" => Value::Null,
+        _ => Value::Null,
+    }
+}
+
+/// Of a property that is not here there is no value, as of one that does not exist.
+fn collation_property(collation: Collation, property: &str) -> Value {
+    match property {
+        "codepage" => collation.code_page().to_string().into(),
+        "lcid" => collation.lcid().to_string().into(),
         _ => Value::Null,
     }
 }

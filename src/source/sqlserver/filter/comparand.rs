@@ -10,6 +10,8 @@ use super::super::types::SqlType;
 use super::ALIAS;
 use super::text;
 
+const ROWVERSION: &str = "rowversion";
+
 /// A binary literal that is bound as `varbinary(8000)`.
 const MAX_BYTES: usize = 8_000;
 
@@ -20,7 +22,28 @@ pub(super) struct Comparand {
     pub(super) column: String,
     /// Its type, as `CAST` writes it.
     pub(super) cast: String,
+    /// What gives text its code page: a parameter has the database's.
+    pub(super) parameter_collation: Option<String>,
     pub(super) operands: Vec<Operand>,
+}
+
+impl Comparand {
+    pub(super) fn new(column: String, cast: &str, operands: Vec<Operand>) -> Self {
+        Self {
+            column,
+            cast: cast.to_string(),
+            parameter_collation: None,
+            operands,
+        }
+    }
+
+    /// The parameter of this name as the column's type has it.
+    pub(super) fn cast(&self, parameter: &str) -> String {
+        let collate = self.parameter_collation.iter();
+        let collate = collate.map(|name| format!(" COLLATE {name}"));
+        let collate = collate.collect::<String>();
+        format!("CAST({parameter}{collate} AS {})", self.cast)
+    }
 }
 
 /// A literal in terms of the values that the server has.
@@ -34,6 +57,8 @@ pub(super) enum Operand {
     },
     /// The values from the first up to, but without, the second read as the literal.
     Span(ColumnData<'static>, ColumnData<'static>),
+    /// No value reads as the literal: these are the last one before it and the first one after it, if any.
+    Gap(Option<ColumnData<'static>>, Option<ColumnData<'static>>),
     /// The server compares more coarsely. Values equal to the literal are equal to `equal`, or else lie between
     /// the bounds; those not below it are not below `from`, and those not above it not above `upto`.
     Superset {
@@ -73,11 +98,12 @@ pub(super) fn comparand(
     let operands = literals
         .iter()
         .map(|literal| operand(&column.sql_type, literal));
-    Some(Comparand {
-        column: name(column),
-        cast: cast(&column.sql_type),
-        operands: operands.collect::<Option<_>>()?,
-    })
+    let operands = operands.collect::<Option<_>>()?;
+    Some(Comparand::new(
+        name(column),
+        &cast(&column.sql_type),
+        operands,
+    ))
 }
 
 /// `column`, made a double by this engine, and what it is compared with.
@@ -85,27 +111,26 @@ pub(super) fn as_double(column: &SourceColumn, literal: &ScalarValue) -> Option<
     let &ScalarValue::Float64(Some(value)) = literal else {
         return None;
     };
-    if column.sql_type == SqlType::Real {
-        return Some(Comparand {
-            column: format!("CAST({} AS float)", name(column)),
-            cast: cast(&SqlType::Float),
-            operands: vec![double(value)?],
-        });
-    }
-    Some(Comparand {
-        column: name(column),
-        cast: cast(&column.sql_type),
-        operands: vec![around(&column.sql_type, value)?],
-    })
+    let (column_sql, sql_type, operand) = match &column.sql_type {
+        SqlType::Real => {
+            let column_sql = format!("CAST({} AS float)", name(column));
+            (column_sql, &SqlType::Float, double(value)?)
+        }
+        exact => (name(column), exact, around(exact, value)?),
+    };
+    Some(Comparand::new(column_sql, &cast(sql_type), vec![operand]))
 }
 
 pub(super) fn name(column: &SourceColumn) -> String {
     format!("{ALIAS}.{}", quote(&column.name))
 }
 
-/// A type as `CAST` writes it.
+/// A type as `CAST` writes it; a `rowversion` is compared with its eight bytes.
 fn cast(sql_type: &SqlType) -> String {
-    sql_type.to_string()
+    match sql_type {
+        SqlType::Binary { name, .. } if name == ROWVERSION => "binary(8)".to_string(),
+        _ => sql_type.to_string(),
+    }
 }
 
 fn operand(sql_type: &SqlType, literal: &ScalarValue) -> Option<Operand> {
@@ -227,23 +252,24 @@ fn around(sql_type: &SqlType, value: f64) -> Option<Operand> {
 }
 
 fn point_in_time(sql_type: &SqlType, micros: i64) -> Option<Operand> {
-    let exact = |value: Option<ColumnData<'static>>| value.map(Operand::ordered);
     match sql_type {
-        SqlType::SmallDateTime => exact(encode::small_datetime(micros)),
-        SqlType::DateTime => exact(encode::datetime(micros)),
+        SqlType::SmallDateTime => in_steps(60_000_000, micros, encode::small_datetime),
+        SqlType::DateTime => {
+            let (before, after) = encode::datetimes_around(micros)?;
+            at_or_between(before, after, micros, encode::datetime)
+        }
         SqlType::DateTime2(scale) => scaled(*scale, micros, encode::datetime2),
         SqlType::DateTimeOffset(scale) => scaled(*scale, micros, encode::datetimeoffset),
         _ => None,
     }
 }
 
+/// The value of microseconds since 1970 in some type.
+type Encode = fn(i64) -> Option<ColumnData<'static>>;
+
 /// A literal for a type with `scale` decimals of a second. The seventh is cut off where it is read, so that ten
 /// values read alike.
-fn scaled(
-    scale: u8,
-    micros: i64,
-    encode: fn(i64) -> Option<ColumnData<'static>>,
-) -> Option<Operand> {
+fn scaled(scale: u8, micros: i64, encode: Encode) -> Option<Operand> {
     if scale > 6 {
         return Some(Operand::Span(
             encode(micros)?,
@@ -251,10 +277,22 @@ fn scaled(
         ));
     }
     let step = 10_i64.checked_pow(6 - u32::from(scale))?;
-    if micros.rem_euclid(step) != 0 {
-        return None;
+    in_steps(step, micros, encode)
+}
+
+/// A literal for a type whose values are `step` microseconds apart.
+fn in_steps(step: i64, micros: i64, encode: Encode) -> Option<Operand> {
+    let before = micros.checked_sub(micros.rem_euclid(step))?;
+    at_or_between(before, before.checked_add(step)?, micros, encode)
+}
+
+/// `before`, and `after` behind it, are neighbours, of which the first is not above `micros`.
+fn at_or_between(before: i64, after: i64, micros: i64, encode: Encode) -> Option<Operand> {
+    if before == micros {
+        encode(micros).map(Operand::ordered)
+    } else {
+        Some(Operand::Gap(encode(before), encode(after)))
     }
-    encode(micros).map(Operand::ordered)
 }
 
 /// A time of day just as it is read: such texts have the order of the times.
@@ -287,7 +325,10 @@ fn identifier(text: &str) -> Option<Operand> {
 
 /// The server compares binary values of unequal length as if the shorter one went on in zeros.
 fn binary(name: &str, bytes: &[u8]) -> Option<Operand> {
-    let (base, length) = text::declared(name)?;
+    let (base, length) = match text::declared(name)? {
+        (ROWVERSION, _) => ("binary", Some(8)),
+        declared => declared,
+    };
     let fits = bytes.len() <= length.unwrap_or(MAX_BYTES).min(MAX_BYTES);
     match base {
         "binary" if length == Some(bytes.len()) => Some(Operand::ordered(encode::bytes(bytes))),

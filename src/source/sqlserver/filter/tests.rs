@@ -3,12 +3,20 @@ use datafusion::logical_expr::{cast, col, lit};
 use datafusion::prelude::Expr;
 
 use super::*;
+use crate::source::sqlserver::catalogue::Collation;
 use crate::source::sqlserver::types::DeclaredType;
+
+fn collation(name: &str, code_page: i64) -> Collation {
+    Collation {
+        name: name.to_string(),
+        code_page: Some(code_page),
+    }
+}
 
 fn column(name: &str, base: &str, max_length: i32, precision: i32, scale: i32) -> SourceColumn {
     SourceColumn {
         comparable: true,
-        collation: Some("Latin1_General_CI_AS".to_string()),
+        collation: Some(collation("Latin1_General_CI_AS", 1252)),
         ..SourceColumn::read_only(
             name,
             SqlType::from_catalogue(&DeclaredType {
@@ -48,6 +56,8 @@ fn columns() -> Vec<SourceColumn> {
         column("nvarchar_max", "nvarchar", -1, 0, 0),
         column("bin2", "nvarchar", 10, 0, 0),
         column("varchar_bin2", "varchar", 5, 0, 0),
+        column("japanese", "varchar", 5, 0, 0),
+        column("utf8", "varchar", 5, 0, 0),
         column("text", "text", 16, 0, 0),
         column("xml", "xml", -1, 0, 0),
         column("binary", "binary", 2, 0, 0),
@@ -60,7 +70,13 @@ fn columns() -> Vec<SourceColumn> {
     ];
     for column in &mut columns {
         if column.name.ends_with("bin2") {
-            column.collation = Some("Latin1_General_100_BIN2".to_string());
+            column.collation = Some(collation("Latin1_General_100_BIN2", 1252));
+        }
+        if column.name == "japanese" {
+            column.collation = Some(collation("Japanese_CI_AS", 932));
+        }
+        if column.name == "utf8" {
+            column.collation = Some(collation("Latin1_General_100_CI_AS_SC_UTF8", 65_001));
         }
         column.comparable = column.name != "masked";
     }
@@ -185,6 +201,10 @@ fn a_literal_is_cast_to_the_columns_own_type() {
             col("binary").gt(bytes(&[1, 0xab])),
             "[binary] > CAST(@P1 AS binary(2)) | 0x01AB",
         ),
+        (
+            col("rowversion").gt(bytes(&[0, 0, 0, 0, 0, 0, 7, 0xd1])),
+            "[rowversion] > CAST(@P1 AS binary(8)) | 0x00000000000007D1",
+        ),
     ]);
 }
 
@@ -198,9 +218,13 @@ fn a_literal_that_the_type_cannot_hold_is_not_sent() {
         col("money").eq(decimal(i128::from(i64::MAX) + 1, 19, 4)),
         col("smallmoney").eq(decimal(i128::from(i32::MAX) + 1, 10, 4)),
         col("date").gt(date(2_932_897)),
-        col("datetime").gt(micros(1_000)),
-        col("datetime").gt(micros(3_001)),
+        col("datetime").eq(micros(1_000)),
+        col("datetime").not_eq(micros(3_001)),
+        col("datetime").in_list(vec![micros(3_000), micros(3_001)], false),
+        col("datetime").lt(micros(-79_258 * 86_400_000_000)),
+        col("datetime").gt(micros(253_402_300_799_999_999)),
         col("smalldatetime").eq(micros(1_000_000)),
+        col("smalldatetime").lt(micros(-25_568 * 86_400_000_000)),
         col("datetime2_3").eq(micros(1)),
         col("time3").eq(lit("23:59:59")),
         col("time3").eq(lit("24:00:00.000")),
@@ -233,7 +257,6 @@ fn what_the_server_compares_in_another_way_is_not_sent() {
         col("nvarchar").like(lit("a%")),
         col("uuid").gt(lit("00112233-4455-6677-8899-aabbccddeeff")),
         col("varbinary").not_eq(bytes(&[1])),
-        col("rowversion").gt(bytes(&[0, 0, 0, 0, 0, 0, 0, 1])),
         col("text").eq(lit("a")),
         col("xml").eq(lit("<a/>")),
         col("image").eq(bytes(&[1])),
@@ -266,20 +289,55 @@ fn text_is_looked_for_as_a_superset() {
             "~[nvarchar_max] = CAST(@P1 AS nvarchar(max)) | N'it''s'",
         ),
         (
-            col("char").eq(lit("a")),
-            "~[char] = CAST(@P1 AS char(5)) | N'a'",
-        ),
-        (
-            col("varchar").in_list(vec![lit("a"), lit("b"), lit("c")], false),
-            "~[varchar] IN (CAST(@P1 AS varchar(5)), CAST(@P2 AS varchar(5)), CAST(@P3 AS varchar(5)), CAST(@P4 AS varchar(5))) \
+            col("nvarchar").in_list(vec![lit("a"), lit("b"), lit("c")], false),
+            "~[nvarchar] IN (CAST(@P1 AS nvarchar(5)), CAST(@P2 AS nvarchar(5)), CAST(@P3 AS nvarchar(5)), CAST(@P4 AS nvarchar(5))) \
              | N'a', N'b', N'c', N'c'",
         ),
-        // Beyond ASCII, a code page may have another character for it.
+    ]);
+}
+
+#[test]
+fn text_of_a_code_page_is_compared_in_it_where_it_has_the_literal() {
+    assert_all(vec![
         (
-            col("varchar").eq(lit("é")),
-            "~CAST([varchar] AS nvarchar(5)) = CAST(@P1 AS nvarchar(5)) | N'é'",
+            col("char").eq(lit("a")),
+            "~[char] = CAST(@P1 COLLATE Latin1_General_CI_AS AS char(5)) | N'a'",
+        ),
+        (
+            col("varchar").in_list(vec![lit("a"), lit("é€")], false),
+            "~[varchar] IN (CAST(@P1 COLLATE Latin1_General_CI_AS AS varchar(5)), \
+             CAST(@P2 COLLATE Latin1_General_CI_AS AS varchar(5))) | N'a', N'é€'",
+        ),
+        (
+            col("varchar").eq(lit("ж")),
+            "~CAST([varchar] AS nvarchar(5)) = CAST(@P1 AS nvarchar(5)) | N'ж'",
+        ),
+        (
+            col("utf8").eq(lit("ж")),
+            "~[utf8] = CAST(@P1 COLLATE Latin1_General_100_CI_AS_SC_UTF8 AS varchar(5)) | N'ж'",
+        ),
+        (
+            col("japanese").eq(lit("~")),
+            "~[japanese] = CAST(@P1 COLLATE Japanese_CI_AS AS varchar(5)) | N'~'",
+        ),
+        // Some characters are at two places of this code page.
+        (
+            col("japanese").eq(lit("表")),
+            "~CAST([japanese] AS nvarchar(5)) = CAST(@P1 AS nvarchar(5)) | N'表'",
         ),
     ]);
+}
+
+#[test]
+fn a_collation_of_a_strange_name_is_not_written_into_a_statement() {
+    let mut columns = columns();
+    for column in &mut columns {
+        column.collation = Some(collation("x AS int) --", 1252));
+    }
+    let mut translator = Translator::new(&columns);
+    for name in ["char", "varchar", "nvarchar", "utf8"] {
+        assert_eq!(translator.translate(&col(name).eq(lit("a"))), None);
+    }
 }
 
 #[test]
@@ -304,7 +362,7 @@ fn text_is_ordered_by_the_server_only_where_its_code_points_are() {
         ),
         (
             col("varchar_bin2").eq(lit("b")),
-            "~[varchar_bin2] = CAST(@P1 AS varchar(5)) | N'b'",
+            "~[varchar_bin2] = CAST(@P1 COLLATE Latin1_General_100_BIN2 AS varchar(5)) | N'b'",
         ),
         (col("bin2").gt(lit("")), "-"),
         (col("bin2").gt(lit("a\t")), "-"),
@@ -320,7 +378,19 @@ fn the_seventh_decimal_of_a_second_is_cut_off_where_it_is_read() {
     let at = "'1970-01-01 00:00:00.000005'";
     let after = "'1970-01-01 00:00:00.000006'";
     let column = || col("datetime2_7");
+    let among = format!("([datetime2_7] >= {first} AND [datetime2_7] < {second})");
+    let (third, fourth) = (parameter(3), parameter(4));
+    let other = format!("([datetime2_7] >= {third} AND [datetime2_7] < {fourth})");
+    let ends = format!("{at}, {after}, '1970-01-01 00:00:00', '1970-01-01 00:00:00.000001'");
     let expected = [
+        (
+            column().in_list(vec![micros(5), micros(0)], false),
+            format!("({among} OR {other}) | {ends}"),
+        ),
+        (
+            column().in_list(vec![micros(5), micros(0)], true),
+            format!("NOT ({among} OR {other}) | {ends}"),
+        ),
         (
             column().eq(micros(5)),
             format!("([datetime2_7] >= {first} AND [datetime2_7] < {second}) | {at}, {after}"),
@@ -355,8 +425,39 @@ fn the_seventh_decimal_of_a_second_is_cut_off_where_it_is_read() {
             "[datetimeoffset7] >= CAST(@P1 AS datetimeoffset(7)) | '1970-01-01 00:00:00.000005'",
         ),
         (col("datetimeoffset7").gt_eq(micros(5)), "-"),
-        (column().in_list(vec![micros(5)], false), "-"),
         (column().gt(micros(253_402_300_799_999_999)), "-"),
+    ]);
+}
+
+#[test]
+fn bounds_between_two_values_move_to_the_nearer_one() {
+    let last_of_day = 86_399_999_000;
+    assert_all(vec![
+        (
+            col("datetime").lt_eq(micros(last_of_day)),
+            "[datetime] <= CAST(@P1 AS datetime) | '1970-01-01 23:59:59.997'",
+        ),
+        (
+            col("datetime").gt(micros(last_of_day)),
+            "[datetime] >= CAST(@P1 AS datetime) | '1970-01-02 00:00:00'",
+        ),
+        (
+            col("datetime").between(micros(1_000), micros(5_000)),
+            "([datetime] >= CAST(@P1 AS datetime) AND [datetime] <= CAST(@P2 AS datetime)) \
+             | '1970-01-01 00:00:00.003', '1970-01-01 00:00:00.003'",
+        ),
+        (
+            col("smalldatetime").lt(micros(last_of_day)),
+            "[smalldatetime] <= CAST(@P1 AS smalldatetime) | '1970-01-01 23:59:00'",
+        ),
+        (
+            col("datetime2_3").gt_eq(micros(-1)),
+            "[datetime2_3] >= CAST(@P1 AS datetime2(3)) | '1970-01-01 00:00:00'",
+        ),
+        (
+            col("datetime2_3").lt_eq(micros(253_402_300_799_999_999)),
+            "[datetime2_3] <= CAST(@P1 AS datetime2(3)) | '9999-12-31 23:59:59.999'",
+        ),
     ]);
 }
 
@@ -454,7 +555,7 @@ fn conditions_are_put_together() {
         ),
         (
             col("int").in_list(vec![lit(1), lit(2)], true),
-            "[int] NOT IN (CAST(@P1 AS int), CAST(@P2 AS int)) | 1, 2",
+            "NOT [int] IN (CAST(@P1 AS int), CAST(@P2 AS int)) | 1, 2",
         ),
         (
             col("int").in_list(vec![lit(1), lit(ScalarValue::Int32(None))], false),

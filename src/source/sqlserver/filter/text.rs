@@ -2,7 +2,7 @@
 
 use datafusion::common::ScalarValue;
 
-use super::super::catalogue::SourceColumn;
+use super::super::catalogue::{Collation, SourceColumn};
 use super::super::encode;
 use super::super::types::SqlType;
 use super::comparand::{Comparand, Operand, name};
@@ -15,9 +15,8 @@ const MAX_LITERAL: usize = 4_000;
 /// Order is left to the server under BIN2 alone, and there with a lower bound that is one code point lower: the
 /// server compares as if the shorter text went on in spaces, which stand above some characters.
 ///
-/// The parameter is cast to the column's own type, so that an index on it can be used: a code page has ASCII
-/// at the same places as Unicode. Other characters are compared in Unicode, as they are read, since on the way
-/// to a code page one character can become another.
+/// The parameter is cast to the column's own type, so that an index on it can be used, if its code page has all
+/// of the literal. Otherwise both are compared in Unicode, as the column is read.
 pub(super) fn comparand(
     column: &SourceColumn,
     literals: &[&ScalarValue],
@@ -32,7 +31,8 @@ pub(super) fn comparand(
         return None;
     };
     let (base, length) = declared(type_name)?;
-    if matches!(base, "text" | "ntext") || (in_order && !is_bin2(column)) {
+    let collation = column.collation.as_ref().filter(is_plain)?;
+    if matches!(base, "text" | "ntext") || (in_order && !is_bin2(collation)) {
         return None;
     }
     let texts = literals
@@ -42,20 +42,41 @@ pub(super) fn comparand(
     if texts.iter().any(|text| !fits(text, length)) {
         return None;
     }
-    let native = !in_order && texts.iter().all(|text| text.is_ascii());
-    let (column_sql, cast) = match unicode {
-        Some(unicode) if !native => {
-            let column_sql = format!("CAST({} AS {unicode})", name(column));
-            (column_sql, unicode.clone())
-        }
-        _ => (name(column), type_name.clone()),
-    };
     let operands = texts.iter().map(|text| operand(text, in_order));
-    Some(Comparand {
-        column: column_sql,
-        cast,
-        operands: operands.collect::<Option<_>>()?,
+    let operands = operands.collect::<Option<_>>()?;
+    let native = |text: &&str| is_in_page(text, collation.code_page);
+    Some(match unicode {
+        None => Comparand::new(name(column), type_name, operands),
+        Some(_) if !in_order && texts.iter().all(native) => Comparand {
+            parameter_collation: Some(collation.name.clone()),
+            ..Comparand::new(name(column), type_name, operands)
+        },
+        Some(unicode) => {
+            let column = format!("CAST({} AS {unicode})", name(column));
+            Comparand::new(column, unicode, operands)
+        }
     })
+}
+
+/// Whether a code page has each character of a text, at one place only: every code page has those of ASCII.
+fn is_in_page(text: &str, code_page: Option<i64>) -> bool {
+    if text.is_ascii() {
+        return true;
+    }
+    let encoding = match code_page {
+        Some(1250) => encoding_rs::WINDOWS_1250,
+        Some(1251) => encoding_rs::WINDOWS_1251,
+        Some(1252) => encoding_rs::WINDOWS_1252,
+        Some(1253) => encoding_rs::WINDOWS_1253,
+        Some(1254) => encoding_rs::WINDOWS_1254,
+        Some(1255) => encoding_rs::WINDOWS_1255,
+        Some(1256) => encoding_rs::WINDOWS_1256,
+        Some(1257) => encoding_rs::WINDOWS_1257,
+        Some(65_001) => encoding_rs::UTF_8,
+        _ => return false,
+    };
+    let (_, _, lossy) = encoding.encode(text);
+    !lossy
 }
 
 /// A literal of a length that the column can hold, and without what stands for a broken surrogate, which the
@@ -91,11 +112,14 @@ fn operand(text: &str, in_order: bool) -> Option<Operand> {
     plain.then(bounds).flatten()
 }
 
-fn is_bin2(column: &SourceColumn) -> bool {
-    column
-        .collation
-        .as_deref()
-        .is_some_and(|name| name.to_ascii_uppercase().contains("_BIN2"))
+/// Whether a name may stand in a statement as it is, as those of all collations may.
+fn is_plain(collation: &&Collation) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    collation.name.bytes().all(plain)
+}
+
+fn is_bin2(collation: &Collation) -> bool {
+    collation.name.to_ascii_uppercase().contains("_BIN2")
 }
 
 /// A type's name, and its length in units of its own if it has one.

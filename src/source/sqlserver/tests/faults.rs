@@ -78,6 +78,7 @@ impl Backend for Faulty {
             ];
             cells.extend(numbers.map(|(name, value)| int(name, &[value])));
             cells.push(text("collation_name", "Latin1_General_CI_AS"));
+            cells.push(int("code_page", &[1252]));
             cells.push(int("is_masked", &[0]));
             cells.push(null("encryption_type"));
             result(cells)

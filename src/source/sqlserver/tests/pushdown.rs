@@ -63,7 +63,7 @@ const CASES: &[Case] = &[
     ("varbinary(4)", &["0x", "0x00", "0x01", "0x0100", "0x0101", "0xFF"]),
     ("varbinary(max)", &["0x", "0x01", "0x0100"]),
     ("image", &["0x01"]),
-    ("rowversion", &["DEFAULT"]),
+    ("rowversion", &["DEFAULT", "DEFAULT", "DEFAULT"]),
     ("uniqueidentifier", &["'00112233-4455-6677-8899-AABBCCDDEEFF'", "'00112233-4455-6677-8899-AABBCCDDEE00'",
         "'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF'"]),
 ];
@@ -184,8 +184,12 @@ fn beside(value: &ScalarValue) -> Vec<ScalarValue> {
         S::Int16(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int16).to_vec(),
         S::Int32(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int32).to_vec(),
         S::Int64(Some(v)) => [v.checked_add(1), v.checked_sub(1)].map(S::Int64).to_vec(),
-        S::Float32(Some(v)) => vec![S::Float32(Some(v.next_up())), S::Float32(Some(-v))],
-        S::Float64(Some(v)) => vec![S::Float64(Some(v.next_up())), S::Float64(Some(-v))],
+        S::Float32(Some(v)) => [v.next_up(), -v, 0.0, f32::INFINITY, f32::NAN]
+            .map(|v| S::Float32(Some(v)))
+            .to_vec(),
+        S::Float64(Some(v)) => [v.next_up(), -v, 0.0, f64::INFINITY, f64::NAN]
+            .map(|v| S::Float64(Some(v)))
+            .to_vec(),
         S::Decimal128(Some(v), p, s) => {
             vec![
                 S::Decimal128(Some(v + 1), *p, *s),
@@ -193,15 +197,20 @@ fn beside(value: &ScalarValue) -> Vec<ScalarValue> {
             ]
         }
         S::Date32(Some(v)) => vec![S::Date32(Some(v + 1)), S::Date32(Some(v - 1))],
-        S::TimestampMicrosecond(Some(v), zone) => [v + 1, v - 1, v + 1_000, v + 60_000_000]
+        S::TimestampMicrosecond(Some(v), zone) => [1, -1, 1_000, -1_000, 30_000_000, 60_000_000]
+            .map(|step| v + step)
             .map(|v| S::TimestampMicrosecond(Some(v), zone.clone()))
             .to_vec(),
         S::Utf8(Some(v)) => [v.to_uppercase(), format!("{v} "), v.trim_end().to_string()]
             .map(|v| S::Utf8(Some(v)))
             .to_vec(),
-        S::Binary(Some(v)) => [[v.as_slice(), &[0]].concat(), [v.as_slice(), &[1]].concat()]
-            .map(|v| S::Binary(Some(v)))
-            .to_vec(),
+        S::Binary(Some(v)) => [
+            [v.as_slice(), &[0]].concat(),
+            [v.as_slice(), &[1]].concat(),
+            v[..v.len().saturating_sub(1)].to_vec(),
+        ]
+        .map(|v| S::Binary(Some(v)))
+        .to_vec(),
         _ => Vec::new(),
     }
 }
@@ -339,7 +348,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ),
     (
         "id NOT IN (1, 4, 5, 6)",
-        "t.[id] NOT IN (CAST(@P1 AS int), ",
+        "NOT t.[id] IN (CAST(@P1 AS int), ",
         "2 3",
     ),
     (
@@ -349,7 +358,7 @@ const SENT: &[(&str, &str, &str)] = &[
     ),
     (
         "code IN ('a', 'b', 'c', 'd')",
-        "t.[code] IN (CAST(@P1 AS varchar(8)), ",
+        "t.[code] IN (CAST(@P1 COLLATE SQL_Latin1_General_CP1_CI_AS AS varchar(8)), ",
         "1",
     ),
     (
@@ -375,6 +384,11 @@ const SENT: &[(&str, &str, &str)] = &[
     (
         "seen < '2024-01-02'",
         "t.[seen] < CAST(@P1 AS datetime) OPTION (MAXDOP 1) [@P1 = '2024-01-02 00:00:00']",
+        "1",
+    ),
+    (
+        "seen <= '2024-01-01 23:59:59.999'",
+        "t.[seen] <= CAST(@P1 AS datetime) OPTION (MAXDOP 1) [@P1 = '2024-01-01 23:59:59.997']",
         "1",
     ),
     (
@@ -420,7 +434,7 @@ async fn what_is_not_answered_alike_stays_here() {
         "name <> 'Bruce'",
         "name LIKE 'B%'",
         "upper(name) = 'BRUCE'",
-        "seen < '2024-01-02 00:00:00.001'",
+        "seen = '2024-01-02 00:00:00.001'",
         "id + 1 = 2",
         "id = 1 OR random() < 0",
     ] {
