@@ -8,8 +8,7 @@ use tiberius::{ColumnData, Row, ToSql};
 
 use crate::change::Lsn;
 
-use super::decode::datetime_micros;
-use super::decode::micros;
+use super::decode::{datetime_micros, micros};
 use super::error::SourceError;
 
 /// A value bound to `@P1`, `@P2`, ….
@@ -19,8 +18,6 @@ pub(super) enum Parameter {
     Lsn(Lsn),
     /// An `int`.
     Int(i32),
-    /// An `nvarchar`.
-    Text(String),
     /// What the driver has a type for.
     Value(ColumnData<'static>),
 }
@@ -30,7 +27,6 @@ impl ToSql for Parameter {
         match self {
             Self::Lsn(lsn) => ColumnData::Binary(Some(Cow::Borrowed(lsn.as_bytes().as_slice()))),
             Self::Int(value) => ColumnData::I32(Some(*value)),
-            Self::Text(text) => ColumnData::String(Some(Cow::Borrowed(text))),
             Self::Value(value) => value.clone(),
         }
     }

@@ -1,11 +1,12 @@
 //! Commits of the database: the rows of `cdc.lsn_time_mapping`, and windows over them.
 
-use chrono::DateTime;
+use tiberius::ColumnData;
 
 use crate::change::{Commit, Lsn, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
+use super::encode::{self, FIRST_DATETIME, LAST_DATETIME};
 use super::error::SourceError;
 use super::pool::Pool;
 
@@ -22,11 +23,6 @@ pub(super) const CLOCKS: &str =
 const MINIMUM: &str = "\
 SELECT ct.start_lsn FROM cdc.change_tables AS ct WHERE ct.object_id = @P1 OPTION (MAXDOP 1)";
 
-/// 1753-01-01T00:00:00, the first `datetime`.
-const FIRST_DATETIME_MS: i64 = -6_847_804_800_000;
-/// 9999-12-31T23:59:59.997, the last one.
-const LAST_DATETIME_MS: i64 = 253_402_300_799_997;
-
 /// One end of a change feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeedBound {
@@ -37,7 +33,9 @@ pub enum FeedBound {
         /// Whether its own changes belong to the feed.
         inclusive: bool,
     },
-    /// An instant, compared with each commit's end as exactly as `datetime` has it (3 ms).
+    /// An instant, compared with each commit's end as the server dates it, to 3 ms. Where its clock was set back,
+    /// times do not follow the order of commits: then the feed goes from the first commit past the one end to the
+    /// last before the other, whatever the times between.
     Timestamp {
         /// Microseconds since 1970-01-01T00:00:00 UTC.
         micros: i64,
@@ -152,42 +150,48 @@ fn before(lsn: Lsn, belongs: bool) -> Lsn {
     }
 }
 
-/// The commit nearest to an instant on the side that `operator` (`>=`, `>`, `<=`, `<`) names.
+/// The first commit past an instant, or the last before it, on the side that `operator` (`>=`, `>`, `<=`, `<`)
+/// names.
 async fn mapped(pool: &Pool, operator: &str, micros: i64) -> Result<Option<Lsn>, SourceError> {
     let action = "looking up a commit by time";
-    let local_ms = micros
-        .div_euclid(1000)
-        .saturating_add(utc_offset_ms(pool).await?);
-    let local_ms = local_ms.clamp(FIRST_DATETIME_MS, LAST_DATETIME_MS);
-    let local = DateTime::from_timestamp_millis(local_ms).unwrap_or_default();
-    let text = Parameter::Text(local.format("%Y-%m-%dT%H:%M:%S%.3f").to_string());
-    let rows = pool
-        .rows(action, &mapping_query(operator), &[&text])
-        .await?;
+    let offset = utc_offset_ms(pool).await?.saturating_mul(1_000);
+    let Some(at) = neighbour(operator, micros.saturating_add(offset)) else {
+        return Ok(None);
+    };
+    let at = Parameter::Value(at);
+    let rows = pool.rows(action, &mapping_query(operator), &[&at]).await?;
     match rows.first() {
         None => Ok(None),
         Some(row) => Cells::new(row, action).lsn(0),
     }
 }
 
-/// As `sys.fn_cdc_map_time_to_lsn`. The instant (`@P1`) is cast to `datetime`, the mapping's own type, so
-/// that a time that was read from it finds its row again.
+/// The `datetime` that is on the same side of the same ones as an instant in local time.
+fn neighbour(operator: &str, micros: i64) -> Option<ColumnData<'static>> {
+    let micros = micros.clamp(FIRST_DATETIME, LAST_DATETIME);
+    let (before, after) = encode::datetimes_around(micros)?;
+    let moves_up = before < micros && matches!(operator, ">=" | "<");
+    encode::datetime(if moves_up { after } else { before })
+}
+
+/// As `sys.fn_cdc_map_time_to_lsn` for a `datetime` (`@P1`), the mapping's own type; by the order of LSNs, so that no
+/// commit of a clock that was set back is left out.
 fn mapping_query(operator: &str) -> String {
-    let direction = if operator.starts_with('>') {
-        "ASC"
+    let end = if operator.starts_with('>') {
+        "MIN"
     } else {
-        "DESC"
+        "MAX"
     };
     format!(
-        "SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m \
-         WHERE m.tran_end_time {operator} CAST(@P1 AS datetime) \
-         ORDER BY m.tran_end_time {direction}, m.start_lsn {direction} OPTION (MAXDOP 1)"
+        "SELECT {end}(m.start_lsn) AS start_lsn FROM cdc.lsn_time_mapping AS m \
+         WHERE m.tran_end_time {operator} CAST(@P1 AS datetime) OPTION (MAXDOP 1)"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::sqlserver::decode::datetime_micros;
 
     #[test]
     fn the_offset_is_whole_minutes() {
@@ -206,13 +210,22 @@ mod tests {
 
     #[test]
     fn the_nearest_commit_is_looked_for_on_the_right_side() {
-        assert!(
-            mapping_query(">=")
-                .contains("tran_end_time >= CAST(@P1 AS datetime) ORDER BY m.tran_end_time ASC")
-        );
-        assert!(
-            mapping_query("<")
-                .contains("tran_end_time < CAST(@P1 AS datetime) ORDER BY m.tran_end_time DESC")
-        );
+        let first = mapping_query(">=");
+        assert!(first.contains("MIN(m.start_lsn)") && first.contains("tran_end_time >= CAST("));
+        let last = mapping_query("<");
+        assert!(last.contains("MAX(m.start_lsn)") && last.contains("tran_end_time < CAST("));
+    }
+
+    #[test]
+    fn an_instant_between_two_datetimes_moves_to_the_one_that_bounds_the_same_commits() {
+        let at =
+            |operator, micros| neighbour(operator, micros).and_then(|at| datetime_micros(&at)?);
+        for (operator, expected) in [(">=", 3_000), ("<", 3_000), (">", 0), ("<=", 0)] {
+            assert_eq!(at(operator, 1), Some(expected), "{operator}");
+            assert_eq!(at(operator, 2_999), Some(expected), "{operator}");
+            assert_eq!(at(operator, 3_000), Some(3_000), "{operator}");
+            assert_eq!(at(operator, i64::MIN), Some(FIRST_DATETIME), "{operator}");
+            assert_eq!(at(operator, i64::MAX), Some(LAST_DATETIME), "{operator}");
+        }
     }
 }

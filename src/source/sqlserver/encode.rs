@@ -13,6 +13,10 @@ use super::decode::{DAYS_1900_TO_1970, DAYS_YEAR_1_TO_1970, MICROS_PER_DAY, lega
 const LAST_DAY: i64 = 3_652_058;
 /// Days from 1900-01-01 to 1753-01-01, the first `datetime`, and to 9999-12-31.
 const DATETIME_DAYS: std::ops::RangeInclusive<i64> = -53_690..=2_958_463;
+/// How the first `datetime` reads, in microseconds since 1970: 1753-01-01T00:00:00.
+pub(super) const FIRST_DATETIME: i64 = -6_847_804_800_000_000;
+/// How the last one reads: 9999-12-31T23:59:59.997.
+pub(super) const LAST_DATETIME: i64 = 253_402_300_799_997_000;
 /// Days from 1900-01-01 to 2079-06-06, the last `smalldatetime`.
 const SMALL_DAYS: std::ops::RangeInclusive<i64> = 0..=65_535;
 
@@ -108,10 +112,8 @@ mod tests {
             assert_eq!(read, whole.then_some(Some(Some(micros))), "{millis}");
         }
         assert_eq!(datetime(3_001), None);
-        let last = 2_932_896 * DAY + 86_399_997_000;
-        assert!(datetime(last).is_some() && datetime(last + 3_000).is_none());
-        let first = -79_257 * DAY;
-        assert!(datetime(first).is_some() && datetime(first - DAY).is_none());
+        assert!(datetime(LAST_DATETIME).is_some() && datetime(LAST_DATETIME + 3_000).is_none());
+        assert!(datetime(FIRST_DATETIME).is_some() && datetime(FIRST_DATETIME - DAY).is_none());
     }
 
     #[test]

@@ -7,10 +7,10 @@
 //! - a first copy: a [`Snapshot`] of the whole table corrected by the net changes since it began.
 //!
 //! Columns are chosen by the server; of filters over live and raw change tables it gets those that it decides as
-//! this engine does, or more loosely, and a limit where all of them are exact. Rows stream: memory grows neither with a table nor with a
-//! window. A read of changes carries its own proof: the same batch checks before and after the rows that
-//! nothing of the window was cleaned up, and that the answering server has captured up to its end. Any error
-//! voids what was read before it; inside a query it arrives as `DataFusionError::External` around a
+//! this engine does, or more loosely, and a limit where all of them are exact. Rows stream: memory grows neither
+//! with a table nor with a window. A read of changes carries its own proof: the same batch checks before and after
+//! the rows that nothing of the window was cleaned up, and that the answering server has captured up to its end.
+//! Any error voids what was read before it; inside a query it arrives as `DataFusionError::External` around a
 //! [`SourceError`].
 //!
 //! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority. Commit

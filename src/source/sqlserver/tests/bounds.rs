@@ -1,7 +1,11 @@
 //! The ends of a change feed, by version and by instant, on servers of several time zones.
 
+use std::time::Duration;
+
 use super::*;
-use crate::simulator::{Behaviour, Database as Simulated, Simulator, SimulatorOptions};
+use crate::simulator::{
+    Behaviour, CaptureBehaviour, CommitTimes, Database as Simulated, Simulator, SimulatorOptions,
+};
 use crate::source::sqlserver::{FeedBound, FeedBounds};
 
 /// Three commits with changes, a second or more apart.
@@ -22,6 +26,10 @@ async fn server(utc_offset: i16) -> (Simulator, Database) {
         utc_offset,
         ..Behaviour::default()
     };
+    started(behaviour).await
+}
+
+async fn started(behaviour: Behaviour) -> (Simulator, Database) {
     let simulated = Simulated::from_script_with("d", "t.sql", SCRIPT, &behaviour)
         .await
         .unwrap();
@@ -72,6 +80,10 @@ async fn a_feed_is_bounded_by_instants_whatever_the_servers_zone() {
             (bound(at[1], false), None, "3"),
             (None, bound(at[1], true), "1 2"),
             (None, bound(at[1], false), "1"),
+            (bound(at[1] + 1, true), None, "3"),
+            (bound(at[1] - 1, false), None, "2 3"),
+            (None, bound(at[1] + 1, false), "1 2"),
+            (None, bound(at[1] - 1, true), "1"),
             (bound(at[1], true), bound(at[1], true), "2"),
             (
                 bound(at[0] + 500_000, true),
@@ -130,4 +142,46 @@ async fn explain_shows_what_is_sent_for_a_feed() {
     }
     let limited = feed(&database, FeedBounds::default(), "SELECT id FROM t LIMIT 2").await;
     assert_eq!(limited, ["1", "2"]);
+}
+
+#[tokio::test]
+async fn no_commit_of_a_clock_that_was_set_back_is_left_out() {
+    let behaviour = Behaviour {
+        capture: CaptureBehaviour {
+            commit_times: CommitTimes::Back {
+                commits: 1,
+                by: Duration::from_secs(3600),
+            },
+            ..CaptureBehaviour::default()
+        },
+        ..Behaviour::default()
+    };
+    let (_simulator, database) = started(behaviour).await;
+    let at = instants(&database).await;
+    let wanted = |bounds: &dyn Fn(i64) -> bool| {
+        (1..)
+            .zip(&at)
+            .filter(|(_, at)| bounds(**at))
+            .map(|(id, _)| id)
+            .collect::<Vec<i32>>()
+    };
+    assert!(!at.is_sorted(), "{at:?}");
+    for instant in &at {
+        let bound = Some(FeedBound::Timestamp {
+            micros: *instant,
+            inclusive: true,
+        });
+        for (from, to, within) in [
+            (bound, None, wanted(&|at| at >= *instant)),
+            (None, bound, wanted(&|at| at <= *instant)),
+        ] {
+            let found = ids(&database, from, to).await;
+            for id in within {
+                assert!(
+                    found.contains(&id.to_string()),
+                    "{id} of {at:?} {from:?} {to:?}: {found}"
+                );
+            }
+        }
+    }
 }
