@@ -129,6 +129,23 @@ async fn a_text_is_numeric_if_a_number_is_made_of_it() {
 }
 
 #[tokio::test]
+async fn collations_have_properties() {
+    let mut s = session("").await;
+    for (collation, property, wanted) in [
+        ("Latin1_General_CI_AS", "CodePage", "1252"),
+        ("Japanese_CI_AS", "codepage", "932"),
+        ("Latin1_General_100_CI_AS_SC_UTF8", "CodePage", "65001"),
+        ("French_CI_AS", "LCID", "1036"),
+        ("Klingon_CI_AS", "CodePage", "NULL"),
+        ("French_CI_AS", "Colour", "NULL"),
+    ] {
+        let sql = format!("SELECT COLLATIONPROPERTY('{collation}', '{property}')");
+        assert_eq!(ok(&mut s, &sql).await.value(), wanted, "{sql}");
+    }
+    fail(&[("COLLATIONPROPERTY('French_CI_AS', 'Version')", 40510)]).await;
+}
+
+#[tokio::test]
 async fn functions_of_texts_follow_the_collation() {
     let mut s = session("").await;
     let (cs, bin) = ("Latin1_General_CS_AS", "Latin1_General_BIN2");

@@ -1,9 +1,10 @@
 //! Filters of a query in T-SQL: those that the server answers as this engine would, or with more rows.
 //!
 //! An allow-list. Comparisons of a column with literals, `IN`, `BETWEEN`, `IS NULL`, `bit` columns, and `AND`,
-//! `OR`, `NOT` over them. A literal is bound as a parameter and cast to the column's own type; one that this
-//! type cannot hold is never rounded: such a filter stays here. A filter is *exact* if the server says true,
-//! false and unknown where this engine does. Otherwise it may only let more rows pass, and is applied again here:
+//! `OR`, `NOT` over them. A literal is bound as a parameter and cast to the column's own type, which never
+//! changes it: one that the type cannot hold leaves its filter here, unless it bounds times, where the nearest time
+//! within the bound stands for it. So no value can make the server fail. A filter is *exact* if the server says
+//! true, false and unknown where this engine does. Otherwise it may only let more rows pass, and is applied again:
 //! - text: only `=` and `IN`, since collations take more to be equal and order otherwise; in order under BIN2;
 //! - binary values of unequal length, which the server fills up with zeros;
 //! - the two zeros of binary fractions; exact numbers that a query compares as doubles.

@@ -236,3 +236,42 @@ impl RowSource for LiveRows {
         async move { self.stream(&output).await }.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+    use crate::source::sqlserver::catalogue::SourceColumn;
+    use crate::source::sqlserver::ident::TableName;
+    use crate::source::sqlserver::types::SqlType;
+
+    fn statement(filters: &[Expr], limit: Option<usize>) -> Result<String> {
+        let column = SourceColumn {
+            comparable: true,
+            ..SourceColumn::read_only("id", SqlType::Int)
+        };
+        let table = SourceTable::new(TableName::new("dbo", "t"), vec![column]);
+        Statement::new(&table, &[0], filters, limit).map(|statement| statement.to_string())
+    }
+
+    #[test]
+    fn a_statement_has_all_filters_or_is_none() {
+        let filters = [col("id").gt(lit(1)), col("id").is_not_null()];
+        assert_eq!(
+            statement(&filters, Some(3)).unwrap(),
+            "SELECT TOP (@P2) t.[id] FROM [dbo].[t] AS t WHERE t.[id] > CAST(@P1 AS int) AND t.[id] IS NOT NULL \
+             OPTION (MAXDOP 1) [@P1 = 1, @P2 = 3]"
+        );
+        let error = statement(&[col("id").like(lit("1%"))], None).unwrap_err();
+        assert!(error.to_string().contains("dbo.t cannot answer"), "{error}");
+    }
+
+    #[test]
+    fn a_statement_has_no_more_parameters_than_a_request_takes() {
+        let list = || col("id").in_list((0..512).map(lit).collect(), false);
+        assert!(statement(&vec![list(); 4], Some(1)).is_ok());
+        let error = statement(&vec![list(); 5], None).unwrap_err();
+        assert!(error.to_string().contains("have 2560 values"), "{error}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Function;
-use crate::simulator::protocol::{Collation, Length, SqlType};
+use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::{State, Table};
 use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
@@ -49,9 +49,9 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         "collationproperty" => Function::new(name, (2, 2), VARIANT, |args| {
             let collation = args[0].as_text().and_then(Collation::named);
             let property = args[1].as_text().unwrap_or_default().to_lowercase();
-            Ok(collation.map_or(Value::Null, |collation| {
+            collation.map_or(Ok(Value::Null), |collation| {
                 collation_property(collation, &property)
-            }))
+            })
         }),
         "serverproperty" => Function::new(name, (1, 1), VARIANT, move |args| {
             let property = args[0].as_text().unwrap_or_default().to_lowercase();
@@ -77,13 +77,16 @@ fn database_property(state: &State, property: &str) -> Value {
     }
 }
 
-/// Of a property that is not here there is no value, as of one that does not exist.
-fn collation_property(collation: Collation, property: &str) -> Value {
-    match property {
+fn collation_property(collation: Collation, property: &str) -> Result<Value, ServerError> {
+    Ok(match property {
         "codepage" => collation.code_page().to_string().into(),
         "lcid" => collation.lcid().to_string().into(),
+        "comparisonstyle" | "version" => {
+            let what = format!("COLLATIONPROPERTY(…, '{property}')");
+            return Err(ServerError::unsupported(&what));
+        }
         _ => Value::Null,
-    }
+    })
 }
 
 fn server_property(property: &str, collation: Collation) -> Value {
