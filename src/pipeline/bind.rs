@@ -173,15 +173,6 @@ async fn bind_flow(
         declaration,
         target_schema,
     };
-    if flow.declaration.on_gap == OnGap::Resnapshot {
-        let Flow {
-            merge,
-            table,
-            target_schema,
-            ..
-        } = &flow;
-        let _ = reconcilable(statement, merge, table, target_schema)?;
-    }
     Box::pin(rehearse(engine, &flow, opened, overlay))
         .await
         .map_err(|error| match error {
@@ -322,6 +313,10 @@ async fn rehearse(
     target: DeltaTarget,
     overlay: Overlay,
 ) -> Result<(), Error> {
+    if flow.declaration.on_gap == OnGap::Resnapshot {
+        let (statement, merge) = (&flow.statement, &flow.merge);
+        let _ = reconcilable(statement, merge, &flow.table, &flow.target_schema)?;
+    }
     let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
         .await
         .and_then(|provider| provider.with_options(flow.declaration.options.clone()))

@@ -18,6 +18,7 @@ mod reconcile;
 mod run;
 mod schema;
 mod status;
+mod step;
 mod values;
 mod window;
 
