@@ -10,6 +10,7 @@ mod follow;
 mod gap;
 mod imports;
 mod independent_reader;
+mod kills;
 mod maintain;
 mod many_connections;
 mod query;

@@ -5,7 +5,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use cdcql::simulator::CaptureBehaviour;
@@ -326,14 +327,24 @@ fn what_keeps_a_store_from_being_used_is_told() {
     }
 }
 
-/// Passes everything on to a store but a request that begins with `held`, after which it passes nothing on.
+/// Which side of a request is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// The store does not get it.
+    Before,
+    /// The store does as it says, and its answer does not come back.
+    After,
+}
+
+/// Passes everything on between a client and a store until a request that begins with certain words; from there on
+/// nothing.
 struct Holding {
     url: String,
     reached: mpsc::Receiver<()>,
 }
 
 impl Holding {
-    fn before(store: &Store, held: &'static str) -> Self {
+    fn at(store: &Store, side: Side, held: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (reach, reached) = mpsc::channel();
@@ -341,7 +352,7 @@ impl Holding {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let (address, reach) = (address.clone(), reach.clone());
-                thread::spawn(move || pass_on(client, &address, held, &reach));
+                thread::spawn(move || pass_on(client, &address, (side, held), &reach));
             }
         });
         Self { url, reached }
@@ -349,29 +360,61 @@ impl Holding {
 }
 
 /// Passes on what a client and a server say to each other, until a request that is held.
-fn pass_on(mut client: TcpStream, address: &str, held: &str, reach: &mpsc::Sender<()>) {
+fn pass_on(
+    mut client: TcpStream,
+    address: &str,
+    (side, held): (Side, &str),
+    reach: &mpsc::Sender<()>,
+) {
     let mut server = TcpStream::connect(address).unwrap();
     let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let muted = Arc::new(AtomicBool::new(false));
+    let (is_muted, answered) = (Arc::clone(&muted), reach.clone());
     thread::spawn(move || {
+        let mut part = vec![0; 64 << 10];
         // Either side may hang up first.
-        let _ = std::io::copy(&mut answers, &mut back);
+        while let Ok(read @ 1..) = answers.read(&mut part) {
+            if is_muted.load(Ordering::SeqCst) {
+                let _ = answered.send(());
+                return;
+            }
+            if back.write_all(&part[..read]).is_err() {
+                return;
+            }
+        }
         let _ = back.shutdown(Shutdown::Both);
     });
     let mut part = vec![0; 64 << 10];
     while let Ok(read @ 1..) = client.read(&mut part) {
-        if part[..read]
-            .windows(held.len())
-            .any(|bytes| bytes == held.as_bytes())
-        {
-            let _ = reach.send(());
-            // Until the client is gone.
-            while let Ok(1..) = client.read(&mut part) {}
-            return;
+        let mut found = part[..read].windows(held.len());
+        if found.any(|bytes| bytes == held.as_bytes()) {
+            match side {
+                Side::Before => {
+                    let _ = reach.send(());
+                    // Until the client is gone.
+                    while let Ok(1..) = client.read(&mut part) {}
+                    return;
+                }
+                Side::After => muted.store(true, Ordering::SeqCst),
+            }
         }
         if server.write_all(&part[..read]).is_err() {
             return;
         }
     }
+}
+
+const LOG_ENTRY: &str = "PUT /lake/lake/a/_delta_log/00000000000000000001.json";
+
+/// Kills a run that has changes to write at a request to its store.
+fn killed_at(store: &Store, served: &Served, side: Side, held: &'static str) {
+    let held = Holding::at(store, side, held);
+    let mut command = store.command(served, &["run", "pipelines/p.sql"]);
+    command.env("STORE_URL", &held.url).stderr(Stdio::null());
+    let mut killed = command.spawn().unwrap();
+    held.reached.recv().unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
 }
 
 #[test]
@@ -380,33 +423,38 @@ fn a_run_that_is_killed_before_its_commit_is_as_if_it_had_not_been() {
     let served = store.served();
     let _ = store.run(&served).succeeded();
     served.execute("UPDATE dbo.a SET n = 50; DELETE FROM dbo.a WHERE id = 2;");
-    let held = Holding::before(
-        &store,
-        "PUT /lake/lake/a/_delta_log/00000000000000000001.json",
-    );
-    let mut command = store.command(&served, &["run", "pipelines/p.sql"]);
-    command.env("STORE_URL", &held.url).stderr(Stdio::null());
-    let mut killed = command.spawn().unwrap();
-    held.reached.recv().unwrap();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    let orphans = || {
-        let dry = [
-            "maintain",
-            "pipelines/p.sql",
-            "--vacuum",
-            "--retain",
-            "0",
-            "--force",
-            "--dry-run",
-            "--format",
-            "csv",
-        ];
-        store.cdcql(&served, &dry).succeeded().stdout
-    };
-    assert!(orphans().contains("vacuum"), "{}", orphans());
+    for held in ["PUT /lake/lake/a/part-", LOG_ENTRY] {
+        killed_at(&store, &served, Side::Before, held);
+    }
+    let dry = [
+        "maintain",
+        "pipelines/p.sql",
+        "--vacuum",
+        "--retain",
+        "0",
+        "--force",
+        "--dry-run",
+        "--format",
+        "csv",
+    ];
+    let orphans = store.cdcql(&served, &dry).succeeded().stdout;
+    assert!(orphans.contains("vacuum"), "{orphans}");
     let again = store.run(&served).succeeded();
     for words in ["3 updated, 1 deleted", "Delta version 1"] {
+        assert!(again.stderr.contains(words), "{}", again.stderr);
+    }
+    store.assert_true(&served);
+}
+
+#[test]
+fn a_run_that_is_killed_after_its_commit_is_not_repeated() {
+    let Some(store) = Store::amazon() else { return };
+    let served = store.served();
+    let _ = store.run(&served).succeeded();
+    served.execute("UPDATE dbo.a SET n = 50; DELETE FROM dbo.a WHERE id = 2;");
+    killed_at(&store, &served, Side::After, LOG_ENTRY);
+    let again = store.run(&served).succeeded();
+    for words in ["nothing new", "Delta version 1 stands"] {
         assert!(again.stderr.contains(words), "{}", again.stderr);
     }
     store.assert_true(&served);
