@@ -152,6 +152,17 @@ pub enum Error {
         /// The target's location.
         location: String,
     },
+    /// A flow that looks up the target of one that has failed.
+    #[error(
+        "flow '{flow}' looks up the target of '{other}', which has failed: nothing was read for it; mend that one, then \
+         run again"
+    )]
+    LookupFailed {
+        /// The flow.
+        flow: String,
+        /// The one that has failed.
+        other: String,
+    },
     /// A target whose checkpoint was there a moment ago.
     #[error(
         "flow '{flow}': the table at {location} is gone, or has lost its checkpoint, while the flow was followed; bring \
@@ -262,6 +273,7 @@ impl Error {
             | Self::TableNotCreated { .. }
             | Self::TargetNotEmpty { .. }
             | Self::TargetGone { .. }
+            | Self::LookupFailed { .. }
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
             | Self::Internal(_) => 1,

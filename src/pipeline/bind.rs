@@ -1,5 +1,6 @@
 //! Statements to flows: names, schemas and types are checked here, and nothing is written.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
+use super::order::{Lookups, in_order, lookups as lookups_by_plan, lookups_of, reads};
 use super::reconcile::reconcilable;
 use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
@@ -18,13 +20,19 @@ use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
 use crate::source::sqlserver::{CapturedTable, Database, SourceError};
-use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, expand_stars};
+use crate::sql::{
+    MergeStatement, Statement, StatementKind, StreamRef, expand_stars, table_references,
+};
 
 /// The flows of a file, bound to their sources and targets.
 #[derive(Debug)]
 pub struct Pipeline {
     engine: Engine,
     flows: Vec<Arc<Flow>>,
+    /// Which of them look up the targets of which.
+    lookups: Lookups,
+    /// The place of each in an order in which those come first that others look up.
+    ranks: Vec<usize>,
 }
 
 impl Pipeline {
@@ -40,26 +48,58 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         refuse_others(&statements)?;
         engine.define_all(&statements, file).await?;
-        let mut flows: Vec<Arc<Flow>> = Vec::new();
-        let mut diagnostics = Vec::new();
-        for statement in statements {
-            let StatementKind::Merge(merge) = &statement.kind else {
+        let is_flow = |statement: &Statement| matches!(statement.kind, StatementKind::Merge(_));
+        let statements: Vec<_> = statements.into_iter().filter(is_flow).collect();
+        let lookups = lookups_of(&engine, &statements);
+        let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
+        let mut flows: BTreeMap<usize, Arc<Flow>> = BTreeMap::new();
+        let mut invalid = BTreeMap::new();
+        for place in order {
+            if lookups[place]
+                .iter()
+                .any(|other| invalid.contains_key(other))
+            {
+                // What is wrong with that one is wrong with this one too.
+                invalid.insert(place, Vec::new());
                 continue;
-            };
+            }
+            let earlier: Vec<_> = flows.values().map(Arc::clone).collect();
             let bound = retried(log_retry, async || {
-                Box::pin(bind_flow(&engine, &statement, (**merge).clone(), &flows)).await
+                Box::pin(bind_flow(&engine, &statements[place], &earlier)).await
             });
             match bound.await {
-                Ok(flow) => flows.push(Arc::new(flow)),
-                Err(Error::Invalid { diagnostics: found }) => diagnostics.extend(found),
+                Ok(flow) => _ = flows.insert(place, Arc::new(flow)),
+                Err(Error::Invalid { diagnostics }) => _ = invalid.insert(place, diagnostics),
                 Err(error) => return Err(error),
             }
         }
-        if diagnostics.is_empty() {
-            Ok(Self { engine, flows })
-        } else {
-            Err(Error::Invalid { diagnostics })
+        if !invalid.is_empty() {
+            let diagnostics = invalid.into_values().flatten().collect();
+            return Err(Error::Invalid { diagnostics });
         }
+        let flows: Vec<_> = flows.into_values().collect();
+        let lookups = lookups_by_plan(&flows);
+        let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
+        let mut ranks = vec![0; flows.len()];
+        for (rank, place) in order.into_iter().enumerate() {
+            ranks[place] = rank;
+        }
+        Ok(Self {
+            engine,
+            flows,
+            lookups,
+            ranks,
+        })
+    }
+
+    /// The rank of a flow in an order in which each comes after those whose targets it looks up.
+    pub(super) fn rank(&self, place: usize) -> usize {
+        self.ranks.get(place).copied().unwrap_or_default()
+    }
+
+    /// For each flow, the places of those whose targets it looks up; no two look up each other's.
+    pub(super) fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     /// The flows, in the order of the file.
@@ -73,11 +113,12 @@ impl Pipeline {
 
     /// The flow again, as its source and its target are now.
     pub(super) async fn bind_again(&self, flow: &Flow) -> Result<Flow, Error> {
-        let merge = match &flow.statement.kind {
-            StatementKind::Merge(merge) => (**merge).clone(),
-            _ => return Err(Error::Internal("a flow is no MERGE")),
-        };
-        Box::pin(bind_flow(&self.engine, &flow.statement, merge, &[])).await
+        let others = self
+            .flows
+            .iter()
+            .filter(|other| other.target != flow.target);
+        let others: Vec<_> = others.map(Arc::clone).collect();
+        Box::pin(bind_flow(&self.engine, &flow.statement, &others)).await
     }
 }
 
@@ -106,9 +147,12 @@ pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
 async fn bind_flow(
     engine: &Engine,
     statement: &Statement,
-    mut merge: MergeStatement,
     earlier: &[Arc<Flow>],
 ) -> Result<Flow, Error> {
+    let mut merge = match &statement.kind {
+        StatementKind::Merge(merge) => (**merge).clone(),
+        _ => return Err(Error::Internal("a flow is no MERGE")),
+    };
     let stream = stream_of(statement, &merge)?;
     let (target, declaration) = target_of(engine, statement, &merge)?;
     if earlier.iter().any(|flow| flow.target == target) {
@@ -150,6 +194,7 @@ async fn bind_flow(
         .map_err(at_stream)?;
     let marker = engine.resolve(&stream.marker);
     let overlay = Overlay::default().with(&marker, feed);
+    let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
     let target_schema = Box::pin(settle_schema(
         engine,
         statement,
@@ -158,7 +203,7 @@ async fn bind_flow(
         &overlay,
     ))
     .await?;
-    let flow = Flow {
+    let mut flow = Flow {
         name: declaration.name.clone(),
         key,
         statement: statement.clone(),
@@ -172,14 +217,35 @@ async fn bind_flow(
         target,
         declaration,
         target_schema,
+        reads: Vec::new(),
     };
-    Box::pin(rehearse(engine, &flow, opened, overlay))
+    flow.reads = Box::pin(rehearse(engine, &flow, opened, overlay))
         .await
         .map_err(|error| match error {
             Error::Source(error) => at_stream(error),
             other => other.at(statement, statement.span),
         })?;
     Ok(flow)
+}
+
+/// `overlay`, with the targets of `earlier` flows that the statement names and that do not exist yet, as they will be.
+async fn with_targets_to_be(
+    engine: &Engine,
+    statement: &Statement,
+    earlier: &[Arc<Flow>],
+    mut overlay: Overlay,
+) -> Result<Overlay, Error> {
+    let tables = table_references(statement).into_iter();
+    let tables: Vec<_> = tables.map(|table| engine.resolve(&table.table)).collect();
+    for flow in earlier.iter().filter(|flow| tables.contains(&flow.target)) {
+        let target = flow.declaration.open().await?;
+        if !target.exists() {
+            let schema = Some(Arc::clone(&flow.target_schema));
+            let provider = DeltaTableProvider::try_new(target, schema).await?;
+            overlay = overlay.with(&flow.target, Arc::new(provider));
+        }
+    }
+    Ok(overlay)
 }
 
 /// The capture instance that the flow reads: the newest, unless the flow's checkpoint lies before its start
@@ -306,13 +372,13 @@ async fn settle_schema(
 /// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
 ///
 /// The stream in `overlay` is the real one over an empty window: planning asks the server nothing, and refuses the
-/// columns that it cannot carry.
+/// columns that it cannot carry. Answers with the tables that the flow reads.
 async fn rehearse(
     engine: &Engine,
     flow: &Flow,
     target: DeltaTarget,
     overlay: Overlay,
-) -> Result<(), Error> {
+) -> Result<Vec<ResolvedTableReference>, Error> {
     if flow.declaration.on_gap == OnGap::Resnapshot {
         let (statement, merge) = (&flow.statement, &flow.merge);
         let _ = reconcilable(statement, merge, &flow.table, &flow.target_schema)?;
@@ -324,7 +390,8 @@ async fn rehearse(
     let overlay = overlay.with(&flow.target, Arc::new(provider));
     let (state, plan) = engine.plan(&flow.statement, flow.kind(), overlay).await?;
     check_values(&flow.statement, &flow.merge, &plan)?;
-    let planned = state.create_physical_plan(&plan).await.map(|_| ());
+    let reads = reads(&plan)?;
+    let planned = state.create_physical_plan(&plan).await.map(|_| reads);
     planned.map_err(|error| match Error::from(error) {
         source @ Error::Source(_) => source,
         Error::DataFusion(error) => Error::from_datafusion(*error, Some(&flow.statement)),

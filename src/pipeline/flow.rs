@@ -33,6 +33,8 @@ pub struct Flow {
     /// The schema that a target gets which does not exist yet.
     pub(super) target_schema: SchemaRef,
     pub(super) key: FlowKey,
+    /// The tables that its plan reads.
+    pub(super) reads: Vec<ResolvedTableReference>,
 }
 
 impl Flow {

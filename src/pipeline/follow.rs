@@ -12,6 +12,7 @@ use super::bind::Pipeline;
 use super::event::{Event, FlowReport, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work, look};
+use super::order::{Standing, Turns};
 use super::run::{FLOWS_AT_ONCE, RunOptions};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -59,6 +60,7 @@ impl Pipeline {
                 .or_default()
                 .push(following);
         }
+        let turns = Arc::new(Turns::new(self.lookups().clone(), Standing::Done));
         let mut feeds = JoinSet::new();
         for waiting in connections.into_values() {
             let feed = Feed {
@@ -66,6 +68,7 @@ impl Pipeline {
                 options,
                 reporter: reporter.clone(),
                 permits: Arc::new(Semaphore::new(FLOWS_AT_ONCE)),
+                turns: Arc::clone(&turns),
                 outages: 0,
                 waiting,
                 running: JoinSet::new(),
@@ -128,6 +131,8 @@ struct Feed {
     reporter: Reporter,
     /// How many of them may be at work.
     permits: Arc<Semaphore>,
+    /// How all flows do.
+    turns: Arc<Turns>,
     /// How often in a row the source could not be asked.
     outages: u32,
     waiting: Vec<Following>,
@@ -180,10 +185,12 @@ impl Feed {
     /// Looks at the flows that wait, and sets those to work that have some; answers whether any has.
     async fn round(&mut self) -> bool {
         let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.waiting)
+        let (mut due, later) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<Vec<_>, _>(|following| following.due <= now);
         self.waiting = later;
+        // One that others look up is at work before they ask.
+        due.sort_by_key(|following| self.pipeline.rank(following.place));
         let flows: Vec<_> = due
             .iter()
             .map(|following| Arc::clone(&following.flow))
@@ -204,6 +211,7 @@ impl Feed {
                     ..
                 })) => {
                     following.succeeded();
+                    self.turns.set(following.place, Standing::Done);
                     self.waiting.push(following);
                 }
                 work => {
@@ -235,6 +243,7 @@ impl Feed {
     /// Lets a flow wait that has failed with what may pass.
     fn wait(&mut self, mut following: Following, error: &Error, pause: Duration) {
         following.failing.get_or_insert_with(Instant::now);
+        self.turns.set(following.place, Standing::Busy);
         following.due = Instant::now() + pause;
         self.reporter.report(Event::Retrying {
             flow: following.flow.name.clone(),
@@ -251,7 +260,11 @@ impl Feed {
             copies: !following.has_copied,
             ..self.options.run
         };
+        let turns = Arc::clone(&self.turns);
+        turns.set(following.place, Standing::Busy);
         self.running.spawn(async move {
+            let turn = pipeline.turn(&turns, following.place).await;
+            let work = turn.map_or_else(|error| Some(Err(error)), |()| work);
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
             pipeline.attempt(following, work, options, &reporter).await
@@ -267,6 +280,7 @@ impl Feed {
         match &report.result {
             Ok(_) => {
                 following.succeeded();
+                self.turns.set(following.place, Standing::Done);
                 self.waiting.push(following);
             }
             Err(error) if may_pass(error) && !following.has_failed_for(LONGEST_OUTAGE) => {
@@ -277,6 +291,7 @@ impl Feed {
                     flow: report.flow.clone(),
                     reason: error.cause().to_string(),
                 });
+                self.turns.set(following.place, Standing::Stopped);
                 self.failed.push((following.place, report));
             }
         }

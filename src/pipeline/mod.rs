@@ -14,6 +14,7 @@ mod follow;
 mod gap;
 mod look;
 mod maintain;
+mod order;
 mod reconcile;
 mod run;
 mod schema;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures::{StreamExt, stream};
+use tokio::sync::Semaphore;
 
 use super::bind::Pipeline;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::look::{Work, look, look_for};
+use super::order::{Standing, Turns};
 use super::step::Step;
 use crate::change::Commit;
 use crate::engine::{Again, Tries};
@@ -52,24 +53,41 @@ impl Pipeline {
     /// Brings every flow up to the newest commit that its source has now, some flows at once, and reports how each
     /// ended, in the order of the file.
     ///
-    /// A flow that fails leaves its target as it was and does not hold the others.
+    /// A flow that fails leaves its target as it was and does not hold the others, but those that look up its target.
     pub async fn run(&self, options: RunOptions, reporter: &Reporter) -> Vec<FlowReport> {
         let mut works = self.look_at_all().await;
+        let turns = Turns::new(self.lookups().clone(), Standing::Busy);
+        let permits = Semaphore::new(FLOWS_AT_ONCE);
         let flows = self.flows().iter().enumerate().map(|(place, flow)| {
             let work = works.remove(&place);
             let mut flow = Arc::clone(flow);
+            let (turns, permits) = (&turns, &permits);
             async move {
-                let report = self.run_flow(&mut flow, work, options, reporter);
-                (place, report.await)
+                let turn = self.turn(turns, place).await;
+                // The semaphore is never closed.
+                let _permit = permits.acquire().await;
+                let work = turn.map_or_else(|error| Some(Err(error)), |()| work);
+                let report = self.run_flow(&mut flow, work, options, reporter).await;
+                turns.set(place, standing_of(&report));
+                report
             }
         });
-        let flows: Vec<_> = flows.collect();
-        let mut reports: Vec<_> = stream::iter(flows)
-            .buffer_unordered(FLOWS_AT_ONCE)
-            .collect()
-            .await;
-        reports.sort_by_key(|(place, _)| *place);
-        reports.into_iter().map(|(_, report)| report).collect()
+        futures::future::join_all(flows).await
+    }
+
+    /// Waits until a flow may begin that looks up the targets of others.
+    ///
+    /// # Errors
+    /// `LookupFailed` if one of them has failed.
+    pub(super) async fn turn(&self, turns: &Turns, place: usize) -> Result<(), Error> {
+        let name = |place: usize| self.flows().get(place).map(|flow| flow.name.clone());
+        turns
+            .wait(place)
+            .await
+            .map_err(|other| Error::LookupFailed {
+                flow: name(place).unwrap_or_default(),
+                other: name(other).unwrap_or_default(),
+            })
     }
 
     /// What each flow has to do, by its place; connections are asked at once. One that cannot be asked is asked again
@@ -203,6 +221,13 @@ impl Pipeline {
             None => look_for(flow, ceiling).await?,
         };
         self.step(flow, work, options, reporter).await
+    }
+}
+
+fn standing_of(report: &FlowReport) -> Standing {
+    match report.result {
+        Ok(_) => Standing::Done,
+        Err(_) => Standing::Stopped,
     }
 }
 

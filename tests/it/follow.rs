@@ -228,7 +228,8 @@ fn a_table_that_is_gone_is_not_copied_anew_unasked() {
     follower.wait_for(&["a: first copy:"]);
     let lake = served.project.path().join("pipelines/lake");
     std::fs::rename(lake.join("a"), lake.join("b")).unwrap();
-    follower.wait_for(&["a: stopped:", "is gone"]);
+    // A look that has begun before may miss it in another way.
+    follower.wait_for(&["a: stopped:"]);
     let ended = follower.ended();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(!lake.join("a").exists());

@@ -11,6 +11,7 @@ mod gap;
 mod imports;
 mod independent_reader;
 mod kills;
+mod lookups;
 mod maintain;
 mod many_connections;
 mod query;

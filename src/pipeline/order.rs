@@ -1,0 +1,156 @@
+//! Which flow waits for which: one that looks up another's target is at work when that one is not.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ResolvedTableReference, Result as DataFusionResult};
+use datafusion::logical_expr::LogicalPlan;
+use tokio::sync::watch;
+
+use super::flow::Flow;
+use crate::engine::{Engine, LAKE, MAIN};
+use crate::error::Error;
+use crate::sql::{Statement, StatementKind, table_references};
+
+/// For each flow, the places of those whose targets it looks up.
+pub(super) type Lookups = Vec<Vec<usize>>;
+
+/// What each of the MERGE `statements` looks up of the others' targets, by what it says.
+pub(super) fn lookups_of(engine: &Engine, statements: &[Statement]) -> Lookups {
+    let target = |statement: &Statement| match &statement.kind {
+        StatementKind::Merge(merge) => Some(engine.resolve(&merge.target)),
+        _ => None,
+    };
+    let targets: Vec<_> = statements.iter().map(target).collect();
+    let named = statements.iter().enumerate().map(|(place, statement)| {
+        let tables = table_references(statement).into_iter();
+        let tables: Vec<_> = tables
+            .map(|table| Some(engine.resolve(&table.table)))
+            .collect();
+        let others = targets.iter().enumerate();
+        others
+            .filter(|(other, target)| {
+                *other != place && target.is_some() && tables.contains(target)
+            })
+            .map(|(other, _)| other)
+            .collect()
+    });
+    named.collect()
+}
+
+/// The same by the plans of the flows, which also have what views read.
+pub(super) fn lookups(flows: &[Arc<Flow>]) -> Lookups {
+    let looked_up = flows.iter().enumerate().map(|(place, flow)| {
+        let others = flows.iter().enumerate();
+        others
+            .filter(|(other, found)| *other != place && flow.reads.contains(&found.target))
+            .map(|(other, _)| other)
+            .collect()
+    });
+    looked_up.collect()
+}
+
+/// The tables that a plan reads.
+pub(super) fn reads(plan: &LogicalPlan) -> DataFusionResult<Vec<ResolvedTableReference>> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found.push(scan.table_name.clone().resolve(LAKE, MAIN));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The places in an order in which each comes after those that it looks up.
+///
+/// # Errors
+/// `Invalid` if flows look up each other's targets.
+pub(super) fn in_order(lookups: &Lookups, statements: &[&Statement]) -> Result<Vec<usize>, Error> {
+    let mut order = Vec::with_capacity(lookups.len());
+    let mut is_placed = vec![false; lookups.len()];
+    while order.len() < lookups.len() {
+        let is_next = |place: &usize| {
+            !is_placed[*place] && lookups[*place].iter().all(|other| is_placed[*other])
+        };
+        let Some(next) = (0..lookups.len()).find(is_next) else {
+            let left = is_placed.iter().position(|is_placed| !is_placed);
+            return Err(circle(statements[left.unwrap_or_default()]));
+        };
+        is_placed[next] = true;
+        order.push(next);
+    }
+    Ok(order)
+}
+
+fn circle(statement: &Statement) -> Error {
+    let span = match &statement.kind {
+        StatementKind::Merge(merge) => merge.target_span,
+        _ => statement.span,
+    };
+    Error::invalid(statement.diagnostic(
+        span,
+        "this flow looks up the target of a flow that, itself or by others, looks up this one's",
+        Some("let one of them read the source's table instead".to_string()),
+    ))
+}
+
+/// How a flow does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its target holds what it should.
+    Done,
+    /// It is at work, or is to be.
+    Busy,
+    /// It has failed for good.
+    Stopped,
+}
+
+/// How all flows do, for those that look up their targets.
+#[derive(Debug)]
+pub(super) struct Turns {
+    lookups: Lookups,
+    standings: Vec<watch::Sender<Standing>>,
+}
+
+impl Turns {
+    /// The turns of flows that stand like `standing`.
+    pub(super) fn new(lookups: Lookups, standing: Standing) -> Self {
+        let standings = lookups.iter().map(|_| watch::Sender::new(standing));
+        Self {
+            standings: standings.collect(),
+            lookups,
+        }
+    }
+
+    pub(super) fn set(&self, place: usize, standing: Standing) {
+        if let Some(sender) = self.standings.get(place) {
+            sender.send_replace(standing);
+        }
+    }
+
+    /// Waits until no flow is at work that the one at `place` looks up.
+    ///
+    /// # Errors
+    /// The place of one that has failed for good.
+    pub(super) async fn wait(&self, place: usize) -> Result<(), usize> {
+        let Some(lookups) = self.lookups.get(place) else {
+            return Ok(());
+        };
+        for other in lookups {
+            let Some(sender) = self.standings.get(*other) else {
+                continue;
+            };
+            let mut standing = sender.subscribe();
+            let ended = standing.wait_for(|standing| *standing != Standing::Busy);
+            // The senders are there as long as this is.
+            if ended
+                .await
+                .is_ok_and(|standing| *standing == Standing::Stopped)
+            {
+                return Err(*other);
+            }
+        }
+        Ok(())
+    }
+}
