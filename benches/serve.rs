@@ -57,7 +57,7 @@ async fn measure() -> BenchResult<()> {
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), &script(rows))?;
     println!("serve: {rows} rows of {COLUMNS}, best of {ROUNDS}, processor time");
-    for (name, option) in [("plaintext", "&encrypt=disabled"), ("TLS", "")] {
+    for (name, option) in [("plaintext", "&encrypt=off"), ("TLS", "")] {
         let url = format!("{}{option}", server.url);
         let (mut arrow, mut bare) = (Cost::MAX, Cost::MAX);
         for _ in 0..ROUNDS {

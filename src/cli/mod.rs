@@ -47,7 +47,8 @@ pub fn main() -> ExitCode {
     };
     let log_format = arguments.log_format;
     let result = runtime.block_on(Box::pin(interruptible(arguments)));
-    runtime.shutdown_background();
+    // What still reads from a server says so there as it is dropped.
+    runtime.shutdown_timeout(signals::FAREWELL);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

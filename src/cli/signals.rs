@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 /// How long a command that was told to end may take for it.
-pub(super) const GRACE: Duration = Duration::from_millis(1500);
+pub(super) const GRACE: Duration = Duration::from_millis(1200);
+/// How long its tasks may take to be dropped then. Both together are less than two seconds.
+pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Waits for Ctrl-C, or for SIGTERM where there is one.
 pub(super) async fn ending() {

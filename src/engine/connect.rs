@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -68,6 +69,17 @@ impl Connections {
             .cloned()
     }
 
+    /// The longest time that one of them is tried again.
+    pub(super) fn retry_time(&self) -> Duration {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(Database::retry_time)
+            .max()
+            .unwrap_or(ConnectionConfig::RETRY_TIME)
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.by_name
             .read()
@@ -107,7 +119,7 @@ pub(super) async fn connect(
         });
     }
     let config = ConnectionConfig::from_options(&options)?;
-    retried(log_retry, async || {
+    retried(config.retry_time(), log_retry, async || {
         Ok(Database::connect(config.clone()).await?)
     })
     .await

@@ -1,16 +1,18 @@
 //! Trying again, where that is exact.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 use crate::error::Error;
+use crate::source::sqlserver::ConnectionConfig;
 
 /// How often work begins again after another writer committed first.
 const MAX_CONFLICTS: u32 = 10;
-/// How often work begins again after a failure that passes by itself.
-const MAX_FAILURES: u32 = 7;
-/// The first pause after such a failure; each further one is twice as long.
+/// The first pause after a failure that passes by itself; each further one is twice as long. To each, up to as much
+/// again is added at random, so that many clients of a server that comes back do not come all at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// No pause is longer.
+/// No pause is longer, but for what is added at random.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why work begins again.
@@ -25,23 +27,51 @@ pub struct Again<'a> {
 }
 
 /// How often work has failed, by the reason to begin it again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tries {
+    /// How long after the first failure the last try begins.
+    time: Duration,
     conflicts: u32,
     failures: u32,
+    first_failure: Option<Instant>,
+    pauses: ExponentialBackoff,
+}
+
+impl Default for Tries {
+    /// As a connection has it that says nothing about it.
+    fn default() -> Self {
+        Self::within(ConnectionConfig::RETRY_TIME)
+    }
 }
 
 impl Tries {
+    /// Work that fails with what passes by itself is begun again for `time` after its first failure: once at least, the
+    /// last time when `time` is over; not at all if that is zero.
+    pub fn within(time: Duration) -> Self {
+        let pauses = ExponentialBuilder::new()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .without_max_times()
+            .with_jitter();
+        Self {
+            time,
+            conflicts: 0,
+            failures: 0,
+            first_failure: None,
+            pauses: pauses.build(),
+        }
+    }
+
     /// Pauses until work that failed with `error` may begin again, of which `tell` hears before.
     ///
     /// # Errors
-    /// `error` itself, if it does not pass or has come too often.
+    /// `error` itself, if it does not pass, or has come too often or for too long.
     pub async fn pause_after(
         &mut self,
         error: Error,
         tell: &impl Fn(Again<'_>),
     ) -> Result<(), Error> {
-        let Some(pause) = self.pause(&error) else {
+        let Some(pause) = self.pause(&error, Instant::now()) else {
             return Err(error);
         };
         tell(Again {
@@ -53,29 +83,34 @@ impl Tries {
         Ok(())
     }
 
-    /// The pause before work that failed with `error` begins again; `None` if it does not.
-    fn pause(&mut self, error: &Error) -> Option<Duration> {
+    /// The pause before work that failed with `error` at `now` begins again; `None` if it does not.
+    fn pause(&mut self, error: &Error, now: Instant) -> Option<Duration> {
         if error.is_conflict() && self.conflicts < MAX_CONFLICTS {
             self.conflicts += 1;
             return Some(Duration::ZERO);
         }
-        if error.is_transient() && self.failures < MAX_FAILURES {
-            let pause = FIRST_PAUSE.saturating_mul(1 << self.failures);
-            self.failures += 1;
-            return Some(pause.min(LONGEST_PAUSE));
+        if !error.is_transient() {
+            return None;
         }
-        None
+        let since = *self.first_failure.get_or_insert(now);
+        let left = self.time.saturating_sub(now.duration_since(since));
+        if left.is_zero() {
+            return None;
+        }
+        self.failures += 1;
+        Some(self.pauses.next()?.min(left))
     }
 }
 
-/// Does `work` until it succeeds, fails for good, or has failed too often; `tell` hears of each new try.
+/// Does `work` until it succeeds, fails for good, or has failed for `time`; `tell` hears of each new try.
 ///
 /// `work` must have no effect when it fails: reads, and windows whose commit was not made.
 pub async fn retried<T>(
+    time: Duration,
     tell: impl Fn(Again<'_>),
     mut work: impl AsyncFnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::within(time);
     loop {
         match work().await {
             Ok(done) => return Ok(done),
@@ -95,34 +130,77 @@ mod tests {
     use super::*;
     use crate::source::sqlserver::SourceError;
 
-    /// The pauses of work that always fails with the server's error `number`.
-    fn pauses(number: u32) -> Vec<Duration> {
-        let error = Error::Source(SourceError::Server {
+    fn error(number: u32) -> Error {
+        Error::Source(SourceError::Server {
             action: "reading dbo.t".to_string(),
             number,
             state: 1,
             message: "it failed".to_string(),
-        });
-        let mut tries = Tries::default();
-        std::iter::from_fn(|| tries.pause(&error)).collect()
+        })
+    }
+
+    /// The pauses of work that always fails with the server's error `number`, each time after `work`.
+    fn pauses(number: u32, time: Duration, work: Duration) -> Vec<Duration> {
+        let (error, mut tries) = (error(number), Tries::within(time));
+        let mut now = Instant::now();
+        std::iter::from_fn(|| {
+            now += work;
+            let pause = tries.pause(&error, now)?;
+            now += pause;
+            Some(pause)
+        })
+        .collect()
     }
 
     #[test]
-    fn what_passes_by_itself_is_tried_again_with_growing_pauses_and_not_forever() {
+    fn what_passes_by_itself_is_tried_again_with_growing_pauses_for_a_minute() {
         for number in [
-            1205, 1222, 3961, 40613, 40197, 40501, 49918, 49919, 49920, 10928, 10929,
+            596, 1205, 1222, 3961, 40613, 40197, 40501, 49918, 49919, 49920, 10928, 10929,
         ] {
-            let pauses = pauses(number);
-            assert_eq!(pauses.len(), MAX_FAILURES as usize, "{number}");
-            assert!(pauses[0] > Duration::ZERO && pauses.is_sorted());
-            assert_eq!(pauses.last(), Some(&LONGEST_PAUSE));
+            let pauses = pauses(number, ConnectionConfig::RETRY_TIME, Duration::ZERO);
+            assert_eq!(
+                pauses.iter().sum::<Duration>(),
+                ConnectionConfig::RETRY_TIME
+            );
+            let bounds = std::iter::successors(Some(FIRST_PAUSE), |pause| {
+                Some((*pause * 2).min(LONGEST_PAUSE))
+            });
+            let last = pauses.len() - 1;
+            for (place, (pause, least)) in pauses.iter().zip(bounds).enumerate() {
+                assert!(*pause <= least * 2, "{number}: {pauses:?}");
+                assert!(*pause >= least || place == last, "{number}: {pauses:?}");
+            }
         }
     }
 
     #[test]
+    fn two_clients_pause_for_different_times() {
+        let once = || pauses(1205, ConnectionConfig::RETRY_TIME, Duration::ZERO);
+        assert_ne!(once(), once());
+    }
+
+    #[test]
+    fn work_that_takes_longer_than_the_time_is_tried_again_once() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(pauses(1205, minute, minute * 5).len(), 1);
+        assert!(pauses(1205, Duration::ZERO, minute).is_empty());
+    }
+
+    #[test]
+    fn a_silent_server_is_asked_again() {
+        let error = Error::Source(SourceError::Timeout {
+            action: "reading dbo.t".to_string(),
+            seconds: 300,
+        });
+        let pause = Tries::default().pause(&error, Instant::now());
+        assert!(pause.is_some());
+    }
+
+    #[test]
     fn what_stays_wrong_is_not_tried_again() {
-        for number in [207, 208, 229, 4060, 18456] {
-            assert!(pauses(number).is_empty(), "{number}");
+        for number in [102, 156, 207, 208, 229, 4060, 18456] {
+            let pauses = pauses(number, ConnectionConfig::RETRY_TIME, Duration::ZERO);
+            assert!(pauses.is_empty(), "{number}");
         }
     }
 }

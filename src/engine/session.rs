@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::ResolvedTableReference;
@@ -111,6 +112,12 @@ impl Engine {
                 name: connection.to_string(),
                 known: self.connections.names(),
             })
+    }
+
+    /// For how long what needs the connections is tried again where it fails with what may pass by itself: the longest
+    /// `retry_timeout` of them.
+    pub fn retry_time(&self) -> Duration {
+        self.connections.retry_time()
     }
 
     /// What is known of a Delta table; `None` for a name outside the lake or of no table.

@@ -64,7 +64,7 @@ impl Pipeline {
                 continue;
             }
             let earlier: Vec<_> = flows.values().map(Arc::clone).collect();
-            let bound = retried(log_retry, async || {
+            let bound = retried(engine.retry_time(), log_retry, async || {
                 Box::pin(bind_flow(&engine, &statements[place], &earlier)).await
             });
             match bound.await {

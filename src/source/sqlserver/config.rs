@@ -18,12 +18,37 @@ use super::error::SourceError;
 /// What of the conversation with the server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encrypt {
-    /// Everything; a server that cannot is refused. The default.
+    /// Everything, from the first byte on (TDS 8.0), and the certificate is always checked.
+    Strict,
+    /// Everything but the greeting; a server that cannot is refused. The default.
     Required,
-    /// The login only (`off`): rows travel in the clear.
-    LoginOnly,
-    /// Nothing (`disabled`), unless the server insists: the password travels nearly in the clear.
-    Disabled,
+    /// The login only: rows travel in the clear.
+    Login,
+    /// Nothing (`off`), unless the server insists: the password travels nearly in the clear.
+    Off,
+}
+
+/// What the connection is for, by which an availability group's listener chooses the replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApplicationIntent {
+    /// The primary. The default.
+    ReadWrite,
+    /// A secondary that may be read.
+    ReadOnly,
+}
+
+/// Who logs in.
+#[derive(Clone)]
+pub(super) enum Login {
+    /// A login of the server's own.
+    Sql {
+        user: String,
+        password: SecretString,
+    },
+    /// Whoever the access token of Microsoft Entra ID stands for.
+    Token(SecretString),
+    /// The account of this process, by Kerberos.
+    Integrated,
 }
 
 /// One option of a connection, as a statement gives it.
@@ -65,38 +90,57 @@ impl fmt::Debug for ConnectionOption {
 impl FromStr for Encrypt {
     type Err = String;
 
+    /// Beside the words of [`Encrypt`], those that Microsoft's drivers know; all their weak ones encrypt the login.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.to_ascii_lowercase().as_str() {
+            "strict" => Ok(Self::Strict),
             "required" | "true" | "yes" | "on" | "mandatory" => Ok(Self::Required),
-            "off" | "false" | "no" | "optional" => Ok(Self::LoginOnly),
-            "disabled" => Ok(Self::Disabled),
-            _ => Err("is not one of required, off (login only), disabled".to_string()),
+            "login" | "false" | "no" | "optional" => Ok(Self::Login),
+            "off" => Ok(Self::Off),
+            _ => Err("is not one of strict, required, login (login only), off".to_string()),
+        }
+    }
+}
+
+impl FromStr for ApplicationIntent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.to_ascii_lowercase().as_str() {
+            "read_write" | "readwrite" => Ok(Self::ReadWrite),
+            "read_only" | "readonly" => Ok(Self::ReadOnly),
+            _ => Err("is neither read_only nor read_write".to_string()),
         }
     }
 }
 
 /// How to reach a database of a SQL Server.
 ///
-/// Options: `url`, or `host`, `port` (1433), `database`, `user`, `password`, `encrypt` (`required`; `off`
-/// encrypts the login only; `disabled`), `trust_server_certificate` (`false`), `ca_file` (a PEM or DER
-/// file), `application_name`, `connect_timeout` (15 s) and `command_timeout` (300 s without a byte from
-/// the server). The url is `sqlserver://user:password@host:1433/database?option=value`; `url` may be
-/// completed by other options, such as a password that is kept elsewhere.
+/// Options: `url`, or `host`, `port` (1433), `database`, `user`, `password`; instead of the last two `access_token`, or
+/// `integrated_security`; `instance`, whose port the SQL Server Browser is asked for (at `port`, 1434); `encrypt`
+/// (`strict`, `required`, `login`, `off`), `trust_server_certificate` (`false`), `ca_file` (a PEM or DER file),
+/// `application_intent` (`read_write`), `multi_subnet_failover` (`false`), `application_name`, `connect_timeout` (15 s),
+/// `command_timeout` (300 s without a byte from the server) and `retry_timeout` (60 s). The url is
+/// `sqlserver://user:password@host:1433/database?option=value`; `url` may be completed by other options, such as a
+/// password that is kept elsewhere.
 ///
-/// No error shows the password, nor a value that was given as a [secret](ConnectionOption::secret).
+/// No error shows the password or the token, nor a value that was given as a [secret](ConnectionOption::secret).
 #[derive(Clone)]
 pub struct ConnectionConfig {
     host: String,
     port: u16,
+    instance: Option<String>,
     database: String,
-    user: String,
-    password: SecretString,
+    login: Login,
     encrypt: Encrypt,
     trust_server_certificate: bool,
     ca_file: Option<PathBuf>,
+    application_intent: ApplicationIntent,
+    multi_subnet_failover: bool,
     application_name: String,
     connect_timeout: Duration,
     command_timeout: Duration,
+    retry_time: Duration,
     masks: Masks,
 }
 
@@ -113,6 +157,9 @@ impl fmt::Debug for ConnectionConfig {
 }
 
 impl ConnectionConfig {
+    /// The default of [`ConnectionConfig::retry_time`].
+    pub const RETRY_TIME: Duration = Duration::from_secs(60);
+
     /// Reads `sqlserver://user:password@host:1433/database?option=value`.
     ///
     /// # Errors
@@ -150,14 +197,19 @@ impl ConnectionConfig {
         &self.database
     }
 
-    /// The login's name.
-    pub fn user(&self) -> &str {
-        &self.user
-    }
-
     /// What is encrypted.
     pub fn encrypt(&self) -> Encrypt {
         self.encrypt
+    }
+
+    /// What the connection is for.
+    pub fn application_intent(&self) -> ApplicationIntent {
+        self.application_intent
+    }
+
+    /// For how long what fails and may pass by itself is tried again.
+    pub fn retry_time(&self) -> Duration {
+        self.retry_time
     }
 
     /// Host and port for people.
@@ -179,9 +231,19 @@ impl ConnectionConfig {
         self.masks.quoted("host", &self.host)
     }
 
-    /// The login's name for people, in quotes.
+    /// Who logs in, for people.
     pub(super) fn shown_user(&self) -> String {
-        self.masks.quoted("user", &self.user)
+        match &self.login {
+            Login::Sql { user, .. } => self.masks.quoted("user", user),
+            Login::Token(_) => "(access token)".to_string(),
+            Login::Integrated => "(this process's account)".to_string(),
+        }
+    }
+
+    /// The named instance for people, in quotes.
+    pub(super) fn shown_instance(&self) -> String {
+        let name = self.instance.as_deref().unwrap_or_default();
+        self.masks.quoted("instance", name)
     }
 
     /// The database's name for people, in quotes.
@@ -199,8 +261,16 @@ impl ConnectionConfig {
         self.masks.masked(text)
     }
 
-    pub(super) fn password(&self) -> &SecretString {
-        &self.password
+    pub(super) fn login(&self) -> &Login {
+        &self.login
+    }
+
+    pub(super) fn instance(&self) -> Option<&str> {
+        self.instance.as_deref()
+    }
+
+    pub(super) fn multi_subnet_failover(&self) -> bool {
+        self.multi_subnet_failover
     }
 
     pub(super) fn trust_server_certificate(&self) -> bool {

@@ -72,6 +72,16 @@ pub enum ConnectError {
         #[source]
         source: io::Error,
     },
+    /// Nobody knows the port of a named instance.
+    #[error(
+        "no SQL Server Browser at {server} tells the port of instance {instance}; check the instance's name and that the Browser runs (UDP), or name the instance's own port instead"
+    )]
+    UnknownInstance {
+        /// The instance, in quotes.
+        instance: String,
+        /// The Browser's host and port.
+        server: String,
+    },
     /// The server did not finish the handshake in time.
     #[error(
         "{server} did not complete a SQL Server handshake within {seconds} s; check that a SQL Server listens on that port, or raise connect_timeout"
@@ -113,9 +123,7 @@ pub enum ConnectError {
         limit: usize,
     },
     /// User or password are wrong, or the login may not connect.
-    #[error(
-        "{host} refused the login {user} (error {number}: {message}); check user and password of the connection"
-    )]
+    #[error("{host} refused the login {user} (error {number}: {message}); {remedy}")]
     LoginFailed {
         /// The host, in quotes.
         host: String,
@@ -125,6 +133,8 @@ pub enum ConnectError {
         number: u32,
         /// The server's text.
         message: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The server does not let this client in, for a reason of its own.
     #[error(
@@ -167,6 +177,7 @@ impl ConnectError {
             | Self::CaFile { .. } => ErrorKind::Configuration,
             Self::UnknownHost { .. }
             | Self::Unreachable { .. }
+            | Self::UnknownInstance { .. }
             | Self::ConnectTimeout { .. }
             | Self::Tls { .. }
             | Self::Handshake { .. }

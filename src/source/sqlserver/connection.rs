@@ -8,17 +8,15 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use socket2::{SockRef, TcpKeepalive};
 use tiberius::error::Error as DriverError;
-use tiberius::{AuthMethod, EncryptionLevel};
+use tiberius::{AuthMethod, EncryptionLevel, SqlBrowser};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+use tokio_util::compat::TokioAsyncWriteCompatExt;
 
-use super::config::{ConnectionConfig, Encrypt};
+use super::config::{ApplicationIntent, ConnectionConfig, Encrypt, Login};
 use super::connect_error::ConnectError;
 use super::error::SourceError;
-
-/// A logged-in connection; one request at a time.
-pub(super) type Client = tiberius::Client<Compat<TcpStream>>;
+use super::socket::{Client, Connection, Socket};
 
 /// Azure's gateway redirects once; a second hop is followed, a third is a circle.
 const MAX_REDIRECTS: usize = 2;
@@ -32,15 +30,29 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 const NOT_A_SQL_SERVER: &str = "check that a SQL Server listens on that port";
+const NOT_STRICT: &str = "encrypt = strict needs TDS 8.0 (SQL Server 2022 or later, with a certificate): \
+    check that a SQL Server of that kind listens on that port, or write encrypt = required";
 
 /// Connects and logs in, following redirections.
-pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectError> {
+pub(super) async fn open(config: &ConnectionConfig) -> Result<Connection, ConnectError> {
     let (mut host, mut port) = (config.host().to_string(), config.port());
+    // A redirection names a port, not an instance.
+    let mut instance = config.instance();
     for _ in 0..=MAX_REDIRECTS {
-        let socket = connect_tcp(config, &host, port).await?;
-        let driver = driver_config(config, &host, port).await?;
-        match Box::pin(Client::connect(driver, socket.compat_write())).await {
-            Ok(client) => return Ok(client),
+        let mut driver = driver_config(config, &host, port).await?;
+        let by_name = instance.take();
+        if let Some(name) = by_name {
+            driver.instance_name(name);
+        }
+        let socket = connect_tcp(config, &driver, (&host, port), by_name.is_some()).await?;
+        if by_name.is_some() {
+            // What was asked so far was the Browser's port; the instance's own is part of its service's name.
+            driver.port(socket.peer_addr().map_or(port, |address| address.port()));
+        }
+        let log_in =
+            async |socket: Socket| Box::pin(Client::connect(driver, socket.compat_write())).await;
+        match Connection::of(Socket::new(socket), log_in).await {
+            Ok(connection) => return Ok(connection),
             Err(DriverError::Routing {
                 host: next_host,
                 port: next_port,
@@ -53,11 +65,13 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Client, ConnectErr
         limit: MAX_REDIRECTS,
     })
 }
-
+/// A connection to the first address that accepts one; to the first of all at once, and to the port that the SQL
+/// Server Browser tells, the driver connects.
 async fn connect_tcp(
     config: &ConnectionConfig,
-    host: &str,
-    port: u16,
+    driver: &tiberius::Config,
+    (host, port): (&str, u16),
+    by_name: bool,
 ) -> Result<TcpStream, ConnectError> {
     let limit = config.connect_timeout();
     let unreachable = |source| ConnectError::Unreachable {
@@ -72,7 +86,20 @@ async fn connect_tcp(
                 source,
             })?
             .collect::<Vec<_>>();
-        connect_first(&addresses).await.map_err(unreachable)
+        let socket = if by_name || config.multi_subnet_failover() {
+            let connected = TcpStream::connect_named(driver).await;
+            connected.map_err(|error| match error {
+                DriverError::Io { kind, message } => unreachable(io::Error::new(kind, message)),
+                _ => ConnectError::UnknownInstance {
+                    instance: config.shown_instance(),
+                    server: config.server_at(host, port),
+                },
+            })?
+        } else {
+            connect_first(&addresses).await.map_err(unreachable)?
+        };
+        keep_alive(&socket).map_err(unreachable)?;
+        Ok(socket)
     };
     let too_slow = |_| {
         let text = format!("no answer within {} s", limit.as_secs());
@@ -85,18 +112,19 @@ async fn connect_first(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(socket) => {
-                socket.set_nodelay(true)?;
-                let keepalive = TcpKeepalive::new()
-                    .with_time(KEEPALIVE_IDLE)
-                    .with_interval(KEEPALIVE_INTERVAL);
-                SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
-                return Ok(socket);
-            }
+            Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 async fn driver_config(
@@ -109,15 +137,23 @@ async fn driver_config(
     driver.port(port);
     driver.database(config.database());
     driver.application_name(config.application_name());
-    driver.authentication(AuthMethod::sql_server(
-        config.user(),
-        config.password().expose_secret(),
-    ));
-    driver.encryption(match config.encrypt() {
-        Encrypt::Required => EncryptionLevel::Required,
-        Encrypt::LoginOnly => EncryptionLevel::Off,
-        Encrypt::Disabled => EncryptionLevel::NotSupported,
+    driver.authentication(match config.login() {
+        Login::Sql { user, password } => AuthMethod::sql_server(user, password.expose_secret()),
+        Login::Token(token) => AuthMethod::aad_token(token.expose_secret()),
+        #[cfg(all(unix, feature = "integrated"))]
+        Login::Integrated => AuthMethod::Integrated,
+        // The options of such a connection were refused already.
+        #[cfg(not(all(unix, feature = "integrated")))]
+        Login::Integrated => AuthMethod::None,
     });
+    driver.encryption(match config.encrypt() {
+        Encrypt::Strict => EncryptionLevel::Strict,
+        Encrypt::Required => EncryptionLevel::Required,
+        Encrypt::Login => EncryptionLevel::Off,
+        Encrypt::Off => EncryptionLevel::NotSupported,
+    });
+    driver.readonly(config.application_intent() == ApplicationIntent::ReadOnly);
+    driver.multi_subnet_failover(config.multi_subnet_failover());
     driver.packet_size(PACKET_SIZE);
     driver.handshake_timeout(Some(config.connect_timeout()));
     driver.command_timeout(Some(config.command_timeout()));
@@ -169,8 +205,11 @@ fn handshake_error(
         },
         DriverError::Protocol(reason) if reason.contains("encryption level") => handshake(
             "the server offers no encryption".to_string(),
-            "install a certificate there, or set encrypt = disabled on a network you trust",
+            "install a certificate there, or set encrypt = off on a network you trust",
         ),
+        DriverError::Io { message, .. } if config.encrypt() == Encrypt::Strict => {
+            handshake(message, NOT_STRICT)
+        }
         DriverError::Io { message, .. } => handshake(message, NOT_A_SQL_SERVER),
         other => handshake(other.to_string(), NOT_A_SQL_SERVER),
     }
@@ -198,6 +237,11 @@ fn login_error(config: &ConnectionConfig, token: &tiberius::error::TokenError) -
             user,
             number,
             message,
+            remedy: match config.login() {
+                Login::Sql { .. } => "check user and password of the connection",
+                Login::Token(_) => "renew the access token of the connection",
+                Login::Integrated => "check this process's Kerberos ticket (klist)",
+            },
         },
         _ => ConnectError::Refused {
             host,

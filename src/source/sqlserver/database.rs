@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 
@@ -74,6 +75,11 @@ impl Database {
     /// The database's name for people: in quotes, or what stands for it where it was given as a secret.
     pub fn shown_name(&self) -> String {
         self.inner.pool.config().shown_as_database(&self.inner.name)
+    }
+
+    /// For how long what reads it is tried again where it fails with what may pass by itself.
+    pub fn retry_time(&self) -> Duration {
+        self.inner.pool.config().retry_time()
     }
 
     /// The schemas that have tables the login may see.

@@ -10,19 +10,7 @@ use crate::change::Lsn;
 use super::connect_error::ConnectError;
 use super::ident::{TableName, did_you_mean};
 use super::key::KeyProblem;
-
-/// The numbers of errors that pass by themselves.
-///
-/// Of a busy server: no memory (701, 802, 8645, 8651), no locks left (1204), deadlock victim (1205), lock time-out
-/// (1222), a table that changed under a snapshot (3960, 3961). Of one that starts, stops, recovers or fails over: 615,
-/// 922, 983, 6005, 18401. Of Azure SQL Database: what its documentation calls transient
-/// (<https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues>), and what Microsoft's
-/// clients try again beyond that: SqlClient's `SqlConfigurableRetryFactory` (40143, 40540) and Entity Framework
-/// Core's `SqlServerTransientExceptionDetector` (10936).
-const TRANSIENT: [u32; 26] = [
-    615, 701, 802, 922, 983, 1204, 1205, 1222, 3960, 3961, 4221, 6005, 8645, 8651, 10_928, 10_929,
-    10_936, 18_401, 40_143, 40_197, 40_501, 40_540, 40_613, 49_918, 49_919, 49_920,
-];
+use super::transient;
 
 /// What the person in front of the screen has to do next about a [`SourceError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -362,7 +350,7 @@ pub enum SourceError {
 fn remedy(number: u32) -> &'static str {
     match number {
         1205 | 1222 => "; look for what holds the lock, and run again",
-        number if TRANSIENT.contains(&number) => "; run again",
+        number if transient::passes(number) => "; run again",
         _ => "",
     }
 }
@@ -401,14 +389,14 @@ impl SourceError {
         }
     }
 
-    /// True when the same read, made anew a little later, may succeed: the server was busy, restarted or failed
-    /// over. What was read before such an error is void.
+    /// True when the same read, made anew a little later, may succeed: the server was busy or silent, restarted or
+    /// failed over. What was read before such an error is void.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Broken { .. } | Self::Behind { .. } => true,
-            _ => self
-                .number()
-                .is_some_and(|number| TRANSIENT.contains(&number)),
+            Self::Lost(_) | Self::Broken { .. } | Self::Behind { .. } | Self::Timeout { .. } => {
+                true
+            }
+            _ => self.number().is_some_and(transient::passes),
         }
     }
 

@@ -42,11 +42,13 @@ mod news;
 mod pool;
 mod scan;
 mod snapshot;
+mod socket;
+mod transient;
 mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
 pub use commits::{FeedBound, FeedBounds};
-pub use config::{ConnectionConfig, ConnectionOption, Encrypt};
+pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt};
 pub use connect_error::ConnectError;
 pub use database::Database;
 pub use error::{ErrorKind, SourceError};

@@ -11,8 +11,10 @@ use tokio::time::timeout;
 
 use super::config::ConnectionConfig;
 use super::connect_error::ConnectError;
-use super::connection::{Client, open, request_error};
+use super::connection::{open, request_error};
 use super::error::SourceError;
+use super::socket::{Client, Connection};
+use super::transient;
 
 /// How many connections are open at once; a query over many tables needs one for each.
 const LIMIT: usize = 8;
@@ -43,7 +45,7 @@ pub(super) struct Pool {
 struct Inner {
     config: ConnectionConfig,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Connection>>,
     /// Whether the server has answered once.
     reached: AtomicBool,
 }
@@ -95,18 +97,18 @@ impl Pool {
     }
 
     async fn lend_with(&self, permit: OwnedSemaphorePermit) -> Result<Lease, SourceError> {
-        if let Some(mut client) = self.take_idle() {
-            if let Ok(Ok(())) = timeout(self.revival(), prepare(&mut client)).await {
-                return Ok(self.lease(client, permit));
+        if let Some(mut connection) = self.take_idle() {
+            if let Ok(Ok(())) = timeout(self.revival(), prepare(connection.client())).await {
+                return Ok(self.lease(connection, permit));
             }
             // What killed one, a failover or a firewall, has killed those that were idle beside it.
             self.drop_idle();
         }
-        let mut client = self.open().await?;
-        prepare(&mut client)
+        let mut connection = self.open().await?;
+        prepare(connection.client())
             .await
             .map_err(|error| self.error("setting up the session", error))?;
-        Ok(self.lease(client, permit))
+        Ok(self.lease(connection, permit))
     }
 
     /// How long an idle connection may take to show that it is still there.
@@ -114,11 +116,11 @@ impl Pool {
         REVIVAL.min(self.config().connect_timeout())
     }
 
-    async fn open(&self) -> Result<Client, SourceError> {
+    async fn open(&self) -> Result<Connection, SourceError> {
         match open(self.config()).await {
-            Ok(client) => {
+            Ok(connection) => {
                 self.inner.reached.store(true, Ordering::Relaxed);
-                Ok(client)
+                Ok(connection)
             }
             Err(error) if passes(&error) && self.inner.reached.load(Ordering::Relaxed) => {
                 Err(SourceError::Lost(error))
@@ -127,15 +129,14 @@ impl Pool {
         }
     }
 
-    fn lease(&self, client: Client, permit: OwnedSemaphorePermit) -> Lease {
+    fn lease(&self, connection: Connection, permit: OwnedSemaphorePermit) -> Lease {
         Lease {
-            client: Box::new(client),
+            connection: connection.rested().lent(permit),
             pool: self.clone(),
-            _permit: permit,
         }
     }
 
-    fn take_idle(&self) -> Option<Client> {
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self
             .inner
             .idle
@@ -159,15 +160,14 @@ async fn prepare(client: &mut Client) -> Result<(), tiberius::error::Error> {
 }
 
 /// True when a server that was reached before may be reached again a little later: it restarts or fails over, its name
-/// is being moved to another one (no address for a while), or the database is being recovered (4060, 40532).
+/// is being moved to another one (no address for a while), or the error's number says so.
 fn passes(error: &ConnectError) -> bool {
     match error {
         ConnectError::Unreachable { .. }
         | ConnectError::ConnectTimeout { .. }
         | ConnectError::Handshake { .. }
         | ConnectError::UnknownHost { .. } => true,
-        ConnectError::DatabaseUnavailable { number, .. } => matches!(number, 4060 | 40_532),
-        _ => false,
+        error => error.number().is_some_and(transient::passes_once_open),
     }
 }
 
@@ -178,18 +178,17 @@ fn exhausted() -> SourceError {
     }
 }
 
-/// A lent connection. Dropping it closes the connection, which also cancels what it was reading;
-/// [`Lease::give_back`] keeps it for the next borrower.
+/// A lent connection. Dropping it cancels what it was reading, and closes the connection; [`Lease::give_back`] keeps
+/// it for the next borrower.
 pub(super) struct Lease {
-    client: Box<Client>,
+    connection: Connection,
     pool: Pool,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Lease {
     /// The connection itself, for streaming.
     pub(super) fn client(&mut self) -> &mut Client {
-        &mut self.client
+        self.connection.client()
     }
 
     /// Runs a query with a small answer and returns its result sets.
@@ -201,20 +200,21 @@ impl Lease {
     ) -> Result<Vec<Vec<Row>>, SourceError> {
         let pool = self.pool.clone();
         let failed = |error| pool.error(action, error);
-        let stream = self.client.query(sql, parameters).await.map_err(failed)?;
+        let query = self.client().query(sql, parameters);
+        let stream = query.await.map_err(failed)?;
         stream.into_results().await.map_err(failed)
     }
 
     /// Returns the connection for reuse. Its last answer must have been read to the end.
     pub(super) fn give_back(self) {
-        let Self { client, pool, .. } = self;
+        let Self { connection, pool } = self;
         let mut idle = pool
             .inner
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT_IDLE {
-            idle.push(*client);
+            idle.push(connection.rested());
         }
     }
 }

@@ -7,27 +7,35 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::mask::Masks;
 use super::url::parts_of;
-use super::{ConnectionConfig, ConnectionOption, Encrypt};
+use super::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt, Login};
 use crate::nearest::nearest;
 use crate::source::sqlserver::connect_error::ConnectError;
 
 /// The options of a connection, in the order in which they are documented.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 18] = [
     "url",
     "host",
     "port",
+    "instance",
     "database",
     "user",
     "password",
+    "access_token",
+    "integrated_security",
     "encrypt",
     "trust_server_certificate",
     "ca_file",
+    "application_intent",
+    "multi_subnet_failover",
     "application_name",
     "connect_timeout",
     "command_timeout",
+    "retry_timeout",
 ];
 
 const DEFAULT_PORT: u16 = 1433;
+/// Where the SQL Server Browser answers.
+const BROWSER_PORT: u16 = 1434;
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 const DEFAULT_APPLICATION_NAME: &str = concat!("cdcql/", env!("CARGO_PKG_VERSION"));
@@ -127,39 +135,100 @@ impl Draft {
     pub(super) fn finish(mut self) -> Result<ConnectionConfig, ConnectError> {
         let host = self.required("host")?;
         if host.contains(['\\', ',', '/', ';', '@']) || host.contains(char::is_whitespace) {
-            return Err(ConnectError::InvalidOption {
-                name: "host".to_string(),
-                reason:
-                    "is not a plain host name; write a named instance as its host and its TCP port"
-                        .to_string(),
-            });
+            return Err(invalid(
+                "host",
+                "is not a plain host name; a named instance is the option instance, a port the option port",
+            ));
         }
+        let instance = self.text("instance").filter(|name| !name.is_empty());
+        let default_port = instance.as_ref().map_or(DEFAULT_PORT, |_| BROWSER_PORT);
         let config = ConnectionConfig {
             host,
-            port: self.parsed("port", DEFAULT_PORT, port)?,
+            port: self.parsed("port", default_port, port)?,
+            instance,
             database: self.required("database")?,
-            user: self.required("user")?,
-            password: self
-                .take("password")
-                .ok_or(ConnectError::MissingOption { name: "password" })?,
+            login: self.login()?,
             encrypt: self.parsed("encrypt", Encrypt::Required, str::parse)?,
             trust_server_certificate: self.parsed("trust_server_certificate", false, boolean)?,
             ca_file: self.text("ca_file").map(PathBuf::from),
+            application_intent: self.parsed(
+                "application_intent",
+                ApplicationIntent::ReadWrite,
+                str::parse,
+            )?,
+            multi_subnet_failover: self.parsed("multi_subnet_failover", false, boolean)?,
             application_name: self
                 .text("application_name")
                 .unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_string()),
             connect_timeout: self.parsed("connect_timeout", DEFAULT_CONNECT_TIMEOUT, seconds)?,
             command_timeout: self.parsed("command_timeout", DEFAULT_COMMAND_TIMEOUT, seconds)?,
+            retry_time: self.parsed("retry_timeout", ConnectionConfig::RETRY_TIME, retry_time)?,
             masks: self.masks,
         };
-        if config.trust_server_certificate && config.ca_file.is_some() {
-            return Err(ConnectError::InvalidOption {
-                name: "ca_file".to_string(),
-                reason: "means nothing beside trust_server_certificate = true; keep one of them"
-                    .to_string(),
+        check(&config)?;
+        Ok(config)
+    }
+
+    /// Who logs in: exactly one of the three ways.
+    fn login(&mut self) -> Result<Login, ConnectError> {
+        let integrated = self.parsed("integrated_security", false, boolean)?;
+        let token = self.take("access_token");
+        if !integrated && token.is_none() {
+            return Ok(Login::Sql {
+                user: self.required("user")?,
+                password: self
+                    .take("password")
+                    .ok_or(ConnectError::MissingOption { name: "password" })?,
             });
         }
-        Ok(config)
+        let (way, login) = match token {
+            Some(_) if integrated => {
+                let reason = "means nothing beside access_token; keep one of them, without user and password";
+                return Err(invalid("integrated_security", reason));
+            }
+            Some(token) => ("access_token", Login::Token(token)),
+            None => ("integrated_security", Login::Integrated),
+        };
+        for name in ["user", "password"] {
+            if self.take(name).is_some() {
+                return Err(invalid(
+                    name,
+                    &format!("means nothing beside {way}; leave one of them out"),
+                ));
+            }
+        }
+        Ok(login)
+    }
+}
+
+/// Refuses options that contradict each other, or this build.
+fn check(config: &ConnectionConfig) -> Result<(), ConnectError> {
+    let trusts = config.trust_server_certificate;
+    if trusts && config.ca_file.is_some() {
+        let reason = "means nothing beside trust_server_certificate = true; keep one of them";
+        return Err(invalid("ca_file", reason));
+    }
+    if trusts && config.encrypt == Encrypt::Strict {
+        let reason = "cannot be true where encrypt is strict, which checks it always; name its authority in ca_file";
+        return Err(invalid("trust_server_certificate", reason));
+    }
+    if matches!(config.login, Login::Token(_)) && config.encrypt == Encrypt::Off {
+        let reason =
+            "cannot be off beside access_token, which would travel in the clear; leave encrypt out";
+        return Err(invalid("encrypt", reason));
+    }
+    if matches!(config.login, Login::Integrated) && !cfg!(all(unix, feature = "integrated")) {
+        let reason =
+            "this build cannot log in by Kerberos; build it on Unix with --features integrated";
+        return Err(invalid("integrated_security", reason));
+    }
+    Ok(())
+}
+
+fn invalid(name: &str, reason: &str) -> ConnectError {
+    ConnectError::InvalidOption {
+        name: name.to_string(),
+        reason: reason.to_string(),
     }
 }
 
@@ -197,5 +266,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(value @ 1..=86_400) => Ok(Duration::from_secs(value)),
         _ => Err("is not a number of seconds from 1 to 86400".to_string()),
+    }
+}
+
+fn retry_time(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(value @ 0..=86_400) => Ok(Duration::from_secs(value)),
+        _ => Err("is not a number of seconds from 0 to 86400".to_string()),
     }
 }

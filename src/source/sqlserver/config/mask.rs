@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What stands for the password.
+/// What stands for the password, or the access token.
 const PASSWORD: &str = "***";
 
 /// A value of fewer bytes is looked for as a whole word only: it is a part of too many others.
@@ -22,11 +22,11 @@ struct Mask {
 }
 
 impl Masks {
-    /// Notes the value of `option` if it is the password, or a secret that is called `call`.
+    /// Notes the value of `option` if it is the password or the access token, or a secret that is called `call`.
     pub(super) fn add(&mut self, option: &str, value: &str, call: Option<&str>) {
         let shown = match call {
             Some(call) => call,
-            None if option == "password" => PASSWORD,
+            None if ["password", "access_token"].contains(&option) => PASSWORD,
             None => return,
         };
         self.masks.push(Mask {

@@ -10,6 +10,13 @@ fn options(pairs: &[(&str, &str)]) -> Result<ConnectionConfig, SourceError> {
     ConnectionConfig::from_options(&pairs)
 }
 
+fn credentials(config: &ConnectionConfig) -> (&str, &str) {
+    match config.login() {
+        Login::Sql { user, password } => (user, password.expose_secret()),
+        _ => panic!("no SQL login"),
+    }
+}
+
 #[test]
 fn a_url_says_everything() {
     let config = ConnectionConfig::from_url(
@@ -19,9 +26,8 @@ fn a_url_says_everything() {
     assert_eq!(config.host(), "db.example");
     assert_eq!(config.port(), 1444);
     assert_eq!(config.database(), "app db");
-    assert_eq!(config.user(), "sa");
-    assert_eq!(config.password().expose_secret(), "p@ss/w#");
-    assert_eq!(config.encrypt(), Encrypt::LoginOnly);
+    assert_eq!(credentials(&config), ("sa", "p@ss/w#"));
+    assert_eq!(config.encrypt(), Encrypt::Off);
     assert!(config.trust_server_certificate());
     assert_eq!(config.connect_timeout(), Duration::from_secs(3));
 }
@@ -39,7 +45,7 @@ fn defaults_are_safe() {
 #[test]
 fn options_complete_a_url_but_do_not_contradict_it() {
     let config = options(&[("url", "sqlserver://app@db/app_db"), ("Password", "s3cret")]).unwrap();
-    assert_eq!(config.password().expose_secret(), "s3cret");
+    assert_eq!(credentials(&config), ("app", "s3cret"));
     let twice = options(&[("url", "sqlserver://app:x@db/a"), ("host", "other")]);
     let message = twice.unwrap_err().to_string();
     assert!(
@@ -63,7 +69,9 @@ fn each_mistake_is_named() {
     assert!(missing.contains("'password'"), "{missing}");
     for (name, value, part) in [
         ("port", "70000", "65535"),
-        ("encrypt", "strict", "required, off"),
+        ("encrypt", "disabled", "strict, required, login"),
+        ("application_intent", "read", "read_only"),
+        ("retry_timeout", "a while", "seconds"),
         ("trust_server_certificate", "maybe", "true nor false"),
         ("command_timeout", "-1", "seconds"),
     ] {
@@ -143,8 +151,8 @@ fn no_part_of_a_password_with_odd_characters_is_shown() {
         let shown = match ConnectionConfig::from_url(&url) {
             Ok(config) => {
                 assert_eq!(config.host(), "no-such-host", "{odd:?}");
-                let password = config.password().expose_secret();
-                assert_eq!(password, &format!("{left}{odd}{right}"), "{odd:?}");
+                let (_, password) = credentials(&config);
+                assert_eq!(password, format!("{left}{odd}{right}"), "{odd:?}");
                 format!("{config:?}")
             }
             Err(error) => format!("{error}\n{error:?}"),
@@ -202,5 +210,83 @@ fn a_secret_is_called_by_what_was_written_for_it() {
     assert!(
         message.contains("the value of secret('env', 'X') is not a port"),
         "{message}"
+    );
+}
+
+#[test]
+fn each_kind_of_encryption_has_its_word() {
+    for (word, encrypt) in [
+        ("strict", Encrypt::Strict),
+        ("Required", Encrypt::Required),
+        ("true", Encrypt::Required),
+        ("login", Encrypt::Login),
+        ("optional", Encrypt::Login),
+        ("off", Encrypt::Off),
+    ] {
+        let url = format!("sqlserver://u:p@h/d?encrypt={word}");
+        assert_eq!(
+            ConnectionConfig::from_url(&url).unwrap().encrypt(),
+            encrypt,
+            "{word}"
+        );
+    }
+}
+
+#[test]
+fn a_named_instance_is_asked_for_at_the_browsers_port() {
+    let config = ConnectionConfig::from_url("sqlserver://u:p@h/d?instance=SQLEXPRESS").unwrap();
+    assert_eq!(
+        (config.instance(), config.port()),
+        (Some("SQLEXPRESS"), 1434)
+    );
+    let backslash = options(&[("host", "h\\SQLEXPRESS")]).unwrap_err();
+    assert!(
+        backslash.to_string().contains("option instance"),
+        "{backslash}"
+    );
+}
+
+#[test]
+fn a_token_stands_for_user_and_password_and_is_never_shown() {
+    let url = ("url", "sqlserver://h/d");
+    let token = ("access_token", "eyJ0.hush");
+    let config = options(&[url, token]).unwrap();
+    assert!(matches!(config.login(), Login::Token(token) if token.expose_secret() == "eyJ0.hush"));
+    assert!(!format!("{config:?}").contains("hush"));
+    assert_eq!(config.masked("it is eyJ0.hush"), "it is ***");
+    for (more, part) in [
+        (("user", "u"), "access_token"),
+        (("password", "p"), "access_token"),
+        (("integrated_security", "true"), "access_token"),
+        (("encrypt", "off"), "in the clear"),
+    ] {
+        let error = options(&[url, token, more]).unwrap_err().to_string();
+        assert!(error.contains(more.0) && error.contains(part), "{error}");
+        assert!(!error.contains("hush"), "{error}");
+    }
+}
+
+#[cfg(not(all(unix, feature = "integrated")))]
+#[test]
+fn a_build_without_kerberos_says_how_to_make_one_with_it() {
+    let error = ConnectionConfig::from_url("sqlserver://h/d?integrated_security=true");
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("--features integrated"), "{error}");
+}
+
+#[cfg(all(unix, feature = "integrated"))]
+#[test]
+fn a_build_with_kerberos_needs_no_user() {
+    let config = ConnectionConfig::from_url("sqlserver://h/d?integrated_security=true").unwrap();
+    assert!(matches!(config.login(), Login::Integrated));
+}
+
+#[test]
+fn strict_encryption_checks_the_certificate() {
+    let url = "sqlserver://u:p@h/d?encrypt=strict&trust_server_certificate=true";
+    let error = ConnectionConfig::from_url(url).unwrap_err().to_string();
+    assert!(
+        error.contains("strict") && error.contains("ca_file"),
+        "{error}"
     );
 }
