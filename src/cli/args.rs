@@ -84,13 +84,13 @@ pub(super) enum Command {
     /// Run the embedded SQL Server stand-in alone, from a script
     ///
     /// It is for trying and testing cdcql, and nothing is kept when it ends but the script. It speaks TDS 7.4 with
-    /// and without TLS, and so much T-SQL as tables, their changes, queries, transactions, logins and change
+    /// and without TLS and TDS 8.0, and so much T-SQL as tables, their changes, queries, transactions, logins and change
     /// data capture need.
     ///
     /// It has no procedures, functions, views, triggers and sequences of one's own; no variables but those of
     /// tables and parameters, no WHILE, TRY or cursors; no MERGE, OUTPUT, SELECT INTO, FOR XML or FOR JSON; no
     /// foreign keys and CHECK constraints; no temporary, partitioned or memory-optimized tables; no bulk load,
-    /// MARS, TDS 8 or Windows logins; and one transaction writes to a database at a time. What it does not know
+    /// MARS or Windows logins; and one transaction writes to a database at a time. What it does not know
     /// is an error that says so.
     #[cfg(feature = "simulator")]
     Simulate(SimulateArguments),

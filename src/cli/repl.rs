@@ -16,7 +16,7 @@ use crate::sql::is_complete;
 /// Entries of the history that are kept.
 const HISTORY_SIZE: usize = 10_000;
 /// Words that mark a statement which may hold a secret; such a statement is not kept in the history.
-const SECRET_WORDS: [&str; 3] = ["password", "secret", "://"];
+const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "_key", "://"];
 
 type Line = Editor<(), FileHistory>;
 

@@ -14,7 +14,7 @@
 //! What it lacks, on purpose or for now, answers with error 40510 and a text that names it: procedures,
 //! functions, views, triggers and sequences of one's own; variables but those of tables and parameters, WHILE,
 //! TRY, cursors; MERGE, OUTPUT, SELECT INTO, FOR XML, FOR JSON; FOREIGN KEY and CHECK; temporary, partitioned
-//! and memory-optimized tables; bulk load, MARS, TDS 8, Windows logins. One transaction writes to a database at
+//! and memory-optimized tables; bulk load, MARS, Windows logins. One transaction writes to a database at
 //! a time.
 
 mod behaviour;
@@ -46,4 +46,5 @@ pub use errors::SimulatorError;
 pub use record::Record;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;
+pub use server::{Certificate, Tls};
 pub use store::Clock;

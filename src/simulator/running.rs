@@ -18,7 +18,7 @@ use super::control::Control;
 use super::errors::SimulatorError;
 use super::script::Database;
 use super::security::add_reader;
-use super::server::{Server, ServerOptions, Tls};
+use super::server::{Certificate, Server, ServerOptions, Tls};
 use super::session::Login;
 use super::wire::LoginRequest;
 
@@ -39,6 +39,10 @@ pub struct SimulatorOptions {
     pub password: Option<String>,
     /// How it uses the freedom that a server has.
     pub behaviour: Behaviour,
+    /// The encryption offered.
+    pub tls: Tls,
+    /// Who vouches for it.
+    pub certificate: Certificate,
 }
 
 impl Default for SimulatorOptions {
@@ -48,6 +52,8 @@ impl Default for SimulatorOptions {
             user: "sa".to_owned(),
             password: None,
             behaviour: Behaviour::default(),
+            tls: Tls::default(),
+            certificate: Certificate::default(),
         }
     }
 }
@@ -142,7 +148,8 @@ impl Simulator {
             listen: options.listen,
             user: options.user.clone(),
             password: SecretString::from(password.clone()),
-            tls: Tls::Optional,
+            tls: options.tls,
+            certificate: options.certificate,
             behaviour,
             control: control.clone(),
         };
@@ -198,7 +205,7 @@ impl Simulator {
         self.seed
     }
 
-    /// The server's self-signed certificate, in DER.
+    /// The certificate that clients have to trust, in DER: the server's own, or its authority's.
     pub fn certificate_der(&self) -> &[u8] {
         self.server.certificate_der()
     }

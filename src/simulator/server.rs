@@ -22,21 +22,28 @@ const CONNECTION_LIMIT: usize = 256;
 const FIRST_SESSION: u16 = 51;
 
 /// What the server says to a client that does or does not ask for encryption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the simulator offers Optional; tests need servers of the other kinds"
-    )
-)]
-pub(crate) enum Tls {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// Everything is encrypted from the first byte on; a client that does not begin with TLS, as TDS 8.0 does, is
+    /// turned away.
+    Strict,
     /// Everything is encrypted; a client that cannot is turned away.
     Required,
-    /// The client chooses: everything, the login alone, or nothing.
+    /// The client chooses: everything, from the first byte or the login on, the login alone, or nothing.
+    #[default]
     Optional,
     /// Nothing is encrypted, as a server without a certificate.
     Off,
+}
+
+/// Who vouches for the server. The certificate itself is always for `localhost` and 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Certificate {
+    /// It signs its certificate itself.
+    #[default]
+    SelfSigned,
+    /// An authority that is made with it has signed its certificate.
+    ByAuthority,
 }
 
 /// Where to listen, and whom to let in.
@@ -50,6 +57,8 @@ pub(crate) struct ServerOptions {
     pub(crate) password: SecretString,
     /// The encryption offered.
     pub(crate) tls: Tls,
+    /// Who vouches for the server.
+    pub(crate) certificate: Certificate,
     /// What is left to chance; its seed is given.
     pub(crate) behaviour: Behaviour,
     /// What makes it fail.
@@ -93,10 +102,10 @@ impl Server {
         accounts: Accounts,
         sessions: SessionFactory<S>,
     ) -> io::Result<Self> {
-        let identity = Identity::generate()?;
+        let identity = Identity::generate(options.certificate)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
-        let certificate = identity.certificate_der().to_vec();
+        let certificate = identity.trusted_der().to_vec();
         let terms = Terms {
             user: options.user,
             password: options.password,
@@ -121,7 +130,7 @@ impl Server {
         self.address
     }
 
-    /// The self-signed certificate made at the start, in DER.
+    /// The certificate that clients have to trust, in DER.
     pub(crate) fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }

@@ -16,6 +16,14 @@ pub enum LoginFault {
         /// Its port.
         port: u16,
     },
+    /// Those that say that they only read are sent to another server, as an availability group's listener does; the
+    /// others are let in.
+    RedirectReaders {
+        /// The other server's name.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 impl LoginFault {

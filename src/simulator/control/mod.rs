@@ -22,6 +22,19 @@ pub use pending::{PendingFault, Stopped};
 
 use pending::Planned;
 
+/// What of a client's conversation is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// Nothing.
+    Nothing,
+    /// The login.
+    LoginOnly,
+    /// Everything from the login on.
+    Everything,
+    /// Everything from the first byte on, as in TDS 8.0.
+    Strict,
+}
+
 /// A client that is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSession {
@@ -31,6 +44,10 @@ pub struct ClientSession {
     pub user: String,
     /// What the client calls itself (`APP_NAME()`).
     pub application: String,
+    /// What is encrypted.
+    pub encryption: Encryption,
+    /// Whether the client said that it only reads (`ApplicationIntent=ReadOnly`).
+    pub read_only: bool,
 }
 
 /// Makes a running simulator fail; clones control the same one.
@@ -45,6 +62,7 @@ struct Shared {
     logins: watch::Sender<Option<LoginFault>>,
     sessions: watch::Sender<Vec<ClientSession>>,
     kills: Mutex<Vec<(u16, Arc<Notify>)>>,
+    cancelled: watch::Sender<usize>,
 }
 
 impl fmt::Debug for Control {
@@ -64,6 +82,7 @@ impl Default for Control {
                 logins: watch::Sender::new(None),
                 sessions: watch::Sender::default(),
                 kills: Mutex::default(),
+                cancelled: watch::Sender::default(),
             }),
         }
     }
@@ -108,6 +127,16 @@ impl Control {
             kill.notify_one();
         }
         kills.len()
+    }
+
+    /// How many running requests were ended by their client's attention. The receiver can be awaited for a change.
+    pub fn cancelled(&self) -> watch::Receiver<usize> {
+        self.shared.cancelled.subscribe()
+    }
+
+    /// Counts a request that was ended by its client's attention.
+    pub(super) fn note_cancelled(&self) {
+        self.shared.cancelled.send_modify(|count| *count += 1);
     }
 
     /// The fault for this statement, if there is one; it strikes now.

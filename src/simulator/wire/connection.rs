@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::simulator::behaviour::{Behaviour, Chance};
-use crate::simulator::control::{ClientSession, Control, Fault, Strike};
+use crate::simulator::control::{ClientSession, Control, Fault, LoginFault, Strike};
 use crate::simulator::protocol::ServerError;
 use crate::simulator::server::{Accounts, SessionFactory, Tls};
 
@@ -71,7 +71,11 @@ pub(crate) async fn serve<S: Backend>(
         Ok(backend) => backend,
         Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
     };
-    if let Some(fault) = terms.control.login_fault() {
+    let is_writer = !introduced.login.read_only;
+    let fault = terms.control.login_fault();
+    if let Some(fault) =
+        fault.filter(|fault| !(is_writer && matches!(fault, LoginFault::RedirectReaders { .. })))
+    {
         let place = (backend.database(), backend.locale().language);
         return handshake::fail_login(introduced, session, fault, place).await;
     }
@@ -86,6 +90,8 @@ pub(crate) async fn serve<S: Backend>(
         id: session,
         user: login.user().to_owned(),
         application: login.application().to_owned(),
+        encryption: introduced.encryption,
+        read_only: login.read_only,
     });
     let mut connection = Connection::new(introduced, terms, backend, session);
     connection.welcome().await?;
@@ -213,7 +219,7 @@ impl<'t, S: Backend> Connection<'t, S> {
         let (line, session) = (&mut self.line, &mut self.session);
         let answer = match execute(line, session, statement, answer, strike).await? {
             Ending::Complete(answer) => answer,
-            Ending::Attention => return self.acknowledge(strike).await,
+            Ending::Attention => return self.cancelled(strike).await,
             Ending::Gone => return Ok(Next::Close),
         };
         let next = after(&answer);
@@ -255,7 +261,7 @@ impl<'t, S: Backend> Connection<'t, S> {
             let strike = strike.as_ref();
             match self.call(&plan, !calls.is_empty(), strike).await? {
                 Ending::Complete(answer) => next = after(&answer),
-                Ending::Attention => return self.acknowledge(strike).await,
+                Ending::Attention => return self.cancelled(strike).await,
                 Ending::Gone => return Ok(Next::Close),
             }
         }
@@ -303,6 +309,12 @@ impl<'t, S: Backend> Connection<'t, S> {
             Err(error) => return self.fail_batch(&error).await,
         };
         self.batch(&Statement::batch(sql)).await
+    }
+
+    /// Answers the attention that has ended a request.
+    async fn cancelled(&mut self, strike: Option<&Strike>) -> Result<Next, WireError> {
+        self.terms.control.note_cancelled();
+        self.acknowledge(strike).await
     }
 
     /// Answers an attention, when a fault lets it.

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::simulator::control::LoginFault;
+use crate::simulator::control::{Encryption, LoginFault};
 use crate::simulator::protocol::{Language, ServerError};
 use crate::simulator::server::Tls;
 
@@ -16,7 +16,7 @@ use super::error::WireError;
 use super::login::{DEFAULT_PACKET_SIZE, LoginRequest};
 use super::outgoing::Outgoing;
 use super::packet::{Incoming, LOGIN_LIMIT, Message, PacketType};
-use super::prelogin::{Encryption, PreLogin};
+use super::prelogin::PreLogin;
 use super::stream::Stream;
 use super::tls::Identity;
 use super::token::{self, Change, DONE_ERROR, Done, DoneToken};
@@ -25,6 +25,8 @@ use super::token::{self, Change, DONE_ERROR, Done, DoneToken};
 const LIMIT: Duration = Duration::from_secs(15);
 /// The oldest version spoken, 7.3: the first with DATE and its kin.
 const TDS_7_3: u32 = 0x730a_0003;
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A client that has said who it is.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ pub(super) struct Introduced {
     pub(super) stream: Stream,
     pub(super) incoming: Incoming,
     pub(super) login: LoginRequest,
+    pub(super) encryption: Encryption,
 }
 
 /// Hears the client out, up to its login.
@@ -48,24 +51,25 @@ pub(super) async fn introduce(
 }
 
 async fn steps(
-    mut socket: TcpStream,
+    socket: TcpStream,
     tls: Tls,
     identity: &Identity,
     session: u16,
 ) -> Result<Introduced, WireError> {
     socket.set_nodelay(true)?;
     let mut incoming = Incoming::new(LOGIN_LIMIT);
-    let prelogin = expect(&mut incoming, &mut socket, PacketType::PreLogin).await?;
-    let (answer, agreed) = PreLogin::decode(&prelogin.body)?.negotiate(tls);
-    let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
-    outgoing.tokens().extend_from_slice(&answer);
-    outgoing.end(&mut socket).await?;
-    let encryption = agreed.ok_or(WireError::NoEncryption)?;
-    let mut stream = match encryption {
-        Encryption::Nothing => Stream::Plain(socket),
-        Encryption::LoginOnly | Encryption::Everything => {
-            Stream::Tls(Box::new(identity.accept(socket).await?))
-        }
+    let (mut stream, encryption) = if begins_with_tls(&socket, tls).await? {
+        let mut stream = Stream::Tls(Box::new(identity.accept_strictly(socket).await?));
+        greet(&mut incoming, &mut stream, Tls::Strict, session).await?;
+        (stream, Encryption::Strict)
+    } else {
+        let mut socket = socket;
+        let encryption = greet(&mut incoming, &mut socket, tls, session).await?;
+        let stream = match encryption {
+            Encryption::Nothing => Stream::Plain(socket),
+            _ => Stream::Tls(Box::new(identity.accept(socket).await?)),
+        };
+        (stream, encryption)
     };
     let login = expect(&mut incoming, &mut stream, PacketType::Login7).await?;
     if encryption == Encryption::LoginOnly {
@@ -75,7 +79,37 @@ async fn steps(
         stream,
         incoming,
         login: LoginRequest::decode(&login.body, session)?,
+        encryption,
     })
+}
+
+/// Whether the client speaks TDS 8.0, where TLS comes first; an error if only one of both may.
+async fn begins_with_tls(socket: &TcpStream, tls: Tls) -> Result<bool, WireError> {
+    let mut first = [0];
+    socket.peek(&mut first).await?;
+    match (tls, first == [TLS_HANDSHAKE]) {
+        (Tls::Off, true) => Err(WireError::malformed("handshake", "it begins with TLS")),
+        (Tls::Strict, false) => Err(WireError::NoEncryption),
+        (_, is_tls) => Ok(is_tls),
+    }
+}
+
+/// Answers PRELOGIN, and says what is to be encrypted.
+async fn greet<S>(
+    incoming: &mut Incoming,
+    stream: &mut S,
+    tls: Tls,
+    session: u16,
+) -> Result<Encryption, WireError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let prelogin = expect(incoming, stream, PacketType::PreLogin).await?;
+    let (answer, agreed) = PreLogin::decode(&prelogin.body)?.negotiate(tls);
+    let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
+    outgoing.tokens().extend_from_slice(&answer);
+    outgoing.end(stream).await?;
+    agreed.ok_or(WireError::NoEncryption)
 }
 
 /// The next message, which must be of this type and must not be followed before it is answered: what was
@@ -158,7 +192,7 @@ pub(super) async fn fail_login(
     match fault {
         LoginFault::Refuse(error) => turn_away(introduced.stream, session, &[error]).await,
         LoginFault::Close => Err(WireError::Cut),
-        LoginFault::Redirect { host, port } => {
+        LoginFault::Redirect { host, port } | LoginFault::RedirectReaders { host, port } => {
             let mut outgoing = Outgoing::new(DEFAULT_PACKET_SIZE, session);
             let host = &host;
             let routing = Change::Routing { host, port };

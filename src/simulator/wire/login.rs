@@ -21,6 +21,8 @@ const FEATURE_LIMIT: usize = 64;
 
 /// `fIntSecurity` of the second option byte.
 const INTEGRATED: u8 = 0x80;
+/// `fReadOnlyIntent` of the type byte.
+const READ_ONLY: u8 = 0x20;
 /// `fExtension` of the third option byte.
 const EXTENSION: u8 = 0x10;
 
@@ -35,6 +37,8 @@ pub(crate) struct LoginRequest {
     pub(super) tds_version: u32,
     pub(super) packet_size: usize,
     pub(super) integrated: bool,
+    /// Whether the client says that it only reads.
+    pub(super) read_only: bool,
     /// The features the client asked for; `None` when it did not ask at all.
     pub(super) features: Option<Vec<u8>>,
 }
@@ -115,6 +119,7 @@ impl LoginRequest {
             tds_version,
             packet_size,
             integrated: flags[1] & INTEGRATED != 0,
+            read_only: flags[2] & READ_ONLY != 0,
             features,
         })
     }

@@ -9,7 +9,7 @@
 //! Every length that a client sends is checked before it is believed. A message that is not TDS ends
 //! its connection.
 //!
-//! Absent: MARS, TDS 8 (TLS first), bulk load, table-valued parameters, `sql_variant`, Windows logins,
+//! Absent: MARS, bulk load, table-valued parameters, `sql_variant`, Windows logins,
 //! cursors.
 
 mod answer;

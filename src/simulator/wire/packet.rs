@@ -46,7 +46,6 @@ impl PacketType {
             0x0e => Self::TransactionManager,
             0x10 => Self::Login7,
             0x12 => Self::PreLogin,
-            0x16 => return Err(WireError::malformed(WHAT, "it begins with TLS (TDS 8)")),
             _ => return Err(WireError::malformed(WHAT, "its type is unknown")),
         })
     }

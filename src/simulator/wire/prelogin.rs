@@ -2,6 +2,7 @@
 
 use super::error::WireError;
 use super::reader::Reader;
+use crate::simulator::control::Encryption;
 use crate::simulator::server::Tls;
 
 const WHAT: &str = "PRELOGIN";
@@ -23,14 +24,6 @@ const ENCRYPT_CLIENT_CERTIFICATE: u8 = 0x80;
 
 /// SQL Server 2022, which the simulator follows: major, minor, build.
 pub(super) const SERVER_VERSION: [u8; 4] = [16, 0, 0x03, 0xe8];
-
-/// What part of the connection is encrypted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encryption {
-    Nothing,
-    LoginOnly,
-    Everything,
-}
 
 /// What a client asks for before it logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +63,8 @@ impl PreLogin {
     /// The answer, and what it agrees to; `None` when the client cannot do what the server must.
     pub(super) fn negotiate(self, tls: Tls) -> (Vec<u8>, Option<Encryption>) {
         let (answer, agreed) = match (tls, self.encryption) {
+            // TLS came first; what is said here means nothing.
+            (Tls::Strict, _) => (ENCRYPT_ON, Some(Encryption::Strict)),
             (Tls::Off, _) | (Tls::Optional, ENCRYPT_NOT_SUPPORTED) => {
                 (ENCRYPT_NOT_SUPPORTED, Some(Encryption::Nothing))
             }

@@ -1,7 +1,7 @@
 //! TLS inside PRELOGIN packets.
 //!
 //! Under TDS 7.x the records of the handshake travel in PRELOGIN packets, both ways; once it is over
-//! they travel bare, and TDS packets inside them.
+//! they travel bare, and TDS packets inside them. Under TDS 8.0 they travel bare from the beginning.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,47 +10,65 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
-use rcgen::{CertificateParams, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::SupportedProtocolVersion;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ServerConfig};
-use tokio_rustls::rustls::version::TLS12;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::server::TlsStream;
 
 use super::packet::{HEADER, PACKET_MAX, STATUS_END};
+use crate::simulator::server::Certificate;
 
 const PRELOGIN: u8 = 0x12;
 /// The most bytes of a handshake packet sent, header included; clients expect the default size.
 const HANDSHAKE_PACKET: usize = 4096;
 
+/// The protocol that a client of TDS 8.0 asks for, as TLS names it (ALPN).
+const STRICT_PROTOCOL: &[u8] = b"tds/8.0";
+
 /// The server's certificate and key, made anew at each start.
 #[derive(Clone)]
 pub(crate) struct Identity {
-    certificate: Vec<u8>,
+    trusted: Vec<u8>,
     acceptor: TlsAcceptor,
+    strict: TlsAcceptor,
 }
 
 impl Identity {
-    /// Makes a key and a certificate for `localhost` and 127.0.0.1, signed by itself.
-    pub(crate) fn generate() -> io::Result<Self> {
+    /// Makes a key and a certificate for `localhost` and 127.0.0.1.
+    pub(crate) fn generate(kind: Certificate) -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
-        let mut names =
-            CertificateParams::new(vec!["localhost".to_owned()]).map_err(io::Error::other)?;
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        names.subject_alt_names.push(SanType::IpAddress(loopback));
-        let certificate = names.self_signed(&key).map_err(io::Error::other)?;
-        let config = server_config(&certificate, &key).map_err(io::Error::other)?;
+        let (certificate, trusted) = certificate(kind, &key).map_err(io::Error::other)?;
+        let (acceptor, strict) = acceptors(&certificate, &key).map_err(io::Error::other)?;
         Ok(Self {
-            certificate: certificate.der().to_vec(),
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            trusted,
+            acceptor,
+            strict,
         })
     }
 
-    /// The certificate, in DER.
-    pub(crate) fn certificate_der(&self) -> &[u8] {
-        &self.certificate
+    /// The certificate that a client has to trust, in DER: the server's own, or its authority's.
+    pub(crate) fn trusted_der(&self) -> &[u8] {
+        &self.trusted
+    }
+
+    /// Shakes hands before anything else is said, as TDS 8.0 does.
+    pub(super) async fn accept_strictly<S>(&self, socket: S) -> io::Result<TlsStream<InPackets<S>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut bare = InPackets::new(socket);
+        bare.wrapped = false;
+        let stream = self.strict.accept(bare).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(STRICT_PROTOCOL) {
+            let problem = "the client begins with TLS and does not ask for TDS 8.0";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        Ok(stream)
     }
 
     /// Shakes hands in PRELOGIN packets; the stream returned sends bare records.
@@ -64,19 +82,53 @@ impl Identity {
     }
 }
 
-/// TLS 1.3 is left out: its tickets arrive after the handshake, when clients have stopped unwrapping.
-fn server_config(
+/// The server's certificate, and in DER the one that a client has to trust.
+fn certificate(
+    kind: Certificate,
+    key: &KeyPair,
+) -> Result<(rcgen::Certificate, Vec<u8>), rcgen::Error> {
+    let mut names = CertificateParams::new(vec!["localhost".to_owned()])?;
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    names.subject_alt_names.push(SanType::IpAddress(loopback));
+    match kind {
+        Certificate::SelfSigned => {
+            let certificate = names.self_signed(key)?;
+            let trusted = certificate.der().to_vec();
+            Ok((certificate, trusted))
+        }
+        Certificate::ByAuthority => {
+            let mut authority = CertificateParams::default();
+            authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let name = "authority of the SQL Server stand-in";
+            authority.distinguished_name.push(DnType::CommonName, name);
+            let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+            let certificate = names.signed_by(key, &authority)?;
+            Ok((certificate, authority.der().to_vec()))
+        }
+    }
+}
+
+/// What accepts TLS inside PRELOGIN packets, and what accepts it first.
+///
+/// The former leaves TLS 1.3 out: its tickets arrive after the handshake, when clients have stopped unwrapping.
+fn acceptors(
     certificate: &rcgen::Certificate,
     key: &KeyPair,
-) -> Result<ServerConfig, tokio_rustls::rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.into())?;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
+) -> Result<(TlsAcceptor, TlsAcceptor), tokio_rustls::rustls::Error> {
+    let config = |versions: &[&'static SupportedProtocolVersion]| {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok::<_, tokio_rustls::rustls::Error>(config)
+    };
+    let mut strict = config(&[&TLS12, &TLS13])?;
+    strict.alpn_protocols = vec![STRICT_PROTOCOL.to_vec()];
+    let acceptor = |config| TlsAcceptor::from(Arc::new(config));
+    Ok((acceptor(config(&[&TLS12])?), acceptor(strict)))
 }
 
 /// A stream that speaks in PRELOGIN packets until the handshake is over.

@@ -17,7 +17,7 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use crate::simulator::behaviour::Behaviour;
 use crate::simulator::control::Control;
 use crate::simulator::protocol::ServerError;
-use crate::simulator::server::{Server, ServerOptions, Tls};
+use crate::simulator::server::{Certificate, Server, ServerOptions, Tls};
 use scripted::Scripted;
 
 const USER: &str = "sa";
@@ -38,6 +38,7 @@ async fn controlled(tls: Tls, control: Control) -> Server {
         user: USER.to_owned(),
         password: SecretString::from(PASSWORD),
         tls,
+        certificate: Certificate::SelfSigned,
         behaviour: Behaviour::orderly(),
         control,
     };

@@ -16,7 +16,7 @@ use crate::simulator::control::Control;
 use crate::simulator::protocol::{
     Collation, Column, Length, Parameter, Reply, ServerError, SqlType,
 };
-use crate::simulator::server::{Server as Listener, ServerOptions, Tls};
+use crate::simulator::server::{Certificate, Server as Listener, ServerOptions, Tls};
 use crate::simulator::wire::Backend;
 use crate::source::sqlserver::ErrorKind;
 
@@ -188,6 +188,7 @@ async fn listen_with(fault: Fault, timeouts: &str) -> (Listener, Database, Arc<S
         user: "u".to_string(),
         password: SecretString::from("p"),
         tls: Tls::Optional,
+        certificate: Certificate::default(),
         behaviour: Behaviour::default(),
         control: Control::default(),
     };
