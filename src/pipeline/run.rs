@@ -145,7 +145,7 @@ impl Pipeline {
         let mut losses = 0;
         let mut ceiling = None;
         let mut done: Option<FlowResult> = None;
-        let mut tries = Tries::default();
+        let mut tries = Tries::within(flow.database.retry_time());
         loop {
             let step = self.next_step(flow, work.take(), ceiling.as_ref(), options, reporter);
             let step = match step.await {
@@ -162,7 +162,7 @@ impl Pipeline {
                     continue;
                 }
             };
-            tries = Tries::default();
+            tries = Tries::within(flow.database.retry_time());
             *commits += u64::from(!matches!(step.result, FlowResult::UpToDate { .. }));
             let result = match done {
                 None => step.result,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod capture;
 mod clients;
+mod connections;
 mod failures;
 mod follow;
 mod gap;

@@ -48,15 +48,19 @@ impl Served {
     }
 
     pub(crate) fn behaving(behaviour: Behaviour) -> Self {
+        Self::with(SimulatorOptions {
+            behaviour,
+            ..SimulatorOptions::default()
+        })
+    }
+
+    pub(crate) fn with(options: SimulatorOptions) -> Self {
         let runtime = Runtime::new().unwrap();
         let simulator = runtime.block_on(async {
-            let database = Database::from_script_with("app_db", "a.sql", SCRIPT, &behaviour)
+            let behaviour = &options.behaviour;
+            let database = Database::from_script_with("app_db", "a.sql", SCRIPT, behaviour)
                 .await
                 .unwrap();
-            let options = SimulatorOptions {
-                behaviour,
-                ..SimulatorOptions::default()
-            };
             Simulator::start(database, options).await.unwrap()
         });
         let project = Project::new();
@@ -75,6 +79,31 @@ impl Served {
             let database = sqlserver::Database::connect(config).await.unwrap();
             database.execute_batch(statements).await.unwrap();
         });
+    }
+
+    /// The server's URL with these options alone.
+    pub(crate) fn url(&self, options: &str) -> String {
+        let url = self.simulator.url();
+        let (url, _) = url.split_once('?').unwrap();
+        format!("{url}?{options}")
+    }
+
+    /// Writes the certificate that clients have to trust to a file of the project.
+    pub(crate) fn trust(&self, file: &str) {
+        self.project.write(file, &self.simulator.certificate_pem());
+    }
+
+    /// How many commits the target's log has.
+    pub(crate) fn commits(&self) -> usize {
+        let log = self.project.path().join("pipelines/lake/a/_delta_log");
+        let entries = std::fs::read_dir(log).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .count()
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

@@ -309,6 +309,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_silent_connection_is_kept_alive() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(listener.local_addr().unwrap().port());
+        let place = (config.host(), config.port());
+        let driver = driver_config(&config, place.0, place.1).await.unwrap();
+        let socket = connect_tcp(&config, &driver, place, false).await.unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_the_driver_has_to_do_is_passed_on() {
+        let config = ConnectionConfig::from_url(
+            "sqlserver://h/d?access_token=eyJ0.hush&application_intent=read_only&multi_subnet_failover=yes",
+        );
+        let driver = driver_config(&config.unwrap(), "h", 1433).await.unwrap();
+        let shown = format!("{driver:?}");
+        assert!(driver.get_multi_subnet_failover());
+        assert!(
+            shown.contains("AADToken") && shown.contains("readonly: true"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hush"));
+    }
+
+    #[tokio::test]
     async fn a_closed_port_is_unreachable() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

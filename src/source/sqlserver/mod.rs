@@ -13,6 +13,9 @@
 //! Any error voids what was read before it; inside a query it arrives as `DataFusionError::External` around a
 //! [`SourceError`].
 //!
+//! A read that is given up is cancelled on the server by an attention. Which errors pass by themselves, their numbers
+//! say ([`SourceError::is_transient`]); trying again is for the caller.
+//!
 //! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority. Commit
 //! times become UTC by the offset that the server's clock has at the time of reading, so a commit on the other
 //! side of a change of the clocks is an hour off.

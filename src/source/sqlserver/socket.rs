@@ -177,8 +177,8 @@ impl Connection {
     /// Cancels the request that is under way.
     ///
     /// The attention is handed to the operating system before this returns, also where no runtime is left. It is the
-    /// driver's, which knows whether a request is whole on the wire; where one is not, or the socket takes nothing
-    /// more, there is none, and a server ends the request because the connection is closed.
+    /// driver's, which knows whether a request is whole on the wire; where one is not, or has timed out, or the socket
+    /// takes nothing more, there is none, and a server ends the request because the connection is closed.
     fn cancel(&mut self) {
         self.last.store(true, Ordering::Relaxed);
         // Pending as soon as the attention is written: the driver must not read on from the middle of an answer.

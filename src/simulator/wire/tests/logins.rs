@@ -27,6 +27,9 @@ async fn answers(client: &mut Client) -> bool {
 #[tokio::test]
 async fn every_pair_of_encryptions_that_agrees_works() {
     for (tls, encryption) in [
+        (Tls::Strict, EncryptionLevel::Strict),
+        (Tls::Required, EncryptionLevel::Strict),
+        (Tls::Optional, EncryptionLevel::Strict),
         (Tls::Optional, EncryptionLevel::NotSupported),
         (Tls::Optional, EncryptionLevel::Off),
         (Tls::Optional, EncryptionLevel::On),
@@ -48,6 +51,21 @@ async fn every_pair_of_encryptions_that_agrees_works() {
 async fn a_server_that_must_encrypt_turns_a_plain_client_away() {
     let server = server(Tls::Required).await;
     let client = connect(config(&server, EncryptionLevel::NotSupported)).await;
+    assert!(client.is_err());
+}
+
+#[tokio::test]
+async fn a_strict_server_turns_away_what_does_not_begin_with_tls() {
+    let strict = server(Tls::Strict).await;
+    for encryption in [
+        EncryptionLevel::Required,
+        EncryptionLevel::Off,
+        EncryptionLevel::NotSupported,
+    ] {
+        assert!(connect(config(&strict, encryption)).await.is_err());
+    }
+    let plain = server(Tls::Off).await;
+    let client = connect(config(&plain, EncryptionLevel::Strict)).await;
     assert!(client.is_err());
 }
 

@@ -37,6 +37,7 @@ struct Seen {
     /// Sessions up to this number answer nothing more, as behind a firewall that forgot them.
     forgotten: AtomicUsize,
     batches: Mutex<Vec<String>>,
+    control: Control,
 }
 
 /// A session that knows just enough of the catalogue to be connected to.
@@ -190,7 +191,7 @@ async fn listen_with(fault: Fault, timeouts: &str) -> (Listener, Database, Arc<S
         tls: Tls::Optional,
         certificate: Certificate::default(),
         behaviour: Behaviour::default(),
-        control: Control::default(),
+        control: seen.control.clone(),
     };
     let sessions = move |_: &_| {
         let number = shared.sessions.fetch_add(1, Ordering::Relaxed) + 1;
@@ -286,6 +287,8 @@ async fn an_endless_read_stops_with_its_reader() {
     let mut stream = query.execute_stream().await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap().num_rows(), 8192);
     drop(stream);
+    let mut cancelled = seen.control.cancelled();
+    cancelled.wait_for(|count| *count == 1).await.unwrap();
     assert!(database.table("dbo", "t").await.unwrap().is_some());
     assert_eq!(
         seen.sessions.load(Ordering::Relaxed),

@@ -1,6 +1,7 @@
 //! The source against the embedded server, over its real wire.
 
 mod bounds;
+mod connections;
 mod faults;
 mod on_demand;
 mod pushdown;

@@ -1,0 +1,439 @@
+//! The ways to a server, and what a run outlasts on them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use cdcql::simulator::control::{Encryption, Fault, LoginFault};
+use cdcql::simulator::protocol::ServerError;
+use cdcql::simulator::{Behaviour, CaptureBehaviour, Certificate, SimulatorOptions, Tls};
+
+use crate::served::Served;
+use crate::support::Ended;
+
+/// What reads the rows of the table, and what reads its changes.
+const ROWS: &str = "FROM [dbo].[a]";
+const CHANGES: &str = "SELECT c.[__$start_lsn], c.[__$operation]";
+
+fn served() -> Served {
+    Served::new(CaptureBehaviour::default())
+}
+
+fn offering(tls: Tls, certificate: Certificate) -> Served {
+    Served::with(SimulatorOptions {
+        tls,
+        certificate,
+        behaviour: Behaviour {
+            seed: Some(11),
+            ..Behaviour::default()
+        },
+        ..SimulatorOptions::default()
+    })
+}
+
+/// The program at work.
+struct Running {
+    child: Child,
+    told: BufReader<ChildStderr>,
+    seen: String,
+}
+
+impl Running {
+    fn start(served: &Served, options: &str, arguments: &[&str]) -> Self {
+        let mut command = served.command(arguments);
+        command
+            .env("DB_URL", served.url(options))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap());
+        let seen = String::new();
+        Self { child, told, seen }
+    }
+
+    fn run(served: &Served, options: &str) -> Self {
+        Self::start(served, options, &["run", "pipelines/p.sql"])
+    }
+
+    /// Waits for a line with `words`.
+    fn wait_for(&mut self, words: &str) {
+        loop {
+            let mut line = String::new();
+            let bytes = self.told.read_line(&mut line).unwrap();
+            assert!(bytes > 0, "it ended without {words:?}:\n{}", self.seen);
+            self.seen.push_str(&line);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    fn interrupt(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn ended(mut self) -> Ended {
+        let code = self.child.wait().unwrap().code();
+        std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
+        Ended {
+            code,
+            stdout: String::new(),
+            stderr: std::mem::take(&mut self.seen),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where the test went well.
+        let _ = self.child.kill();
+    }
+}
+
+/// Runs the pipeline, and answers with what the server knows of its client while that reads the table.
+fn session_of_a_run(served: &Served, options: &str) -> (Encryption, bool) {
+    let control = served.simulator.control();
+    let mut reading = control.on_next(ROWS, Fault::Stall);
+    let running = Running::run(served, options);
+    served.runtime.block_on(reading.struck()).unwrap();
+    let session = control.sessions().borrow()[0].clone();
+    reading.release();
+    running.ended().succeeded();
+    (session.encryption, session.read_only)
+}
+
+#[test]
+fn each_kind_of_encryption_reaches_the_server_as_it_is_called() {
+    for (tls, options, encryption) in [
+        (
+            Tls::Strict,
+            "encrypt=strict&ca_file=ca.pem",
+            Encryption::Strict,
+        ),
+        (
+            Tls::Optional,
+            "encrypt=strict&ca_file=ca.pem",
+            Encryption::Strict,
+        ),
+        (Tls::Required, "ca_file=ca.pem", Encryption::Everything),
+        (
+            Tls::Optional,
+            "encrypt=required&ca_file=ca.pem",
+            Encryption::Everything,
+        ),
+        (
+            Tls::Optional,
+            "encrypt=login&ca_file=ca.pem",
+            Encryption::LoginOnly,
+        ),
+        (Tls::Optional, "encrypt=off", Encryption::Nothing),
+    ] {
+        let served = offering(tls, Certificate::SelfSigned);
+        served.trust("pipelines/ca.pem");
+        let session = session_of_a_run(&served, options);
+        assert_eq!(session, (encryption, false), "{options}");
+        assert_eq!(served.commits(), 1);
+    }
+}
+
+#[test]
+fn a_certificate_is_checked_by_an_authority_of_ones_own() {
+    for (tls, encrypt) in [(Tls::Strict, "strict"), (Tls::Required, "required")] {
+        let served = offering(tls, Certificate::ByAuthority);
+        served.trust("pipelines/ca.pem");
+        let other = offering(Tls::Required, Certificate::ByAuthority);
+        other.trust("ca.pem");
+        served
+            .project
+            .write("pipelines/other.pem", &other.project.read("ca.pem"));
+        let run = |ca| {
+            let options = format!("encrypt={encrypt}&ca_file={ca}");
+            Running::run(&served, &options).ended()
+        };
+        let refused = run("other.pem").failed(1, &["no encrypted connection", "ca_file"]);
+        assert!(
+            !refused.stderr.contains("trying again"),
+            "{}",
+            refused.stderr
+        );
+        run("ca.pem").succeeded();
+        let without = Running::run(&served, &format!("encrypt={encrypt}")).ended();
+        without.failed(1, &["no encrypted connection", "certificate"]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_certificate_of_another_host_is_refused() {
+    let served = Served::with(SimulatorOptions {
+        listen: ([0, 0, 0, 0], 0).into(),
+        ..SimulatorOptions::default()
+    });
+    served.trust("pipelines/ca.pem");
+    for (host, code) in [("127.0.0.2", 1), ("localhost", 0)] {
+        let url = served.url("ca_file=ca.pem").replace("0.0.0.0", host);
+        let mut command = served.command(&["run", "pipelines/p.sql"]);
+        let ended = Ended::from(command.env("DB_URL", url).output().unwrap());
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn strict_encryption_that_one_side_lacks_is_refused_with_the_remedy() {
+    let plain = offering(Tls::Off, Certificate::SelfSigned);
+    let ended = Running::run(&plain, "encrypt=strict").ended();
+    ended.failed(1, &["TDS 8.0", "encrypt = required"]);
+    let strict = offering(Tls::Strict, Certificate::SelfSigned);
+    let ended = Running::run(&strict, "trust_server_certificate=true").ended();
+    ended.failed(1, &["handshake"]);
+}
+
+#[test]
+fn readers_are_sent_to_the_replica_and_writers_stay() {
+    let (primary, replica) = (served(), served());
+    let address = replica.simulator.address();
+    let control = primary.simulator.control();
+    control.set_logins(Some(LoginFault::RedirectReaders {
+        host: address.ip().to_string(),
+        port: address.port(),
+    }));
+    let trust = "trust_server_certificate=true";
+    let session = session_of_a_run(&primary, trust);
+    assert_eq!(session, (Encryption::Everything, false));
+    let replicas = replica.simulator.control();
+    let mut reading = replicas.on_next(CHANGES, Fault::Stall);
+    primary.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    replica.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    let running = Running::run(&primary, &format!("{trust}&application_intent=read_only"));
+    replica.runtime.block_on(reading.struck()).unwrap();
+    assert!(control.sessions().borrow().is_empty());
+    assert!(
+        replicas
+            .sessions()
+            .borrow()
+            .iter()
+            .all(|session| session.read_only)
+    );
+    reading.release();
+    let ended = running.ended().succeeded();
+    assert!(ended.stderr.contains("1 updated"), "{}", ended.stderr);
+}
+
+#[test]
+fn redirections_in_a_circle_end() {
+    let served = served();
+    let address = served.simulator.address();
+    let control = served.simulator.control();
+    control.set_logins(Some(LoginFault::Redirect {
+        host: address.ip().to_string(),
+        port: address.port(),
+    }));
+    let ended = served.run().failed(1, &["redirects in circles"]);
+    assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+}
+
+/// A line of `/proc/net/tcp` has the local address, the remote one, the state (01: established), the queues, and the
+/// timer that runs (02: of keep-alive) with the hundredths of a second that it has left.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_operating_system_asks_after_thirty_seconds_whether_the_server_is_there() {
+    let served = served();
+    let mut reading = served.simulator.control().on_next(ROWS, Fault::Stall);
+    let running = Running::run(&served, "trust_server_certificate=true");
+    served.runtime.block_on(reading.struck()).unwrap();
+    let remote = format!(":{:04X}", served.simulator.address().port());
+    let timers = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let timers: Vec<(String, u32)> = timers
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|parts| parts.len() > 5 && parts[2].ends_with(&remote) && parts[3] == "01")
+        .map(|parts| {
+            let (timer, left) = parts[5].split_once(':').unwrap();
+            (timer.to_owned(), u32::from_str_radix(left, 16).unwrap())
+        })
+        .collect();
+    assert!(!timers.is_empty());
+    for (timer, left) in timers {
+        assert!(timer == "02" && left <= 3000, "{timer} {left}");
+    }
+    reading.release();
+    running.ended().succeeded();
+}
+
+#[test]
+fn a_killed_session_a_deadlock_and_a_silent_server_are_outlasted() {
+    let served = served();
+    served.run().succeeded();
+    let control = served.simulator.control();
+    let trust = "trust_server_certificate=true&command_timeout=1";
+    for (number, kind) in ["killed", "deadlock", "silent", "cut"]
+        .into_iter()
+        .enumerate()
+    {
+        served.execute("UPDATE dbo.a SET n = n + 1 WHERE id = 1;");
+        let fault = match kind {
+            "killed" | "silent" => Fault::Stall,
+            "deadlock" => Fault::DeadlockVictim,
+            _ => Fault::CutInRow { after: 1 },
+        };
+        let mut reading = control.on_next(CHANGES, fault);
+        let running = Running::run(&served, trust);
+        served.runtime.block_on(reading.struck()).unwrap();
+        if kind == "killed" {
+            control.kill_all();
+        }
+        let ended = running.ended().succeeded();
+        assert!(
+            ended.stderr.contains("trying again"),
+            "{kind}: {}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.contains("1 updated"),
+            "{kind}: {}",
+            ended.stderr
+        );
+        assert_eq!(served.commits(), number + 2, "{kind}");
+    }
+    served.assert_true();
+}
+
+#[test]
+fn logins_that_are_refused_during_a_failover_are_tried_again() {
+    let served = served();
+    let control = served.simulator.control();
+    // At the first connection, by an error that no wrong name gives.
+    control.set_logins(Some(LoginFault::database_unavailable("app_db")));
+    let mut running = Running::run(&served, "trust_server_certificate=true");
+    running.wait_for("trying again");
+    control.set_logins(None);
+    running.ended().succeeded();
+    // In the midst, by one that a wrong name may give, from a database that was open a moment ago.
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    let mut reading = control.on_next(CHANGES, Fault::Stall);
+    let mut running = Running::run(&served, "trust_server_certificate=true");
+    served.runtime.block_on(reading.struck()).unwrap();
+    let error = ServerError::new(
+        4060,
+        "Cannot open database \"app_db\" requested by the login.",
+    );
+    control.set_logins(Some(LoginFault::Refuse(error)));
+    control.kill_all();
+    running.wait_for("trying again");
+    running.wait_for("4060");
+    control.set_logins(None);
+    let ended = running.ended().succeeded();
+    assert!(ended.stderr.contains("1 updated"), "{}", ended.stderr);
+    served.assert_true();
+}
+
+#[test]
+fn what_does_not_pass_in_its_time_ends_with_its_causes() {
+    let served = served();
+    served.run().succeeded();
+    let control = served.simulator.control();
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    let mut reading = control.on_next(CHANGES, Fault::Stall);
+    let options = "trust_server_certificate=true&retry_timeout=1";
+    let running = Running::run(&served, options);
+    served.runtime.block_on(reading.struck()).unwrap();
+    control.set_logins(Some(LoginFault::Close));
+    control.kill_all();
+    let ended = running.ended();
+    let ended = ended.failed(
+        1,
+        &["trying again", "handshake", "although it did a moment ago"],
+    );
+    assert!(
+        ended.stderr.matches("trying again").count() > 1,
+        "{}",
+        ended.stderr
+    );
+    control.set_logins(Some(LoginFault::database_unavailable("app_db")));
+    let ended = Running::run(&served, options).ended();
+    ended.failed(1, &["trying again", "40613", "not currently available"]);
+    assert_eq!(served.commits(), 1);
+}
+
+#[test]
+fn errors_of_permission_login_and_syntax_are_not_tried_again() {
+    let served = served();
+    let control = served.simulator.control();
+    for number in [229, 102, 208] {
+        let error = ServerError::new(number, "It is so.");
+        let _fault = control.on_next(ROWS, Fault::Error(error));
+        let ended = served.run();
+        let ended = ended.failed(1, &[&number.to_string(), "It is so."]);
+        assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+    }
+    for number in [18456, 4060] {
+        let error = ServerError::new(number, "It is so.");
+        control.set_logins(Some(LoginFault::Refuse(error)));
+        let ended = served.run();
+        let ended = ended.failed(1, &[&number.to_string(), "It is so."]);
+        assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn an_interrupted_command_cancels_its_query_by_attention_and_commits_nothing() {
+    let served = served();
+    served.run().succeeded();
+    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
+    let control = served.simulator.control();
+    let run = ["run", "pipelines/p.sql"];
+    let follow = ["run", "pipelines/p.sql", "--follow"];
+    let query = "SELECT * FROM db.dbo.a CHANGES";
+    let query = ["query", "--pipeline", "pipelines/p.sql", "-c", query];
+    let mut count = 0;
+    for arguments in [&run[..], &follow, &query] {
+        for encrypt in ["required", "off"] {
+            for signal in ["-INT", "-TERM"] {
+                let mut reading = control.on_next(CHANGES, Fault::Stall);
+                let options = format!("trust_server_certificate=true&encrypt={encrypt}");
+                let running = Running::start(&served, &options, arguments);
+                served.runtime.block_on(reading.struck()).unwrap();
+                running.interrupt(signal);
+                let ended = running.ended();
+                ended.failed(130, &["interrupted"]);
+                count += 1;
+                assert_eq!(
+                    *control.cancelled().borrow(),
+                    count,
+                    "{arguments:?} {encrypt}"
+                );
+                let mut sessions = control.sessions();
+                let left = sessions.wait_for(Vec::is_empty);
+                served.runtime.block_on(left).unwrap();
+                drop(reading);
+            }
+        }
+    }
+    assert_eq!(served.commits(), 1);
+    let ended = served.run().succeeded();
+    assert!(ended.stderr.contains("1 updated"), "{}", ended.stderr);
+    served.assert_true();
+}
+
+#[test]
+fn an_access_token_logs_in_and_is_never_shown() {
+    let served = served();
+    let pipeline = served.project.read("pipelines/p.sql");
+    let host = served.simulator.address();
+    let options = format!(
+        "host '{}', port '{}', database 'app_db', access_token 'eyJ0.hush', trust_server_certificate 'true'",
+        host.ip(),
+        host.port()
+    );
+    let pipeline = pipeline.replace("url env('DB_URL')", &options);
+    assert!(pipeline.contains("hush"));
+    served.project.write("pipelines/p.sql", &pipeline);
+    // The stand-in knows no tokens, so that it refuses the login.
+    let ended = served.run().failed(1, &["18456", "renew the access token"]);
+    assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+    let broken = pipeline.replace("access_token", "acces_token");
+    served.project.write("pipelines/p.sql", &broken);
+    let ended = served.run().failed(3, &["acces_token", "access_token"]);
+    assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+}
