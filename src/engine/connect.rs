@@ -155,3 +155,14 @@ pub(super) fn value_of(constant: &Const, directory: &Path) -> Result<String, Err
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::CONNECTION_OPTIONS;
+
+    #[test]
+    fn the_language_and_the_source_know_the_same_options() {
+        assert_eq!(CONNECTION_OPTIONS, ConnectionConfig::OPTIONS);
+    }
+}

@@ -39,19 +39,26 @@ pub struct CreateSchema {
 /// What the options of a table and of a schema are of.
 pub(super) const STORE: &str = "a store";
 
-const OPTIONS: &[&str] = &[
+/// The options that a connection may have, in the order in which they are documented.
+pub const CONNECTION_OPTIONS: &[&str] = &[
     "url",
     "host",
     "port",
+    "instance",
     "database",
     "user",
     "password",
+    "access_token",
+    "integrated_security",
     "encrypt",
     "trust_server_certificate",
     "ca_file",
+    "application_intent",
+    "multi_subnet_failover",
     "application_name",
     "connect_timeout",
     "command_timeout",
+    "retry_timeout",
 ];
 
 /// Reads what follows `CREATE CONNECTION`.
@@ -66,7 +73,7 @@ pub(super) fn connection(cursor: &mut Cursor<'_>) -> Result<CreateConnection, Di
             .with_help("sqlserver is the one type of connection"));
     }
     cursor.expect(&["OPTIONS"])?;
-    let options = options(cursor, "a connection", Some(OPTIONS))?;
+    let options = options(cursor, "a connection", Some(CONNECTION_OPTIONS))?;
     end(cursor, &[])?;
     Ok(CreateConnection {
         if_not_exists,

@@ -50,7 +50,7 @@ mod table;
 mod tests;
 
 pub use constant::{Const, Literal, SecretStore};
-pub use create::{CreateConnection, CreateSchema};
+pub use create::{CONNECTION_OPTIONS, CreateConnection, CreateSchema};
 pub use diagnostic::Diagnostic;
 pub use lexer::is_complete;
 pub use merge::MergeStatement;

@@ -2,10 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
-use cdcql::simulator::control::{Encryption, Fault, LoginFault};
+use cdcql::simulator::control::{ClientSession, Encryption, Fault, LoginFault, PendingFault};
 use cdcql::simulator::protocol::ServerError;
 use cdcql::simulator::{Behaviour, CaptureBehaviour, Certificate, SimulatorOptions, Tls};
+use tokio::time::timeout;
 
 use crate::served::Served;
 use crate::support::Ended;
@@ -13,6 +15,16 @@ use crate::support::Ended;
 /// What reads the rows of the table, and what reads its changes.
 const ROWS: &str = "FROM [dbo].[a]";
 const CHANGES: &str = "SELECT c.[__$start_lsn], c.[__$operation]";
+
+fn error_of(number: u32, message: &str) -> ServerError {
+    ServerError {
+        number,
+        severity: 16,
+        state: 1,
+        line: 1,
+        message: message.to_owned(),
+    }
+}
 
 fn served() -> Served {
     Served::new(CaptureBehaviour::default())
@@ -67,6 +79,21 @@ impl Running {
         }
     }
 
+    /// Waits until the program has come to the statement of `fault`.
+    fn reach(&mut self, served: &Served, fault: &mut PendingFault) {
+        let look = Duration::from_millis(50);
+        while served
+            .runtime
+            .block_on(async { timeout(look, fault.struck()).await })
+            .is_err()
+        {
+            if self.child.try_wait().unwrap().is_some() {
+                std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
+                panic!("it ended before:\n{}", self.seen);
+            }
+        }
+    }
+
     fn interrupt(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status().unwrap();
@@ -95,8 +122,8 @@ impl Drop for Running {
 fn session_of_a_run(served: &Served, options: &str) -> (Encryption, bool) {
     let control = served.simulator.control();
     let mut reading = control.on_next(ROWS, Fault::Stall);
-    let running = Running::run(served, options);
-    served.runtime.block_on(reading.struck()).unwrap();
+    let mut running = Running::run(served, options);
+    running.reach(served, &mut reading);
     let session = control.sessions().borrow()[0].clone();
     reading.release();
     running.ended().succeeded();
@@ -130,7 +157,7 @@ fn each_kind_of_encryption_reaches_the_server_as_it_is_called() {
         (Tls::Optional, "encrypt=off", Encryption::Nothing),
     ] {
         let served = offering(tls, Certificate::SelfSigned);
-        served.trust("pipelines/ca.pem");
+        served.trust("ca.pem");
         let session = session_of_a_run(&served, options);
         assert_eq!(session, (encryption, false), "{options}");
         assert_eq!(served.commits(), 1);
@@ -141,12 +168,12 @@ fn each_kind_of_encryption_reaches_the_server_as_it_is_called() {
 fn a_certificate_is_checked_by_an_authority_of_ones_own() {
     for (tls, encrypt) in [(Tls::Strict, "strict"), (Tls::Required, "required")] {
         let served = offering(tls, Certificate::ByAuthority);
-        served.trust("pipelines/ca.pem");
+        served.trust("ca.pem");
         let other = offering(Tls::Required, Certificate::ByAuthority);
         other.trust("ca.pem");
         served
             .project
-            .write("pipelines/other.pem", &other.project.read("ca.pem"));
+            .write("other.pem", &other.project.read("ca.pem"));
         let run = |ca| {
             let options = format!("encrypt={encrypt}&ca_file={ca}");
             Running::run(&served, &options).ended()
@@ -170,7 +197,7 @@ fn a_certificate_of_another_host_is_refused() {
         listen: ([0, 0, 0, 0], 0).into(),
         ..SimulatorOptions::default()
     });
-    served.trust("pipelines/ca.pem");
+    served.trust("ca.pem");
     for (host, code) in [("127.0.0.2", 1), ("localhost", 0)] {
         let url = served.url("ca_file=ca.pem").replace("0.0.0.0", host);
         let mut command = served.command(&["run", "pipelines/p.sql"]);
@@ -191,33 +218,36 @@ fn strict_encryption_that_one_side_lacks_is_refused_with_the_remedy() {
 
 #[test]
 fn readers_are_sent_to_the_replica_and_writers_stay() {
-    let (primary, replica) = (served(), served());
+    let server = || {
+        Served::with(SimulatorOptions {
+            password: Some("Pa55word!".to_owned()),
+            ..SimulatorOptions::default()
+        })
+    };
+    let (primary, replica) = (server(), server());
     let address = replica.simulator.address();
     let control = primary.simulator.control();
     control.set_logins(Some(LoginFault::RedirectReaders {
         host: address.ip().to_string(),
         port: address.port(),
     }));
-    let trust = "trust_server_certificate=true";
-    let session = session_of_a_run(&primary, trust);
-    assert_eq!(session, (Encryption::Everything, false));
     let replicas = replica.simulator.control();
-    let mut reading = replicas.on_next(CHANGES, Fault::Stall);
-    primary.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
-    replica.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
-    let running = Running::run(&primary, &format!("{trust}&application_intent=read_only"));
-    replica.runtime.block_on(reading.struck()).unwrap();
+    let mut reading = replicas.on_next(ROWS, Fault::Stall);
+    let options = "trust_server_certificate=true&application_intent=read_only";
+    let mut running = Running::run(&primary, options);
+    running.reach(&replica, &mut reading);
     assert!(control.sessions().borrow().is_empty());
-    assert!(
-        replicas
-            .sessions()
-            .borrow()
-            .iter()
-            .all(|session| session.read_only)
-    );
+    let all_read = |session: &ClientSession| session.read_only;
+    assert!(replicas.sessions().borrow().iter().all(all_read));
     reading.release();
     let ended = running.ended().succeeded();
-    assert!(ended.stderr.contains("1 updated"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("4 inserted"), "{}", ended.stderr);
+    // The same rows, and another table.
+    let pipeline = primary.project.read("pipelines/p.sql");
+    let other = pipeline.replace("lake/a", "lake/other");
+    primary.project.write("pipelines/p.sql", &other);
+    let session = session_of_a_run(&primary, "trust_server_certificate=true");
+    assert_eq!(session, (Encryption::Everything, false));
 }
 
 #[test]
@@ -240,21 +270,26 @@ fn redirections_in_a_circle_end() {
 fn the_operating_system_asks_after_thirty_seconds_whether_the_server_is_there() {
     let served = served();
     let mut reading = served.simulator.control().on_next(ROWS, Fault::Stall);
-    let running = Running::run(&served, "trust_server_certificate=true");
-    served.runtime.block_on(reading.struck()).unwrap();
+    let mut running = Running::run(&served, "trust_server_certificate=true");
+    running.reach(&served, &mut reading);
     let remote = format!(":{:04X}", served.simulator.address().port());
-    let timers = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let timers: Vec<(String, u32)> = timers
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|parts| parts.len() > 5 && parts[2].ends_with(&remote) && parts[3] == "01")
-        .map(|parts| {
-            let (timer, left) = parts[5].split_once(':').unwrap();
-            (timer.to_owned(), u32::from_str_radix(left, 16).unwrap())
-        })
-        .collect();
-    assert!(!timers.is_empty());
-    for (timer, left) in timers {
+    let timers = || -> Vec<(String, u32)> {
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let connections = connections.lines().map(str::split_whitespace);
+        connections
+            .map(Iterator::collect::<Vec<_>>)
+            .filter(|parts| parts.len() > 5 && parts[2].ends_with(&remote) && parts[3] == "01")
+            .map(|parts| parts[5].split_once(':').unwrap())
+            .map(|(timer, left)| (timer.to_owned(), u32::from_str_radix(left, 16).unwrap()))
+            .collect()
+    };
+    let mut running_timers = timers();
+    // What was sent last may not be acknowledged yet (01).
+    while running_timers.iter().any(|(timer, _)| timer == "01") {
+        running_timers = timers();
+    }
+    assert!(!running_timers.is_empty());
+    for (timer, left) in running_timers {
         assert!(timer == "02" && left <= 3000, "{timer} {left}");
     }
     reading.release();
@@ -278,8 +313,8 @@ fn a_killed_session_a_deadlock_and_a_silent_server_are_outlasted() {
             _ => Fault::CutInRow { after: 1 },
         };
         let mut reading = control.on_next(CHANGES, fault);
-        let running = Running::run(&served, trust);
-        served.runtime.block_on(reading.struck()).unwrap();
+        let mut running = Running::run(&served, trust);
+        running.reach(&served, &mut reading);
         if kind == "killed" {
             control.kill_all();
         }
@@ -313,8 +348,8 @@ fn logins_that_are_refused_during_a_failover_are_tried_again() {
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let mut reading = control.on_next(CHANGES, Fault::Stall);
     let mut running = Running::run(&served, "trust_server_certificate=true");
-    served.runtime.block_on(reading.struck()).unwrap();
-    let error = ServerError::new(
+    running.reach(&served, &mut reading);
+    let error = error_of(
         4060,
         "Cannot open database \"app_db\" requested by the login.",
     );
@@ -336,8 +371,8 @@ fn what_does_not_pass_in_its_time_ends_with_its_causes() {
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let mut reading = control.on_next(CHANGES, Fault::Stall);
     let options = "trust_server_certificate=true&retry_timeout=1";
-    let running = Running::run(&served, options);
-    served.runtime.block_on(reading.struck()).unwrap();
+    let mut running = Running::run(&served, options);
+    running.reach(&served, &mut reading);
     control.set_logins(Some(LoginFault::Close));
     control.kill_all();
     let ended = running.ended();
@@ -361,14 +396,14 @@ fn errors_of_permission_login_and_syntax_are_not_tried_again() {
     let served = served();
     let control = served.simulator.control();
     for number in [229, 102, 208] {
-        let error = ServerError::new(number, "It is so.");
+        let error = error_of(number, "It is so.");
         let _fault = control.on_next(ROWS, Fault::Error(error));
         let ended = served.run();
         let ended = ended.failed(1, &[&number.to_string(), "It is so."]);
         assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
     }
     for number in [18456, 4060] {
-        let error = ServerError::new(number, "It is so.");
+        let error = error_of(number, "It is so.");
         control.set_logins(Some(LoginFault::Refuse(error)));
         let ended = served.run();
         let ended = ended.failed(1, &[&number.to_string(), "It is so."]);
@@ -392,8 +427,8 @@ fn an_interrupted_command_cancels_its_query_by_attention_and_commits_nothing() {
             for signal in ["-INT", "-TERM"] {
                 let mut reading = control.on_next(CHANGES, Fault::Stall);
                 let options = format!("trust_server_certificate=true&encrypt={encrypt}");
-                let running = Running::start(&served, &options, arguments);
-                served.runtime.block_on(reading.struck()).unwrap();
+                let mut running = Running::start(&served, &options, arguments);
+                running.reach(&served, &mut reading);
                 running.interrupt(signal);
                 let ended = running.ended();
                 ended.failed(130, &["interrupted"]);

@@ -157,6 +157,28 @@ impl fmt::Debug for ConnectionConfig {
 }
 
 impl ConnectionConfig {
+    /// The options of a connection, in the order in which they are documented.
+    pub const OPTIONS: [&str; 18] = [
+        "url",
+        "host",
+        "port",
+        "instance",
+        "database",
+        "user",
+        "password",
+        "access_token",
+        "integrated_security",
+        "encrypt",
+        "trust_server_certificate",
+        "ca_file",
+        "application_intent",
+        "multi_subnet_failover",
+        "application_name",
+        "connect_timeout",
+        "command_timeout",
+        "retry_timeout",
+    ];
+
     /// The default of [`ConnectionConfig::retry_time`].
     pub const RETRY_TIME: Duration = Duration::from_secs(60);
 

@@ -11,27 +11,7 @@ use super::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt, Logi
 use crate::nearest::nearest;
 use crate::source::sqlserver::connect_error::ConnectError;
 
-/// The options of a connection, in the order in which they are documented.
-const OPTIONS: [&str; 18] = [
-    "url",
-    "host",
-    "port",
-    "instance",
-    "database",
-    "user",
-    "password",
-    "access_token",
-    "integrated_security",
-    "encrypt",
-    "trust_server_certificate",
-    "ca_file",
-    "application_intent",
-    "multi_subnet_failover",
-    "application_name",
-    "connect_timeout",
-    "command_timeout",
-    "retry_timeout",
-];
+const OPTIONS: [&str; 18] = ConnectionConfig::OPTIONS;
 
 const DEFAULT_PORT: u16 = 1433;
 /// Where the SQL Server Browser answers.
