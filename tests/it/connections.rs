@@ -1,14 +1,10 @@
 //! The ways to a server, and what a run outlasts on them.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
-
-use cdcql::simulator::control::{ClientSession, Encryption, Fault, LoginFault, PendingFault};
+use cdcql::simulator::control::{ClientSession, Encryption, Fault, LoginFault};
 use cdcql::simulator::protocol::ServerError;
 use cdcql::simulator::{Behaviour, CaptureBehaviour, Certificate, SimulatorOptions, Tls};
-use tokio::time::timeout;
 
+use crate::follow::Follower;
 use crate::served::Served;
 use crate::support::Ended;
 
@@ -42,88 +38,23 @@ fn offering(tls: Tls, certificate: Certificate) -> Served {
     })
 }
 
-/// The program at work.
-struct Running {
-    child: Child,
-    told: BufReader<ChildStderr>,
-    seen: String,
+/// The program with these arguments, and these options of its connection.
+fn start(served: &Served, options: &str, arguments: &[&str]) -> Follower {
+    let mut command = served.command(arguments);
+    command.env("DB_URL", served.url(options));
+    Follower::spawn(command)
 }
 
-impl Running {
-    fn start(served: &Served, options: &str, arguments: &[&str]) -> Self {
-        let mut command = served.command(arguments);
-        command
-            .env("DB_URL", served.url(options))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let told = BufReader::new(child.stderr.take().unwrap());
-        let seen = String::new();
-        Self { child, told, seen }
-    }
-
-    fn run(served: &Served, options: &str) -> Self {
-        Self::start(served, options, &["run", "pipelines/p.sql"])
-    }
-
-    /// Waits for a line with `words`.
-    fn wait_for(&mut self, words: &str) {
-        loop {
-            let mut line = String::new();
-            let bytes = self.told.read_line(&mut line).unwrap();
-            assert!(bytes > 0, "it ended without {words:?}:\n{}", self.seen);
-            self.seen.push_str(&line);
-            if line.contains(words) {
-                return;
-            }
-        }
-    }
-
-    /// Waits until the program has come to the statement of `fault`.
-    fn reach(&mut self, served: &Served, fault: &mut PendingFault) {
-        let look = Duration::from_millis(50);
-        while served
-            .runtime
-            .block_on(async { timeout(look, fault.struck()).await })
-            .is_err()
-        {
-            if self.child.try_wait().unwrap().is_some() {
-                std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
-                panic!("it ended before:\n{}", self.seen);
-            }
-        }
-    }
-
-    fn interrupt(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn ended(mut self) -> Ended {
-        let code = self.child.wait().unwrap().code();
-        std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
-        Ended {
-            code,
-            stdout: String::new(),
-            stderr: std::mem::take(&mut self.seen),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-    }
+fn run(served: &Served, options: &str) -> Follower {
+    start(served, options, &["run", "pipelines/p.sql"])
 }
 
 /// Runs the pipeline, and answers with what the server knows of its client while that reads the table.
 fn session_of_a_run(served: &Served, options: &str) -> (Encryption, bool) {
     let control = served.simulator.control();
     let mut reading = control.on_next(ROWS, Fault::Stall);
-    let mut running = Running::run(served, options);
-    running.reach(served, &mut reading);
+    let mut running = run(served, options);
+    running.reach(&served.runtime, &mut reading);
     let session = control.sessions().borrow()[0].clone();
     reading.release();
     running.ended().succeeded();
@@ -174,18 +105,18 @@ fn a_certificate_is_checked_by_an_authority_of_ones_own() {
         served
             .project
             .write("other.pem", &other.project.read("ca.pem"));
-        let run = |ca| {
+        let trusting = |ca| {
             let options = format!("encrypt={encrypt}&ca_file={ca}");
-            Running::run(&served, &options).ended()
+            run(&served, &options).ended()
         };
-        let refused = run("other.pem").failed(1, &["no encrypted connection", "ca_file"]);
+        let refused = trusting("other.pem").failed(1, &["no encrypted connection", "ca_file"]);
         assert!(
             !refused.stderr.contains("trying again"),
             "{}",
             refused.stderr
         );
-        run("ca.pem").succeeded();
-        let without = Running::run(&served, &format!("encrypt={encrypt}")).ended();
+        trusting("ca.pem").succeeded();
+        let without = run(&served, &format!("encrypt={encrypt}")).ended();
         without.failed(1, &["no encrypted connection", "certificate"]);
     }
 }
@@ -209,10 +140,10 @@ fn a_certificate_of_another_host_is_refused() {
 #[test]
 fn strict_encryption_that_one_side_lacks_is_refused_with_the_remedy() {
     let plain = offering(Tls::Off, Certificate::SelfSigned);
-    let ended = Running::run(&plain, "encrypt=strict").ended();
+    let ended = run(&plain, "encrypt=strict").ended();
     ended.failed(1, &["TDS 8.0", "encrypt = required"]);
     let strict = offering(Tls::Strict, Certificate::SelfSigned);
-    let ended = Running::run(&strict, "trust_server_certificate=true").ended();
+    let ended = run(&strict, "trust_server_certificate=true").ended();
     ended.failed(1, &["handshake"]);
 }
 
@@ -234,8 +165,8 @@ fn readers_are_sent_to_the_replica_and_writers_stay() {
     let replicas = replica.simulator.control();
     let mut reading = replicas.on_next(ROWS, Fault::Stall);
     let options = "trust_server_certificate=true&application_intent=read_only";
-    let mut running = Running::run(&primary, options);
-    running.reach(&replica, &mut reading);
+    let mut running = run(&primary, options);
+    running.reach(&replica.runtime, &mut reading);
     assert!(control.sessions().borrow().is_empty());
     let all_read = |session: &ClientSession| session.read_only;
     assert!(replicas.sessions().borrow().iter().all(all_read));
@@ -270,8 +201,8 @@ fn redirections_in_a_circle_end() {
 fn the_operating_system_asks_after_thirty_seconds_whether_the_server_is_there() {
     let served = served();
     let mut reading = served.simulator.control().on_next(ROWS, Fault::Stall);
-    let mut running = Running::run(&served, "trust_server_certificate=true");
-    running.reach(&served, &mut reading);
+    let mut running = run(&served, "trust_server_certificate=true");
+    running.reach(&served.runtime, &mut reading);
     let remote = format!(":{:04X}", served.simulator.address().port());
     let timers = || -> Vec<(String, u32)> {
         let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -313,8 +244,8 @@ fn a_killed_session_a_deadlock_and_a_silent_server_are_outlasted() {
             _ => Fault::CutInRow { after: 1 },
         };
         let mut reading = control.on_next(CHANGES, fault);
-        let mut running = Running::run(&served, trust);
-        running.reach(&served, &mut reading);
+        let mut running = run(&served, trust);
+        running.reach(&served.runtime, &mut reading);
         if kind == "killed" {
             control.kill_all();
         }
@@ -340,23 +271,23 @@ fn logins_that_are_refused_during_a_failover_are_tried_again() {
     let control = served.simulator.control();
     // At the first connection, by an error that no wrong name gives.
     control.set_logins(Some(LoginFault::database_unavailable("app_db")));
-    let mut running = Running::run(&served, "trust_server_certificate=true");
-    running.wait_for("trying again");
+    let mut running = run(&served, "trust_server_certificate=true");
+    running.wait_for(&["trying again"]);
     control.set_logins(None);
     running.ended().succeeded();
     // In the midst, by one that a wrong name may give, from a database that was open a moment ago.
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let mut reading = control.on_next(CHANGES, Fault::Stall);
-    let mut running = Running::run(&served, "trust_server_certificate=true");
-    running.reach(&served, &mut reading);
+    let mut running = run(&served, "trust_server_certificate=true");
+    running.reach(&served.runtime, &mut reading);
     let error = error_of(
         4060,
         "Cannot open database \"app_db\" requested by the login.",
     );
     control.set_logins(Some(LoginFault::Refuse(error)));
     control.kill_all();
-    running.wait_for("trying again");
-    running.wait_for("4060");
+    running.wait_for(&["trying again"]);
+    running.wait_for(&["4060"]);
     control.set_logins(None);
     let ended = running.ended().succeeded();
     assert!(ended.stderr.contains("1 updated"), "{}", ended.stderr);
@@ -371,8 +302,8 @@ fn what_does_not_pass_in_its_time_ends_with_its_causes() {
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let mut reading = control.on_next(CHANGES, Fault::Stall);
     let options = "trust_server_certificate=true&retry_timeout=1";
-    let mut running = Running::run(&served, options);
-    running.reach(&served, &mut reading);
+    let mut running = run(&served, options);
+    running.reach(&served.runtime, &mut reading);
     control.set_logins(Some(LoginFault::Close));
     control.kill_all();
     let ended = running.ended();
@@ -386,7 +317,7 @@ fn what_does_not_pass_in_its_time_ends_with_its_causes() {
         ended.stderr
     );
     control.set_logins(Some(LoginFault::database_unavailable("app_db")));
-    let ended = Running::run(&served, options).ended();
+    let ended = run(&served, options).ended();
     ended.failed(1, &["trying again", "40613", "not currently available"]);
     assert_eq!(served.commits(), 1);
 }
@@ -417,21 +348,19 @@ fn an_interrupted_command_cancels_its_query_by_attention_and_commits_nothing() {
     served.run().succeeded();
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let control = served.simulator.control();
-    let run = ["run", "pipelines/p.sql"];
+    let once = ["run", "pipelines/p.sql"];
     let follow = ["run", "pipelines/p.sql", "--follow"];
     let query = "SELECT * FROM db.dbo.a CHANGES";
     let query = ["query", "--pipeline", "pipelines/p.sql", "-c", query];
     let mut count = 0;
-    for arguments in [&run[..], &follow, &query] {
+    for arguments in [&once[..], &follow, &query] {
         for encrypt in ["required", "off"] {
             for signal in ["-INT", "-TERM"] {
                 let mut reading = control.on_next(CHANGES, Fault::Stall);
                 let options = format!("trust_server_certificate=true&encrypt={encrypt}");
-                let mut running = Running::start(&served, &options, arguments);
-                running.reach(&served, &mut reading);
-                running.interrupt(signal);
-                let ended = running.ended();
-                ended.failed(130, &["interrupted"]);
+                let mut running = start(&served, &options, arguments);
+                running.reach(&served.runtime, &mut reading);
+                running.end(signal).failed(130, &["interrupted"]);
                 count += 1;
                 assert_eq!(
                     *control.cancelled().borrow(),

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
-use cdcql::simulator::control::{Fault, LoginFault};
+use cdcql::simulator::control::{Fault, LoginFault, PendingFault};
 use cdcql::simulator::{Behaviour, CaptureBehaviour};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 use crate::served::Served;
 use crate::support::Ended;
@@ -34,7 +37,7 @@ fn with_second_flow(served: Served) -> Served {
     served
 }
 
-/// The program as it follows.
+/// The program at work, as when it follows.
 pub(crate) struct Follower {
     child: Child,
     told: BufReader<ChildStderr>,
@@ -47,7 +50,7 @@ impl Follower {
         Self::spawn(served.command(&arguments))
     }
 
-    /// Starts `command`, which follows.
+    /// Starts `command`.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::null())
@@ -85,7 +88,21 @@ impl Follower {
         self.ended()
     }
 
-    fn ended(&mut self) -> Ended {
+    /// Waits until it comes to the statement of a fault.
+    pub(crate) fn reach(&mut self, runtime: &Runtime, fault: &mut PendingFault) {
+        let look = Duration::from_millis(50);
+        while runtime
+            .block_on(async { timeout(look, fault.struck()).await })
+            .is_err()
+        {
+            if self.child.try_wait().unwrap().is_some() {
+                panic!("it ended before:\n{}", self.ended().stderr);
+            }
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> Ended {
         let code = self.child.wait().unwrap().code();
         std::io::Read::read_to_string(&mut self.told, &mut self.seen).unwrap();
         Ended {
