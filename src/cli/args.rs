@@ -87,11 +87,12 @@ pub(super) enum Command {
     /// and without TLS and TDS 8.0, and so much T-SQL as tables, their changes, queries, transactions, logins and change
     /// data capture need.
     ///
-    /// It has no procedures, functions, views, triggers and sequences of one's own; no variables but those of
-    /// tables and parameters, no WHILE, TRY or cursors; no MERGE, OUTPUT, SELECT INTO, FOR XML or FOR JSON; no
-    /// foreign keys and CHECK constraints; no temporary, partitioned or memory-optimized tables; no bulk load,
-    /// MARS or Windows logins; and one transaction writes to a database at a time. What it does not know
-    /// is an error that says so.
+    /// It has no procedures, functions (but the predicates of security policies), views, triggers and sequences of
+    /// one's own; no variables but those of tables and parameters, no WHILE, TRY or cursors; no MERGE, OUTPUT, SELECT
+    /// INTO, FOR XML or FOR JSON; no foreign keys and CHECK constraints; no temporary or memory-optimized tables and no
+    /// SWITCH of partitions; no masks but default(), and no values encrypted by clients; no shapes but from serialised
+    /// bytes; no bulk load, MARS or Windows logins; and one transaction writes to a database at a time. What it
+    /// does not know is an error that says so.
     #[cfg(feature = "simulator")]
     Simulate(SimulateArguments),
     /// Tell the tutorial as a story, on the embedded server and in a temporary folder

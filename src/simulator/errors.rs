@@ -40,6 +40,16 @@ impl ServerError {
         .with_severity(15)
     }
 
+    /// 15151.
+    pub(crate) fn not_found(kind: &str, name: &str) -> Self {
+        Self::new(
+            15151,
+            format!(
+                "Cannot find the {kind} '{name}', because it does not exist or you do not have permission."
+            ),
+        )
+    }
+
     /// 137.
     pub(crate) fn undeclared_variable(name: &str) -> Self {
         Self::new(137, format!("Must declare the scalar variable \"{name}\".")).with_severity(15)

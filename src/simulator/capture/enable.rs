@@ -6,7 +6,7 @@ use super::behaviour::CommandId;
 use super::instance::{Capture, CapturedColumn, Instance};
 use super::metadata;
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::store::{ColumnDef, Key, State, Table};
+use crate::simulator::store::{ColumnDef, Guard, Key, State, Table};
 
 /// The column that numbers a transaction's statements; it follows the captured columns.
 const COMMAND_ID: &str = "__$command_id";
@@ -24,6 +24,7 @@ pub(super) struct Request {
     pub(super) net_changes: Option<bool>,
     pub(super) index: Option<String>,
     pub(super) columns: Option<String>,
+    pub(super) partition_switch: Option<bool>,
 }
 
 /// Error 22901, unless the database is enabled.
@@ -115,6 +116,8 @@ pub(super) fn enable_table(
         net_changes: request
             .net_changes
             .unwrap_or(source.primary_key().is_some()),
+        // The setting of a table without partitions is always 1.
+        partition_switch: request.partition_switch.unwrap_or(true) || source.partitioned.is_none(),
         role: request.role.clone(),
         index_name: index.map(|key| key.name.clone()),
         columns: columns
@@ -328,8 +331,14 @@ fn change_table(
             SqlType::RowVersion => SqlType::Binary(8),
             other => other,
         };
+        let guard = match column.guard {
+            // A mask is the source's; what clients have encrypted stays so.
+            Guard::Masked => Guard::None,
+            other => other,
+        };
         columns.push(ColumnDef {
             collation: column.collation,
+            guard,
             ..ColumnDef::plain(id, &column.name, sql_type, true)
         });
     }

@@ -36,6 +36,8 @@ pub(crate) struct Instance {
     pub(crate) created: i64,
     /// `supports_net_changes`.
     pub(crate) net_changes: bool,
+    /// `partition_switch`: whether SWITCH is allowed.
+    pub(crate) partition_switch: bool,
     /// The gating role.
     pub(crate) role: Option<String>,
     /// The unique index that identifies rows.

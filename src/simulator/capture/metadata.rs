@@ -179,7 +179,7 @@ fn change_table(instance: &Instance) -> Vec<Value> {
         instance.index_name.clone().into(),
         Value::Null,
         Value::Timestamp(instance.created),
-        true.into(),
+        instance.partition_switch.into(),
     ]
 }
 

@@ -211,6 +211,9 @@ fn call_enable_table(write: &mut Write, arguments: &[Argument]) -> Result<(), Se
         net_changes: arguments.int("supports_net_changes")?.map(|flag| flag != 0),
         index: arguments.text("index_name")?,
         columns: arguments.text("captured_column_list")?,
+        partition_switch: arguments
+            .int("allow_partition_switch")?
+            .map(|flag| flag != 0),
     };
     let command_id = write.capture_behaviour().command_id;
     enable_table(write.state_mut(), &request, command_id)

@@ -31,7 +31,7 @@ pub(crate) enum Permission {
     ViewDatabaseState,
     /// VIEW DATABASE PERFORMANCE STATE.
     ViewDatabasePerformanceState,
-    /// UNMASK; nothing is masked here.
+    /// UNMASK.
     Unmask,
 }
 

@@ -18,6 +18,7 @@ use crate::simulator::tsql::ddl::Elements;
 use crate::simulator::tsql::definitions;
 use crate::simulator::tsql::lexer::{self, Kind, Token, tokens};
 use crate::simulator::tsql::normal::table_hints;
+use crate::simulator::tsql::protection::protect;
 use crate::simulator::tsql::query::query;
 use crate::simulator::tsql::rename::rename;
 use crate::simulator::tsql::scope::{Relation, Scope};
@@ -243,6 +244,7 @@ impl Executor {
         let named = change.name().database();
         let database = named.unwrap_or(&self.database).to_owned();
         self.permit_change(&change, &database)?;
+        self.check_filters(&change, &database)?;
         let text = Self::history_text(tokens, batch);
         self.start_writing(&database, &text).await?;
         // What was allowed before the wait for the seat may be so no longer.
@@ -338,6 +340,7 @@ impl Executor {
                 definitions::drop_type(write, name, *if_exists)?;
             }
             Command::CreateSchema(name) => definitions::create_schema(write, name)?,
+            Command::Protect(protection) => protect(write, protection)?,
             Command::AlterDatabase { option, on, .. } => {
                 definitions::alter_database(write, option, *on)?;
             }

@@ -64,6 +64,25 @@ impl Executor {
         })
     }
 
+    /// Error 40510 where a security policy would decide which rows change: filters are for queries here.
+    pub(super) fn check_filters(&self, change: &Change, database: &str) -> Result<(), ServerError> {
+        let Some(cell) = self.server.database(database) else {
+            return Ok(());
+        };
+        let state = cell.committed();
+        let schema = change.name().schema().unwrap_or("dbo");
+        let table = state.table(schema, change.name().object());
+        let filtered = table.is_some_and(|table| {
+            let mut filters = state.protections.filters_of(table.object_id);
+            filters.next().is_some()
+        });
+        if filtered && change.permission() != Permission::Insert {
+            let what = "UPDATE and DELETE of rows that a security policy filters";
+            return Err(ServerError::unsupported(what));
+        }
+        Ok(())
+    }
+
     /// Whether the session may define something.
     pub(super) fn permit_definition(
         &self,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::clock::EPOCH_MICROS;
+use super::protections::Protections;
 use super::table::Table;
 use crate::simulator::capture::Capture;
 use crate::simulator::protocol::{Collation, SqlType};
@@ -72,6 +73,8 @@ pub(crate) struct State {
     pub(crate) history: [u8; 32],
     /// Its users and roles, and what they were granted.
     pub(crate) principals: Arc<Principals>,
+    /// Partition functions and schemes, security policies, and keys of Always Encrypted.
+    pub(crate) protections: Arc<Protections>,
     /// Change data capture, if it is enabled.
     pub(crate) capture: Option<Arc<Capture>>,
     last_object_id: i32,
@@ -102,6 +105,7 @@ impl State {
             clock: EPOCH_MICROS,
             history: [0; 32],
             principals: Arc::default(),
+            protections: Arc::default(),
             capture: None,
             last_object_id: FIRST_OBJECT_ID,
         }

@@ -49,6 +49,20 @@ pub(crate) struct ColumnDef {
     pub(crate) default: Option<String>,
     /// What it is computed of.
     pub(crate) computed: Option<Computed>,
+    /// Who may see its values, and in what form they are stored.
+    pub(crate) guard: Guard,
+}
+
+/// What stands between a column's values and who reads them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing.
+    #[default]
+    None,
+    /// Who has no UNMASK sees `default()`.
+    Masked,
+    /// Always Encrypted: the clients encrypt; `encryption_type` is 1 for DETERMINISTIC, 2 for RANDOMIZED.
+    Encrypted(u8),
 }
 
 impl ColumnDef {
@@ -69,6 +83,7 @@ impl ColumnDef {
             identity: None,
             default: None,
             computed: None,
+            guard: Guard::None,
         }
     }
 }
@@ -113,6 +128,8 @@ pub(crate) struct Table {
     pub(crate) created: i64,
     /// Whether the server made it (`is_ms_shipped`), as change data capture's tables.
     pub(crate) shipped: bool,
+    /// The partition scheme that it lies on, and the `column_id` that chooses the partition.
+    pub(crate) partitioned: Option<(String, i32)>,
 }
 
 impl Table {
@@ -147,6 +164,7 @@ impl Table {
             next_identity,
             created,
             shipped: false,
+            partitioned: None,
         }
     }
 

@@ -182,7 +182,6 @@ async fn what_would_not_be_enforced_is_refused() {
         "c (a int CHECK (a > 0))",
         "c (a int, CHECK (a > 0))",
         "#c (a int)",
-        "c (a int) ON scheme (a)",
         "c (a int NOT NULL PRIMARY KEY) WITH (MEMORY_OPTIMIZED = ON)",
     ] {
         let sql = format!("CREATE TABLE {definition}");

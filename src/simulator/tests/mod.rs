@@ -10,6 +10,7 @@ mod control;
 mod definitions;
 mod errors;
 mod functions;
+mod guards;
 mod hostile;
 mod languages;
 mod locks;

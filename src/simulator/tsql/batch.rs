@@ -190,6 +190,11 @@ impl<'a> Parser<'a> {
     }
 
     fn end_of_statement(&self) -> usize {
+        let function = ["CREATE", "FUNCTION"];
+        let mut begins = function.iter().zip(&self.tokens[self.at..]);
+        if self.tokens.len() > self.at + 1 && begins.all(|(word, token)| token.is(word)) {
+            return self.tokens.len();
+        }
         let mut progress = Progress::default();
         let (mut parens, mut cases) = (0_usize, 0_usize);
         let mut at = self.at;
@@ -344,6 +349,12 @@ mod tests {
         ] {
             assert_eq!(split(one), [one]);
         }
+    }
+
+    #[test]
+    fn a_function_is_the_rest_of_its_batch() {
+        let text = "CREATE FUNCTION f() RETURNS TABLE AS RETURN SELECT 1 AS ok; SELECT 2";
+        assert_eq!(split(text), [text]);
     }
 
     #[test]

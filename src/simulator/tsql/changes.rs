@@ -15,7 +15,7 @@ use super::lexer::tokens;
 use super::query::query;
 use super::scope::Scope;
 use crate::simulator::protocol::ServerError;
-use crate::simulator::store::{Table, Write, internal};
+use crate::simulator::store::{Guard, Table, Write, internal};
 use crate::simulator::types::{Mode, Typed, convert_array};
 
 pub(crate) use target::Change;
@@ -175,6 +175,16 @@ fn assigned(
     database: &str,
 ) -> Result<ArrayRef, ServerError> {
     let column = &table.columns[column];
+    if matches!(column.guard, Guard::Encrypted(_)) && array.null_count() < array.len() {
+        return Err(ServerError::new(
+            206,
+            format!(
+                "Operand type clash: {} is incompatible with {} encrypted with a column encryption key: this server takes no values that a client has encrypted.",
+                from.sql_type.declared(),
+                column.sql_type.declared()
+            ),
+        ));
+    }
     convert_array(array, from, column.typed(), 0, Mode::Assign).map_err(|mut error| {
         if error.number == 2628 {
             let place = format!(

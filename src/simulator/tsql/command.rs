@@ -5,6 +5,7 @@ use super::batch::near;
 use super::cursor::{Cursor, ObjectName, at_commas, list};
 use super::ddl::{Elements, KeySpec, collation, create_table, data_type, elements, names};
 use super::lexer::{Kind, Token};
+use super::protection::{Protection, protection};
 use super::security::{LoginCommand, PrincipalCommand, grant, login_command, principal_command};
 use crate::simulator::protocol::{Collation, ServerError, SqlType};
 
@@ -61,6 +62,8 @@ pub(crate) enum Command<'a> {
     },
     /// CREATE SCHEMA.
     CreateSchema(String),
+    /// What partitions tables and hides their rows and values.
+    Protect(Protection),
     /// CREATE, ALTER or DROP LOGIN, and ALTER SERVER ROLE.
     Login(LoginCommand),
     /// CREATE, ALTER or DROP of users and roles; GRANT, DENY, REVOKE.
@@ -126,6 +129,9 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
             }
             if let Some(principal) = principal_command(verb, &mut after)? {
                 return Ok(Command::Principal(principal));
+            }
+            if let Some(protection) = protection(verb, &mut after, first_of_batch)? {
+                return Ok(Command::Protect(protection));
             }
             match verb {
                 "CREATE" => {

@@ -5,7 +5,7 @@ use super::cursor::{Cursor, ObjectName, at_commas};
 use super::lexer::{Kind, Token};
 use super::normal::source;
 use crate::simulator::protocol::{Collation, ServerError, SqlType};
-use crate::simulator::store::{Computed, Identity};
+use crate::simulator::store::{Computed, Guard, Identity};
 use crate::simulator::types::DefaultLength;
 
 /// A column as declared.
@@ -23,6 +23,10 @@ pub(crate) struct ColumnSpec {
     pub(crate) default: Option<Vec<Token>>,
     /// What it is computed of. Its type is not known before the table is.
     pub(crate) computed: Option<Computed>,
+    /// MASKED or ENCRYPTED, with the key's name.
+    pub(crate) guard: Guard,
+    /// The key that it is encrypted with.
+    pub(crate) encryption_key: Option<String>,
 }
 
 /// A key as declared.
@@ -39,6 +43,8 @@ pub(crate) struct KeySpec {
 pub(crate) struct Elements {
     pub(crate) columns: Vec<ColumnSpec>,
     pub(crate) keys: Vec<KeySpec>,
+    /// The partition scheme of the table, and the column that chooses the partition.
+    pub(crate) partition: Option<(String, String)>,
 }
 
 /// CREATE TABLE, after these words.
@@ -47,19 +53,22 @@ pub(crate) fn create_table(cursor: &mut Cursor<'_>) -> Result<(ObjectName, Eleme
     if name.object().starts_with('#') {
         return Err(ServerError::unsupported("temporary tables"));
     }
-    let elements = elements(cursor.parenthesised()?)?;
-    storage(cursor)?;
+    let mut elements = elements(cursor.parenthesised()?)?;
+    elements.partition = storage(cursor)?;
     Ok((name, elements))
 }
 
-/// Where and how a table is stored, as far as that changes nothing of what it holds: filegroups and
-/// compression.
-fn storage(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+/// Where and how a table is stored: its partition scheme and column, and what changes nothing of what it
+/// holds, filegroups and compression.
+fn storage(cursor: &mut Cursor<'_>) -> Result<Option<(String, String)>, ServerError> {
+    let mut partition = None;
     loop {
         if cursor.eat("ON") || cursor.eat("TEXTIMAGE_ON") {
-            cursor.name()?;
+            let place = cursor.name()?;
             if cursor.peek().is_some_and(|token| token.symbol("(")) {
-                return Err(ServerError::unsupported("partitioned tables"));
+                let column = names(cursor.parenthesised()?)?;
+                let [column] = <[String; 1]>::try_from(column).map_err(|_| cursor.error())?;
+                partition = Some((place, column));
             }
         } else if cursor.eat("WITH") {
             let options = cursor.parenthesised()?;
@@ -68,9 +77,48 @@ fn storage(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
                 return Err(ServerError::unsupported("this option of CREATE TABLE"));
             }
         } else {
-            return cursor.end();
+            cursor.end()?;
+            return Ok(partition);
         }
     }
+}
+
+/// `WITH (FUNCTION = 'default()')`, after MASKED.
+fn mask(cursor: &mut Cursor<'_>) -> Result<(), ServerError> {
+    cursor.expect("WITH")?;
+    let mut inner = Cursor::new(cursor.parenthesised()?);
+    inner.expect("FUNCTION")?;
+    inner.expect_symbol("=")?;
+    match inner.next().map(|token| &token.kind) {
+        Some(Kind::Text(function)) if function.trim().eq_ignore_ascii_case("default()") => {
+            inner.end()
+        }
+        Some(Kind::Text(_)) => Err(ServerError::unsupported("masks but default()")),
+        _ => Err(inner.error()),
+    }
+}
+
+/// `WITH (COLUMN_ENCRYPTION_KEY = key, ENCRYPTION_TYPE = …, ALGORITHM = '…')`, after ENCRYPTED: the type's
+/// number and the key's name.
+fn encryption(cursor: &mut Cursor<'_>) -> Result<(u8, String), ServerError> {
+    cursor.expect("WITH")?;
+    let (mut kind, mut key) = (None, None);
+    for option in at_commas(cursor.parenthesised()?) {
+        let mut option = Cursor::new(option);
+        let name = option.name()?;
+        option.expect_symbol("=")?;
+        match name.to_ascii_uppercase().as_str() {
+            "COLUMN_ENCRYPTION_KEY" => key = Some(option.name()?),
+            "ENCRYPTION_TYPE" if option.eat("DETERMINISTIC") => kind = Some(1),
+            "ENCRYPTION_TYPE" if option.eat("RANDOMIZED") => kind = Some(2),
+            "ALGORITHM" => {
+                option.next();
+            }
+            _ => return Err(option.error()),
+        }
+        option.end()?;
+    }
+    kind.zip(key).ok_or_else(|| cursor.error())
 }
 
 fn is_compression(token: &Token) -> bool {
@@ -172,6 +220,8 @@ fn column(cursor: &mut Cursor<'_>, elements: &mut Elements) -> Result<(), Server
         identity: None,
         default: None,
         computed: None,
+        guard: Guard::None,
+        encryption_key: None,
     };
     while cursor.peek().is_some() {
         option(cursor, &mut column, elements)?;
@@ -214,6 +264,8 @@ fn computed_column(cursor: &mut Cursor<'_>, name: String) -> Result<ColumnSpec, 
             expression,
             persisted,
         }),
+        guard: Guard::None,
+        encryption_key: None,
     })
 }
 
@@ -244,6 +296,8 @@ pub(crate) fn one_column(cursor: &mut Cursor<'_>) -> Result<ColumnSpec, ServerEr
         identity: None,
         default: None,
         computed: None,
+        guard: Guard::None,
+        encryption_key: None,
     })
 }
 
@@ -271,6 +325,13 @@ fn option(
                 ),
             ));
         }
+    } else if cursor.eat("MASKED") {
+        mask(cursor)?;
+        column.guard = Guard::Masked;
+    } else if cursor.eat("ENCRYPTED") {
+        let (kind, key) = encryption(cursor)?;
+        column.guard = Guard::Encrypted(kind);
+        column.encryption_key = Some(key);
     } else if cursor.eat("ROWGUIDCOL") || cursor.eat("SPARSE") {
         // Neither changes what is stored.
     } else {

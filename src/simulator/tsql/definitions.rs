@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::cursor::ObjectName;
 use super::ddl::{ColumnSpec, Elements, KeySpec};
 use super::normal::source;
+use super::protection::partition;
 use crate::simulator::capture::{Definition, DefinitionKind, mark_dropped};
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{AliasType, ColumnDef, Key, State, Table, Write, internal};
@@ -69,7 +70,10 @@ pub(crate) fn create_table(
         table_name,
         object_id,
     )?;
-    let table = Table::new(object_id, &schema, table_name, columns, keys, state.clock);
+    let mut table = Table::new(object_id, &schema, table_name, columns, keys, state.clock);
+    if let Some((scheme, column)) = &elements.partition {
+        table.partitioned = Some(partition(state, &table, scheme, column)?);
+    }
     state.put(table);
     Ok(())
 }
@@ -103,6 +107,11 @@ pub(super) fn column(id: i32, spec: &ColumnSpec, state: &State) -> Result<Column
         ),
         None => None,
     };
+    if let Some(key) = &spec.encryption_key
+        && !state.protections.keys.contains(&key.to_lowercase())
+    {
+        return Err(ServerError::not_found("column encryption key", key));
+    }
     let sql_type = alias.map_or(spec.sql_type, |alias| alias.sql_type);
     // A row's version is never NULL unless the column says so.
     let nullable = alias.map_or(sql_type != SqlType::RowVersion, |alias| alias.nullable);
@@ -116,6 +125,7 @@ pub(super) fn column(id: i32, spec: &ColumnSpec, state: &State) -> Result<Column
         identity: spec.identity,
         default: spec.default.as_deref().map(source),
         computed: spec.computed.clone(),
+        guard: spec.guard,
     })
 }
 
@@ -411,6 +421,15 @@ pub(crate) fn drop_table(
             Err(ServerError::cannot_drop(&name.to_string()))
         };
     };
+    if let Some(policy) = write.state().protections.policy_on(table.object_id) {
+        return Err(ServerError::new(
+            3729,
+            format!(
+                "Cannot DROP TABLE '{name}' because it is being referenced by object '{}'.",
+                policy.name
+            ),
+        ));
+    }
     if write.captures(table.object_id) {
         let at = write.state().clock;
         write.log_definition(Definition {

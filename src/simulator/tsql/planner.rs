@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
@@ -24,6 +25,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use super::aggregates::aggregate;
 use super::cursor::ObjectName;
 use super::functions::{self, external};
+use super::guarded::guarded;
 use super::live::LiveScan;
 use super::operators::Operators;
 use super::scope::{Relation, Scope};
@@ -99,9 +101,20 @@ pub(super) fn plan(
     spelling: &Spelling,
     target: Option<Scan>,
 ) -> std::result::Result<LogicalPlan, ServerError> {
+    let target = target.map(|scan| provider_as_source(Arc::new(scan)));
+    plan_over(scope, statement, spelling, target)
+}
+
+/// As [`plan`], over any source of rows.
+pub(super) fn plan_over(
+    scope: &Arc<Scope>,
+    statement: Statement,
+    spelling: &Spelling,
+    target: Option<Arc<dyn TableSource>>,
+) -> std::result::Result<LogicalPlan, ServerError> {
     let catalog = Catalog {
         scope,
-        target: target.map(|scan| provider_as_source(Arc::new(scan))),
+        target,
         spelling,
         declared: Mutex::default(),
         planners: [
@@ -152,17 +165,19 @@ impl Catalog<'_> {
         let name = ObjectName(spelled.collect());
         let relation = self.scope.relation(&name)?;
         self.note(&[name.object().to_owned()]);
-        if let Relation::Table(table) = &relation
-            && !name.object().starts_with('@')
-            && let Some(cell) = self.scope.live_database(&name)
-        {
-            let live = LiveScan::new(cell, table, self.scope.order());
-            return Ok(provider_as_source(Arc::new(live)));
+        let order = self.scope.order();
+        let Relation::Table(table) = &relation else {
+            return Ok(provider_as_source(Arc::new(Scan::new(&relation, order))));
+        };
+        if name.object().starts_with('@') {
+            return Ok(provider_as_source(Arc::new(Scan::new(&relation, order))));
         }
-        Ok(provider_as_source(Arc::new(Scan::new(
-            &relation,
-            self.scope.order(),
-        ))))
+        let rows: Arc<dyn TableProvider> = match self.scope.live_database(&name) {
+            Some(cell) => Arc::new(LiveScan::new(cell, table, order)),
+            None => Arc::new(Scan::new(&relation, order)),
+        };
+        let database = name.database().unwrap_or(self.scope.database());
+        guarded(self.scope, database, table, rows)
     }
 }
 

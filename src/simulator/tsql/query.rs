@@ -18,6 +18,7 @@ use futures::StreamExt;
 
 use super::failure::failure;
 use super::functions::unless_interrupted;
+use super::guarded;
 use super::lexer::Token;
 use super::normal::Spelling;
 use super::parse::parse;
@@ -79,6 +80,7 @@ pub(super) async fn run(
 ) -> Result<RowStream, ServerError> {
     let names = rewrite(&mut statement, scope)?;
     let plan = plan(scope, statement, &spelling, target)?;
+    guarded::check(&plan).map_err(|error| failure(&error, &spelling))?;
     let plan = in_sql_server(plan).map_err(|error| failure(&error, &spelling))?;
     if !matches!(
         plan,

@@ -8,7 +8,8 @@ use super::{DefaultLength, Typed};
 use crate::simulator::protocol::{Collation, SqlType};
 
 const TYPE: &str = "sql.type";
-const NAME: &str = "sql.name";
+/// In the metadata of a column's field: the name as declared.
+pub(crate) const NAME: &str = "sql.name";
 const IDENTITY: &str = "sql.identity";
 const COLLATION: &str = "sql.collation";
 const LABEL: &str = "sql.label";

@@ -11,6 +11,7 @@ mod locale;
 mod names;
 pub(crate) mod parse_text;
 mod sort_key;
+pub(crate) mod spatial;
 mod text_and_bytes;
 mod typed;
 mod value;
@@ -24,7 +25,7 @@ pub(crate) use calendar::{
 pub(crate) use comparable::{comparable, has_comparable};
 pub(crate) use convert::{Mode, convert_array, convert_value};
 pub(crate) use field::{
-    Label, collation_of, field, field_name, is_identity, label_of, sql_type_of, typed_of,
+    Label, NAME, collation_of, field, field_name, is_identity, label_of, sql_type_of, typed_of,
     with_collation, with_label,
 };
 pub(crate) use format::{bytes_to_hex, decimal_text, guid_text, text_of};

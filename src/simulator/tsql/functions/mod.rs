@@ -9,6 +9,7 @@ mod dates;
 mod letters;
 mod like;
 mod maths;
+mod methods;
 mod numbers;
 mod security;
 pub(crate) mod server;
@@ -43,6 +44,7 @@ pub(super) use compare::{
 };
 pub(super) use convert::{CAST, TRY_CAST};
 pub(super) use like::{LIKE, like_text};
+pub(super) use methods::{MASK, method};
 
 /// The function of a name in lower case.
 pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>> {
@@ -53,6 +55,7 @@ pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>>
         .or_else(|| letters::function(name))
         .or_else(|| text::function(name, scope.collation()))
         .or_else(|| numbers::function(name))
+        .or_else(|| methods::function(name))
         .or_else(|| maths::function(name))
         .or_else(|| dates::function(name, scope))
         .or_else(|| server::function(name, scope))
@@ -65,6 +68,7 @@ pub(crate) fn function(name: &str, scope: &Arc<Scope>) -> Option<Arc<ScalarUDF>>
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
     let function = compare::function(name)
         .or_else(|| convert::function(name))
+        .or_else(|| methods::function(name))
         .or_else(|| dates::arithmetic(name))?;
     Some(ScalarUDF::new_from_impl(function).call(arguments))
 }

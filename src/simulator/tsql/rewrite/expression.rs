@@ -14,7 +14,7 @@ use super::build::{
 use super::select::dotted;
 use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::tsql::functions::{
-    AMONG, CAST, CHAIN, COLLATE, COLLATED, LIKE, MAYBE_NULL, TRY_CAST,
+    AMONG, CAST, CHAIN, COLLATE, COLLATED, LIKE, MAYBE_NULL, TRY_CAST, method,
 };
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::DefaultLength;
@@ -99,6 +99,7 @@ pub(super) fn before(expr: &mut Expr, scope: &Arc<Scope>) -> Result<(), ServerEr
             }
         }
         Expr::Function(function) => named(function, scope)?,
+        Expr::CompoundIdentifier(parts) => property(parts),
         other => syntax(other),
     };
     *expr = rewritten;
@@ -296,7 +297,8 @@ fn named(mut function: Function, scope: &Arc<Scope>) -> Result<Expr, ServerError
     let (name, qualified) = match parts.as_slice() {
         [name] => (*name, false),
         [.., "sys", name] => (*name, true),
-        _ => return Err(unknown_user_function(&full)),
+        [.., name] => return method_of(name, &function, &full),
+        [] => return Err(unknown_user_function(&full)),
     };
     if name.starts_with("fn_cdc_") {
         if !qualified {
@@ -360,6 +362,40 @@ fn order_within(function: &mut Function) -> Result<(), ServerError> {
         list.clauses.push(FunctionArgumentClause::OrderBy(order));
     }
     Ok(())
+}
+
+/// A method of a column, such as `t.place.AsBinaryZM()`.
+fn method_of(name: &str, function: &Function, full: &str) -> Result<Expr, ServerError> {
+    let owner = function
+        .name
+        .0
+        .split_last()
+        .map_or(&[][..], |(_, owner)| owner);
+    let owner: Vec<Ident> = owner
+        .iter()
+        .filter_map(|part| part.as_ident().cloned())
+        .collect();
+    match method(name, false) {
+        Some(method) if plain_arguments(function).is_empty() => {
+            Ok(call(method, vec![Expr::CompoundIdentifier(owner)]))
+        }
+        _ => Err(unknown_user_function(full)),
+    }
+}
+
+/// A property of a column, such as `t.place.STSrid`; other names of three parts stay what they are.
+fn property(mut parts: Vec<Ident>) -> Expr {
+    let found = match parts.as_slice() {
+        [_, _, name] => method(&name.value, true),
+        _ => None,
+    };
+    match found {
+        Some(method) => {
+            parts.pop();
+            call(method, vec![Expr::CompoundIdentifier(parts)])
+        }
+        None => Expr::CompoundIdentifier(parts),
+    }
 }
 
 fn unknown_user_function(name: &str) -> ServerError {

@@ -2,7 +2,7 @@
 
 use super::{Columns, DESCRIPTION, Definition, NAME, definitions, stored};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::store::{ColumnDef, State};
+use crate::simulator::store::{ColumnDef, Guard, State};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::Value;
 
@@ -64,6 +64,11 @@ const COLUMNS: Columns = &[
 fn column(object_id: i32, column: &ColumnDef) -> Vec<Value> {
     let sql_type = column.sql_type;
     let collation = sql_type.is_text().then(|| column.collation.to_string());
+    let encryption = match column.guard {
+        Guard::Encrypted(1) => Some((1, "DETERMINISTIC")),
+        Guard::Encrypted(_) => Some((2, "RANDOMIZED")),
+        Guard::None | Guard::Masked => None,
+    };
     let system_type = i64::from(sql_type.system_type_id());
     vec![
         object_id.into(),
@@ -87,10 +92,10 @@ fn column(object_id: i32, column: &ColumnDef) -> Vec<Value> {
         false.into(),
         Value::Int(0),
         "NOT_APPLICABLE".into(),
-        Value::Null,
-        Value::Null,
+        encryption.map(|(kind, _)| kind).into(),
+        encryption.map(|(_, name)| name.to_owned()).into(),
         false.into(),
-        false.into(),
+        (column.guard == Guard::Masked).into(),
     ]
 }
 

@@ -4,7 +4,7 @@ use super::{Columns, DESCRIPTION, Definition, NAME, no_rows};
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::store::{Key, State, Table};
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::types::Value;
+use crate::simulator::types::{Value, values_of};
 
 pub(super) const VIEWS: &[Definition] = &[
     Definition {
@@ -234,32 +234,66 @@ fn index_ids(table: &Table) -> Vec<i32> {
         .collect()
 }
 
-fn each_partition(state: &State) -> impl Iterator<Item = (i64, &Table, i32)> {
-    state.tables.values().flat_map(|table| {
-        index_ids(table).into_iter().map(move |index| {
-            let id = (i64::from(table.object_id) << 16) + i64::from(index);
-            (id, table.as_ref(), index)
-        })
-    })
+/// A partition of an index: its id, table, index, number from 1, and rows.
+struct Partition<'a> {
+    id: i64,
+    table: &'a Table,
+    index: i32,
+    number: i64,
+    rows: i64,
 }
 
-fn row_count(table: &Table) -> Value {
-    Value::Int(i64::try_from(table.rows.count()).unwrap_or(i64::MAX))
+fn each_partition(state: &State) -> Result<Vec<Partition<'_>>, ServerError> {
+    let mut found = Vec::new();
+    for table in state.tables.values() {
+        let counts = row_counts(state, table)?;
+        for index in index_ids(table) {
+            for (number, rows) in (1..).zip(&counts) {
+                let first = (i64::from(table.object_id) << 32) + (i64::from(index) << 16);
+                found.push(Partition {
+                    id: first + number,
+                    table,
+                    index,
+                    number,
+                    rows: *rows,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The rows of each partition of a table.
+fn row_counts(state: &State, table: &Table) -> Result<Vec<i64>, ServerError> {
+    let function = table.partitioned.as_ref().and_then(|(scheme, column)| {
+        let at = table.columns.iter().position(|known| known.id == *column)?;
+        Some((state.protections.function_of(scheme)?, at))
+    });
+    let Some((function, at)) = function else {
+        let all = i64::try_from(table.rows.count()).unwrap_or(i64::MAX);
+        return Ok(vec![all]);
+    };
+    let mut counts = vec![0; function.partitions()];
+    for chunk in table.rows.chunks() {
+        for value in values_of(chunk.column(at))? {
+            counts[function.partition(&value)] += 1;
+        }
+    }
+    Ok(counts)
 }
 
 fn partitions(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
-    Ok(each_partition(state)
-        .map(|(id, table, index)| {
-            vec![
-                Value::Int(id),
-                table.object_id.into(),
-                index.into(),
-                Value::Int(1),
-                Value::Int(id),
-                row_count(table),
-            ]
-        })
-        .collect())
+    let rows = each_partition(state)?.into_iter().map(|partition| {
+        vec![
+            Value::Int(partition.id),
+            partition.table.object_id.into(),
+            partition.index.into(),
+            Value::Int(partition.number),
+            Value::Int(partition.id),
+            Value::Int(partition.rows),
+        ]
+    });
+    Ok(rows.collect())
 }
 
 const STATISTICS: Columns = &[
@@ -271,15 +305,14 @@ const STATISTICS: Columns = &[
 ];
 
 fn statistics(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
-    Ok(each_partition(state)
-        .map(|(id, table, index)| {
-            vec![
-                Value::Int(id),
-                table.object_id.into(),
-                index.into(),
-                Value::Int(1),
-                row_count(table),
-            ]
-        })
-        .collect())
+    let rows = each_partition(state)?.into_iter().map(|partition| {
+        vec![
+            Value::Int(partition.id),
+            partition.table.object_id.into(),
+            partition.index.into(),
+            Value::Int(partition.number),
+            Value::Int(partition.rows),
+        ]
+    });
+    Ok(rows.collect())
 }

@@ -2,7 +2,8 @@
 
 use super::{Columns, DESCRIPTION, Definition, NAME, definitions, no_rows};
 use crate::simulator::protocol::{ServerError, SqlType};
-use crate::simulator::store::{State, Table};
+use crate::simulator::security::Permission;
+use crate::simulator::store::{Policy, State, Table};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::Value;
 
@@ -47,13 +48,13 @@ pub(super) const VIEWS: &[Definition] = &[
         schema: "sys",
         name: "security_policies",
         columns: POLICIES,
-        rows: no_rows,
+        rows: policies,
     },
     Definition {
         schema: "sys",
         name: "security_predicates",
         columns: PREDICATES,
-        rows: no_rows,
+        rows: predicates,
     },
 ];
 
@@ -198,8 +199,48 @@ fn tables(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
 const POLICIES: Columns = &[
     ("name", NAME, false),
     ("object_id", SqlType::Int, false),
+    ("schema_id", SqlType::Int, false),
     ("is_enabled", SqlType::Bit, false),
 ];
+
+/// The policies that the session may know of: those of who may see definitions.
+fn seen<'a>(scope: &Scope, state: &'a State) -> Result<&'a [Policy], ServerError> {
+    let rights = scope.rights(state)?;
+    scope.note_rights(&rights);
+    if rights.on_database(state, Permission::ViewDefinition) {
+        Ok(&state.protections.policies)
+    } else {
+        Ok(&[])
+    }
+}
+
+fn policies(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let rows = seen(scope, state)?.iter().map(|policy| {
+        let schema = state.schema(&policy.schema);
+        vec![
+            policy.name.as_str().into(),
+            policy.object_id.into(),
+            schema.map_or(1, |schema| schema.id).into(),
+            policy.enabled.into(),
+        ]
+    });
+    Ok(rows.collect())
+}
+
+fn predicates(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let mut rows = Vec::new();
+    for policy in seen(scope, state)? {
+        for (number, filter) in (1..).zip(&policy.filters) {
+            rows.push(vec![
+                policy.object_id.into(),
+                Value::Int(number),
+                filter.table.into(),
+                Value::Int(0),
+            ]);
+        }
+    }
+    Ok(rows)
+}
 
 const PREDICATES: Columns = &[
     ("object_id", SqlType::Int, false),
