@@ -9,6 +9,7 @@ mod connections;
 mod failures;
 mod follow;
 mod gap;
+mod guarded;
 mod imports;
 mod independent_reader;
 mod kills;

@@ -52,7 +52,7 @@ fn a_max_column_is_refused_at_the_stream_before_anything_is_read() {
         &[
             "p.sql:3:30",
             "column note of dbo.a has type nvarchar(max)",
-            "name the other columns",
+            "leave it out with `* EXCEPT (note)`",
         ],
     );
     assert!(!ended.stderr.contains("first copy"), "{}", ended.stderr);

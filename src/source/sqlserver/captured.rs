@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, Lsn, is_change_column};
 
 use super::catalogue::{TableEntry, declared_type};
+use super::caution::{Caution, Cautions};
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::ident::TableName;
@@ -15,26 +16,39 @@ use super::pool::Pool;
 use super::types::{SqlType, utc_timestamp};
 
 /// The capture instances of one source table (`@P1`: its object_id), newest first. The change table's name
-/// is looked up, never derived: it is NULL where the login may not see it.
+/// is looked up, never derived: it is NULL where the login may not see it. Partitions can be counted by
+/// everybody who sees the table; a security policy only by who may see definitions, so that its absence here
+/// proves nothing.
 const INSTANCES: &str = "\
-SELECT ct.capture_instance, ct.object_id, x.name AS change_table, ct.start_lsn \
+SELECT ct.capture_instance, ct.object_id, x.name AS change_table, ct.start_lsn, \
+CAST(ct.partition_switch AS int) AS partition_switch, \
+(SELECT COUNT_BIG(*) FROM sys.partitions AS p WHERE p.object_id = @P1 AND p.index_id IN (0, 1)) AS partitions, \
+(SELECT MIN(SCHEMA_NAME(q.schema_id) + N'.' + q.name) FROM sys.security_predicates AS r \
+JOIN sys.security_policies AS q ON q.object_id = r.object_id \
+WHERE r.target_object_id = @P1 AND r.predicate_type = 0 AND q.is_enabled = 1) AS row_filter \
 FROM cdc.change_tables AS ct \
 LEFT JOIN sys.tables AS x ON x.object_id = ct.object_id \
 WHERE ct.source_object_id = @P1 \
 ORDER BY ct.start_lsn DESC, ct.create_date DESC OPTION (MAXDOP 1)";
 
 /// The captured columns of an instance (`@P1`: the change table's object_id, `@P2`: the source table's).
-/// Joined to the source by column_id, which a rename keeps; types are those of the change table.
+/// Joined to the source by column_id, which a rename keeps; types are those of the change table, masks those
+/// of the source, since the change table's values have none.
 const CAPTURED_COLUMNS: &str = "\
 SELECT cc.column_name, cc.column_ordinal, CAST(cc.is_computed AS int) AS is_computed, \
 cc.column_id, src.name AS source_name, \
 base.name AS base_type, typ.name AS declared_type, CAST(chg.max_length AS int) AS max_length, \
 CAST(chg.precision AS int) AS num_precision, CAST(chg.scale AS int) AS num_scale, \
-CAST(src.is_nullable AS int) AS is_nullable \
+CASE WHEN COALESCE(src.encryption_type, chg.encryption_type) IS NULL THEN 0 ELSE 1 END AS is_encrypted, \
+CAST(src.is_nullable AS int) AS is_nullable, \
+CASE WHEN src.is_masked = 1 AND COALESCE(\
+HAS_PERMS_BY_NAME(QUOTENAME(OBJECT_SCHEMA_NAME(@P2)) + N'.' + QUOTENAME(OBJECT_NAME(@P2)), 'OBJECT', 'UNMASK', src.name, 'COLUMN'), \
+HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK'), 0) = 0 THEN 1 ELSE 0 END AS is_masked \
 FROM cdc.captured_columns AS cc \
 LEFT JOIN sys.columns AS chg ON chg.object_id = cc.object_id AND chg.name = cc.column_name \
-LEFT JOIN sys.types AS base ON base.user_type_id = chg.system_type_id \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = chg.user_type_id \
+LEFT JOIN sys.types AS base ON base.user_type_id = CASE WHEN typ.is_assembly_type = 1 AND typ.is_user_defined = 0 \
+THEN chg.user_type_id ELSE chg.system_type_id END \
 LEFT JOIN sys.columns AS src ON src.object_id = @P2 AND src.column_id = cc.column_id \
 WHERE cc.object_id = @P1 ORDER BY cc.column_ordinal OPTION (MAXDOP 1)";
 
@@ -51,6 +65,8 @@ pub struct CapturedColumn {
     pub(super) sql_type: SqlType,
     pub(super) ordinal: u32,
     pub(super) nullable: bool,
+    /// Whether the login is shown masks in place of the live table's values.
+    pub(super) masked: bool,
 }
 
 impl CapturedColumn {
@@ -96,6 +112,8 @@ pub struct CapturedTable {
     /// A column of the unique index that changes do not have, and why.
     pub(super) missing_key: Option<(String, KeyProblem)>,
     pub(super) start_lsn: Lsn,
+    /// Whether a policy is known that filters the live table's rows.
+    pub(super) row_filter: bool,
     pub(super) has_command_id: bool,
     pub(super) schema: SchemaRef,
 }
@@ -172,6 +190,28 @@ struct Instance {
     change_object_id: i32,
     change_table: Option<String>,
     start_lsn: Option<Lsn>,
+    /// Whether it allows SWITCH, and the table has partitions that can be.
+    switches: bool,
+    /// A policy that filters the source table's rows.
+    row_filter: Option<String>,
+}
+
+impl Instance {
+    /// Says what rows of `table` its changes, or a first copy, may lack.
+    fn caution(&self, table: &TableName, cautions: &Cautions) {
+        if self.switches {
+            cautions.say(&Caution::PartitionSwitch {
+                table: table.clone(),
+                instance: self.name.clone(),
+            });
+        }
+        if let Some(policy) = &self.row_filter {
+            cautions.say(&Caution::RowFilter {
+                table: table.clone(),
+                policy: policy.clone(),
+            });
+        }
+    }
 }
 
 /// Looks up the instance that a window after `after` needs (the newest that reaches back that far, else
@@ -186,6 +226,7 @@ pub(super) async fn captured_table(
         return Ok(None);
     };
     let name = table.name.clone();
+    instance.caution(&name, pool.cautions());
     let Some(change_table) = instance.change_table else {
         return Err(SourceError::ChangesHidden { table: name });
     };
@@ -210,6 +251,7 @@ pub(super) async fn captured_table(
         key: found.key,
         missing_key: found.missing_key,
         start_lsn,
+        row_filter: instance.row_filter.is_some(),
         has_command_id: !command_id.is_empty(),
     }))
 }
@@ -226,6 +268,8 @@ async fn instances(pool: &Pool, table: &TableEntry) -> Result<Vec<Instance>, Sou
                 change_object_id: cells.required_int(1)?,
                 change_table: cells.text(2)?.map(str::to_string),
                 start_lsn: cells.lsn(3)?,
+                switches: cells.flag(4)? && cells.integer(5)?.is_some_and(|count| count > 1),
+                row_filter: cells.text(6)?.map(str::to_string),
             })
         })
         .collect()
@@ -266,10 +310,10 @@ async fn columns(
         let cells = Cells::new(row, &action);
         let column_id = cells.integer(3)?;
         if cells.flag(2)? {
-            tracing::warn!(
-                table = %table.name, column = cells.required_text(0)?,
-                "computed column left out: a change table does not record it"
-            );
+            pool.cautions().say(&Caution::Computed {
+                table: table.name.clone(),
+                column: cells.required_text(0)?.to_string(),
+            });
             computed_ids.extend(column_id);
             continue;
         }
@@ -279,7 +323,8 @@ async fn columns(
             source_name: cells.text(4)?.map(str::to_string),
             sql_type: declared_type(&cells, 5)?,
             ordinal: cells.required_int(1)?.unsigned_abs(),
-            nullable: cells.integer(10)? != Some(0),
+            nullable: cells.integer(11)? != Some(0),
+            masked: cells.flag(12)?,
         });
     }
     let index = index_columns(pool, table, change_object_id).await?;

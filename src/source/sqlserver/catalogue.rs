@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::caution::{Caution, Cautions};
 use super::cell::{Cells, Parameter};
+use super::columns::Columns;
 use super::error::SourceError;
 use super::filter::ALIAS;
 use super::ident::{Match, TableName, find_table, quote};
@@ -23,16 +25,25 @@ SELECT s.name AS schema_name, t.name AS table_name, t.object_id \
 FROM sys.tables AS t JOIN sys.schemas AS s ON s.schema_id = t.schema_id \
 ORDER BY s.name, t.name OPTION (MAXDOP 1)";
 
-/// A table's columns (`@P1`: its object_id), with the type as declared and the system type below it.
+/// A table's columns (`@P1`: its object_id), with the type as declared and the system type below it; for the types
+/// of .NET that the server itself has, `system_type_id` says no more than that they are such.
+///
+/// UNMASK is granted by column from 2022 on; before, it is the database's and the first question's answer is NULL.
 const COLUMNS: &str = "\
 SELECT c.name, base.name AS base_type, typ.name AS declared_type, \
 CAST(c.max_length AS int) AS max_length, CAST(c.precision AS int) AS num_precision, \
-CAST(c.scale AS int) AS num_scale, CAST(c.is_nullable AS int) AS is_nullable, \
+CAST(c.scale AS int) AS num_scale, \
+CASE WHEN c.encryption_type IS NULL THEN 0 ELSE 1 END AS is_encrypted, \
+CAST(c.is_nullable AS int) AS is_nullable, \
 c.collation_name, CAST(COLLATIONPROPERTY(c.collation_name, 'CodePage') AS int) AS code_page, \
-CAST(c.is_masked AS int) AS is_masked, c.encryption_type \
+CAST(c.is_masked AS int) AS is_masked, \
+CASE WHEN c.is_masked = 1 AND COALESCE(\
+HAS_PERMS_BY_NAME(QUOTENAME(OBJECT_SCHEMA_NAME(@P1)) + N'.' + QUOTENAME(OBJECT_NAME(@P1)), 'OBJECT', 'UNMASK', c.name, 'COLUMN'), \
+HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK'), 0) = 0 THEN 1 ELSE 0 END AS shows_masks \
 FROM sys.columns AS c \
-LEFT JOIN sys.types AS base ON base.user_type_id = c.system_type_id \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = c.user_type_id \
+LEFT JOIN sys.types AS base ON base.user_type_id = CASE WHEN typ.is_assembly_type = 1 AND typ.is_user_defined = 0 \
+THEN c.user_type_id ELSE c.system_type_id END \
 WHERE c.object_id = @P1 ORDER BY c.column_id OPTION (MAXDOP 1)";
 
 /// The database, as the server spells it.
@@ -59,6 +70,8 @@ pub(super) struct SourceColumn {
     pub(super) collation: Option<Collation>,
     /// Whether the server compares the values that it shows: not where they are masked or encrypted.
     pub(super) comparable: bool,
+    /// Whether the login is shown masks in place of its values.
+    pub(super) masked: bool,
 }
 
 impl SourceColumn {
@@ -70,6 +83,7 @@ impl SourceColumn {
             nullable: true,
             collation: None,
             comparable: false,
+            masked: false,
         }
     }
 }
@@ -88,10 +102,12 @@ pub(super) struct SourceTable {
     pub(super) name: TableName,
     pub(super) columns: Vec<SourceColumn>,
     pub(super) schema: SchemaRef,
+    cautions: Cautions,
 }
 
 impl SourceTable {
-    pub(super) fn new(name: TableName, columns: Vec<SourceColumn>) -> Self {
+    /// A table whose cautions are said to `cautions`.
+    pub(super) fn new(name: TableName, columns: Vec<SourceColumn>, cautions: Cautions) -> Self {
         let fields = columns
             .iter()
             .map(|column| Field::new(&column.name, column.sql_type.arrow(), column.nullable))
@@ -100,6 +116,7 @@ impl SourceTable {
             name,
             columns,
             schema: Arc::new(Schema::new(fields)),
+            cautions,
         }
     }
 
@@ -127,20 +144,30 @@ impl SourceTable {
         )
     }
 
-    /// Refuses a projection with a column whose type cannot be read.
+    /// Refuses a projection with columns whose types cannot be read, and says which are read as masks.
     pub(super) fn check(&self, projection: &[usize]) -> Result<(), SourceError> {
-        let unsupported = projection
-            .iter()
-            .map(|index| &self.columns[*index])
-            .find(|column| !column.sql_type.is_supported());
-        match unsupported {
-            None => Ok(()),
-            Some(column) => Err(SourceError::UnsupportedColumn {
+        let read = || projection.iter().map(|index| &self.columns[*index]);
+        let unread = Columns::of(
+            read()
+                .filter(|column| !column.sql_type.is_supported())
+                .map(|column| (column.name.clone(), column.sql_type.to_string())),
+        );
+        if let Some(columns) = unread {
+            return Err(SourceError::UnsupportedColumns {
                 table: self.name.clone(),
-                column: column.name.clone(),
-                type_name: column.sql_type.to_string(),
-            }),
+                columns,
+            });
         }
+        let masked = read().filter(|column| column.masked);
+        if let Some(columns) =
+            Columns::of(masked.map(|column| (column.name.clone(), String::new())))
+        {
+            self.cautions.say(&Caution::Masked {
+                table: self.name.clone(),
+                columns: columns.names(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -202,13 +229,15 @@ pub(super) async fn source_table(
             Ok(SourceColumn {
                 name: cells.required_text(0)?.to_string(),
                 sql_type: declared_type(&cells, 1)?,
-                nullable: cells.flag(6)?,
-                collation: collation(&cells, 7)?,
-                comparable: !cells.flag(9)? && cells.integer(10)?.is_none(),
+                nullable: cells.flag(7)?,
+                collation: collation(&cells, 8)?,
+                comparable: !cells.flag(10)? && !cells.flag(6)?,
+                masked: cells.flag(11)?,
             })
         })
         .collect::<Result<Vec<_>, SourceError>>()?;
-    Ok(SourceTable::new(table.name.clone(), columns))
+    let cautions = pool.cautions().clone();
+    Ok(SourceTable::new(table.name.clone(), columns, cautions))
 }
 
 /// Reads a collation's name and code page from two cells beginning at `first`.
@@ -222,7 +251,7 @@ fn collation(cells: &Cells<'_>, first: usize) -> Result<Option<Collation>, Sourc
     }))
 }
 
-/// Reads base type, declared type, max_length, precision and scale from five cells beginning at `first`.
+/// Reads base type, declared type, max_length, precision, scale and encryption from six cells beginning at `first`.
 pub(super) fn declared_type(cells: &Cells<'_>, first: usize) -> Result<SqlType, SourceError> {
     let small = |index| Ok::<_, SourceError>(cells.integer(index)?.unwrap_or(0) as i32);
     let base = cells.text(first)?;
@@ -235,6 +264,7 @@ pub(super) fn declared_type(cells: &Cells<'_>, first: usize) -> Result<SqlType, 
         max_length: small(first + 2)?,
         precision: small(first + 3)?,
         scale: small(first + 4)?,
+        encrypted: cells.flag(first + 5)?,
     }))
 }
 
@@ -286,8 +316,10 @@ mod tests {
             vec![
                 column("id", SqlType::Int),
                 column("credit", SqlType::Money),
-                column("place", SqlType::Unsupported("geography".to_string())),
+                column("sum", SqlType::Unsupported("complex_number".to_string())),
+                column("odd one", SqlType::Unsupported("thing".to_string())),
             ],
+            Cautions::default(),
         )
     }
 
@@ -304,12 +336,16 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_column_hurts_only_when_selected() {
+    fn unreadable_columns_hurt_only_when_selected_and_are_named_all() {
         assert!(table().check(&[0, 1]).is_ok());
-        let message = table().check(&[2]).unwrap_err().to_string();
-        assert!(
-            message.contains("column place of dbo.odd]name has type geography"),
-            "{message}"
+        let message = |projection: &[usize]| table().check(projection).unwrap_err().to_string();
+        assert_eq!(
+            message(&[0, 2]),
+            "column sum of dbo.odd]name has type complex_number, which cannot be read: leave it out with `* EXCEPT (sum)`"
+        );
+        assert_eq!(
+            message(&[2, 1, 3]),
+            "columns sum (complex_number), odd one (thing) of dbo.odd]name cannot be read: leave them out with `* EXCEPT (sum, [odd one])`"
         );
     }
 

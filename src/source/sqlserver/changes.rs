@@ -11,9 +11,10 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::change::{COMMIT_VERSION, LsnRange};
 
-use super::captured::CapturedTable;
+use super::captured::{CapturedColumn, CapturedTable};
 use super::catalogue::{select_list, top_clause};
 use super::change_rows::ChangeRows;
+use super::columns::Columns;
 use super::decode::ColumnBuilder;
 use super::error::SourceError;
 use super::ident::quote;
@@ -114,42 +115,46 @@ impl Changes {
     }
 
     fn check(&self, values: &[Value]) -> std::result::Result<(), SourceError> {
-        for value in values {
-            if let Value::Captured(index) = value {
-                check_column(&self.table, *index, self.images)?;
-            }
-        }
-        Ok(())
+        let captured = values.iter().filter_map(|value| match value {
+            Value::Captured(index) => Some(*index),
+            _ => None,
+        });
+        check_columns(&self.table, &captured.collect::<Vec<_>>(), self.images)
     }
 }
 
-/// Refuses a column that cannot be read, or that net changes cannot carry.
-pub(super) fn check_column(
+/// Refuses columns that cannot be read, or that net changes cannot carry.
+pub(super) fn check_columns(
     table: &CapturedTable,
-    index: usize,
+    indices: &[usize],
     images: Images,
 ) -> std::result::Result<(), SourceError> {
-    let column = &table.columns[index];
-    let (name, type_name) = (column.name.clone(), column.type_name());
-    if !column.sql_type.is_supported() {
-        return Err(SourceError::UnsupportedColumn {
-            table: table.name.clone(),
-            column: name,
-            type_name,
-        });
+    let read = || indices.iter().map(|index| &table.columns[*index]);
+    let those = |refused: fn(&CapturedColumn) -> bool| {
+        let refused = read().filter(|column| refused(column));
+        Columns::of(refused.map(|column| (column.name.clone(), column.type_name())))
+    };
+    let name = || table.name.clone();
+    if let Some(columns) = those(|column| !column.sql_type.is_supported()) {
+        let table = name();
+        return Err(SourceError::UnsupportedColumns { table, columns });
     }
-    if images == Images::Net && column.source_name.is_none() {
+    if images == Images::All {
+        return Ok(());
+    }
+    if let Some(dropped) = read().find(|column| column.source_name.is_none()) {
         return Err(SourceError::DroppedColumn {
-            table: table.name.clone(),
-            column: name,
+            table: name(),
+            column: dropped.name.clone(),
         });
     }
-    if images == Images::Net && column.is_large() {
-        return Err(SourceError::LargeColumn {
-            table: table.name.clone(),
-            column: name,
-            type_name,
-        });
+    if let Some(columns) = those(CapturedColumn::is_large) {
+        let table = name();
+        return Err(SourceError::LargeColumns { table, columns });
+    }
+    if let Some(columns) = those(|column| column.masked) {
+        let table = name();
+        return Err(SourceError::MaskedColumns { table, columns });
     }
     Ok(())
 }
@@ -293,8 +298,8 @@ mod tests {
     fn a_dropped_column_passes_a_feed_but_not_net_changes() {
         let mut table = customers();
         table.columns[1].source_name = None;
-        assert!(check_column(&table, 1, Images::All).is_ok());
-        let message = check_column(&table, 1, Images::Net)
+        assert!(check_columns(&table, &[1], Images::All).is_ok());
+        let message = check_columns(&table, &[1], Images::Net)
             .unwrap_err()
             .to_string();
         assert!(
@@ -306,12 +311,29 @@ mod tests {
     #[test]
     fn large_columns_pass_a_feed_but_not_net_changes() {
         let table = customers();
-        assert!(check_column(&table, 2, Images::All).is_ok());
-        let message = check_column(&table, 2, Images::Net)
+        assert!(check_columns(&table, &[2], Images::All).is_ok());
+        let message = check_columns(&table, &[2], Images::Net)
             .unwrap_err()
             .to_string();
         assert!(
-            message.contains("column notes of dbo.customers has type nvarchar(max)"),
+            message.contains("column notes of dbo.customers has type nvarchar(max)")
+                && message.ends_with("leave it out with `* EXCEPT (notes)`"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn masked_columns_pass_a_feed_but_not_net_changes() {
+        let mut table = customers();
+        table.columns[0].masked = true;
+        table.columns[1].masked = true;
+        assert!(check_columns(&table, &[0, 1], Images::All).is_ok());
+        let message = check_columns(&table, &[0, 1], Images::Net)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("columns id (int), name (nvarchar(64)) of dbo.customers are masked")
+                && message.contains("GRANT UNMASK to the login, or leave them out"),
             "{message}"
         );
     }

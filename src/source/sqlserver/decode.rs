@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder, StructBuilder,
     TimestampMicrosecondBuilder, UInt64Builder,
 };
 use tiberius::ColumnData;
 use tiberius::time::{Date, DateTime, DateTime2, DateTimeOffset, SmallDateTime, Time};
 
 use super::error::SourceError;
-use super::types::SqlType;
+use super::types::{SqlType, spatial_fields};
 
 /// A batch is handed on when it has this many rows …
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -42,6 +42,7 @@ pub(super) enum ColumnBuilder {
     Timestamp(TimestampMicrosecondBuilder),
     Text(StringBuilder),
     Binary(BinaryBuilder),
+    Spatial(StructBuilder),
 }
 
 impl ColumnBuilder {
@@ -61,10 +62,17 @@ impl ColumnBuilder {
             }
             SqlType::DateTimeOffset(_) => Self::utc_timestamp(),
             SqlType::Binary { .. } => Self::Binary(BinaryBuilder::new()),
+            SqlType::Spatial(_) => {
+                Self::Spatial(StructBuilder::from_fields(spatial_fields(), BATCH_ROWS))
+            }
             SqlType::Time(_)
             | SqlType::Text { .. }
             | SqlType::Xml
             | SqlType::UniqueIdentifier
+            | SqlType::HierarchyId
+            | SqlType::Variant
+            | SqlType::Json
+            | SqlType::Vector
             | SqlType::Unsupported(_) => Self::text(),
         }
     }
@@ -112,6 +120,7 @@ impl ColumnBuilder {
                 b.append_option(v.as_deref());
                 return Some(v.as_ref().map_or(0, |bytes| bytes.len()));
             }
+            (Self::Spatial(b), ColumnData::Binary(v)) => return append_place(b, v.as_deref()),
             _ => return None,
         }
         Some(0)
@@ -153,8 +162,27 @@ impl ColumnBuilder {
             Self::Timestamp(b) => Arc::new(b.finish()),
             Self::Text(b) => Arc::new(b.finish()),
             Self::Binary(b) => Arc::new(b.finish()),
+            Self::Spatial(b) => Arc::new(b.finish()),
         }
     }
+}
+
+/// Four bytes of the SRID, the highest first, then the shape; see the select expression of the type.
+fn append_place(builder: &mut StructBuilder, value: Option<&[u8]>) -> Option<usize> {
+    let place = match value {
+        None => None,
+        Some(bytes) => Some(bytes.split_first_chunk::<4>()?),
+    };
+    let srid = place.map(|(srid, _)| i32::from_be_bytes(*srid));
+    let shape = place.map(|(_, shape)| shape);
+    builder
+        .field_builder::<Int32Builder>(0)?
+        .append_option(srid);
+    builder
+        .field_builder::<BinaryBuilder>(1)?
+        .append_option(shape);
+    builder.append(place.is_some());
+    Some(shape.map_or(0, <[u8]>::len))
 }
 
 fn append_text(builder: &mut StringBuilder, value: &ColumnData<'_>) -> Option<usize> {

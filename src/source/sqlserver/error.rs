@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 
 use crate::change::Lsn;
 
+use super::columns::Columns;
 use super::connect_error::ConnectError;
 use super::ident::{TableName, did_you_mean};
 use super::key::KeyProblem;
@@ -137,29 +138,42 @@ pub enum SourceError {
         /// What is wrong with it.
         problem: KeyProblem,
     },
-    /// A column's type cannot be read.
-    #[error(
-        "column {column} of {table} has type {type_name}, which cannot be read; leave it out of the select list"
-    )]
-    UnsupportedColumn {
+    /// Columns whose types cannot be read.
+    #[error("{}: {}", columns.are(table, "which cannot be read", "cannot be read"), columns.remedy())]
+    UnsupportedColumns {
         /// The table.
         table: TableName,
-        /// The column.
-        column: String,
-        /// Its type.
-        type_name: String,
+        /// The columns with their types.
+        columns: Columns,
     },
-    /// A large column in a stream of net changes.
+    /// Large columns in a stream of net changes.
     #[error(
-        "column {column} of {table} has type {type_name}, which SQL Server may leave out of an update, so a STREAM cannot carry it; name the other columns instead of *"
+        "{}, so a STREAM cannot carry {}: {}",
+        columns.are(
+            table,
+            "which SQL Server may leave out of an update",
+            "may be left out of an update by SQL Server"
+        ),
+        columns.them(),
+        columns.remedy()
     )]
-    LargeColumn {
+    LargeColumns {
         /// The table.
         table: TableName,
-        /// The column.
-        column: String,
-        /// Its type.
-        type_name: String,
+        /// The columns with their types.
+        columns: Columns,
+    },
+    /// Masked columns in a stream of net changes.
+    #[error(
+        "{}, so a first copy would hold masks where changes bring values: GRANT UNMASK to the login, or {}",
+        columns.are(table, "whose values are masked for this login", "are masked for this login"),
+        columns.remedy()
+    )]
+    MaskedColumns {
+        /// The table.
+        table: TableName,
+        /// The columns with their types.
+        columns: Columns,
     },
     /// A column that the live table has no more, in a stream of net changes.
     #[error(
@@ -370,13 +384,14 @@ impl SourceError {
                 ErrorKind::ChangesLost
             }
             Self::NoUniqueKey { .. }
-            | Self::UnsupportedColumn { .. }
+            | Self::UnsupportedColumns { .. }
+            | Self::MaskedColumns { .. }
             | Self::UnusableKey { .. }
             | Self::ValueTooLarge { .. }
             | Self::Undecodable { .. }
             | Self::ReservedColumn { .. }
             | Self::DroppedColumn { .. }
-            | Self::LargeColumn { .. } => ErrorKind::Unsupported,
+            | Self::LargeColumns { .. } => ErrorKind::Unsupported,
             Self::Server { .. }
             | Self::CaptureNotStarted { .. }
             | Self::UnknownOperation { .. }

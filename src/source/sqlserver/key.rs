@@ -7,6 +7,7 @@ use super::catalogue::TableEntry;
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::pool::Pool;
+use super::types::SqlType;
 
 /// The columns of the unique index that an instance was enabled with (`@P1`: the change table's object_id).
 ///
@@ -29,6 +30,8 @@ pub enum KeyProblem {
     Nullable,
     /// Its type, whose values are cut to microseconds, so that two may become one.
     Inexact(String),
+    /// Its type, of whose values the text alone is kept, so that two of different base types may become one.
+    Untyped(String),
 }
 
 impl fmt::Display for KeyProblem {
@@ -44,6 +47,10 @@ impl fmt::Display for KeyProblem {
                 f,
                 "has type {type_name}, of which six decimals are kept, so that two rows may become one: give it a \
                  scale of 6 or less"
+            ),
+            Self::Untyped(type_name) => write!(
+                f,
+                "has type {type_name}, of which the text is kept, so that two rows may become one"
             ),
         }
     }
@@ -94,6 +101,8 @@ pub(super) fn require_key(table: &CapturedTable) -> Result<(), SourceError> {
             KeyProblem::Nullable
         } else if column.sql_type.is_inexact() {
             KeyProblem::Inexact(column.type_name())
+        } else if column.sql_type == SqlType::Variant {
+            KeyProblem::Untyped(column.type_name())
         } else {
             continue;
         };
@@ -115,7 +124,6 @@ mod tests {
     use super::*;
     use crate::source::sqlserver::ErrorKind;
     use crate::source::sqlserver::captured::tests::customers;
-    use crate::source::sqlserver::types::SqlType;
 
     fn refusal(change: impl FnOnce(&mut CapturedTable)) -> String {
         let mut table = customers();
@@ -139,6 +147,8 @@ mod tests {
         assert!(nullable.contains("key column id of dbo.customers allows NULL"));
         let inexact = refusal(|table| table.columns[0].sql_type = SqlType::DateTimeOffset(7));
         assert!(inexact.contains("has type datetimeoffset(7)"), "{inexact}");
+        let untyped = refusal(|table| table.columns[0].sql_type = SqlType::Variant);
+        assert!(untyped.contains("has type sql_variant"), "{untyped}");
         let dropped = refusal(|table| table.columns[0].source_name = None);
         assert!(dropped.contains("was dropped"), "{dropped}");
         let computed = refusal(|table| {

@@ -251,7 +251,7 @@ mod tests {
             comparable: true,
             ..SourceColumn::read_only("id", SqlType::Int)
         };
-        let table = SourceTable::new(TableName::new("dbo", "t"), vec![column]);
+        let table = SourceTable::new(TableName::new("dbo", "t"), vec![column], Default::default());
         Statement::new(&table, &[0], filters, limit).map(|statement| statement.to_string())
     }
 

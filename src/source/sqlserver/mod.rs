@@ -22,9 +22,11 @@
 
 mod captured;
 mod catalogue;
+mod caution;
 mod cell;
 mod change_rows;
 mod changes;
+mod columns;
 mod commits;
 mod config;
 mod connect_error;
@@ -50,6 +52,7 @@ mod transient;
 mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
+pub use columns::Columns;
 pub use commits::{FeedBound, FeedBounds};
 pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt};
 pub use connect_error::ConnectError;

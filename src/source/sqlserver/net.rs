@@ -188,7 +188,7 @@ pub(super) mod tests {
         };
         let source = source.downcast_ref::<SourceError>().unwrap();
         assert!(
-            matches!(source, SourceError::LargeColumn { .. }),
+            matches!(source, SourceError::LargeColumns { .. }),
             "{source}"
         );
     }

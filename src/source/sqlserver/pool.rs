@@ -9,6 +9,7 @@ use tiberius::{Row, ToSql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::caution::Cautions;
 use super::config::ConnectionConfig;
 use super::connect_error::ConnectError;
 use super::connection::{open, request_error};
@@ -48,6 +49,7 @@ struct Inner {
     idle: Mutex<Vec<Connection>>,
     /// Whether the server has answered once.
     reached: AtomicBool,
+    cautions: Cautions,
 }
 
 impl fmt::Debug for Pool {
@@ -67,12 +69,18 @@ impl Pool {
                 permits: Arc::new(Semaphore::new(LIMIT)),
                 idle: Mutex::default(),
                 reached: AtomicBool::new(false),
+                cautions: Cautions::default(),
             }),
         }
     }
 
     pub(super) fn config(&self) -> &ConnectionConfig {
         &self.inner.config
+    }
+
+    /// What has been said about the database's tables.
+    pub(super) fn cautions(&self) -> &Cautions {
+        &self.inner.cautions
     }
 
     /// Lends a connection, waiting a bounded time for one.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::captured::{CapturedColumn, CapturedTable};
 use super::catalogue::{SourceColumn, SourceTable};
+use super::caution::{Caution, Cautions};
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::live::LiveRows;
@@ -112,7 +113,24 @@ pub(super) async fn take(
         .await
         .unwrap_or_else(|failed| Err(ArrowError::ExternalError(Box::new(failed))));
     read?;
-    written.map_err(|error| spill_error(table, error))
+    let snapshot = written.map_err(|error| spill_error(table, error))?;
+    caution(table, snapshot.progress, pool.cautions());
+    Ok(snapshot)
+}
+
+/// Says so where far fewer rows came than the server counts, and no policy is known to hide them: metadata of
+/// policies is for who may see definitions.
+fn caution(table: &CapturedTable, progress: SnapshotProgress, cautions: &Cautions) {
+    if let Some(counted) = progress.estimated_rows
+        && !table.row_filter
+        && progress.rows.saturating_mul(10) < counted.saturating_mul(9)
+    {
+        cautions.say(&Caution::RowsMissing {
+            table: table.name.clone(),
+            read: progress.rows,
+            counted,
+        });
+    }
 }
 
 /// The live table as far as a first copy needs it, and the schema of its rows under the captured names.
@@ -129,13 +147,13 @@ fn stored(table: &CapturedTable) -> (SourceTable, SchemaRef) {
         ));
         fields.push(Field::new(&column.name, column.sql_type.arrow(), true));
     }
-    let source = SourceTable::new(table.name.clone(), columns);
+    let source = SourceTable::new(table.name.clone(), columns, Cautions::default());
     (source, Arc::new(Schema::new(fields)))
 }
 
 /// Columns that a stream cannot carry need not be read; those that were dropped cannot be.
 fn is_stored(column: &CapturedColumn) -> bool {
-    column.sql_type.is_supported() && !column.is_large()
+    column.sql_type.is_supported() && !column.is_large() && !column.masked
 }
 
 fn spill_error(table: &CapturedTable, source: ArrowError) -> SourceError {

@@ -1,10 +1,11 @@
 //! SQL Server's types and how their values stand in Arrow.
 
+mod select;
+
 use std::fmt;
+use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
-
-use super::ident::quote;
+use datafusion::arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 /// A column's type, as the catalogue describes it.
 ///
@@ -19,9 +20,16 @@ use super::ident::quote;
 /// | `time(n)` | `Utf8`, `HH:MM:SS` and `n` decimals: Delta has no time of day |
 /// | `smalldatetime`, `datetime`, `datetime2` | `Timestamp(µs)`; `datetime` is rounded to the millisecond that SQL Server shows, the seventh digit of `datetime2(7)` is cut off |
 /// | `datetimeoffset` | `Timestamp(µs, UTC)`: the instant; the offset is not kept |
-/// | `char`, `varchar`, `nchar`, `nvarchar`, `text`, `ntext`, `xml` | `Utf8`; a lone UTF-16 surrogate becomes U+FFFD |
+/// | `char`, `varchar`, `nchar`, `nvarchar`, `text`, `ntext`, `xml`, `json` | `Utf8`; a lone UTF-16 surrogate becomes U+FFFD |
 /// | `binary`, `varbinary`, `image`, `rowversion` | `Binary` |
 /// | `uniqueidentifier` | `Utf8`, lower case |
+/// | `hierarchyid` | `Utf8`, a path such as `/1/3/` |
+/// | `sql_variant` | `Utf8`: the value of its base type with all its digits, bytes as `0x…` |
+/// | `vector` | `Utf8`, an array of numbers as JSON |
+/// | `geography`, `geometry` | `Struct(srid Int32, wkb Binary)`: well-known binary with Z and M |
+///
+/// An alias type is the type that it was made from. What is encrypted by Always Encrypted, a type of somebody's
+/// assembly and a type that is not known here cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SqlType {
     Bit,
@@ -59,6 +67,12 @@ pub(super) enum SqlType {
         large: bool,
     },
     UniqueIdentifier,
+    HierarchyId,
+    Variant,
+    Json,
+    Vector,
+    /// `geography` or `geometry`.
+    Spatial(String),
     /// A type that cannot be read, by its declared name.
     Unsupported(String),
 }
@@ -74,10 +88,20 @@ pub(super) struct DeclaredType<'a> {
     pub(super) max_length: i32,
     pub(super) precision: i32,
     pub(super) scale: i32,
+    /// Whether Always Encrypted encrypts it.
+    pub(super) encrypted: bool,
 }
 
 impl SqlType {
     pub(super) fn from_catalogue(declared: &DeclaredType<'_>) -> Self {
+        let plain = Self::unencrypted(declared);
+        if declared.encrypted {
+            return Self::Unsupported(format!("{plain} encrypted by Always Encrypted"));
+        }
+        plain
+    }
+
+    fn unencrypted(declared: &DeclaredType<'_>) -> Self {
         let unsupported = || Self::Unsupported(declared.declared.to_string());
         let Some(base) = declared.base else {
             return unsupported();
@@ -85,7 +109,7 @@ impl SqlType {
         let name = length_name(base, declared.max_length);
         let large = declared.max_length == -1 || matches!(base, "text" | "ntext" | "image");
         let scale = u8::try_from(declared.scale).unwrap_or(7).min(7);
-        let unicode = unicode_type(base, declared.max_length);
+        let unicode = select::unicode_type(base, declared.max_length);
         match base {
             "bit" => Self::Bit,
             "tinyint" => Self::TinyInt,
@@ -113,6 +137,11 @@ impl SqlType {
                 Self::Binary { name, large }
             }
             "uniqueidentifier" => Self::UniqueIdentifier,
+            "hierarchyid" => Self::HierarchyId,
+            "sql_variant" => Self::Variant,
+            "json" => Self::Json,
+            "vector" => Self::Vector,
+            "geography" | "geometry" => Self::Spatial(base.to_string()),
             _ => unsupported(),
         }
     }
@@ -135,29 +164,16 @@ impl SqlType {
             }
             Self::DateTimeOffset(_) => utc_timestamp(),
             Self::Binary { .. } => DataType::Binary,
+            Self::Spatial(_) => DataType::Struct(spatial_fields()),
             Self::Time(_)
             | Self::Text { .. }
             | Self::Xml
             | Self::UniqueIdentifier
+            | Self::HierarchyId
+            | Self::Variant
+            | Self::Json
+            | Self::Vector
             | Self::Unsupported(_) => DataType::Utf8,
-        }
-    }
-
-    /// The expression that reads column `name` of the row `alias`; the same for live rows and for changes.
-    ///
-    /// Money is cast by the server, since the driver would read it as a binary fraction; so is text of a code
-    /// page, of which the driver knows some only and refuses a byte that stands for nothing.
-    pub(super) fn select(&self, alias: &str, name: &str) -> String {
-        let column = format!("{alias}.{}", quote(name));
-        match self {
-            Self::Money => format!("CAST({column} AS decimal(19, 4)) AS {}", quote(name)),
-            Self::SmallMoney => format!("CAST({column} AS decimal(10, 4)) AS {}", quote(name)),
-            Self::Xml => format!("CAST({column} AS nvarchar(max)) AS {}", quote(name)),
-            Self::Text {
-                unicode: Some(unicode),
-                ..
-            } => format!("CAST({column} AS {unicode}) AS {}", quote(name)),
-            _ => column,
         }
     }
 
@@ -165,7 +181,7 @@ impl SqlType {
     pub(super) fn is_large(&self) -> bool {
         match self {
             Self::Text { large, .. } | Self::Binary { large, .. } => *large,
-            Self::Xml => true,
+            Self::Xml | Self::Json | Self::Spatial(_) => true,
             _ => false,
         }
     }
@@ -185,20 +201,19 @@ pub(super) fn utc_timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// The parts of a place: the number of its reference system, and its shape as well-known binary.
+pub(super) fn spatial_fields() -> Fields {
+    Fields::from(vec![
+        Arc::new(Field::new("srid", DataType::Int32, true)),
+        Arc::new(Field::new("wkb", DataType::Binary, true)),
+    ])
+}
+
 fn decimal(declared: &DeclaredType<'_>) -> Option<SqlType> {
     let precision = u8::try_from(declared.precision).ok()?;
     let scale = i8::try_from(declared.scale).ok()?;
     let valid = (1..=38).contains(&precision) && (0..=precision as i8).contains(&scale);
     valid.then_some(SqlType::Decimal { precision, scale })
-}
-
-/// The Unicode type for text of a code page; no value has more UTF-16 units than bytes.
-fn unicode_type(base: &str, max_length: i32) -> Option<String> {
-    match (base, max_length) {
-        ("char" | "varchar", length @ 1..=4000) => Some(format!("nvarchar({length})")),
-        ("char" | "varchar" | "text", _) => Some("nvarchar(max)".to_string()),
-        _ => None,
-    }
 }
 
 fn length_name(base: &str, max_length: i32) -> String {
@@ -230,104 +245,19 @@ impl fmt::Display for SqlType {
             Self::DateTime => f.write_str("datetime"),
             Self::DateTime2(scale) => write!(f, "datetime2({scale})"),
             Self::DateTimeOffset(scale) => write!(f, "datetimeoffset({scale})"),
-            Self::Text { name, .. } | Self::Binary { name, .. } | Self::Unsupported(name) => {
-                f.write_str(name)
-            }
+            Self::Text { name, .. }
+            | Self::Binary { name, .. }
+            | Self::Spatial(name)
+            | Self::Unsupported(name) => f.write_str(name),
             Self::Xml => f.write_str("xml"),
             Self::UniqueIdentifier => f.write_str("uniqueidentifier"),
+            Self::HierarchyId => f.write_str("hierarchyid"),
+            Self::Variant => f.write_str("sql_variant"),
+            Self::Json => f.write_str("json"),
+            Self::Vector => f.write_str("vector"),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn declared(base: &str, max_length: i32, precision: i32, scale: i32) -> SqlType {
-        SqlType::from_catalogue(&DeclaredType {
-            base: Some(base),
-            declared: base,
-            max_length,
-            precision,
-            scale,
-        })
-    }
-
-    #[test]
-    #[rustfmt::skip]
-    fn every_type_has_its_arrow_form() {
-        let cases = [
-            (declared("tinyint", 1, 3, 0), DataType::Int16, "tinyint"),
-            (declared("decimal", 17, 38, 38), DataType::Decimal128(38, 38), "decimal(38,38)"),
-            (declared("money", 8, 19, 4), DataType::Decimal128(19, 4), "money"),
-            (declared("time", 5, 16, 7), DataType::Utf8, "time(7)"),
-            (declared("nvarchar", 256, 0, 0), DataType::Utf8, "nvarchar(128)"),
-            (declared("varbinary", -1, 0, 0), DataType::Binary, "varbinary(max)"),
-            (declared("timestamp", 8, 0, 0), DataType::Binary, "rowversion"),
-            (declared("uniqueidentifier", 16, 0, 0), DataType::Utf8, "uniqueidentifier"),
-            (declared("datetimeoffset", 10, 34, 7), utc_timestamp(), "datetimeoffset(7)"),
-        ];
-        for (sql_type, arrow, name) in cases {
-            assert_eq!(sql_type.arrow(), arrow, "{name}");
-            assert_eq!(sql_type.to_string(), name);
-            assert!(sql_type.is_supported());
-        }
-    }
-
-    #[test]
-    fn types_without_a_form_keep_their_name() {
-        let variant = declared("sql_variant", 8016, 0, 0);
-        assert!(!variant.is_supported());
-        assert_eq!(variant.to_string(), "sql_variant");
-        let clr = SqlType::from_catalogue(&DeclaredType {
-            base: None,
-            declared: "geography",
-            max_length: -1,
-            precision: 0,
-            scale: 0,
-        });
-        assert_eq!(clr, SqlType::Unsupported("geography".to_string()));
-        assert!(!declared("decimal", 17, 39, 0).is_supported());
-    }
-
-    #[test]
-    fn only_out_of_row_types_are_large() {
-        assert!(declared("nvarchar", -1, 0, 0).is_large());
-        assert!(declared("ntext", 16, 0, 0).is_large());
-        assert!(declared("xml", -1, 0, 0).is_large());
-        assert!(!declared("nvarchar", 8000, 0, 0).is_large());
-    }
-
-    #[test]
-    fn money_is_cast_by_the_server() {
-        assert_eq!(
-            declared("money", 8, 19, 4).select("t", "a]b"),
-            "CAST(t.[a]]b] AS decimal(19, 4)) AS [a]]b]"
-        );
-        assert_eq!(declared("int", 4, 10, 0).select("c", "x"), "c.[x]");
-    }
-
-    #[test]
-    fn text_of_a_code_page_is_made_unicode_by_the_server() {
-        let select = |base, bytes| declared(base, bytes, 0, 0).select("t", "x");
-        assert_eq!(select("varchar", 40), "CAST(t.[x] AS nvarchar(40)) AS [x]");
-        assert_eq!(select("char", 4000), "CAST(t.[x] AS nvarchar(4000)) AS [x]");
-        assert_eq!(
-            select("varchar", 4001),
-            "CAST(t.[x] AS nvarchar(max)) AS [x]"
-        );
-        assert_eq!(select("varchar", -1), "CAST(t.[x] AS nvarchar(max)) AS [x]");
-        assert_eq!(select("text", 16), "CAST(t.[x] AS nvarchar(max)) AS [x]");
-        for base in ["nchar", "nvarchar", "ntext"] {
-            assert_eq!(select(base, 40), "t.[x]");
-        }
-    }
-
-    #[test]
-    fn the_seventh_decimal_is_lost() {
-        assert!(declared("datetime2", 8, 27, 7).is_inexact());
-        assert!(declared("datetimeoffset", 10, 34, 7).is_inexact());
-        assert!(!declared("datetime2", 8, 26, 6).is_inexact());
-        assert!(!declared("time", 5, 16, 7).is_inexact(), "text keeps it");
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
         sql_type,
         ordinal,
         nullable: name != "id",
+        masked: false,
     };
     let text = |name: &str, large| SqlType::Text {
         name: name.to_string(),
@@ -31,6 +32,7 @@ pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
         key: vec![0],
         missing_key: None,
         start_lsn: "0:20:1".parse().unwrap(),
+        row_filter: false,
         has_command_id: true,
     }
 }
@@ -41,6 +43,8 @@ fn instance(name: &str, start: Option<&str>) -> Instance {
         change_object_id: 1,
         change_table: Some(name.to_string()),
         start_lsn: start.map(|lsn| lsn.parse().unwrap()),
+        switches: false,
+        row_filter: None,
     }
 }
 

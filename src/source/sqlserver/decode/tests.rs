@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::{
-    Date32Type, Decimal128Type, Int16Type, TimestampMicrosecondType,
+    Date32Type, Decimal128Type, Int16Type, Int32Type, TimestampMicrosecondType,
 };
 use tiberius::Uuid;
 use tiberius::numeric::Numeric;
@@ -170,4 +170,20 @@ fn bytes_of_variable_width_are_counted() {
     let mut builder = ColumnBuilder::new(&SqlType::Binary { name, large: true });
     let value = ColumnData::Binary(Some(Cow::Borrowed(&[0; 100])));
     assert_eq!(builder.append(&value), Some(100));
+}
+
+#[test]
+fn a_place_is_its_reference_system_and_its_shape() {
+    let geography = SqlType::Spatial("geography".to_string());
+    let place = |bytes: Option<&'static [u8]>| {
+        let bytes = bytes.map(Cow::Borrowed);
+        one(&geography, ColumnData::Binary(bytes))
+    };
+    let array = place(Some(&[0, 0, 0x10, 0xe6, 1, 1]));
+    let fields = array.as_struct();
+    assert_eq!(fields.column(0).as_primitive::<Int32Type>().value(0), 4326);
+    assert_eq!(fields.column(1).as_binary::<i32>().value(0), [1, 1]);
+    assert!(place(None).is_null(0));
+    let short = ColumnData::Binary(Some(Cow::Borrowed(&[1, 2])));
+    assert!(ColumnBuilder::new(&geography).append(&short).is_none());
 }

@@ -28,6 +28,7 @@ fn column(name: &str, base: &str, max_length: i32, precision: i32, scale: i32) -
                 max_length,
                 precision,
                 scale,
+                encrypted: false,
             }),
         )
     }
@@ -69,6 +70,8 @@ fn columns() -> Vec<SourceColumn> {
         column("rowversion", "timestamp", 8, 0, 0),
         column("uuid", "uniqueidentifier", 16, 0, 0),
         column("variant", "sql_variant", 8016, 0, 0),
+        column("path", "hierarchyid", 892, 0, 0),
+        column("unread", "complex_number", -1, 0, 0),
         column("masked", "int", 4, 10, 0),
     ];
     for column in &mut columns {
@@ -263,7 +266,9 @@ fn what_the_server_compares_in_another_way_is_not_sent() {
         col("text").eq(lit("a")),
         col("xml").eq(lit("<a/>")),
         col("image").eq(bytes(&[1])),
-        col("variant").is_null(),
+        col("variant").eq(lit("a")),
+        col("path").eq(lit("/1/")),
+        col("unread").is_null(),
         col("masked").eq(lit(1)),
         col("masked").is_null(),
         col("int").eq(col("int")),

@@ -75,13 +75,14 @@ impl Backend for Faulty {
                 ("max_length", 4),
                 ("precision", 10),
                 ("scale", 0),
+                ("is_encrypted", 0),
                 ("is_nullable", 0),
             ];
             cells.extend(numbers.map(|(name, value)| int(name, &[value])));
             cells.push(text("collation_name", "Latin1_General_CI_AS"));
             cells.push(int("code_page", &[1252]));
             cells.push(int("is_masked", &[0]));
-            cells.push(null("encryption_type"));
+            cells.push(int("shows_masks", &[0]));
             result(cells)
         } else if sql.contains("FROM [dbo].[t]") {
             match self.fault {
@@ -123,11 +124,6 @@ fn text(name: &str, value: &str) -> Cell {
         column(name, sql_type),
         Arc::new(StringArray::from(vec![value])),
     )
-}
-
-fn null(name: &str) -> Cell {
-    let value = Int32Array::from(vec![None]);
-    (column(name, SqlType::Int), Arc::new(value))
 }
 
 fn int(name: &str, values: &[i32]) -> Cell {

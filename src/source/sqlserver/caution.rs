@@ -1,0 +1,85 @@
+//! What a table's rows or changes may lack without an error of the server.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ident::TableName;
+
+/// Something that cannot be refused, since it need not be wrong, and that a person has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Caution {
+    /// The instance allows SWITCH, which is not captured, and the table has partitions.
+    PartitionSwitch { table: TableName, instance: String },
+    /// A security policy filters the table's rows.
+    RowFilter { table: TableName, policy: String },
+    /// A first copy has read far fewer rows than the server counts, and who reads may not see policies.
+    RowsMissing {
+        table: TableName,
+        read: u64,
+        counted: u64,
+    },
+    /// Columns are read as masks.
+    Masked { table: TableName, columns: String },
+    /// A change table does not have a computed column.
+    Computed { table: TableName, column: String },
+}
+
+impl fmt::Display for Caution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PartitionSwitch { table, instance } => write!(
+                f,
+                "{table} has partitions, and its capture instance '{instance}' allows ALTER TABLE … SWITCH, whose rows no \
+                 change tells of: enable capture with @allow_partition_switch = 0, or copy the table again after each \
+                 SWITCH"
+            ),
+            Self::RowFilter { table, policy } => write!(
+                f,
+                "security policy {policy} filters the rows of {table}: a first copy and queries lack those that it \
+                 hides from this login, while changes tell of all: let its predicate pass this login"
+            ),
+            Self::RowsMissing {
+                table,
+                read,
+                counted,
+            } => write!(
+                f,
+                "{read} rows of {table} were read where the server counts {counted}: a security policy may hide the others, \
+                 and this login may not see policies: let the policy's predicate pass this login, or grant it VIEW DEFINITION \
+                 on the database to be told"
+            ),
+            Self::Masked { table, columns } => write!(
+                f,
+                "{columns} of {table} masked for this login: what is read are masks, no values: GRANT UNMASK to it"
+            ),
+            Self::Computed { table, column } => write!(
+                f,
+                "computed column {column} of {table} left out: a change table does not record it; compute it in the flow"
+            ),
+        }
+    }
+}
+
+/// Says each caution once; clones share what was said.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cautions {
+    said: Arc<Mutex<HashSet<Caution>>>,
+}
+
+/// So many are remembered; what comes later is said again when it recurs.
+const REMEMBERED: usize = 4096;
+
+impl Cautions {
+    pub(super) fn say(&self, caution: &Caution) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.contains(caution) {
+            return;
+        }
+        if said.len() < REMEMBERED {
+            said.insert(caution.clone());
+        }
+        drop(said);
+        tracing::warn!("{caution}");
+    }
+}
