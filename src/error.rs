@@ -194,8 +194,8 @@ pub enum Error {
     },
     /// The capture job has written nothing that a flow could stop at.
     #[error(
-        "flow '{flow}': the capture job of database {database} wrote no commit at or past {floor} within {} s; \
-         check that SQL Server Agent runs and that the job cdc.<database>_capture is started",
+        "flow '{flow}': the capture job of database {database} {missing} within {} s; \
+         check that SQL Server Agent runs and that the job cdc.<database>_capture is started{hint}",
         waited.as_secs()
     )]
     CaptureNotRunning {
@@ -203,9 +203,11 @@ pub enum Error {
         flow: String,
         /// The source database, in quotes.
         database: String,
-        /// The LSN that was waited for.
-        floor: Lsn,
-        /// How long.
+        /// What the job has not done.
+        missing: String,
+        /// What else may help.
+        hint: &'static str,
+        /// How long it was waited for.
         waited: Duration,
     },
     /// A write ended without a commit although one was due.

@@ -29,8 +29,8 @@
 //! 2. [`pipeline`] binds them: connects, opens the targets, takes schemas, expands stars, and plans every
 //!    flow once without running it, so that a mistake is found before anything is read or written.
 //! 3. The loop reads the ceiling and the flow's checkpoint. Without a checkpoint the table is copied: note
-//!    L0, read the table into a temporary file, take a fence F past the end of the read; rows that did not
-//!    change in (L0, F], and the net changes of (L0, F], are one commit at F.
+//!    L0, read the table into a temporary file, wait until capture has come to a fence F past the end of the read; rows
+//!    that did not change in (L0, F], and the net changes of (L0, F], are one commit at F.
 //! 4. [`source`] reads the change table in the order of the log, decodes rows straight into Arrow builders
 //!    and streams them; the instance's low end is checked in the same batch before and after the rows.
 //! 5. Net changes keep the last image of each key, by a sort that spills.

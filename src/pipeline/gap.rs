@@ -1,13 +1,14 @@
 //! What a flow does where changes that it needs are lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bind::Pipeline;
+use super::capture::commit_past;
 use super::event::{Event, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work};
-use super::window::commit_past;
-use crate::change::{Checkpoint, Gap, Lsn, LsnRange, OnGap};
+use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange, OnGap};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTarget, SinkError};
 
@@ -20,6 +21,7 @@ impl Pipeline {
         &self,
         flow: &Arc<Flow>,
         lost: Error,
+        capture_wait: Duration,
         reporter: &Reporter,
     ) -> Result<Work, Error> {
         let policy = flow.declaration.on_gap;
@@ -45,7 +47,12 @@ impl Pipeline {
         });
         match policy {
             OnGap::Resnapshot => copy_again(flow, target, checkpoint, gap).await,
-            OnGap::Fail | OnGap::Continue => go_on(flow, target, checkpoint, gap, reporter).await,
+            OnGap::Fail | OnGap::Continue => {
+                let first = flow.database.minimum(&flow.table).await?;
+                let after = first.decrement().unwrap_or(Lsn::ZERO);
+                let ceiling = commit_past(flow, after, capture_wait, reporter).await?;
+                Ok(go_on(target, checkpoint, gap, after, ceiling))
+            }
         }
     }
 }
@@ -69,17 +76,14 @@ async fn copy_again(
     })
 }
 
-/// Everything that the flow's capture instance still has.
-async fn go_on(
-    flow: &Flow,
+/// Everything that the flow's capture instance still has: it begins past `after`.
+fn go_on(
     target: DeltaTarget,
     checkpoint: Checkpoint,
     gap: Gap,
-    reporter: &Reporter,
-) -> Result<Work, Error> {
-    let first = flow.database.minimum(&flow.table).await?;
-    let after = first.decrement().unwrap_or(Lsn::ZERO);
-    let ceiling = commit_past(flow, after, reporter).await?;
+    after: Lsn,
+    ceiling: Commit,
+) -> Work {
     let job = match LsnRange::new(after, ceiling.lsn) {
         Some(window) => Job::Window {
             checkpoint,
@@ -91,10 +95,10 @@ async fn go_on(
             ceiling,
         },
     };
-    Ok(Work {
+    Work {
         target,
         job,
         rebinds: false,
         gap: Some(Gap { upto: after, ..gap }),
-    })
+    }
 }

@@ -8,6 +8,7 @@
 //! them.
 
 mod bind;
+mod capture;
 mod event;
 mod flow;
 mod follow;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -30,11 +30,18 @@ pub struct RunOptions {
     pub limits: WindowLimits,
     /// Whether a flow whose target has no checkpoint copies its table; it fails otherwise.
     pub copies: bool,
+    /// How long a flow waits for the capture job: for its first entry, for one past a new capture instance's start, and
+    /// for one past the rows of a copy.
+    pub capture_wait: Duration,
 }
 
 impl RunOptions {
     /// The default of [`WindowLimits::rows`].
     pub const WINDOW_ROWS: u32 = 1_000_000;
+
+    /// The default of [`RunOptions::capture_wait`]. The job writes an entry about every five minutes on an idle
+    /// database; the rest is what a copy's fence must be later than its read, on a replica, and a scan.
+    pub const CAPTURE_WAIT: Duration = Duration::from_secs(390);
 }
 
 impl Default for RunOptions {
@@ -45,6 +52,7 @@ impl Default for RunOptions {
                 transactions: None,
             },
             copies: true,
+            capture_wait: Self::CAPTURE_WAIT,
         }
     }
 }
@@ -152,7 +160,10 @@ impl Pipeline {
                 Ok(step) => step,
                 Err(error) => {
                     let next = match error.is_loss() {
-                        true => self.after_loss(flow, error, &mut losses, reporter).await,
+                        true => {
+                            let lost = (error, options.capture_wait);
+                            self.after_loss(flow, lost, &mut losses, reporter).await
+                        }
                         false => Err(error),
                     };
                     match next {
@@ -180,7 +191,7 @@ impl Pipeline {
     async fn after_loss(
         &self,
         flow: &mut Arc<Flow>,
-        lost: Error,
+        (lost, capture_wait): (Error, Duration),
         seen: &mut u32,
         reporter: &Reporter,
     ) -> Result<Option<Work>, Error> {
@@ -205,7 +216,8 @@ impl Pipeline {
         if *seen > MOST_LOSSES {
             return Err(lost);
         }
-        self.over_gap(flow, lost, reporter).await.map(Some)
+        let work = self.over_gap(flow, lost, capture_wait, reporter).await;
+        work.map(Some)
     }
 
     async fn next_step(

@@ -6,12 +6,12 @@ use std::time::Instant;
 use datafusion::catalog::TableProvider;
 
 use super::bind::Pipeline;
+use super::capture::fence;
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work};
 use super::reconcile::{Reconciled, reconcilable};
 use super::run::RunOptions;
-use super::window::commit_past;
 use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
@@ -47,7 +47,14 @@ impl Pipeline {
             }
             Job::Copy { newest, over } => Step {
                 result: self
-                    .copy(flow, target, newest.as_ref(), (over, gap), reporter)
+                    .copy(
+                        flow,
+                        target,
+                        newest.as_ref(),
+                        (over, gap),
+                        options,
+                        reporter,
+                    )
                     .await?,
                 rest: None,
             },
@@ -129,6 +136,7 @@ impl Pipeline {
         target: DeltaTarget,
         newest: Option<&Commit>,
         (over, gap): (Option<Checkpoint>, Option<Gap>),
+        options: RunOptions,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
         if over.is_none() && !target.is_empty() {
@@ -150,13 +158,9 @@ impl Pipeline {
             .database
             .snapshot(&flow.table, progress_of(flow, reporter))
             .await?;
-        let fence = commit_past(flow, start, reporter).await?;
-        let window = LsnRange::new(start, fence.lsn).ok_or(Error::CaptureNotRunning {
-            flow: flow.name.clone(),
-            database: flow.database.shown_name(),
-            floor: start,
-            waited: std::time::Duration::ZERO,
-        })?;
+        let fence = fence(flow, start, options.capture_wait, reporter).await?;
+        let window = LsnRange::new(start, fence.lsn)
+            .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
         let rows = flow
             .database
             .first_copy(&flow.table, snapshot, window, &fence)

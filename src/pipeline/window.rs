@@ -1,19 +1,9 @@
 //! Which window a flow is to read next, and whether the source's history is still the one it left.
 
-use std::time::Duration;
-
-use super::event::{Event, Reporter};
 use super::flow::Flow;
-use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
+use crate::change::{Checkpoint, Commit, LsnRange};
 use crate::error::Error;
 use crate::source::sqlserver::{Head, News, SourceError};
-
-/// How long a run waits for the capture job's first entry, and for one past a new capture instance's start.
-///
-/// On an idle database the job writes an entry about every five minutes.
-const CAPTURE_WAIT: Duration = Duration::from_secs(330);
-/// Pause between two looks at `cdc.lsn_time_mapping`.
-const CAPTURE_POLL: Duration = Duration::from_millis(500);
 
 /// A checkpoint that is less behind than this, in milliseconds, stays where it is: no clean-up is so eager.
 const YOUNG_MS: i64 = 10 * 60 * 1000;
@@ -121,37 +111,5 @@ pub(super) fn history_replaced(
         database: flow.database.shown_name(),
         lsn: checkpoint.lsn,
         reason,
-    }
-}
-
-/// The newest commit at or past `floor`, waiting for the capture job within a bound.
-pub(super) async fn commit_past(
-    flow: &Flow,
-    floor: Lsn,
-    reporter: &Reporter,
-) -> Result<Commit, Error> {
-    let deadline = tokio::time::Instant::now() + CAPTURE_WAIT;
-    let mut told = false;
-    loop {
-        if let Some(head) = flow.database.head().await?
-            && head.newest.lsn >= floor
-        {
-            return Ok(head.newest);
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(Error::CaptureNotRunning {
-                flow: flow.name.clone(),
-                database: flow.database.shown_name(),
-                floor,
-                waited: CAPTURE_WAIT,
-            });
-        }
-        if !told {
-            reporter.report(Event::WaitingForCapture {
-                flow: flow.name.clone(),
-            });
-            told = true;
-        }
-        tokio::time::sleep(CAPTURE_POLL).await;
     }
 }

@@ -12,29 +12,13 @@ use crate::support::Ended;
 #[test]
 fn a_run_has_what_was_captured_and_the_rest_later() {
     let served = Served::new(CaptureBehaviour::default());
-    served.control.hold();
     let _ = served.run().succeeded();
+    served.control.hold();
     let before = served.rows("a");
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; INSERT INTO dbo.a VALUES (5, 50, 5, 0);");
     let lagging = served.run().succeeded();
     assert!(lagging.stderr.contains("nothing new"), "{}", lagging.stderr);
     assert_eq!(served.rows("a"), before);
-    served.runtime.block_on(served.control.step());
-    let _ = served.run().succeeded();
-    served.assert_true();
-}
-
-#[test]
-fn a_copy_of_rows_that_are_not_captured_yet_stays_true() {
-    let served = Served::new(CaptureBehaviour::default());
-    served.control.hold();
-    served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;");
-    // The copy may have read what later comes as a change.
-    let _ = served.run().succeeded();
-    served.runtime.block_on(served.control.step());
-    let _ = served.run().succeeded();
-    served.assert_true();
-    served.execute("INSERT INTO dbo.a VALUES (2, 20, 5, 0); DELETE FROM dbo.a WHERE id = 1;");
     served.runtime.block_on(served.control.step());
     let _ = served.run().succeeded();
     served.assert_true();

@@ -7,6 +7,7 @@ mod capture;
 mod clients;
 mod connections;
 mod failures;
+mod fence;
 mod follow;
 mod gap;
 mod guarded;

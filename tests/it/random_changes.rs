@@ -1,5 +1,7 @@
-//! Random transactions, scans of the log, runs, faults and kills: after every run a target equals its source as of the
-//! last captured transaction, and after one that was cut short, as of one before.
+//! Random transactions, scans of the log, first copies, runs, faults and kills: after every run a target equals its source
+//! as of the last captured transaction, and after one that was cut short, as of one before. A copy waits for capture,
+//! which goes on meanwhile, as the transactions do: it equals its source as of one that was captured by then and is no
+//! older than its read.
 //!
 //! The model is a map of rows, changed as the statements read; it shares nothing with the reader. `PROPTEST_CASES` asks
 //! for more cases, `PROPTEST_RNG_SEED` repeats a run, and a failure prints the smallest case found:
@@ -10,24 +12,29 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
-use cdcql::pipeline::{FlowReport, Pipeline, Reporter, RunOptions};
+use cdcql::pipeline::{Event, FlowReport, Pipeline, Reporter, RunOptions};
 use cdcql::simulator::control::Fault;
-use cdcql::simulator::{Behaviour, Database, Simulator, SimulatorOptions};
+use cdcql::simulator::{Behaviour, CaptureControl, Database, Simulator, SimulatorOptions};
 use cdcql::source::sqlserver::{self, WindowLimits};
 use cdcql::sql::{SourceText, Statement, parse};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 /// How many cases there are, unless the environment says otherwise.
 const CASES: u32 = 24;
 /// How often a case that fails is made smaller.
 const SHRINKS: u32 = 200;
+/// A part of the statement by which a copy looks how far capture is.
+const LOOK: &str = "AS server_local OPTION";
 
 const SCRIPT: &str = "\
 CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NOT NULL);
@@ -70,16 +77,22 @@ enum Change {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// One transaction over both tables: true for `a`.
-    Transaction(Vec<(bool, Change)>),
+    Transaction(Transaction),
     /// One scan of the log.
     Capture,
+    /// The targets go, so that the next run copies.
+    Forget,
     Run(Run),
 }
 
+/// One transaction over both tables: true for `a`.
+type Transaction = Vec<(bool, Change)>;
+
 /// How the pipeline is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Run {
+    /// What is committed while it waits for capture, each after the next scan has fixed its end of the log.
+    meanwhile: Vec<Transaction>,
     rows: u32,
     transactions: Option<u32>,
     fault: Option<Disturbance>,
@@ -116,6 +129,10 @@ fn changes() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn transactions() -> impl Strategy<Value = Transaction> {
+    prop::collection::vec((any::<bool>(), changes()), 1..6)
+}
+
 fn runs() -> impl Strategy<Value = Run> {
     let faults = prop_oneof![
         Just(Disturbance::Deadlock),
@@ -127,7 +144,10 @@ fn runs() -> impl Strategy<Value = Run> {
     let transactions = prop::option::of(1_u32..4);
     let faults = prop::option::weighted(0.3, faults);
     let polls = prop::option::weighted(0.3, 1_u16..200);
-    (rows, transactions, faults, polls).prop_map(|(rows, transactions, fault, polls)| Run {
+    let meanwhile = prop::collection::vec(self::transactions(), 0..3);
+    let all = (rows, transactions, faults, polls, meanwhile);
+    all.prop_map(|(rows, transactions, fault, polls, meanwhile)| Run {
+        meanwhile,
         rows,
         transactions,
         fault,
@@ -136,11 +156,11 @@ fn runs() -> impl Strategy<Value = Run> {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let transaction = prop::collection::vec((any::<bool>(), changes()), 1..6);
     let step = prop_oneof![
-        4 => transaction.prop_map(Step::Transaction),
-        2 => Just(Step::Capture),
-        2 => runs().prop_map(Step::Run),
+        8 => transactions().prop_map(Step::Transaction),
+        4 => Just(Step::Capture),
+        1 => Just(Step::Forget),
+        4 => runs().prop_map(Step::Run),
     ];
     prop::collection::vec(step, 1..24)
 }
@@ -153,6 +173,8 @@ struct Model {
     rows: Rows,
     captured: usize,
     states: Vec<Rows>,
+    /// Whether a target may be absent.
+    is_forgotten: bool,
 }
 
 impl Model {
@@ -162,8 +184,19 @@ impl Model {
         Self {
             states: vec![rows.clone()],
             captured: 0,
+            is_forgotten: false,
             rows,
         }
+    }
+
+    /// The batch of a transaction, which is made to the model too.
+    fn transaction(&mut self, changes: &Transaction) -> String {
+        let statements: Vec<String> = changes
+            .iter()
+            .filter_map(|(is_a, change)| self.change(*is_a, *change))
+            .collect();
+        self.states.push(self.rows.clone());
+        format!("BEGIN TRAN; {}; COMMIT;", statements.join("; "))
     }
 
     /// The statement of a change, which is made to the model too; `None` where there is nothing to change.
@@ -278,7 +311,8 @@ impl World {
             .unwrap()
     }
 
-    async fn run(&self, run: Run) {
+    /// Runs the pipeline; answers whether it had to wait for capture, which has gone on then.
+    async fn run(&self, run: &Run, model: &mut Model, capture: &CaptureControl) -> bool {
         let pipeline = self.pipeline().await;
         let control = self.simulator.control();
         let fault = run.fault;
@@ -290,21 +324,63 @@ impl World {
             },
             ..RunOptions::default()
         };
-        let reporter = Reporter::new(|_| {});
-        let running = pipeline.run(options, &reporter);
-        match run.polls {
-            Some(polls) => {
-                let _ = Polled {
-                    running: pin!(running),
-                    left: polls,
-                }
-                .await;
+        let waits = Arc::new(Notify::new());
+        let waiting = Arc::clone(&waits);
+        let reporter = Reporter::new(move |event| {
+            if matches!(event, Event::WaitingForCapture { .. }) {
+                waiting.notify_one();
             }
-            None => assert_succeeded(running.await),
+        });
+        let running = Polled {
+            running: pin!(pipeline.run(options, &reporter)),
+            left: run.polls,
+        };
+        let mut running = pin!(running);
+        let mut meanwhile = run.meanwhile.iter();
+        let mut has_waited = false;
+        loop {
+            // A copy that waits looks again and again.
+            let mut look = control.on_next(LOOK, Fault::Interjections);
+            tokio::select! {
+                reports = &mut running => {
+                    reports.into_iter().for_each(assert_succeeded);
+                    return has_waited;
+                }
+                () = waits.notified(), if !has_waited => has_waited = true,
+                struck = look.struck(), if has_waited => struck.unwrap(),
+            }
+            let scan = capture.fix_log_end();
+            let fixed = model.states.len() - 1;
+            if let Some(changes) = meanwhile.next() {
+                self.commit(model, changes).await;
+            }
+            scan.write().await;
+            model.captured = fixed;
         }
     }
 
+    async fn commit(&self, model: &mut Model, changes: &Transaction) {
+        let batch = model.transaction(changes);
+        self.client.execute_batch(&batch).await.unwrap();
+    }
+
+    /// Whether a target has a commit.
+    fn has(&self, table: usize) -> bool {
+        let log = self.lake().join(["a", "b"][table]).join("_delta_log");
+        let is_commit = |path: PathBuf| path.extension().is_some_and(|end| end == "json");
+        let entries = std::fs::read_dir(log).into_iter().flatten();
+        entries.flatten().any(|entry| is_commit(entry.path()))
+    }
+
+    fn lake(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    /// The rows of a target; none where there is no target.
     async fn rows(&self, table: usize) -> Vec<String> {
+        if !self.has(table) {
+            return Vec::new();
+        }
         let engine = self.engine();
         engine.define_tables(&parsed(PIPELINE), None).await.unwrap();
         let sql = [
@@ -339,20 +415,21 @@ fn assert_succeeded(reports: Vec<FlowReport>) {
     }
 }
 
-/// A future that is given up when it has been polled so often.
+/// A future that is given up when it has been polled so often, if ever.
 struct Polled<F> {
     running: F,
-    left: u16,
+    left: Option<u16>,
 }
 
 impl<F: Future + Unpin> Future for Polled<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.left == 0 {
-            return Poll::Ready(None);
+        match &mut self.left {
+            Some(0) => return Poll::Ready(None),
+            Some(left) => *left -= 1,
+            None => {}
         }
-        self.left -= 1;
         Pin::new(&mut self.running).poll(context).map(Some)
     }
 }
@@ -361,54 +438,60 @@ async fn holds(steps: &[Step]) {
     let world = World::new().await;
     let mut model = Model::new();
     let whole = Run {
+        meanwhile: Vec::new(),
         rows: 1000,
         transactions: None,
         fault: None,
         polls: None,
     };
-    world.run(whole).await;
     let capture = world.simulator.capture_of("app_db").unwrap();
+    world.run(&whole, &mut model, &capture).await;
     capture.hold();
     let last = [Step::Capture, Step::Run(whole)];
     for step in steps.iter().chain(&last) {
         match step {
-            Step::Transaction(changes) => {
-                let statements: Vec<String> = changes
-                    .iter()
-                    .filter_map(|(is_a, change)| model.change(*is_a, *change))
-                    .collect();
-                let batch = format!("BEGIN TRAN; {}; COMMIT;", statements.join("; "));
-                world.client.execute_batch(&batch).await.unwrap();
-                model.states.push(model.rows.clone());
-            }
+            Step::Transaction(changes) => world.commit(&mut model, changes).await,
             Step::Capture => {
                 capture.step().await;
                 model.captured = model.states.len() - 1;
             }
+            Step::Forget => {
+                let _ = std::fs::remove_dir_all(world.lake());
+                model.is_forgotten = true;
+            }
             Step::Run(run) => {
-                world.run(*run).await;
-                check(&world, &mut model, run.polls.is_none()).await;
+                let (captured, read) = (model.captured, model.states.len() - 1);
+                let since = [0, 1].map(|table| if world.has(table) { captured } else { read });
+                let has_waited = world.run(run, &mut model, &capture).await;
+                let since = match (&run.polls, has_waited) {
+                    (Some(_), _) => [0; 2],
+                    (None, true) => since,
+                    (None, false) => [captured; 2],
+                };
+                check(&world, &mut model, since, run.polls.is_none()).await;
             }
         }
     }
 }
 
-/// Each target is the source as of what was captured last; of one before, where the run was cut short.
-async fn check(world: &World, model: &mut Model, is_whole: bool) {
-    for table in [0, 1] {
+/// Each target is the source as of a transaction between that of `since` and what was captured last: that one itself,
+/// unless the run was cut short or had to wait, when capture has gone on. A copy is no older than its read.
+async fn check(world: &World, model: &mut Model, since: [usize; 2], is_whole: bool) {
+    for (table, since) in since.into_iter().enumerate() {
         let found = world.rows(table).await;
-        let captured = &model.states[..=model.captured];
-        let last = captured.last().unwrap();
-        if is_whole {
-            assert_eq!(found, printed(last, table));
-        } else {
-            let known = captured.iter().any(|rows| printed(rows, table) == found);
-            assert!(known, "{found:?} is no state of the source");
-        }
+        let states = &model.states[since..=model.captured];
+        let known = states.iter().any(|rows| printed(rows, table) == found);
+        let is_absent = !is_whole && model.is_forgotten && found.is_empty();
+        assert!(
+            known || is_absent,
+            "{found:?} is no state of the source from {states:?}"
+        );
     }
     if is_whole {
-        model.states.drain(..model.captured);
-        model.captured = 0;
+        let oldest = since[0].min(since[1]);
+        model.states.drain(..oldest);
+        model.captured -= oldest;
+        model.is_forgotten = false;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tutorial on servers of other kinds, as a login that may read and nothing else.
+//! The tutorial on servers of other kinds, as a login that may read, see how capture does, and nothing else.
 
 use std::net::TcpStream;
 
@@ -14,7 +14,8 @@ fn reader(language: &str) -> String {
         "CREATE LOGIN reader WITH PASSWORD = N'Read3r!', DEFAULT_LANGUAGE = {language}
          CREATE USER reader FOR LOGIN reader
          GRANT SELECT ON SCHEMA::cdc TO reader
-         GRANT SELECT ON dbo.customers TO reader"
+         GRANT SELECT ON dbo.customers TO reader
+         GRANT VIEW DATABASE STATE TO reader"
     )
 }
 

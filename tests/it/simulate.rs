@@ -193,7 +193,8 @@ fn a_login_of_the_script_copies_what_it_may_read() {
     project.append_to_database(
         "CREATE LOGIN reader WITH PASSWORD = N'Read3r!'\n\
          CREATE USER reader FOR LOGIN reader\n\
-         GRANT SELECT ON SCHEMA::cdc TO reader",
+         GRANT SELECT ON SCHEMA::cdc TO reader\n\
+         GRANT VIEW DATABASE STATE TO reader",
     );
     let trust = "?trust_server_certificate=true";
     let server = Server::start(&project, "Pa55word!");

@@ -296,6 +296,26 @@ async fn scans_are_seen_as_sessions() {
 }
 
 #[tokio::test]
+async fn a_job_that_captures_every_commit_comes_to_the_end_of_the_log_at_each_look() {
+    let database = database(TABLE).await;
+    let control = database.capture_of("app_db").unwrap();
+    let mut s = open(&database);
+    let looked = "SELECT TOP (1) session_id, tran_count, empty_scan_count
+        FROM sys.dm_cdc_log_scan_sessions WHERE session_id <> 0 ORDER BY session_id DESC";
+    ok(&mut s, "INSERT INTO t VALUES (1, 1)").await;
+    let session = |answer: Vec<String>| answer[0].clone();
+    let first = session(ok(&mut s, looked).await.lines());
+    assert!(first.ends_with("|0|1"), "{first}");
+    assert!(session(ok(&mut s, looked).await.lines()).ends_with("|0|2"));
+    // Held or stopped, it rests.
+    control.hold();
+    assert!(session(ok(&mut s, looked).await.lines()).ends_with("|0|2"));
+    control.release();
+    control.stop();
+    assert!(session(ok(&mut s, looked).await.lines()).ends_with("|0|2"));
+}
+
+#[tokio::test]
 async fn the_log_is_full_when_capture_is_too_far_behind() {
     let capture = CaptureBehaviour {
         log_limit: 4096,

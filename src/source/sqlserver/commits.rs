@@ -1,6 +1,6 @@
 //! Commits of the database: the rows of `cdc.lsn_time_mapping`, and windows over them.
 
-use tiberius::ColumnData;
+use tiberius::{ColumnData, Row};
 
 use crate::change::{Commit, Lsn, LsnRange};
 
@@ -11,7 +11,7 @@ use super::error::SourceError;
 use super::pool::Pool;
 
 /// The newest row. The table, not `sys.fn_cdc_get_max_lsn()`: the same value without its locks.
-const NEWEST: &str = "\
+pub(super) const NEWEST: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
 
@@ -57,17 +57,26 @@ pub struct FeedBounds {
 pub(super) async fn newest(pool: &Pool) -> Result<Option<Commit>, SourceError> {
     let action = "reading the newest commit";
     let rows = pool.rows(action, NEWEST, &[]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    let cells = Cells::new(row, action);
-    let Some(lsn) = cells.lsn(0)? else {
+    first_commit(&rows, action)
+}
+
+/// The commit in the first of some rows of `start_lsn`, `tran_end_time`, `tran_id`.
+pub(super) fn first_commit(rows: &[Row], action: &str) -> Result<Option<Commit>, SourceError> {
+    match rows.first() {
+        Some(row) => commit(&Cells::new(row, action), 0),
+        None => Ok(None),
+    }
+}
+
+/// The commit in three cells from `first` on; `None` without an LSN.
+pub(super) fn commit(cells: &Cells<'_>, first: usize) -> Result<Option<Commit>, SourceError> {
+    let Some(lsn) = cells.lsn(first)? else {
         return Ok(None);
     };
     Ok(Some(Commit {
         lsn,
-        end_time_ms: cells.required_millis(1)?,
-        tran_id: cells.bytes(2)?.unwrap_or_default().to_vec(),
+        end_time_ms: cells.required_millis(first + 1)?,
+        tran_id: cells.bytes(first + 2)?.unwrap_or_default().to_vec(),
     }))
 }
 

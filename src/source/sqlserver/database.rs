@@ -15,6 +15,7 @@ use super::changes::Changes;
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
 use super::error::SourceError;
+use super::fence::Fence;
 use super::first_copy::first_copy;
 use super::health::{self, Health};
 use super::ident::TableName;
@@ -220,7 +221,7 @@ impl Database {
     /// A first copy as of the end of `window`: the snapshot's rows whose key has no change in the window,
     /// as `insert` rows dated with the window's last commit, which is `end`, and the window's net changes.
     ///
-    /// The window must begin at or before the moment the snapshot began, and end after it ended.
+    /// The window must begin at or before the moment the snapshot began, and end after it ended: at a [`Fence`].
     ///
     /// # Errors
     /// `Unsupported` if the table has no unique key, and whatever asking for the server's clock may give.
@@ -252,6 +253,11 @@ impl Database {
     /// `Permission` without SELECT on `cdc.lsn_time_mapping`.
     pub async fn head(&self) -> Result<Option<Head>, SourceError> {
         news::head(&self.inner.pool).await
+    }
+
+    /// A fence past everything that has been read by now, and at or past `floor`.
+    pub fn fence(&self, floor: Lsn) -> Fence {
+        Fence::new(self.inner.pool.clone(), floor)
     }
 
     /// What is new of tables up to `upto`, by one statement for up to a hundred of them; the answers are in the order

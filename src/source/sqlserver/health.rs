@@ -18,6 +18,13 @@ const RETENTION: [&str; 2] = [
     "SELECT j.retention FROM cdc.cdc_jobs AS j WHERE j.job_type = N'cleanup' OPTION (MAXDOP 1)",
 ];
 
+/// How many transactions a scan of the log takes at most, as [`RETENTION`] is asked for.
+const MAXTRANS: [&str; 2] = [
+    "SELECT j.maxtrans FROM msdb.dbo.cdc_jobs AS j \
+     WHERE j.database_id = DB_ID() AND j.job_type = N'capture' OPTION (MAXDOP 1)",
+    "SELECT j.maxtrans FROM cdc.cdc_jobs AS j WHERE j.job_type = N'capture' OPTION (MAXDOP 1)",
+];
+
 /// What a database says of its capture.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -51,19 +58,36 @@ pub(super) async fn health(pool: &Pool) -> Result<Health, SourceError> {
 }
 
 async fn retention(pool: &Pool) -> Result<Option<i64>, SourceError> {
-    let action = "reading the retention of changes";
-    for sql in RETENTION {
+    job_setting(pool, "reading the retention of changes", RETENTION).await
+}
+
+/// How many transactions one scan of the log takes at most; `None` if the login may not know, or no job captures.
+pub(super) async fn maxtrans(pool: &Pool) -> Result<Option<i64>, SourceError> {
+    job_setting(pool, "reading the size of a scan", MAXTRANS).await
+}
+
+/// The answer of the first of two statements that the server has the table for and the login may read.
+async fn job_setting(
+    pool: &Pool,
+    action: &str,
+    statements: [&str; 2],
+) -> Result<Option<i64>, SourceError> {
+    for sql in statements {
         match pool.rows(action, sql, &[]).await {
             Ok(rows) => match rows.first() {
                 Some(row) => return Cells::new(row, action).integer(0),
                 None => continue,
             },
-            // The table is not there (208), nor its database (916), or the login may not read it (229).
-            Err(error) if matches!(error.number(), Some(208 | 229 | 916)) => {}
+            Err(error) if is_hidden(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(None)
+}
+
+/// The object is not there (208), nor its database (916), or the login may not read it (229, 262, 297, 300).
+pub(super) fn is_hidden(error: &SourceError) -> bool {
+    matches!(error.number(), Some(208 | 229 | 262 | 297 | 300 | 916))
 }
 
 /// How many rows a table's changes past `after` have, counted up to `limit`.

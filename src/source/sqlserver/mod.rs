@@ -35,6 +35,7 @@ mod database;
 mod decode;
 mod encode;
 mod error;
+mod fence;
 mod file_part;
 mod filter;
 mod first_copy;
@@ -58,6 +59,7 @@ pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt}
 pub use connect_error::ConnectError;
 pub use database::Database;
 pub use error::{ErrorKind, SourceError};
+pub use fence::Fence;
 pub use health::Health;
 pub use ident::TableName;
 pub use key::KeyProblem;

@@ -7,6 +7,7 @@ use crate::change::{Commit, Lsn, LsnRange};
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
 use super::change_rows::{check_minimum, check_visible, vanished};
+use super::commits::commit;
 use super::error::SourceError;
 use super::ident::quote;
 use super::pool::Pool;
@@ -25,6 +26,9 @@ UNION ALL \
 SELECT 0, lo.start_lsn, lo.tran_end_time, lo.tran_id, NULL \
 FROM (SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn ASC) AS lo OPTION (MAXDOP 1)";
+
+/// `Updateability` of a database on a replica.
+pub(super) const READ_ONLY: &str = "READ_ONLY";
 
 /// Both ends of the history that a database maps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,15 +96,12 @@ pub(super) async fn head(pool: &Pool) -> Result<Option<Head>, SourceError> {
     let (mut newest, mut oldest, mut is_replica) = (None, None, false);
     for row in pool.rows(action, HEAD, &[]).await? {
         let cells = Cells::new(&row, action);
-        let Some(lsn) = cells.lsn(1)? else { continue };
-        let commit = Commit {
-            lsn,
-            end_time_ms: cells.required_millis(2)?,
-            tran_id: cells.bytes(3)?.unwrap_or_default().to_vec(),
+        let Some(commit) = commit(&cells, 1)? else {
+            continue;
         };
         if cells.flag(0)? {
             newest = Some(commit);
-            is_replica = cells.text(4)? == Some("READ_ONLY");
+            is_replica = cells.text(4)? == Some(READ_ONLY);
         } else {
             oldest = Some(commit);
         }
