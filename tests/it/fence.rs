@@ -182,7 +182,7 @@ fn a_login_that_may_not_see_the_scans_copies_from_a_server_that_dates_idle_datab
     let served = Served::behaving(Behaviour {
         capture_job: CaptureJob::Every(Duration::from_millis(5)),
         capture: CaptureBehaviour {
-            idle_period: Duration::from_secs(11),
+            idle_period: Duration::from_secs(1),
             ..CaptureBehaviour::default()
         },
         ..Behaviour::default()

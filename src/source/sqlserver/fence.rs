@@ -74,7 +74,11 @@ enum Proof {
         maxtrans: Option<i64>,
     },
     /// The local time past which an entry must be dated, in milliseconds.
-    Clock { past_ms: i64 },
+    Clock {
+        past_ms: i64,
+        /// Whether the login may not see scans.
+        is_hidden: bool,
+    },
 }
 
 /// What one look has found.
@@ -142,17 +146,22 @@ impl Fence {
                 "ended no scan of the log that began after the table was read",
                 "; sys.dm_cdc_errors has its errors",
             ),
-            Some((_, Proof::Clock { .. })) => (
+            Some((_, Proof::Clock { is_hidden, .. })) => (
                 "dated no commit later than the read of the table",
-                "; GRANT VIEW DATABASE STATE lets this login see its scans, which on the primary is all that is needed",
+                match is_hidden {
+                    true => {
+                        "; where it runs, GRANT VIEW DATABASE STATE lets this login see its scans"
+                    }
+                    false => "",
+                },
             ),
         }
     }
 
     async fn begin(&self) -> Result<(String, Proof), SourceError> {
-        let answer = match self.ask_for_scans().await {
-            Ok(answer) => answer,
-            Err(error) if is_hidden(&error) => self.request(SERVER, &[], false).await?,
+        let (answer, is_hidden) = match self.ask_for_scans().await {
+            Ok(answer) => (answer, false),
+            Err(error) if is_hidden(&error) => (self.request(SERVER, &[], false).await?, true),
             Err(error) => return Err(error),
         };
         let proof = match answer.scans.first() {
@@ -163,6 +172,7 @@ impl Fence {
             },
             _ => Proof::Clock {
                 past_ms: answer.now_ms + margin_ms(answer.is_replica),
+                is_hidden,
             },
         };
         Ok((answer.server, proof))
@@ -171,7 +181,7 @@ impl Fence {
     async fn ask(&self, proof: Proof) -> Result<Answer, SourceError> {
         let past_ms = match proof {
             Proof::Scans { .. } => return self.ask_for_scans().await,
-            Proof::Clock { past_ms } => past_ms,
+            Proof::Clock { past_ms, .. } => past_ms,
         };
         let past = encode::datetimes_around(past_ms.saturating_mul(1000));
         let past = past.and_then(|(_, after)| encode::datetime(after));
