@@ -1,4 +1,5 @@
-//! The fence of a copy: capture comes later than the table's rows, and the copy is the table as of a commit all the same.
+//! The fence of a copy: capture comes later than the table's rows, and the copy is the table as of a commit all the
+//! same.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

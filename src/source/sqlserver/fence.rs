@@ -53,9 +53,9 @@ const REPLICA_MARGIN_MS: i64 = 60_000;
 /// On a read-only replica the proof is by the clock, whatever its view shows: scans run on the primary, and say nothing
 /// of what the replica has redone since. Its tables are as they were on the primary at some time before the look, and
 /// its mapping comes by the same log, so an entry that the primary has dated later lies past the read. The
-/// replica's own clock tells the time of the look: it must show the time of the same zone and be less than a minute behind
-/// the primary's. A replica in another zone gives no fence at all; neither does a clock that is set back
-/// by more than the caller waits.
+/// replica's own clock tells the time of the look: it must show the time of the same zone, and be less than a minute
+/// behind the primary's. A replica in another zone gives no fence at all; neither does a clock that is set back by more
+/// than the caller waits.
 #[derive(Debug)]
 pub struct Fence {
     pool: Pool,
