@@ -63,6 +63,8 @@ pub struct CaptureBehaviour {
     pub commit_times: CommitTimes,
     /// Deletes have NULL in columns that are NOT NULL and not in the key (estuary/connectors#2796).
     pub deletes_lose_values: bool,
+    /// Images after an update, too, lack the large values that it did not change, as Debezium expects of them.
+    pub updates_omit_unchanged_values: bool,
     /// Trace flag 8207: an update of one row's key is logged as an update, not as delete and insert.
     pub trace_flag_8207: bool,
     /// Bytes of changes that may wait in the log; a commit beyond them is error 9002.
@@ -85,6 +87,7 @@ impl Default for CaptureBehaviour {
             interleaved: false,
             commit_times: CommitTimes::default(),
             deletes_lose_values: false,
+            updates_omit_unchanged_values: false,
             trace_flag_8207: false,
             log_limit: LOG_LIMIT,
             idle_period: IDLE_PERIOD,

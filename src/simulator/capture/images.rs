@@ -72,6 +72,7 @@ pub(super) fn change_rows(
                 source.sql_type,
                 SqlType::Text | SqlType::NText | SqlType::Image
             ),
+            omitted_after: behaviour.updates_omit_unchanged_values,
             lost_by_delete: behaviour.deletes_lose_values && !source.nullable && !key,
         };
         let found = plan.column(ordinal, *position, rule).map_err(internal)?;
@@ -122,6 +123,8 @@ struct Rule {
     /// Deletes and images before an update lack it, being `text`, `ntext` or `image`
     /// ([cdc.<capture_instance>_CT](https://learn.microsoft.com/sql/relational-databases/system-tables/cdc-capture-instance-ct-transact-sql)).
     old: bool,
+    /// The image after an update that does not change a `(max)` value lacks it too.
+    omitted_after: bool,
     /// Deletes lack it.
     lost_by_delete: bool,
 }
@@ -236,7 +239,8 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|row| {
                 let kept = changed.is_some_and(|changed| !changed.value(row.row));
-                let unchanged = rule.large && row.partial && row.image == 0 && kept;
+                let omitted = row.image == 0 || rule.omitted_after;
+                let unchanged = rule.large && row.partial && omitted && kept;
                 let lost = rule.lost_by_delete && row.operation == DELETE;
                 let never = rule.old && matches!(row.operation, DELETE | BEFORE);
                 if unchanged || lost || never {

@@ -38,6 +38,36 @@ async fn deletes_can_lose_what_is_not_null() {
 }
 
 #[tokio::test]
+async fn large_values_that_an_update_leaves_alone_can_be_omitted() {
+    const LARGE: &str =
+        "CREATE TABLE dbo.t (k int NOT NULL PRIMARY KEY, a int NULL, n nvarchar(max) NULL)
+        EXEC sys.sp_cdc_enable_db
+        EXEC sys.sp_cdc_enable_table N'dbo', N't', NULL
+        INSERT INTO dbo.t VALUES (1, 0, N'long')
+        UPDATE dbo.t SET a = 1
+        UPDATE dbo.t SET a = 2, n = N'longer'";
+    let images = "SELECT __$operation, __$update_mask, n FROM cdc.dbo_t_CT";
+    for omits in [false, true] {
+        let capture = CaptureBehaviour {
+            updates_omit_unchanged_values: omits,
+            ..CaptureBehaviour::default()
+        };
+        let (mut s, _) = behaving(LARGE, capture).await;
+        let after = if omits { "4|0x02|NULL" } else { "4|0x02|long" };
+        assert_eq!(
+            ok(&mut s, images).await.lines(),
+            [
+                "2|0x07|long",
+                "3|0x02|NULL",
+                after,
+                "3|0x06|long",
+                "4|0x06|longer"
+            ]
+        );
+    }
+}
+
+#[tokio::test]
 async fn trace_flag_8207_keeps_updates_of_one_key_whole() {
     let capture = CaptureBehaviour {
         trace_flag_8207: true,
