@@ -1,5 +1,7 @@
 //! The union of the layers' errors: what a person sees, and what they do next.
 
+mod class;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,8 +11,8 @@ use datafusion::error::DataFusionError;
 
 use crate::change::Lsn;
 use crate::nearest::nearest;
-use crate::sink::delta::{SinkError, SinkErrorKind};
-use crate::source::sqlserver::{ErrorKind as SourceErrorKind, SourceError};
+use crate::sink::delta::SinkError;
+use crate::source::sqlserver::SourceError;
 use crate::sql::{Diagnostic, Span, Statement};
 
 /// Everything that can end a command.
@@ -248,102 +250,6 @@ fn nearest_or_all(name: &str, known: &[String]) -> String {
 }
 
 impl Error {
-    /// The exit code of a command that ends with this error.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Invalid { .. }
-            | Self::MissingVariable { .. }
-            | Self::UnknownConnection { .. }
-            | Self::NameTaken { .. }
-            | Self::UnknownSchema { .. }
-            | Self::NoLocation { .. }
-            | Self::OptionsOfNoStore { .. }
-            | Self::EmptyLocation { .. }
-            | Self::NotInLake { .. } => 3,
-            Self::File { source, .. } if source.kind() == io::ErrorKind::InvalidData => 3,
-            Self::At { cause, .. } => cause.exit_code(),
-            Self::Source(error) => exit_code_of_source(error.kind()),
-            Self::Sink(error) => exit_code_of_sink(error.kind()),
-            Self::HistoryReplaced { .. } => 5,
-            Self::UnknownFlow { .. } => 2,
-            Self::Interrupted => 130,
-            Self::DataFusion(error) => exit_code_of_datafusion(error),
-            Self::Connection { .. }
-            | Self::Script(_)
-            | Self::File { .. }
-            | Self::Output { .. }
-            | Self::TableNotCreated { .. }
-            | Self::TargetNotEmpty { .. }
-            | Self::TargetGone { .. }
-            | Self::LookupFailed { .. }
-            | Self::CaptureNotRunning { .. }
-            | Self::NothingCommitted { .. }
-            | Self::Internal(_) => 1,
-        }
-    }
-
-    /// True when another writer committed first: read the checkpoint again, then plan again.
-    pub fn is_conflict(&self) -> bool {
-        match self {
-            Self::At { cause, .. } => cause.is_conflict(),
-            Self::Sink(error) => error.is_retryable(),
-            _ => false,
-        }
-    }
-
-    /// True when the same work, begun anew a little later, may succeed.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::At { cause, .. } => cause.is_transient(),
-            Self::Source(error) => error.is_transient(),
-            Self::DataFusion(error) => match error.find_root() {
-                DataFusionError::External(inner) => inner
-                    .downcast_ref::<SourceError>()
-                    .is_some_and(SourceError::is_transient),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// True when changes that the flow needs are lost, or the history that it left was replaced.
-    pub fn is_loss(&self) -> bool {
-        let lost = |error: &SourceError| {
-            let kind = error.kind();
-            matches!(
-                kind,
-                SourceErrorKind::ChangesLost | SourceErrorKind::HistoryReplaced
-            )
-        };
-        match self {
-            Self::At { cause, .. } => cause.is_loss(),
-            Self::HistoryReplaced { .. } | Self::Sink(SinkError::TargetReplaced { .. }) => true,
-            Self::Source(error) => lost(error),
-            Self::DataFusion(error) => match error.find_root() {
-                DataFusionError::External(inner) => {
-                    inner.downcast_ref::<SourceError>().is_some_and(lost)
-                }
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// True when a target's store has failed: location, permission, network. Each request was tried again already.
-    pub fn is_of_storage(&self) -> bool {
-        match self {
-            Self::At { cause, .. } => cause.is_of_storage(),
-            Self::Sink(error) => error.kind() == SinkErrorKind::Storage,
-            Self::DataFusion(error) => match error.find_root() {
-                DataFusionError::External(inner) => inner
-                    .downcast_ref::<SinkError>()
-                    .is_some_and(|error| error.kind() == SinkErrorKind::Storage),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
     /// The failure without its place in a file.
     pub fn cause(&self) -> &Self {
         match self {
@@ -444,53 +350,6 @@ impl Error {
             Ok(error) => Self::from(*error),
             Err(inner) => Self::DataFusion(Box::new(DataFusionError::External(inner))),
         }
-    }
-}
-
-/// An error that several readers share cannot be taken out again: it is looked at where it is.
-fn exit_code_of_datafusion(error: &DataFusionError) -> u8 {
-    match error.find_root() {
-        DataFusionError::External(inner) => {
-            if let Some(error) = inner.downcast_ref::<SourceError>() {
-                exit_code_of_source(error.kind())
-            } else if let Some(error) = inner.downcast_ref::<SinkError>() {
-                exit_code_of_sink(error.kind())
-            } else {
-                1
-            }
-        }
-        _ if is_users(error) => 3,
-        _ => 1,
-    }
-}
-
-fn exit_code_of_source(kind: SourceErrorKind) -> u8 {
-    match kind {
-        SourceErrorKind::Configuration
-        | SourceErrorKind::InvalidName
-        | SourceErrorKind::NotCaptured
-        | SourceErrorKind::Unsupported => 3,
-        SourceErrorKind::ChangesLost | SourceErrorKind::HistoryReplaced => 5,
-        SourceErrorKind::Connection
-        | SourceErrorKind::Login
-        | SourceErrorKind::Permission
-        | SourceErrorKind::Query => 1,
-    }
-}
-
-fn exit_code_of_sink(kind: SinkErrorKind) -> u8 {
-    match kind {
-        SinkErrorKind::InvalidSchema | SinkErrorKind::Unsupported => 3,
-        SinkErrorKind::Retention => 2,
-        SinkErrorKind::DamagedCheckpoint => 5,
-        SinkErrorKind::Storage
-        | SinkErrorKind::Conflict
-        | SinkErrorKind::CheckpointMoved
-        | SinkErrorKind::DuplicateMatch
-        | SinkErrorKind::NotADeltaTable
-        | SinkErrorKind::NotFound
-        | SinkErrorKind::InvalidRow
-        | SinkErrorKind::Other => 1,
     }
 }
 

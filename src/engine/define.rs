@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::sink::delta::{StorageOptions, TableOptions};
 use crate::sql::{
     ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, GivenOption,
-    Span, Statement, StatementKind,
+    Property, Span, Statement, StatementKind,
 };
 
 /// What a definition made, in words.
@@ -193,6 +193,7 @@ impl Engine {
             columns,
             options: options_of(statement, definition)?,
             on_gap: on_gap(statement, definition)?,
+            read_back: read_back(statement, definition)?,
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))
@@ -362,8 +363,7 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
         let value = property.value.text();
         let only = match property.name.to_lowercase().as_str() {
             "cdcql.onschemachange" => Some("fail"),
-            "cdcql.readback" => Some("false"),
-            ON_GAP => continue,
+            ON_GAP | READ_BACK => continue,
             _ => None,
         };
         match only {
@@ -394,19 +394,42 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
 /// The property that says what a flow does where changes are lost, in lower case.
 const ON_GAP: &str = "cdcql.ongap";
 
+/// The property that has large values read back which changes lack, in lower case.
+const READ_BACK: &str = "cdcql.readback";
+
 fn on_gap(statement: &Statement, definition: &CreateTable) -> Result<OnGap, Error> {
-    let mut properties = definition.properties.iter();
-    let Some(property) = properties.find(|property| property.name.to_lowercase() == ON_GAP) else {
-        return Ok(OnGap::default());
-    };
-    let value = property.value.text();
-    value.parse().map_err(|UnknownPolicy| {
-        Error::invalid(statement.diagnostic(
-            property.span,
-            format!("{} = '{value}' is no policy", property.name),
-            Some("write 'fail', 'resnapshot' or 'continue'".to_string()),
-        ))
+    let given = property(definition, ON_GAP);
+    given.map_or(Ok(OnGap::default()), |property| {
+        let policy = property.value.text().parse();
+        policy.map_err(|UnknownPolicy| {
+            let help = "write 'fail', 'resnapshot' or 'continue'";
+            no_value(statement, property, "policy", help)
+        })
     })
+}
+
+fn read_back(statement: &Statement, definition: &CreateTable) -> Result<bool, Error> {
+    let given = property(definition, READ_BACK);
+    given.map_or(Ok(false), |property| {
+        let value = property.value.text().to_lowercase().parse();
+        let help = "write 'true' or 'false'";
+        value.map_err(|_| no_value(statement, property, "truth value", help))
+    })
+}
+
+/// The property with this name in lower case.
+fn property<'a>(definition: &'a CreateTable, name: &str) -> Option<&'a Property> {
+    let mut properties = definition.properties.iter();
+    properties.find(|property| property.name.to_lowercase() == name)
+}
+
+fn no_value(statement: &Statement, property: &Property, kind: &str, help: &str) -> Error {
+    let (name, value) = (&property.name, property.value.text());
+    Error::invalid(statement.diagnostic(
+        property.span,
+        format!("{name} = '{value}' is no {kind}"),
+        Some(help.to_string()),
+    ))
 }
 
 fn unsupported_value(

@@ -33,6 +33,8 @@ pub struct TableDeclaration {
     pub options: TableOptions,
     /// What its flow does where changes are lost.
     pub on_gap: OnGap,
+    /// Whether large values that changes lack are read from the source, so that expressions can use them.
+    pub read_back: bool,
 }
 
 impl TableDeclaration {
@@ -165,6 +167,7 @@ impl LakeSchema {
                 columns: None,
                 options: TableOptions::default(),
                 on_gap: OnGap::default(),
+                read_back: false,
             })
         })
     }

@@ -1,15 +1,19 @@
 //! Statements to flows: names, schemas and types are checked here, and nothing is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ResolvedTableReference;
+use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
-use super::order::{Lookups, in_order, lookups as lookups_by_plan, lookups_of, reads};
+use super::kept::{check_large, with_kept};
+use super::order::{
+    Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
+};
 use super::reconcile::reconcilable;
 use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
@@ -19,7 +23,7 @@ use crate::change::{FlowKey, LsnRange, OnGap};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
-use crate::source::sqlserver::{CapturedTable, Database, SourceError};
+use crate::source::sqlserver::{CapturedTable, Database, LargeValues, SourceError};
 use crate::sql::{
     MergeStatement, Statement, StatementKind, StreamRef, expand_stars, table_references,
 };
@@ -189,7 +193,7 @@ async fn bind_flow(
         .await
         .map_err(|error| error.at(statement, stream.span))?;
     let feed = database
-        .net_changes(&table, LsnRange::default())
+        .net_changes(&table, LsnRange::default(), LargeValues::ReadBack)
         .await
         .map_err(at_stream)?;
     let marker = engine.resolve(&stream.marker);
@@ -218,8 +222,9 @@ async fn bind_flow(
         declaration,
         target_schema,
         reads: Vec::new(),
+        columns: BTreeSet::new(),
     };
-    flow.reads = Box::pin(rehearse(engine, &flow, opened, overlay))
+    (flow.reads, flow.columns) = Box::pin(rehearse(engine, &flow, opened, overlay))
         .await
         .map_err(|error| match error {
             Error::Source(error) => at_stream(error),
@@ -372,31 +377,47 @@ async fn settle_schema(
 /// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
 ///
 /// The stream in `overlay` is the real one over an empty window: planning asks the server nothing, and refuses the
-/// columns that it cannot carry. Answers with the tables that the flow reads.
+/// columns that it cannot carry. Answers with the tables and the stream's columns that the flow reads.
 async fn rehearse(
     engine: &Engine,
     flow: &Flow,
     target: DeltaTarget,
     overlay: Overlay,
-) -> Result<Vec<ResolvedTableReference>, Error> {
+) -> Result<(Vec<ResolvedTableReference>, BTreeSet<usize>), Error> {
+    let (statement, merge) = (&flow.statement, &flow.merge);
     if flow.declaration.on_gap == OnGap::Resnapshot {
-        let (statement, merge) = (&flow.statement, &flow.merge);
         let _ = reconcilable(statement, merge, &flow.table, &flow.target_schema)?;
     }
     let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
         .await
         .and_then(|provider| provider.with_options(flow.declaration.options.clone()))
-        .map_err(|error| Error::from(error).at(&flow.statement, flow.merge.target_span))?;
-    let overlay = overlay.with(&flow.target, Arc::new(provider));
-    let (state, plan) = engine.plan(&flow.statement, flow.kind(), overlay).await?;
-    check_values(&flow.statement, &flow.merge, &plan)?;
-    let reads = reads(&plan)?;
-    let planned = state.create_physical_plan(&plan).await.map(|_| reads);
-    planned.map_err(|error| match Error::from(error) {
-        source @ Error::Source(_) => source,
-        Error::DataFusion(error) => Error::from_datafusion(*error, Some(&flow.statement)),
-        other => other.at(&flow.statement, flow.statement.span),
-    })
+        .map_err(|error| Error::from(error).at(statement, merge.target_span))?;
+    let mut overlay = overlay.with(&flow.target, Arc::new(provider));
+    let (_, plan) = engine.plan(statement, flow.kind(), overlay.clone()).await?;
+    check_values(statement, merge, &plan)?;
+    let form = flow.large_values();
+    if form != LargeValues::ReadBack {
+        check_large(statement, merge, &plan)?;
+        let empty = flow
+            .database
+            .net_changes(&flow.table, LsnRange::default(), form);
+        overlay = overlay.with(&flow.stream, empty.await?);
+    }
+    let (state, plan) = engine.plan(statement, flow.kind(), overlay).await?;
+    let planned = async {
+        let plan = state.optimize(&with_kept(plan)?)?;
+        let reads = (reads(&plan)?, columns_read(&plan, &flow.stream)?);
+        let planner = state.query_planner();
+        planner.create_physical_plan(&plan, &state).await?;
+        Ok(reads)
+    };
+    planned
+        .await
+        .map_err(|error: DataFusionError| match Error::from(error) {
+            source @ Error::Source(_) => source,
+            Error::DataFusion(error) => Error::from_datafusion(*error, Some(statement)),
+            other => other.at(statement, statement.span),
+        })
 }
 
 fn parts_of(name: &ObjectName) -> Vec<String> {

@@ -1,10 +1,12 @@
 //! A flow: one MERGE over one stream, bound to its source and its target.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::ResolvedTableReference;
 
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
-use crate::source::sqlserver::{CapturedTable, Database};
+use crate::source::sqlserver::{CapturedTable, Database, LargeValues};
 use crate::sql::{MergeStatement, Statement, StatementKind};
 use datafusion::arrow::datatypes::SchemaRef;
 
@@ -35,6 +37,8 @@ pub struct Flow {
     pub(super) key: FlowKey,
     /// The tables that its plan reads.
     pub(super) reads: Vec<ResolvedTableReference>,
+    /// The stream's columns that its plan reads, as places among the captured ones.
+    pub(super) columns: BTreeSet<usize>,
 }
 
 impl Flow {
@@ -46,6 +50,15 @@ impl Flow {
     /// The flow's identity in its target's log.
     pub fn key(&self) -> &FlowKey {
         &self.key
+    }
+
+    /// How its stream carries values that changes may lack.
+    pub(super) fn large_values(&self) -> LargeValues {
+        if self.declaration.read_back {
+            LargeValues::ReadBack
+        } else {
+            LargeValues::Kept { read_back: false }
+        }
     }
 
     /// The statement to plan.

@@ -13,6 +13,7 @@ mod event;
 mod flow;
 mod follow;
 mod gap;
+mod kept;
 mod look;
 mod maintain;
 mod order;

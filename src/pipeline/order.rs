@@ -1,5 +1,6 @@
 //! Which flow waits for which: one that looks up another's target is at work when that one is not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -56,6 +57,26 @@ pub(super) fn reads(plan: &LogicalPlan) -> DataFusionResult<Vec<ResolvedTableRef
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
             found.push(scan.table_name.clone().resolve(LAKE, MAIN));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The columns of `table` that an optimised plan reads, by their places.
+pub(super) fn columns_read(
+    plan: &LogicalPlan,
+    table: &ResolvedTableReference,
+) -> DataFusionResult<BTreeSet<usize>> {
+    let mut found = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.clone().resolve(LAKE, MAIN) == *table
+        {
+            match &scan.projection {
+                Some(projection) => found.extend(projection),
+                None => found.extend(0..scan.source.schema().fields().len()),
+            }
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

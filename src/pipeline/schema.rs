@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::change::is_change_column;
 use crate::engine::select_from;
 use crate::error::Error;
+use crate::source::sqlserver::unmarked;
 use crate::sql::{MergeStatement, Statement, StatementKind};
 
 /// The columns that a star over a change stream stands for: all but the three change columns.
@@ -18,7 +19,7 @@ pub(super) fn without_change_columns(schema: &Schema) -> SchemaRef {
         .fields()
         .iter()
         .filter(|field| !is_change_column(field.name()))
-        .map(|field| field.as_ref().clone().with_nullable(true))
+        .map(|field| unmarked(field).with_nullable(true))
         .collect();
     Arc::new(Schema::new(fields))
 }

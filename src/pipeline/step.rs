@@ -9,6 +9,7 @@ use super::bind::Pipeline;
 use super::capture::fence;
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::Flow;
+use super::kept::with_kept;
 use super::look::{Job, Work};
 use super::reconcile::{Reconciled, reconcilable};
 use super::run::RunOptions;
@@ -16,13 +17,57 @@ use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::ProgressFn;
+use crate::source::sqlserver::{LargeValues, ProgressFn, Snapshot};
 
 /// What a step of a flow has done.
 pub(super) struct Step {
     pub(super) result: FlowResult,
     /// The commit that the flow's cycle ends at, if it has not come so far.
     pub(super) rest: Option<Commit>,
+}
+
+/// The rows of a step.
+enum Rows {
+    /// The net changes of a window.
+    Window(LsnRange),
+    /// A copy of the table.
+    Copy {
+        snapshot: Snapshot,
+        /// From the commit before the snapshot to the copy's end.
+        window: LsnRange,
+        end: Commit,
+        /// Whether the target has rows already, of which the source may not have some.
+        reconciles: bool,
+    },
+}
+
+impl Rows {
+    /// The rows as a table, with large values as `large` says.
+    async fn table(
+        &self,
+        flow: &Flow,
+        target: &DeltaTarget,
+        large: LargeValues,
+    ) -> Result<Arc<dyn TableProvider>, Error> {
+        let (database, table) = (&flow.database, &flow.table);
+        match self {
+            Self::Window(window) => Ok(database.net_changes(table, *window, large).await?),
+            Self::Copy {
+                snapshot,
+                window,
+                end,
+                reconciles,
+            } => {
+                let copy = database.first_copy(table, snapshot.clone(), *window, end, large);
+                let copy = copy.await?;
+                if *reconciles {
+                    reconciled(flow, target, copy, end.lsn).await
+                } else {
+                    Ok(copy)
+                }
+            }
+        }
+    }
 }
 
 impl Pipeline {
@@ -112,15 +157,9 @@ impl Pipeline {
             flow: flow.name.clone(),
             window,
         });
-        let changes = flow.database.net_changes(&flow.table, window).await?;
-        let commit = self
-            .commit(
-                flow,
-                target,
-                changes,
-                commit_of(flow, (Some(checkpoint), gap), upto),
-            )
-            .await?;
+        let commit = commit_of(flow, (Some(checkpoint), gap), upto);
+        let changes = Rows::Window(window);
+        let commit = self.commit(flow, target, &changes, commit).await?;
         Ok(FlowResult::Applied {
             commit,
             rows: commit.rows(),
@@ -156,29 +195,54 @@ impl Pipeline {
         });
         let snapshot = flow
             .database
-            .snapshot(&flow.table, progress_of(flow, reporter))
+            .snapshot(
+                &flow.table,
+                &flow.columns,
+                start,
+                progress_of(flow, reporter),
+            )
             .await?;
         let fence = fence(flow, start, options.capture_wait, reporter).await?;
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
-        let rows = flow
-            .database
-            .first_copy(&flow.table, snapshot, window, &fence)
-            .await?;
-        let rows = match &over {
-            None => rows,
-            Some(_) => reconciled(flow, &target, rows, fence.lsn).await?,
+        let rows = Rows::Copy {
+            snapshot,
+            window,
+            end: fence.clone(),
+            reconciles: over.is_some(),
         };
         let commit = commit_of(flow, (over, gap), &fence);
-        let commit = self.commit(flow, target, rows, commit).await?;
+        let commit = self.commit(flow, target, &rows, commit).await?;
         Ok(FlowResult::Copied {
             commit,
             upto: fence.lsn,
         })
     }
 
-    /// Executes the flow's SQL over `changes` and commits the result together with the checkpoint in `commit`.
+    /// Executes the flow's SQL over `rows` and commits the result together with the checkpoint in `commit`.
+    ///
+    /// Where it needs large values that neither the rows nor the target have, it is executed once more over rows with
+    /// those values read back.
     async fn commit(
+        &self,
+        flow: &Flow,
+        target: DeltaTarget,
+        rows: &Rows,
+        commit: FlowCommit,
+    ) -> Result<CommitOutcome, Error> {
+        let changes = rows.table(flow, &target, flow.large_values()).await?;
+        let tried = self.execute(flow, target.clone(), changes, commit.clone());
+        match tried.await {
+            Err(error) if error.lacks_values() => {
+                let large = LargeValues::Kept { read_back: true };
+                let changes = rows.table(flow, &target, large).await?;
+                self.execute(flow, target, changes, commit).await
+            }
+            done => done,
+        }
+    }
+
+    async fn execute(
         &self,
         flow: &Flow,
         target: DeltaTarget,
@@ -198,6 +262,7 @@ impl Pipeline {
             .engine()
             .plan(&flow.statement, flow.kind(), overlay)
             .await?;
+        let plan = with_kept(plan)?;
         self.engine().execute(state, plan, &flow.statement).await?;
         provider.outcome().ok_or_else(|| Error::NothingCommitted {
             flow: flow.name.clone(),

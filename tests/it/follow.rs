@@ -213,6 +213,7 @@ fn a_table_is_maintained_in_the_pauses() {
     }
     follower.wait_for(&["a: maintained:"]);
     let _ = follower.end("-TERM");
+    let _ = served.run().succeeded();
     served.assert_true();
 }
 

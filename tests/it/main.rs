@@ -14,6 +14,7 @@ mod guarded;
 mod imports;
 mod independent_reader;
 mod kills;
+mod large;
 mod lookups;
 mod maintain;
 mod many_connections;

@@ -55,10 +55,15 @@ impl Served {
     }
 
     pub(crate) fn with(options: SimulatorOptions) -> Self {
+        Self::of(SCRIPT, options)
+    }
+
+    /// A database that another script has made, whose table is `dbo.a`.
+    pub(crate) fn of(script: &str, options: SimulatorOptions) -> Self {
         let runtime = Runtime::new().unwrap();
         let simulator = runtime.block_on(async {
             let behaviour = &options.behaviour;
-            let database = Database::from_script_with("app_db", "a.sql", SCRIPT, behaviour)
+            let database = Database::from_script_with("app_db", "a.sql", script, behaviour)
                 .await
                 .unwrap();
             Simulator::start(database, options).await.unwrap()

@@ -91,7 +91,7 @@ impl CapturedColumn {
         self.nullable
     }
 
-    /// Whether SQL Server may leave its value out of an update, so that no STREAM can carry it.
+    /// Whether SQL Server may leave its value out of an update that does not change it.
     pub fn is_large(&self) -> bool {
         self.sql_type.is_large()
     }

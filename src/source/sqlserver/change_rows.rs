@@ -13,10 +13,11 @@ use crate::change::{ChangeType, Lsn, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter, row_count};
-use super::changes::{Images, Value, guarded};
+use super::changes::{FIRST_POSITION, Images, Value, fixed_columns, guarded};
 use super::commits::offset_ms;
 use super::decode::unexpected;
 use super::error::SourceError;
+use super::large::{KNOWN, MISSING};
 use super::pool::{Lease, Pool};
 use super::scan::{Batcher, Output, RowSource};
 
@@ -172,7 +173,7 @@ impl<'a> Decoder<'a> {
             window,
             action,
             guards: 0,
-            position: 0,
+            position: FIRST_POSITION,
             pending: false,
             version: (Lsn::ZERO, Lsn::ZERO.to_hex()),
         }
@@ -208,12 +209,22 @@ impl<'a> Decoder<'a> {
         let lsn = cells.lsn(0)?.ok_or_else(|| SourceError::ChangesHidden {
             table: table.name.clone(),
         })?;
-        let kind = change_type(table, cells.required_int(1)?, self.source.images)?;
-        // Lsn and operation come first, then the captured columns in the order of the values.
-        let mut data = row.cells().skip(2).map(|(_, value)| value);
-        for (index, value) in self.source.values.iter().enumerate() {
+        let operation = cells.required_int(1)?;
+        let kind = change_type(table, operation, self.source.images)?;
+        let values = &self.source.values;
+        let has_images = values.iter().any(|value| matches!(value, Value::Image(_)));
+        let mask = if has_images { cells.bytes(2)? } else { None };
+        // What every row has comes first, then the captured columns in the order of the values.
+        let fixed = fixed_columns(has_images);
+        let mut data = row.cells().skip(fixed).map(|(_, value)| value);
+        for (index, value) in values.iter().enumerate() {
             match value {
                 Value::Captured(column) => self.captured(index, *column, data.next())?,
+                Value::Image(column) => {
+                    let null = null_state(table, operation, mask, *column);
+                    self.batcher.builder(index).tell_null(null);
+                    self.captured(index, *column, data.next())?;
+                }
                 Value::ChangeType => self.batcher.builder(index).append_str(kind.as_str()),
                 Value::CommitVersion => self.version(index, lsn),
                 Value::Position => self.batcher.builder(index).append_position(self.position),
@@ -308,6 +319,33 @@ pub(super) fn check_visible(window: LsnRange, visible: Option<Lsn>) -> Result<()
         });
     }
     Ok(())
+}
+
+/// What NULL in an image of a large column stands for, if it tells anything: a value, or one that was left out of a row
+/// that had another key before.
+fn null_state(
+    table: &CapturedTable,
+    operation: i32,
+    mask: Option<&[u8]>,
+    column: usize,
+) -> Option<i8> {
+    let is_changed = |column: usize| is_set(mask, table.columns[column].ordinal);
+    match ChangeType::from_operation(operation)? {
+        ChangeType::Insert => Some(KNOWN),
+        ChangeType::UpdatePostimage if is_changed(column) => Some(KNOWN),
+        ChangeType::UpdatePostimage => {
+            let has_moved = table.key.iter().any(|key| is_changed(*key));
+            has_moved.then_some(MISSING)
+        }
+        _ => None,
+    }
+}
+
+/// Bytes of the update mask run backwards: ordinal 1 is the lowest bit of the last byte.
+fn is_set(mask: Option<&[u8]>, ordinal: u32) -> bool {
+    let bit = ordinal.saturating_sub(1);
+    let byte = mask.and_then(|mask| mask.iter().rev().nth(bit as usize / 8));
+    byte.is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
 }
 
 fn change_type(

@@ -18,11 +18,15 @@ use super::columns::Columns;
 use super::decode::ColumnBuilder;
 use super::error::SourceError;
 use super::ident::quote;
+use super::large::image_type;
 use super::pool::Pool;
 use super::scan::SqlServerScanExec;
 
 /// The column that numbers the rows of a window; it exists only below the net changes.
 pub(super) const POSITION: &str = "__$position";
+
+/// The first of these numbers; those below are for rows from before the window.
+pub(super) const FIRST_POSITION: u64 = 1;
 
 /// Before the rows (`@P3`: the change table's object_id): is the window's start still there, has this server
 /// captured its end, and how far is local time from UTC?
@@ -51,6 +55,8 @@ pub(super) enum Images {
 pub(super) enum Value {
     /// The n-th captured column.
     Captured(usize),
+    /// The n-th captured column in the form of an image, which may not tell its value.
+    Image(usize),
     ChangeType,
     CommitVersion,
     CommitTimestamp,
@@ -61,9 +67,18 @@ impl Value {
     pub(super) fn builder(self, table: &CapturedTable) -> ColumnBuilder {
         match self {
             Self::Captured(index) => ColumnBuilder::new(&table.columns[index].sql_type),
+            Self::Image(index) => ColumnBuilder::image(&table.columns[index].sql_type),
             Self::ChangeType | Self::CommitVersion => ColumnBuilder::text(),
             Self::CommitTimestamp => ColumnBuilder::utc_timestamp(),
             Self::Position => ColumnBuilder::UInt64(Default::default()),
+        }
+    }
+
+    /// The captured column that it is made from.
+    fn captured(self) -> Option<usize> {
+        match self {
+            Self::Captured(index) | Self::Image(index) => Some(index),
+            _ => None,
         }
     }
 }
@@ -91,12 +106,10 @@ impl Changes {
         }
     }
 
-    /// The images that net changes are made from, with [`POSITION`] as last column.
+    /// The images that net changes are made from, in [`image_schema`].
     pub(super) fn net(pool: Pool, table: Arc<CapturedTable>, window: LsnRange) -> Self {
-        let mut fields = table.schema.fields().to_vec();
-        fields.push(Arc::new(Field::new(POSITION, DataType::UInt64, false)));
         Self {
-            schema: Arc::new(Schema::new(fields)),
+            schema: image_schema(&table),
             pool,
             table,
             window: Some(window),
@@ -106,6 +119,9 @@ impl Changes {
 
     fn value(&self, index: usize) -> Value {
         match index.checked_sub(self.table.columns.len()) {
+            None if self.images == Images::Net && self.table.columns[index].is_large() => {
+                Value::Image(index)
+            }
             None => Value::Captured(index),
             Some(0) => Value::ChangeType,
             Some(1) => Value::CommitVersion,
@@ -115,12 +131,26 @@ impl Changes {
     }
 
     fn check(&self, values: &[Value]) -> std::result::Result<(), SourceError> {
-        let captured = values.iter().filter_map(|value| match value {
-            Value::Captured(index) => Some(*index),
-            _ => None,
-        });
+        let captured = values.iter().filter_map(|value| value.captured());
         check_columns(&self.table, &captured.collect::<Vec<_>>(), self.images)
     }
+}
+
+/// The schema of images: the feed's, with large columns in the form of images, and [`POSITION`].
+pub(super) fn image_schema(table: &CapturedTable) -> SchemaRef {
+    let large = |index: usize| {
+        let column = table.columns.get(index);
+        column.is_some_and(CapturedColumn::is_large)
+    };
+    let fields = table.schema.fields().iter().enumerate();
+    let mut fields: Vec<_> = fields
+        .map(|(index, field)| match large(index) {
+            true => Field::new(field.name(), image_type(field.data_type()), true).into(),
+            false => Arc::clone(field),
+        })
+        .collect();
+    fields.push(Arc::new(Field::new(POSITION, DataType::UInt64, false)));
+    Arc::new(Schema::new(fields))
 }
 
 /// Refuses columns that cannot be read, or that net changes cannot carry.
@@ -147,10 +177,6 @@ pub(super) fn check_columns(
             table: name(),
             column: dropped.name.clone(),
         });
-    }
-    if let Some(columns) = those(CapturedColumn::is_large) {
-        let table = name();
-        return Err(SourceError::LargeColumns { table, columns });
     }
     if let Some(columns) = those(|column| column.masked) {
         let table = name();
@@ -212,14 +238,14 @@ pub(super) fn rows_query(
     values: &[Value],
     limited: bool,
 ) -> String {
-    let captured = values.iter().filter_map(|value| match value {
-        Value::Captured(index) => {
-            let column = &table.columns[*index];
-            Some(column.sql_type.select("c", &column.name))
-        }
-        _ => None,
+    let captured = values.iter().filter_map(|value| value.captured());
+    let captured = captured.map(|index| {
+        let column = &table.columns[index];
+        column.sql_type.select("c", &column.name)
     });
-    let fixed = ["c.[__$start_lsn]", "c.[__$operation]"].map(str::to_string);
+    let has_images = values.iter().any(|value| matches!(value, Value::Image(_)));
+    let fixed = ["c.[__$start_lsn]", "c.[__$operation]", "c.[__$update_mask]"];
+    let fixed = fixed.into_iter().take(fixed_columns(has_images));
     let command = if table.has_command_id {
         "c.[__$command_id], "
     } else {
@@ -230,13 +256,18 @@ pub(super) fn rows_query(
          WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)){filter} \
          ORDER BY c.[__$start_lsn], {command}c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)",
         top = top_clause(limited.then_some("@P4")),
-        list = select_list(fixed.into_iter().chain(captured)),
+        list = select_list(fixed.map(str::to_string).chain(captured)),
         change_table = quote(&table.change_table.name),
         filter = match images {
             Images::All => String::new(),
             Images::Net => key_may_have_moved(table),
         },
     )
+}
+
+/// How many columns stand before the captured ones: LSN, operation, and the update mask where images need it.
+pub(super) fn fixed_columns(has_images: bool) -> usize {
+    if has_images { 3 } else { 2 }
 }
 
 /// Leaves out the images before an update that touched no column of the key.
@@ -309,17 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn large_columns_pass_a_feed_but_not_net_changes() {
-        let table = customers();
-        assert!(check_columns(&table, &[2], Images::All).is_ok());
-        let message = check_columns(&table, &[2], Images::Net)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("column notes of dbo.customers has type nvarchar(max)")
-                && message.ends_with("leave it out with `* EXCEPT (notes)`"),
-            "{message}"
-        );
+    fn images_of_large_columns_come_with_the_update_mask() {
+        let values = [Value::Captured(0), Value::Image(2)];
+        let sql = rows_query(&customers(), Images::Net, &values, false);
+        let list =
+            "SELECT c.[__$start_lsn], c.[__$operation], c.[__$update_mask], c.[id], c.[notes] FROM";
+        assert!(sql.starts_with(list), "{sql}");
+        let schema = image_schema(&customers());
+        assert_eq!(schema.field(2).data_type(), &image_type(&DataType::Utf8));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::fence::Fence;
 use super::first_copy::first_copy;
 use super::health::{self, Health};
 use super::ident::TableName;
+use super::large::LargeValues;
 use super::live::LiveTable;
 use super::net::net_changes;
 use super::news::{self, Asked, Head, News, WindowLimits};
@@ -195,33 +196,44 @@ impl Database {
     /// The net changes of `table` in `window`: at most one row per key, its last image, in the schema of
     /// the change feed. A key that moved gives a `delete` of the old key as well.
     ///
+    /// Columns whose values an update may lack come as `large` says, and their fields are marked ([`is_large`]).
+    ///
     /// # Errors
-    /// `Unsupported` if the table has no unique key; when planned with a large column, that too.
+    /// `Unsupported` if the table has no unique key.
+    ///
+    /// [`is_large`]: super::is_large
     pub async fn net_changes(
         &self,
         table: &CapturedTable,
         window: LsnRange,
+        large: LargeValues,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
         let table = Arc::new(table.clone());
-        Ok(Arc::new(net_changes(&self.inner.pool, &table, window)?))
+        let changes = net_changes(&self.inner.pool, &table, window, large)?;
+        Ok(Arc::new(changes))
     }
 
-    /// Reads the whole table into a temporary file, reporting after each batch.
+    /// Reads the key and `columns` (places among [`CapturedTable::columns`]) of all rows into a temporary file,
+    /// reporting after each batch. The server that answers must have captured `floor`.
     ///
     /// # Errors
-    /// `Query` if the file cannot be written, and whatever reading a table may give.
+    /// `Query` if the file cannot be written, `Connection` from a replica that is behind `floor`, and whatever reading a
+    /// table may give.
     pub async fn snapshot(
         &self,
         table: &CapturedTable,
+        columns: &BTreeSet<usize>,
+        floor: Lsn,
         progress: ProgressFn,
     ) -> Result<Snapshot, SourceError> {
-        snapshot::take(&self.inner.pool, table, progress).await
+        snapshot::take(&self.inner.pool, table, columns, floor, progress).await
     }
 
     /// A first copy as of the end of `window`: the snapshot's rows whose key has no change in the window,
     /// as `insert` rows dated with the window's last commit, which is `end`, and the window's net changes.
     ///
-    /// The window must begin at or before the moment the snapshot began, and end after it ended: at a [`Fence`].
+    /// The window must begin at or before the moment the snapshot began, and end after it ended: at a [`Fence`]. Large
+    /// values come as `large` says; those that changes lack come from the snapshot.
     ///
     /// # Errors
     /// `Unsupported` if the table has no unique key, and whatever asking for the server's clock may give.
@@ -231,11 +243,12 @@ impl Database {
         snapshot: Snapshot,
         window: LsnRange,
         end: &Commit,
+        large: LargeValues,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
         let pool = &self.inner.pool;
         let end_micros = (end.end_time_ms - commits::utc_offset_ms(pool).await?) * 1000;
         let table = Arc::new(table.clone());
-        let copy = first_copy(pool, &table, snapshot, window, end_micros)?;
+        let copy = first_copy(pool, &table, snapshot, (window, end_micros), large)?;
         Ok(Arc::new(copy))
     }
 

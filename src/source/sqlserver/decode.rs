@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::builder::NullBufferBuilder;
 use datafusion::arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder, StructBuilder,
-    TimestampMicrosecondBuilder, UInt64Builder,
+    Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder,
+    StructBuilder, TimestampMicrosecondBuilder, UInt64Builder,
 };
 use tiberius::ColumnData;
 use tiberius::time::{Date, DateTime, DateTime2, DateTimeOffset, SmallDateTime, Time};
 
 use super::error::SourceError;
+use super::large::{KNOWN, image_array};
 use super::types::{SqlType, spatial_fields};
 
 /// A batch is handed on when it has this many rows …
@@ -43,6 +45,18 @@ pub(super) enum ColumnBuilder {
     Text(StringBuilder),
     Binary(BinaryBuilder),
     Spatial(StructBuilder),
+    /// Values of images, of which some do not tell.
+    Image(Box<ImageBuilder>),
+}
+
+/// Collects the values of a large column as images have them.
+#[derive(Debug)]
+pub(super) struct ImageBuilder {
+    values: ColumnBuilder,
+    states: Int8Builder,
+    told: NullBufferBuilder,
+    /// The state that NULL in the image at hand stands for, if it tells anything.
+    null: Option<i8>,
 }
 
 impl ColumnBuilder {
@@ -75,6 +89,15 @@ impl ColumnBuilder {
             | SqlType::Vector
             | SqlType::Unsupported(_) => Self::text(),
         }
+    }
+
+    pub(super) fn image(sql_type: &SqlType) -> Self {
+        Self::Image(Box::new(ImageBuilder {
+            values: Self::new(sql_type),
+            states: Int8Builder::new(),
+            told: NullBufferBuilder::new(BATCH_ROWS),
+            null: None,
+        }))
     }
 
     pub(super) fn text() -> Self {
@@ -121,9 +144,22 @@ impl ColumnBuilder {
                 return Some(v.as_ref().map_or(0, |bytes| bytes.len()));
             }
             (Self::Spatial(b), ColumnData::Binary(v)) => return append_place(b, v.as_deref()),
+            (Self::Image(b), value) => {
+                let state = if is_null(value) { b.null } else { Some(KNOWN) };
+                b.told.append(state.is_some());
+                b.states.append_value(state.unwrap_or(KNOWN));
+                return b.values.append(value);
+            }
             _ => return None,
         }
         Some(0)
+    }
+
+    /// Says what state NULL in the image at hand stands for, if it tells anything.
+    pub(super) fn tell_null(&mut self, state: Option<i8>) {
+        if let Self::Image(builder) = self {
+            builder.null = state;
+        }
     }
 
     /// Appends a number, for the position within a window.
@@ -163,6 +199,7 @@ impl ColumnBuilder {
             Self::Text(b) => Arc::new(b.finish()),
             Self::Binary(b) => Arc::new(b.finish()),
             Self::Spatial(b) => Arc::new(b.finish()),
+            Self::Image(b) => image_array(b.values.finish(), b.states.finish(), b.told.finish()),
         }
     }
 }
@@ -183,6 +220,11 @@ fn append_place(builder: &mut StructBuilder, value: Option<&[u8]>) -> Option<usi
         .append_option(shape);
     builder.append(place.is_some());
     Some(shape.map_or(0, <[u8]>::len))
+}
+
+/// Whether a cell that a large column may have is NULL.
+fn is_null(value: &ColumnData<'_>) -> bool {
+    matches!(value, ColumnData::String(None) | ColumnData::Binary(None))
 }
 
 fn append_text(builder: &mut StringBuilder, value: &ColumnData<'_>) -> Option<usize> {

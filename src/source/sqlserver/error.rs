@@ -146,22 +146,20 @@ pub enum SourceError {
         /// The columns with their types.
         columns: Columns,
     },
-    /// Large columns in a stream of net changes.
+    /// Large values that an update lacks, for rows that the target does not have.
     #[error(
-        "{}, so a STREAM cannot carry {}: {}",
-        columns.are(
-            table,
-            "which SQL Server may leave out of an update",
-            "may be left out of an update by SQL Server"
-        ),
-        columns.them(),
-        columns.remedy()
+        "an update lacks large values that it did not change, and the target does not have the row"
     )]
-    LargeColumns {
+    MissingValues,
+    /// Such values of a table whose rows cannot be looked up.
+    #[error(
+        "an update of {table} lacks large values that it did not change, and rows cannot be looked up by the key ({key}) to read them back: leave the large columns out with `* EXCEPT (…)`, or copy the table again to an empty LOCATION"
+    )]
+    NoReadBack {
         /// The table.
         table: TableName,
-        /// The columns with their types.
-        columns: Columns,
+        /// The columns of its key.
+        key: String,
     },
     /// Masked columns in a stream of net changes.
     #[error(
@@ -391,12 +389,13 @@ impl SourceError {
             | Self::Undecodable { .. }
             | Self::ReservedColumn { .. }
             | Self::DroppedColumn { .. }
-            | Self::LargeColumns { .. } => ErrorKind::Unsupported,
+            | Self::NoReadBack { .. } => ErrorKind::Unsupported,
             Self::Server { .. }
             | Self::CaptureNotStarted { .. }
             | Self::UnknownOperation { .. }
             | Self::UnexpectedValue { .. }
             | Self::UnexpectedAnswer { .. }
+            | Self::MissingValues
             | Self::PoolExhausted { .. }
             | Self::Spill { .. }
             | Self::Batch { .. }

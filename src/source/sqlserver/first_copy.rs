@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType, lit};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableType, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -23,8 +23,8 @@ use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, L
 use super::captured::CapturedTable;
 use super::error::SourceError;
 use super::file_part::FilePart;
-use super::key::require_key;
-use super::net::{net_plan, plan_error, unchanged};
+use super::large::{LargeValues, formed};
+use super::net::{Base, by_changed_keys, net_changes, plan_error};
 use super::pool::Pool;
 use super::snapshot::Snapshot;
 
@@ -40,48 +40,71 @@ pub(super) fn first_copy(
     pool: &Pool,
     table: &Arc<CapturedTable>,
     snapshot: Snapshot,
-    window: LsnRange,
-    end_micros: i64,
+    (window, end_micros): (LsnRange, i64),
+    form: LargeValues,
 ) -> Result<ViewTable, SourceError> {
-    require_key(table)?;
+    let net = net_changes(pool, table, window, form)?;
     let plan = || {
-        let rows = snapshot_plan(table, snapshot, window.upto(), end_micros)?;
-        let kept = unchanged(pool, table, window, rows)?;
-        let net = net_plan(pool, table, window)?;
-        LogicalPlanBuilder::from(kept).union(net)?.build()
+        let schema = Arc::clone(&snapshot.schema);
+        let snapshot = snapshot_scan(snapshot)?;
+        let join = JoinType::RightAnti;
+        let unchanged = by_changed_keys(pool, table, window, snapshot.clone(), join)?;
+        let row = inserted_row(table, &schema, (window.upto(), end_micros), form)?;
+        let unchanged = LogicalPlanBuilder::from(unchanged).project(row)?.build()?;
+        let net = Arc::new(net.over(Base {
+            rows: snapshot,
+            schema,
+        }));
+        let net = LogicalPlanBuilder::scan("net", provider_as_source(net), None)?;
+        LogicalPlanBuilder::from(unchanged)
+            .union(net.build()?)?
+            .build()
     };
     plan()
         .map(|plan| ViewTable::new(plan, None))
         .map_err(|error| plan_error(table, error))
 }
 
-/// The snapshot in the feed's schema.
-fn snapshot_plan(
-    table: &CapturedTable,
-    snapshot: Snapshot,
-    end: Lsn,
-    end_micros: i64,
-) -> Result<LogicalPlan> {
-    let stored = Arc::clone(&snapshot.schema);
+fn snapshot_scan(snapshot: Snapshot) -> Result<LogicalPlan> {
     let spilled = Arc::new(Spilled {
         snapshot: Arc::new(snapshot),
     });
-    let scan = LogicalPlanBuilder::scan(SNAPSHOT, provider_as_source(spilled), None)?;
+    LogicalPlanBuilder::scan(SNAPSHOT, provider_as_source(spilled), None)?.build()
+}
+
+/// The columns of a snapshot's row, which has those of `stored`, as an insert of the commit at `end`.
+fn inserted_row(
+    table: &CapturedTable,
+    stored: &Schema,
+    (end, end_micros): (Lsn, i64),
+    form: LargeValues,
+) -> Result<Vec<Expr>> {
     let utc = ScalarValue::TimestampMicrosecond(Some(end_micros), Some("UTC".into()));
-    let mut feed = Vec::with_capacity(table.schema.fields().len());
-    for field in table.schema.fields() {
-        let name = field.name();
-        let value = match name.as_str() {
-            CHANGE_TYPE => lit(ChangeType::Insert.as_str()),
-            COMMIT_VERSION => lit(end.to_hex()),
-            COMMIT_TIMESTAMP => lit(utc.clone()),
-            _ if stored.index_of(name).is_ok() => Expr::Column(Column::new(Some(SNAPSHOT), name)),
-            // Dropped from the live table, or refused by the net changes beside it.
-            _ => lit(ScalarValue::try_from(field.data_type())?),
-        };
-        feed.push(value.alias(name));
-    }
-    scan.project(feed)?.alias(SNAPSHOT)?.build()
+    let row = table
+        .schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| {
+            let name = field.name();
+            let column = table.columns.get(index);
+            let value = match name.as_str() {
+                CHANGE_TYPE => lit(ChangeType::Insert.as_str()),
+                COMMIT_VERSION => lit(end.to_hex()),
+                COMMIT_TIMESTAMP => lit(utc.clone()),
+                _ if stored.index_of(name).is_ok() => {
+                    Expr::Column(Column::new(Some(SNAPSHOT), name))
+                }
+                // Whoever asks for it is refused by the net changes beside it.
+                _ => lit(ScalarValue::try_from(field.data_type())?),
+            };
+            let value = match column {
+                Some(column) if column.is_large() => formed(value, form),
+                _ => value,
+            };
+            Ok(value.alias(name))
+        });
+    row.collect()
 }
 
 /// The parts of a snapshot as a table.
@@ -174,31 +197,47 @@ fn read_parts(
 mod tests {
     use super::*;
     use crate::source::sqlserver::captured::tests::customers;
+    use crate::source::sqlserver::net::net_schema;
     use crate::source::sqlserver::net::tests::{plan_of, unreached, window};
+
+    async fn plan(form: LargeValues, sql: &str) -> String {
+        let table = Arc::new(customers());
+        let snapshot = Snapshot::empty(&table);
+        let copy = first_copy(&unreached(), &table, snapshot, (window(), 0), form).unwrap();
+        let types = |schema: &Schema| {
+            let types = schema
+                .fields()
+                .iter()
+                .map(|field| field.data_type().clone());
+            types.collect::<Vec<_>>()
+        };
+        assert_eq!(types(&copy.schema()), types(&net_schema(&table, form)));
+        plan_of(Arc::new(copy), sql).await.unwrap()
+    }
 
     #[tokio::test]
     async fn the_changed_keys_are_built_and_the_snapshot_streams_past() {
-        let table = Arc::new(customers());
-        let snapshot = Snapshot::empty(&table);
-        let copy = first_copy(&unreached(), &table, snapshot, window(), 0).unwrap();
-        assert_eq!(copy.schema(), table.schema_ref());
-        let plan = plan_of(Arc::new(copy), "SELECT id, name, _commit_version FROM net")
-            .await
-            .unwrap();
+        let sql = "SELECT id, name, _commit_version FROM net";
+        let plan = plan(LargeValues::ReadBack, sql).await;
         let lines = plan.lines().collect::<Vec<_>>();
-        let join = lines
-            .iter()
-            .position(|line| line.contains("RightAnti"))
-            .unwrap();
-        let keys = lines
-            .iter()
-            .position(|line| line.contains("columns=[id]"))
-            .unwrap();
-        let rows = lines
-            .iter()
-            .position(|line| line.contains("StreamingTableExec"))
-            .unwrap();
+        let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+        let (join, keys) = (at("RightAnti"), at("columns=[id]"));
+        let rows = at("StreamingTableExec");
         assert!(join < keys && keys < rows, "{plan}");
         assert!(plan.contains("NullsEqual: true"), "{plan}");
+        assert!(!plan.contains("RightSemi"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn large_values_that_changes_lack_come_from_the_snapshot() {
+        for form in [
+            LargeValues::ReadBack,
+            LargeValues::Kept { read_back: false },
+        ] {
+            let plan = plan(form, "SELECT id, notes FROM net").await;
+            let lines = plan.lines().collect::<Vec<_>>();
+            let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
+            assert!(at("LastImagesExec") < at("RightSemi"), "{plan}");
+        }
     }
 }

@@ -14,12 +14,14 @@ use futures::future::{BoxFuture, FutureExt};
 use tiberius::{Row, ToSql};
 
 use super::catalogue::SourceTable;
-use super::cell::{Parameter, row_count};
+use super::cell::{Cells, Parameter, row_count};
 use super::decode::{ColumnBuilder, unexpected};
 use super::error::SourceError;
 use super::filter::{self, Translator};
+use super::news::READ_ONLY;
 use super::pool::Pool;
 use super::scan::{Batcher, Output, RowSource, SqlServerScanExec};
+use crate::change::Lsn;
 
 /// A live table, a raw change table, or one of the tables that describe capture.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl TableProvider for LiveTable {
             statement: Statement::new(&self.table, &projection, filters, limit)?,
             table: Arc::clone(&self.table),
             projection,
+            floor: None,
         }))))
     }
 }
@@ -151,6 +154,24 @@ impl fmt::Display for Statement {
     }
 }
 
+/// Before rows that must be as new as a commit: how far this server has captured, and whether it is a replica.
+const GUARD: &str = "\
+SELECT (SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC) AS visible_max, \
+CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) AS updateability OPTION (MAXDOP 1)";
+
+/// A replica may be behind the server that told the commit `floor`; the one that is written to has all commits, also
+/// those that it has not captured yet.
+fn check_server(cells: &Cells<'_>, floor: Lsn) -> Result<(), SourceError> {
+    let visible = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
+    if cells.text(1)? == Some(READ_ONLY) && visible < floor {
+        return Err(SourceError::Behind {
+            upto: floor,
+            visible,
+        });
+    }
+    Ok(())
+}
+
 /// The projected rows of a table.
 #[derive(Debug)]
 pub(super) struct LiveRows {
@@ -159,11 +180,13 @@ pub(super) struct LiveRows {
     projection: Vec<usize>,
     schema: SchemaRef,
     statement: Statement,
+    /// The commit that the server which answers must have captured.
+    floor: Option<Lsn>,
 }
 
 impl LiveRows {
-    /// All rows and columns of `table`, under the names of `schema`.
-    pub(super) fn all(pool: Pool, table: SourceTable, schema: SchemaRef) -> Self {
+    /// All rows and columns of `table`, under the names of `schema`, from a server that has captured `floor`.
+    pub(super) fn all(pool: Pool, table: SourceTable, schema: SchemaRef, floor: Lsn) -> Self {
         let projection: Vec<usize> = (0..table.columns.len()).collect();
         Self {
             pool,
@@ -171,7 +194,33 @@ impl LiveRows {
             projection,
             table: Arc::new(table),
             schema,
+            floor: Some(floor),
         }
+    }
+
+    /// The same, but only the rows for which `filter` holds, and maybe others.
+    ///
+    /// # Errors
+    /// `Batch` for a filter that the server cannot answer.
+    pub(super) fn matching(
+        pool: Pool,
+        table: Arc<SourceTable>,
+        schema: SchemaRef,
+        filter: Expr,
+        floor: Lsn,
+    ) -> Result<Self, SourceError> {
+        let projection: Vec<usize> = (0..table.columns.len()).collect();
+        let statement = Statement::new(&table, &projection, &[filter], None);
+        Ok(Self {
+            pool,
+            statement: statement.map_err(|error| SourceError::Batch {
+                source: error.into(),
+            })?,
+            projection,
+            table,
+            schema,
+            floor: Some(floor),
+        })
     }
 
     async fn stream(&self, output: &Output) -> Result<(), SourceError> {
@@ -190,14 +239,23 @@ impl LiveRows {
             .iter()
             .map(|parameter| parameter as &dyn ToSql)
             .collect();
+        let sql = match self.floor {
+            None => self.statement.sql.clone(),
+            Some(_) => format!("{GUARD};\n{};", self.statement.sql),
+        };
         let stream = lease
             .client()
-            .query(self.statement.sql.as_str(), &parameters)
+            .query(sql, &parameters)
             .await
             .map_err(failed)?;
         let mut rows = stream.into_row_stream();
         while let Some(row) = rows.next().await {
-            self.append(&mut batcher, &row.map_err(failed)?)?;
+            let row = row.map_err(failed)?;
+            if let (Some(floor), 0) = (self.floor, row.result_index()) {
+                check_server(&Cells::new(&row, &action), floor)?;
+                continue;
+            }
+            self.append(&mut batcher, &row)?;
             if let Some(batch) = batcher.end_row()?
                 && !output.send(batch).await
             {

@@ -2,40 +2,88 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, NullEquality, TableReference};
-use datafusion::datasource::{ViewTable, provider_as_source};
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, NullEquality, ScalarValue, internal_err, plan_err};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
-use datafusion::functions_window::expr_fn::row_number;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, JoinType, LogicalPlan, LogicalPlanBuilder, lit,
+    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, lit,
 };
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::change::LsnRange;
 
-use super::captured::CapturedTable;
-use super::changes::{Changes, POSITION};
+use super::captured::{CapturedColumn, CapturedTable};
+use super::changes::{Changes, FIRST_POSITION, POSITION};
 use super::error::SourceError;
 use super::key::require_key;
+use super::large::{LargeValues, known, marked};
+use super::last_images::{ImageColumns, LastImagesExec};
 use super::pool::Pool;
+use super::read_back::ReadBack;
 
 type PlanResult = Result<LogicalPlan, DataFusionError>;
 
-/// The column that ranks the images of a key, the last first.
-const RANK: &str = "__$rank";
+/// The name of images in a plan.
+const IMAGES: &str = "images";
 
-/// A table of the net changes of a window.
+/// The net changes of a window, as a table.
 ///
-/// A plan, not a table of its own: the sort by key spills under the session's memory limit, unused columns
-/// are never read from the server, and of filters only those on the key pass below the ranking.
+/// Below it, images are sorted by key and position, which spills under the session's memory limit. Unused columns are
+/// never read from the server, and of filters only those on the key pass below.
+#[derive(Debug)]
+pub(super) struct NetChanges {
+    pool: Pool,
+    table: Arc<CapturedTable>,
+    window: LsnRange,
+    form: LargeValues,
+    base: Option<Base>,
+    schema: SchemaRef,
+}
+
+/// Rows as they were before the images of their keys, from which comes what those do not tell.
+#[derive(Debug)]
+pub(super) struct Base {
+    /// Rows under the captured names, keys and large columns among them.
+    pub(super) rows: LogicalPlan,
+    /// The columns that the rows have.
+    pub(super) schema: SchemaRef,
+}
+
+/// A table of the net changes of a window, with large values in `form`.
 pub(super) fn net_changes(
     pool: &Pool,
     table: &Arc<CapturedTable>,
     window: LsnRange,
-) -> Result<ViewTable, SourceError> {
+    form: LargeValues,
+) -> Result<NetChanges, SourceError> {
     require_key(table)?;
-    net_plan(pool, table, window)
-        .map(|plan| ViewTable::new(plan, None))
-        .map_err(|error| plan_error(table, error))
+    Ok(NetChanges {
+        schema: net_schema(table, form),
+        pool: pool.clone(),
+        table: Arc::clone(table),
+        window,
+        form,
+        base: None,
+    })
+}
+
+/// The schema of net changes: that of the feed, with large columns in `form` and marked.
+pub(super) fn net_schema(table: &CapturedTable, form: LargeValues) -> SchemaRef {
+    let fields = table.schema.fields().iter().enumerate();
+    let fields = fields.map(|(index, field)| {
+        let column = table.columns.get(index);
+        if column.is_some_and(CapturedColumn::is_large) {
+            marked(Field::new(field.name(), form.form(field.data_type()), true))
+        } else {
+            field.as_ref().clone()
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 pub(super) fn plan_error(table: &CapturedTable, source: DataFusionError) -> SourceError {
@@ -48,41 +96,196 @@ pub(super) fn plan_error(table: &CapturedTable, source: DataFusionError) -> Sour
 /// The images of the window below everything that follows.
 fn images(pool: &Pool, table: &Arc<CapturedTable>, window: LsnRange) -> PlanResult {
     let changes = Changes::net(pool.clone(), Arc::clone(table), window);
-    let name = TableReference::bare(table.change_table.name.clone());
-    LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(changes)), None)?.build()
+    LogicalPlanBuilder::scan(IMAGES, provider_as_source(Arc::new(changes)), None)?.build()
 }
 
-pub(super) fn net_plan(pool: &Pool, table: &Arc<CapturedTable>, window: LsnRange) -> PlanResult {
-    let images = images(pool, table, window)?;
-    let column = |name: &str| column_of(&images, name);
-    let keys = table.key_names().into_iter().map(column).collect();
-    let rank = row_number()
-        .partition_by(keys)
-        .order_by(vec![column(POSITION).sort(false, false)])
-        .build()?
-        .alias(RANK);
-    let feed = table
-        .schema
-        .fields()
-        .iter()
-        .map(|field| column(field.name()).alias(field.name()))
-        .collect::<Vec<_>>();
-    LogicalPlanBuilder::from(images)
-        .window([rank])?
-        .filter(Expr::Column(Column::from_name(RANK)).eq(lit(1_u64)))?
-        .project(feed)?
-        .build()
+impl NetChanges {
+    /// These net changes over `base`.
+    pub(super) fn over(mut self, base: Base) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    fn is_large(&self, index: usize) -> bool {
+        let column = self.table.columns.get(index);
+        column.is_some_and(CapturedColumn::is_large)
+    }
+
+    fn is_key(&self, name: &str) -> bool {
+        self.table.key_names().contains(&name)
+    }
+
+    /// The images with the columns `read` of the feed, then their position.
+    fn plan(&self, read: &[usize], filters: &[Expr]) -> PlanResult {
+        let images = images(&self.pool, &self.table, self.window)?;
+        let mut names: Vec<&str> = read.iter().map(|index| self.name(*index)).collect();
+        names.push(POSITION);
+        let columns = |plan: &LogicalPlan| {
+            let columns = names.iter().map(|name| column_of(plan, name).alias(*name));
+            columns.collect::<Vec<_>>()
+        };
+        let mut plan = LogicalPlanBuilder::from(images.clone()).project(columns(&images))?;
+        if let Some(base) = &self.base
+            && read.iter().any(|index| self.is_large(*index))
+        {
+            let rows = base.rows.clone();
+            let join = JoinType::RightSemi;
+            let rows = by_changed_keys(&self.pool, &self.table, self.window, rows, join)?;
+            let row = read
+                .iter()
+                .map(|index| self.base_column(&rows, base, *index));
+            let mut row = row.collect::<Result<Vec<_>, DataFusionError>>()?;
+            row.push(lit(FIRST_POSITION - 1).alias(POSITION));
+            plan = plan.union(LogicalPlanBuilder::from(rows).project(row)?.build()?)?;
+        }
+        for filter in filters {
+            plan = plan.filter(unqualified(filter)?)?;
+        }
+        plan.build()
+    }
+
+    fn name(&self, index: usize) -> &str {
+        self.schema.field(index).name()
+    }
+
+    /// A column of a row that was there before the images. But for keys and large values nobody looks at it: each such
+    /// row has an image after it.
+    fn base_column(
+        &self,
+        rows: &LogicalPlan,
+        base: &Base,
+        index: usize,
+    ) -> Result<Expr, DataFusionError> {
+        let field = self.table.schema.field(index);
+        let name = field.name();
+        let value = if self.is_large(index) {
+            base.schema.field_with_name(name)?;
+            known(column_of(rows, name))
+        } else if self.is_key(name) {
+            column_of(rows, name)
+        } else if field.is_nullable() {
+            lit(ScalarValue::try_from(field.data_type())?)
+        } else {
+            lit(ScalarValue::new_default(field.data_type())?)
+        };
+        Ok(value.alias(name))
+    }
+
+    /// The places of `read` columns and what is `wanted` of them; positions are last.
+    fn places(&self, read: &[usize], wanted: &[usize]) -> ImageColumns {
+        let place = |index: &usize| read.iter().position(|other| other == index);
+        let large = (0..read.len()).filter(|place| self.is_large(read[*place]));
+        ImageColumns {
+            keys: self.table.key.iter().filter_map(place).collect(),
+            position: read.len(),
+            change_type: place(&self.table.columns.len()),
+            large: large.collect(),
+            wanted: wanted.iter().filter_map(place).collect(),
+        }
+    }
+
+    /// A first copy has what its snapshot has.
+    fn check(&self, wanted: &[usize]) -> Result<(), DataFusionError> {
+        let Some(base) = &self.base else {
+            return Ok(());
+        };
+        let captured = wanted
+            .iter()
+            .filter(|index| **index < self.table.columns.len());
+        let mut names = captured.map(|index| self.name(*index));
+        match names.find(|name| base.schema.index_of(name).is_err()) {
+            Some(name) => internal_err!("column {name} was not read from {}", self.table.name),
+            None => Ok(()),
+        }
+    }
 }
 
-/// Those rows of `rows` (in the feed's schema) whose key has no change in the window.
+#[async_trait]
+impl TableProvider for NetChanges {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        let passes = |filter: &&Expr| {
+            let on_key = |column: &&Column| self.is_key(column.name());
+            if filter.column_refs().iter().all(on_key) && !filter.is_volatile() {
+                TableProviderFilterPushDown::Exact
+            } else {
+                TableProviderFilterPushDown::Unsupported
+            }
+        };
+        Ok(filters.iter().map(passes).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
+            return plan_err!("net changes are planned by a SessionState");
+        };
+        let all = || (0..self.schema.fields().len()).collect();
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        self.check(&wanted)?;
+        let large: Vec<usize> = wanted
+            .iter()
+            .copied()
+            .filter(|index| self.is_large(*index))
+            .collect();
+        let mut read = wanted.clone();
+        let kind = (!large.is_empty()).then_some(self.table.columns.len());
+        for index in self.table.key.iter().copied().chain(kind) {
+            if !read.contains(&index) {
+                read.push(index);
+            }
+        }
+        let images = state
+            .create_physical_plan(&self.plan(&read, filters)?)
+            .await?;
+        let schema = Arc::new(self.schema.project(&wanted)?);
+        let places = self.places(&read, &wanted);
+        let read_back = (self.form.reads_back() && !large.is_empty()).then(|| {
+            let (pool, table) = (self.pool.clone(), Arc::clone(&self.table));
+            Arc::new(ReadBack::new(pool, table, self.window.upto(), large))
+        });
+        let last = LastImagesExec::new(images, places, self.form, read_back, schema);
+        Ok(Arc::new(last))
+    }
+}
+
+/// A filter without the name of the table that it was written for.
+fn unqualified(filter: &Expr) -> Result<Expr, DataFusionError> {
+    let bare = filter.clone().transform(|expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::from_name(
+            column.name,
+        )))),
+        expr => Ok(Transformed::no(expr)),
+    });
+    bare.map(|bare| bare.data)
+}
+
+/// Those `rows` whose key has a change in the window, under `JoinType::RightSemi`, or has none, under
+/// `JoinType::RightAnti`.
 ///
 /// The changed keys are the left side, which a hash join builds: memory grows with the window's keys, not
 /// with the table. NULL equals NULL, as in a unique index.
-pub(super) fn unchanged(
+pub(super) fn by_changed_keys(
     pool: &Pool,
     table: &Arc<CapturedTable>,
     window: LsnRange,
     rows: LogicalPlan,
+    join: JoinType,
 ) -> PlanResult {
     let images = images(pool, table, window)?;
     let names = table.key_names();
@@ -99,13 +302,7 @@ pub(super) fn unchanged(
     };
     let on = (columns_of(&changed), columns_of(&rows));
     LogicalPlanBuilder::from(changed)
-        .join_detailed(
-            rows,
-            JoinType::RightAnti,
-            on,
-            None,
-            NullEquality::NullEqualsNull,
-        )?
+        .join_detailed(rows, join, on, None, NullEquality::NullEqualsNull)?
         .build()
 }
 
@@ -154,7 +351,8 @@ pub(super) mod tests {
     }
 
     async fn plan(sql: &str) -> Result<String, DataFusionError> {
-        let net = net_changes(&unreached(), &Arc::new(customers()), window()).unwrap();
+        let form = LargeValues::Kept { read_back: true };
+        let net = net_changes(&unreached(), &Arc::new(customers()), window(), form).unwrap();
         plan_of(Arc::new(net), sql).await
     }
 
@@ -174,30 +372,38 @@ pub(super) mod tests {
             .unwrap();
         let lines = plan.lines().collect::<Vec<_>>();
         let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
-        let ranking = at("BoundedWindowAggExec");
-        assert!(at("name@1 = x") < ranking, "{plan}");
-        assert!(at("FilterExec: id@0 > 3") > ranking, "{plan}");
+        let last = at("LastImagesExec");
+        assert!(at("name@1 = x") < last, "{plan}");
+        assert!(at("FilterExec: id@0 > 3") > last, "{plan}");
     }
 
     #[tokio::test]
-    async fn a_large_column_is_refused_only_when_used() {
-        assert!(plan("SELECT id, name FROM net").await.is_ok());
-        let error = plan("SELECT * FROM net").await.unwrap_err();
-        let DataFusionError::External(source) = error.find_root() else {
-            panic!("{error}");
-        };
-        let source = source.downcast_ref::<SourceError>().unwrap();
+    async fn images_are_sorted_by_key_and_position_within_their_keys() {
+        let plan = plan("SELECT id, name FROM net").await.unwrap();
+        let lines = plan.lines().map(str::trim).collect::<Vec<_>>();
+        assert_eq!(lines[0], "LastImagesExec: keys=[id]");
+        let order = "[id@0 ASC, __$position@2 ASC]";
         assert!(
-            matches!(source, SourceError::LargeColumns { .. }),
-            "{source}"
+            lines[1].starts_with("SortExec") && lines[1].contains(order),
+            "{plan}"
         );
+    }
+
+    #[tokio::test]
+    async fn large_columns_are_followed_only_when_used() {
+        let without = plan("SELECT id, name FROM net").await.unwrap();
+        assert!(!without.contains("c.[__$update_mask], c.[id]"), "{without}");
+        let with = plan("SELECT id, notes FROM net").await.unwrap();
+        assert!(with.contains("large=[notes], read back"), "{with}");
+        assert!(with.contains("c.[__$update_mask], c.[id]"), "{with}");
     }
 
     #[test]
     fn a_table_without_key_has_no_net_changes() {
         let mut table = customers();
         table.key.clear();
-        let error = net_changes(&unreached(), &Arc::new(table), window()).unwrap_err();
+        let form = LargeValues::ReadBack;
+        let error = net_changes(&unreached(), &Arc::new(table), window(), form).unwrap_err();
         assert!(matches!(error, SourceError::NoUniqueKey { .. }));
     }
 }

@@ -68,6 +68,24 @@ impl Output {
     }
 }
 
+/// All batches of a source whose rows fit in memory.
+pub(super) async fn collect(source: Arc<dyn RowSource>) -> Result<Vec<RecordBatch>, SourceError> {
+    let (sender, mut receiver) = mpsc::channel(BUFFERED_BATCHES);
+    let received = async {
+        let mut batches = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            batches.push(batch);
+        }
+        batches
+    };
+    let (read, batches) = tokio::join!(source.read(Output::new(sender)), received);
+    read?;
+    let batches = batches.into_iter().collect::<Result<Vec<_>>>();
+    batches.map_err(|error| SourceError::Batch {
+        source: error.into(),
+    })
+}
+
 /// A scan of one [`RowSource`]. Nothing is asked of the server before the first poll, and dropping the
 /// stream closes its connection, so that the server stops too.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! A whole table, read once into a temporary file, for the first copy that is made from it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::ops::Range;
@@ -12,7 +13,7 @@ use datafusion::arrow::ipc::writer::FileWriter;
 use datafusion::common::Result as DataFusionResult;
 use tokio::sync::mpsc;
 
-use super::captured::{CapturedColumn, CapturedTable};
+use super::captured::CapturedTable;
 use super::catalogue::{SourceColumn, SourceTable};
 use super::caution::{Caution, Cautions};
 use super::cell::{Cells, Parameter};
@@ -20,6 +21,7 @@ use super::error::SourceError;
 use super::live::LiveRows;
 use super::pool::Pool;
 use super::scan::{Output, RowSource};
+use crate::change::Lsn;
 
 /// A part of the file is closed when it has about this many bytes of rows: parts are read at the same time.
 const PART_BYTES: usize = 256 << 20;
@@ -48,9 +50,8 @@ pub type ProgressFn = Arc<dyn Fn(SnapshotProgress) + Send + Sync>;
 /// The rows of a table at some time between two commits, in a temporary file.
 ///
 /// The file has no name, so that it goes with the process, however that ends. Rows that changed during the read
-/// may be there in either form; a first copy takes those from the change table. Columns that net changes cannot
-/// carry are not stored.
-#[derive(Debug)]
+/// may be there in either form; a first copy takes those from the change table.
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     pub(super) file: Arc<File>,
     /// Where in the file each part is: an Arrow file of its own.
@@ -78,22 +79,30 @@ impl Snapshot {
         Self {
             file: Arc::new(tempfile::tempfile().unwrap()),
             parts: Vec::new(),
-            schema: stored(table).1,
+            schema: stored(table, &(0..table.columns.len()).collect()).1,
             progress: SnapshotProgress::default(),
         }
     }
 }
 
-/// Reads `table` over one connection. Memory does not grow with the table.
+/// Reads the key and `columns` of `table` over one connection, from a server that has captured `floor`. Memory does not
+/// grow with the table.
 pub(super) async fn take(
     pool: &Pool,
     table: &CapturedTable,
+    columns: &BTreeSet<usize>,
+    floor: Lsn,
     report: ProgressFn,
 ) -> Result<Snapshot, SourceError> {
-    let (source, schema) = stored(table);
+    let (source, schema) = stored(table, columns);
     let estimated_rows = estimated_rows(pool, table).await?;
     let file = tempfile::tempfile().map_err(|error| spill_error(table, error.into()))?;
-    let rows = Arc::new(LiveRows::all(pool.clone(), source, Arc::clone(&schema)));
+    let rows = Arc::new(LiveRows::all(
+        pool.clone(),
+        source,
+        Arc::clone(&schema),
+        floor,
+    ));
     let (sender, receiver) = mpsc::channel(BUFFERED_BATCHES);
     let writer = Writer {
         parts: Vec::new(),
@@ -133,12 +142,13 @@ fn caution(table: &CapturedTable, progress: SnapshotProgress, cautions: &Caution
     }
 }
 
-/// The live table as far as a first copy needs it, and the schema of its rows under the captured names.
-fn stored(table: &CapturedTable) -> (SourceTable, SchemaRef) {
+/// The live table's key and `wanted` columns, and the schema of its rows under the captured names.
+fn stored(table: &CapturedTable, wanted: &BTreeSet<usize>) -> (SourceTable, SchemaRef) {
     let mut columns = Vec::new();
     let mut fields = Vec::new();
-    for column in table.columns.iter().filter(|column| is_stored(column)) {
-        let Some(source_name) = &column.source_name else {
+    for (index, column) in table.columns.iter().enumerate() {
+        let is_wanted = wanted.contains(&index) || table.key.contains(&index);
+        let Some(source_name) = column.source_name.as_ref().filter(|_| is_wanted) else {
             continue;
         };
         columns.push(SourceColumn::read_only(
@@ -149,11 +159,6 @@ fn stored(table: &CapturedTable) -> (SourceTable, SchemaRef) {
     }
     let source = SourceTable::new(table.name.clone(), columns, Cautions::default());
     (source, Arc::new(Schema::new(fields)))
-}
-
-/// Columns that a stream cannot carry need not be read; those that were dropped cannot be.
-fn is_stored(column: &CapturedColumn) -> bool {
-    column.sql_type.is_supported() && !column.is_large() && !column.masked
 }
 
 fn spill_error(table: &CapturedTable, source: ArrowError) -> SourceError {
@@ -273,20 +278,20 @@ mod tests {
     use crate::source::sqlserver::captured::tests::customers;
 
     #[test]
-    fn large_and_dropped_columns_are_not_stored() {
+    fn the_key_and_what_is_wanted_are_stored_under_the_captured_names() {
         let mut table = customers();
         table.columns[1].source_name = Some("full_name".to_string());
-        let (source, schema) = stored(&table);
+        let (source, schema) = stored(&table, &BTreeSet::from([1]));
         assert_eq!(
             source.select(&[0, 1], &[], None),
             "SELECT t.[id], t.[full_name] FROM [dbo].[customers] AS t OPTION (MAXDOP 1)"
         );
-        assert_eq!(
-            schema.field(1).name(),
-            "name",
-            "rows keep the captured name"
-        );
+        assert_eq!(schema.field(1).name(), "name");
         table.columns[1].source_name = None;
-        assert_eq!(stored(&table).1.fields().len(), 1);
+        let all = BTreeSet::from([0, 1, 2]);
+        assert_eq!(
+            stored(&table, &all).1.fields().len(),
+            table.columns.len() - 1
+        );
     }
 }

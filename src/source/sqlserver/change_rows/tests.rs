@@ -115,7 +115,7 @@ async fn rows_between_two_good_guards_are_decoded() {
         "00000000000000320000"
     );
     let positions = batch.column(3).as_primitive::<UInt64Type>().values();
-    assert_eq!(positions, &[0, 1, 2]);
+    assert_eq!(positions, &[1, 2, 3]);
 }
 
 #[tokio::test]
@@ -212,4 +212,19 @@ fn a_missing_change_table_is_a_dropped_instance() {
     };
     let error = vanished(&customers(), missing);
     assert!(matches!(error, SourceError::InstanceDropped { .. }));
+}
+
+#[test]
+fn null_in_an_image_is_a_value_or_nothing_or_was_left_out_of_a_row_that_has_moved() {
+    let table = customers();
+    // Ordinals 1 (the key) to 3 (notes) are the three lowest bits.
+    let state = |operation, mask: u8| null_state(&table, operation, Some(&[0, mask]), 2);
+    assert_eq!(state(2, 0b111), Some(KNOWN));
+    assert_eq!(state(4, 0b100), Some(KNOWN));
+    assert_eq!(state(4, 0b101), Some(KNOWN));
+    assert_eq!(state(4, 0b010), None);
+    assert_eq!(state(4, 0b011), Some(MISSING));
+    for before in [1, 3] {
+        assert_eq!(state(before, 0b111), None);
+    }
 }
