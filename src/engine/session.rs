@@ -26,6 +26,15 @@ const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 /// How many spilled files a sort reads at once: each takes memory that the sorts beside it need.
 const SPILL_FILES: usize = 16;
 
+/// Bytes of a row with large values: SQL Server captures no value of more, unless its `max text repl size` was raised.
+const LARGE_VALUE: usize = 64 << 10;
+/// How many batches of such rows fit in memory: several sorts, each of [`SPILL_FILES`] files, hold some of each file.
+const LARGE_BATCHES: usize = 512;
+/// The fewest rows of such a batch.
+const FEWEST_ROWS: usize = 2;
+/// The part of the memory that a sort of such rows may hold back for the merging of what it spilled.
+const SORTS: usize = 64;
+
 /// What a session needs to know of the world.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -102,6 +111,19 @@ impl Engine {
     /// A session for work on tables that is no statement, with the engine's memory pool.
     pub fn state(&self) -> SessionState {
         self.context.state()
+    }
+
+    /// `state`, so that a batch of rows with large values takes a small part of the memory: a sort that spilled, and a
+    /// join, hold several batches, whatever is in them.
+    pub fn for_large_rows(&self, state: &SessionState) -> SessionState {
+        let rows = self.options.memory_limit / LARGE_BATCHES / LARGE_VALUE;
+        let rows = rows.clamp(FEWEST_ROWS, state.config().batch_size());
+        let mut config = state.config().clone().with_batch_size(rows);
+        let reserved = &mut config.options_mut().execution.sort_spill_reservation_bytes;
+        *reserved = (*reserved).min(self.options.memory_limit / SORTS);
+        SessionStateBuilder::new_from_existing(state.clone())
+            .with_config(config)
+            .build()
     }
 
     /// The connected database that `connection` mounts.

@@ -6,7 +6,7 @@ use datafusion::common::ResolvedTableReference;
 
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
-use crate::source::sqlserver::{CapturedTable, Database, LargeValues};
+use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database, LargeValues};
 use crate::sql::{MergeStatement, Statement, StatementKind};
 use datafusion::arrow::datatypes::SchemaRef;
 
@@ -59,6 +59,13 @@ impl Flow {
         } else {
             LargeValues::Kept { read_back: false }
         }
+    }
+
+    /// Whether its plan reads values that may be large.
+    pub(super) fn reads_large_values(&self) -> bool {
+        let columns = self.table.columns();
+        let mut read = self.columns.iter().filter_map(|index| columns.get(*index));
+        read.any(CapturedColumn::is_large)
     }
 
     /// The statement to plan.

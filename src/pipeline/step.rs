@@ -263,6 +263,10 @@ impl Pipeline {
             .plan(&flow.statement, flow.kind(), overlay)
             .await?;
         let plan = with_kept(plan)?;
+        let state = match flow.reads_large_values() {
+            true => self.engine().for_large_rows(&state),
+            false => state,
+        };
         self.engine().execute(state, plan, &flow.statement).await?;
         provider.outcome().ok_or_else(|| Error::NothingCommitted {
             flow: flow.name.clone(),

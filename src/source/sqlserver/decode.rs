@@ -18,7 +18,7 @@ use super::types::{SqlType, spatial_fields};
 /// A batch is handed on when it has this many rows …
 pub(super) const BATCH_ROWS: usize = 8192;
 /// … or about this many bytes of text and binary values.
-pub(super) const BATCH_BYTES: usize = 8 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 
 /// A column of a batch holds 2 GiB: what a batch may have, and one value of this size, always fit.
 const MAX_VALUE_BYTES: usize = 1 << 30;
