@@ -122,6 +122,9 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "ROWS", default_value_t = RunOptions::WINDOW_ROWS,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) window_rows: u32,
+    /// How many bytes these rows may have, such as 512MiB; a transaction is never split
+    #[arg(long, value_name = "BYTES", default_value = "4GiB", value_parser = bytes)]
+    pub(super) window_bytes: usize,
     /// How many transactions one window may hold; any number unless given
     #[arg(long, value_name = "TRANSACTIONS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) window_transactions: Option<u32>,
@@ -133,6 +136,7 @@ impl RunArguments {
         RunOptions {
             limits: WindowLimits {
                 rows: self.window_rows,
+                bytes: self.window_bytes as u64,
                 transactions: self.window_transactions,
             },
             ..RunOptions::default()
@@ -314,7 +318,7 @@ fn cadence(text: &str) -> Result<Duration, String> {
 const SHORTEST_CADENCE: Duration = Duration::from_millis(10);
 
 /// A number with `KiB`, `MiB` or `GiB`, or of bytes.
-fn size(text: &str) -> Result<usize, String> {
+fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
@@ -325,10 +329,14 @@ fn size(text: &str) -> Result<usize, String> {
         _ => None,
     };
     let bytes = shift.and_then(|shift| number.parse::<usize>().ok()?.checked_mul(1 << shift));
-    match bytes {
-        Some(bytes) if bytes >= LEAST_MEMORY => Ok(bytes),
-        Some(_) => Err("less than 16 MiB is not enough".to_owned()),
-        None => Err("a number of bytes, or one with KiB, MiB or GiB, such as 512MiB".to_owned()),
+    bytes.ok_or_else(|| "a number of bytes, or one with KiB, MiB or GiB, such as 512MiB".to_owned())
+}
+
+/// What [`bytes`] reads, as much as is needed for work.
+fn size(text: &str) -> Result<usize, String> {
+    match bytes(text)? {
+        bytes if bytes >= LEAST_MEMORY => Ok(bytes),
+        _ => Err("less than 16 MiB is not enough".to_owned()),
     }
 }
 

@@ -39,6 +39,9 @@ impl RunOptions {
     /// The default of [`WindowLimits::rows`].
     pub const WINDOW_ROWS: u32 = 1_000_000;
 
+    /// The default of [`WindowLimits::bytes`]: 4 GiB.
+    pub const WINDOW_BYTES: u64 = 4 << 30;
+
     /// The default of [`RunOptions::capture_wait`]. The job writes an entry about every five minutes on an idle
     /// database; the rest is what a copy's fence must be later than its read, on a replica, and a scan.
     pub const CAPTURE_WAIT: Duration = Duration::from_secs(390);
@@ -49,6 +52,7 @@ impl Default for RunOptions {
         Self {
             limits: WindowLimits {
                 rows: Self::WINDOW_ROWS,
+                bytes: Self::WINDOW_BYTES,
                 transactions: None,
             },
             copies: true,

@@ -250,3 +250,19 @@ fn a_soft_delete_keeps_what_the_delete_lacks() {
         "{row}"
     );
 }
+
+#[test]
+fn a_window_has_a_bounded_number_of_bytes() {
+    for served in servers() {
+        let _ = served.run().succeeded();
+        let before = served.commits();
+        for n in 0..4 {
+            served.execute(&format!("UPDATE dbo.a SET notes = REPLICATE(CAST(N'{n}' AS NVARCHAR(MAX)), 5000) WHERE id = 'a';"));
+        }
+        // The first transaction has 10,000 bytes, since the old value is short; the others have 20,000.
+        let run = ["run", "pipelines/p.sql", "--window-bytes", "16KiB"];
+        let _ = served.cdcql(&run).succeeded();
+        assert_eq!(served.commits() - before, 3);
+        served.assert_true();
+    }
+}

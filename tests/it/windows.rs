@@ -57,6 +57,10 @@ fn windows_of_every_size_give_the_same_rows() {
         (["--window-rows", "1"], 6),
         (["--window-rows", "3"], 3),
         (["--window-rows", "1000"], 1),
+        // Each row has 64 bytes: there is no column whose length varies.
+        (["--window-bytes", "64"], 6),
+        (["--window-bytes", "192"], 3),
+        (["--window-bytes", "1MiB"], 1),
     ] {
         let (rows, windows) = applied(&arguments);
         assert_eq!(

@@ -14,6 +14,7 @@ use super::catalogue::{self, TableEntry};
 use super::changes::Changes;
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
+use super::cut::{self, WindowLimits};
 use super::error::SourceError;
 use super::fence::Fence;
 use super::first_copy::first_copy;
@@ -22,7 +23,7 @@ use super::ident::TableName;
 use super::large::LargeValues;
 use super::live::LiveTable;
 use super::net::net_changes;
-use super::news::{self, Asked, Head, News, WindowLimits};
+use super::news::{self, Asked, Head, News};
 use super::pool::Pool;
 use super::snapshot::{self, ProgressFn, Snapshot};
 
@@ -296,7 +297,7 @@ impl Database {
         window: LsnRange,
         limits: WindowLimits,
     ) -> Result<Option<Commit>, SourceError> {
-        news::cut(&self.inner.pool, table, window, limits).await
+        cut::cut(&self.inner.pool, table, window, limits).await
     }
 
     /// How the database's capture does.

@@ -31,6 +31,7 @@ mod commits;
 mod config;
 mod connect_error;
 mod connection;
+mod cut;
 mod database;
 mod decode;
 mod encode;
@@ -60,6 +61,7 @@ pub use columns::Columns;
 pub use commits::{FeedBound, FeedBounds};
 pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt};
 pub use connect_error::ConnectError;
+pub use cut::WindowLimits;
 pub use database::Database;
 pub use error::{ErrorKind, SourceError};
 pub use fence::Fence;
@@ -67,7 +69,7 @@ pub use health::Health;
 pub use ident::TableName;
 pub use key::KeyProblem;
 pub use large::{LargeValues, inserted, is_large, kept_or_updated, kept_value_type, unmarked};
-pub use news::{Asked, Head, News, WindowLimits};
+pub use news::{Asked, Head, News};
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 
 #[cfg(all(test, feature = "simulator"))]

@@ -82,15 +82,6 @@ impl News {
     }
 }
 
-/// How much a window may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WindowLimits {
-    /// Rows of the change table; a larger transaction is one window all the same.
-    pub rows: u32,
-    /// Transactions that changed the table.
-    pub transactions: Option<u32>,
-}
-
 pub(super) async fn head(pool: &Pool) -> Result<Option<Head>, SourceError> {
     let action = "reading the newest commit";
     let (mut newest, mut oldest, mut is_replica) = (None, None, false);
@@ -223,70 +214,6 @@ fn statement(asked: &[Asked<'_>]) -> String {
     }
     sql.push_str(" OPTION (MAXDOP 1)");
     sql
-}
-
-/// Where a window that begins like `window` has to end before it: at the commit with which a limit is reached.
-///
-/// `None` if it may go on to its end.
-pub(super) async fn cut(
-    pool: &Pool,
-    table: &CapturedTable,
-    window: LsnRange,
-    limits: WindowLimits,
-) -> Result<Option<Commit>, SourceError> {
-    let mut end = cut_at(pool, table, window, "TOP", limits.rows).await?;
-    if let Some(transactions) = limits.transactions {
-        let upto = end.as_ref().map_or(window.upto(), |end| end.lsn);
-        let window = LsnRange::new(window.after(), upto).unwrap_or(window);
-        let sooner = cut_at(pool, table, window, "DISTINCT TOP", transactions).await?;
-        end = sooner.or(end);
-    }
-    Ok(end.filter(|end| end.lsn < window.upto()))
-}
-
-/// The commit with which a window has `limit` rows or transactions; `None` if it has fewer.
-///
-/// Its row of the mapping comes with it: another statement may be answered by a replica that is behind.
-async fn cut_at(
-    pool: &Pool,
-    table: &CapturedTable,
-    window: LsnRange,
-    top: &str,
-    limit: u32,
-) -> Result<Option<Commit>, SourceError> {
-    let action = format!("measuring the changes of {}", table.name);
-    let sql = format!(
-        "SELECT cut.lsn, cut.seen, m.tran_end_time, m.tran_id \
-         FROM (SELECT MAX(w.lsn) AS lsn, COUNT_BIG(*) AS seen \
-         FROM (SELECT {top} ({limit}) c.[__$start_lsn] AS lsn FROM cdc.{} AS c \
-         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)) \
-         ORDER BY c.[__$start_lsn]) AS w) AS cut \
-         LEFT JOIN cdc.lsn_time_mapping AS m ON m.start_lsn = cut.lsn OPTION (MAXDOP 1)",
-        quote(&table.change_table.name)
-    );
-    let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
-    let rows = pool.rows(&action, &sql, &[&bounds[0], &bounds[1]]).await;
-    let rows = rows.map_err(|error| vanished(table, error))?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    let cells = Cells::new(row, &action);
-    let reached = cells.integer(1)? == Some(i64::from(limit));
-    let Some(lsn) = cells.lsn(0)?.filter(|_| reached) else {
-        return Ok(None);
-    };
-    let Some(end_time_ms) = cells.millis(2)? else {
-        return Err(SourceError::CommitUnknown {
-            table: table.name.clone(),
-            lsn,
-        });
-    };
-    let tran_id = cells.bytes(3)?.unwrap_or_default().to_vec();
-    Ok(Some(Commit {
-        lsn,
-        end_time_ms,
-        tran_id,
-    }))
 }
 
 #[cfg(test)]

@@ -186,6 +186,34 @@ impl SqlType {
         }
     }
 
+    /// Whether values have different lengths.
+    pub(super) fn varies(&self) -> bool {
+        self.is_large()
+            || matches!(
+                self,
+                Self::Text { .. }
+                    | Self::Binary { .. }
+                    | Self::Variant
+                    | Self::HierarchyId
+                    | Self::Vector
+            )
+    }
+
+    /// How many bytes a value may have on the server, but for those of fixed length, which are few.
+    pub(super) fn most_bytes(&self) -> u64 {
+        /// Of what is stored within a row.
+        const IN_ROW: u64 = 8_000;
+        match self {
+            large if large.is_large() => i32::MAX.unsigned_abs().into(),
+            Self::Text { name, .. } | Self::Binary { name, .. } => {
+                let width = if name.starts_with('n') { 2 } else { 1 };
+                declared_length(name).map_or(IN_ROW, |length| length * width)
+            }
+            varying if varying.varies() => IN_ROW,
+            _ => 0,
+        }
+    }
+
     /// Whether values that SQL Server tells apart may become one: microseconds hold six decimals.
     pub(super) fn is_inexact(&self) -> bool {
         matches!(self, Self::DateTime2(scale) | Self::DateTimeOffset(scale) if *scale > 6)
@@ -214,6 +242,12 @@ fn decimal(declared: &DeclaredType<'_>) -> Option<SqlType> {
     let scale = i8::try_from(declared.scale).ok()?;
     let valid = (1..=38).contains(&precision) && (0..=precision as i8).contains(&scale);
     valid.then_some(SqlType::Decimal { precision, scale })
+}
+
+/// The number in a name such as `nvarchar(128)`.
+fn declared_length(name: &str) -> Option<u64> {
+    let (_, length) = name.split_once('(')?;
+    length.strip_suffix(')')?.parse().ok()
 }
 
 fn length_name(base: &str, max_length: i32) -> String {
