@@ -88,7 +88,8 @@ pub(crate) struct Usage {
     pub(crate) seconds: f64,
     read: u64,
     written: u64,
-    peak: u64,
+    /// The most memory that its process had resident, in MiB.
+    pub(crate) peak: u64,
 }
 
 /// A piece of work under way.
