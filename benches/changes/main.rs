@@ -7,8 +7,9 @@
 //! (`mssql-python`), takes the newest of each key (`pyarrow`), and merges them by the package `deltalake` into a target of
 //! its own. `CDCQL_TEST_PYTHON` names a Python that has the packages.
 //!
-//! Prints changes per second and peak memory of each, and the ratios; then the time from a source commit to its Delta
-//! commit, as p50, p95 and maximum.
+//! Prints changes per second, processor time and peak memory of each, and the ratios; the embedded server shares the
+//! machine, so that what each side has it do is printed too. Then the time from a source commit to its Delta commit, as
+//! p50, p95 and maximum.
 
 mod latency;
 mod peer;
@@ -28,7 +29,9 @@ use cdcql::sql::{SourceText, parse};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
-use support::{Server, Usage, peak_memory, reset_peak_memory, rows_from_environment};
+use support::{
+    Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment,
+};
 
 type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -83,20 +86,17 @@ async fn measure() -> BenchResult<()> {
                 .await?;
         }
     }
-    let own = run_apart(folder.path(), OWN, &server.url)?;
-    print("cdcql", &own, load.count());
+    let own = Cost::of(&server, || run_apart(folder.path(), OWN, &server.url))?;
+    own.print("cdcql", load.count());
     let expected = sums(source.table("dbo", "big").await?.ok_or("no table")?).await?;
     check(folder.path(), OWN, &expected).await?;
     if let Some(peer) = peer {
         let target = folder.path().join(PEERS);
-        let theirs = peer.merge(&server.url, &target, before.newest.lsn)?;
-        print(peer::NAME, &theirs, load.count());
+        let after = before.newest.lsn;
+        let theirs = Cost::of(&server, || peer.merge(&server.url, &target, after))?;
+        theirs.print(peer::NAME, load.count());
         check(folder.path(), PEERS, &expected).await?;
-        println!(
-            "  ratio: {:.1} of the time, {:.1} memory",
-            theirs.seconds / own.seconds,
-            theirs.peak as f64 / own.peak.max(1) as f64
-        );
+        own.print_ratios(&theirs);
     }
     println!(
         "  the server's peak memory {} MiB",
@@ -108,13 +108,44 @@ async fn measure() -> BenchResult<()> {
     check(folder.path(), OWN, &expected).await
 }
 
-fn print(who: &str, usage: &Usage, changes: u64) {
-    println!(
-        "  {who}: {:.2} s, {:.0} changes/s, peak memory {} MiB",
-        usage.seconds,
-        changes as f64 / usage.seconds,
-        usage.peak
-    );
+/// What one side took, and what it had the server do, in seconds of processor time.
+struct Cost {
+    usage: Usage,
+    server: f64,
+}
+
+impl Cost {
+    fn of(server: &Server, work: impl FnOnce() -> BenchResult<Usage>) -> BenchResult<Self> {
+        let before = processor_time(&server.process())?;
+        let usage = work()?;
+        let server = processor_time(&server.process())? - before;
+        Ok(Self {
+            usage,
+            server: server.as_secs_f64(),
+        })
+    }
+
+    fn print(&self, who: &str, changes: u64) {
+        let usage = &self.usage;
+        println!(
+            "  {who}: {:.2} s, {:.0} changes/s; processor time {:.2} s, and {:.2} s of the server; peak memory {} MiB",
+            usage.seconds,
+            changes as f64 / usage.seconds,
+            usage.processor,
+            self.server,
+            usage.peak
+        );
+    }
+
+    /// Prints how many times as much `peer` took.
+    fn print_ratios(&self, peer: &Self) {
+        println!(
+            "  ratio: {:.2} of the time, {:.2} of the processor time, {:.2} of the memory",
+            peer.usage.seconds / self.usage.seconds,
+            peer.usage.processor / self.usage.processor,
+            peer.usage.peak as f64 / self.usage.peak.max(1) as f64
+        );
+    }
 }
 
 /// The folders of the two targets.
