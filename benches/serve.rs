@@ -8,12 +8,11 @@
 mod driver;
 mod support;
 
-use std::fs;
 use std::time::Duration;
 
 use driver::driver;
 use futures::StreamExt;
-use support::{Server, peak_memory, rows_from_environment};
+use support::{Server, peak_memory, processor_time, rows_from_environment};
 
 use cdcql::source::sqlserver::{ConnectionConfig, Database};
 use datafusion::prelude::SessionContext;
@@ -153,19 +152,4 @@ async fn read_with_driver(url: &str) -> BenchResult<u64> {
         rows += 1;
     }
     Ok(rows)
-}
-
-/// Processor time of a process, in user and kernel mode, in the kernel's ticks of 10 ms
-/// (proc_pid_stat(5), fields 14 and 15); `self` is this one.
-fn processor_time(process: &str) -> BenchResult<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is the program's name in parentheses, which may hold blanks.
-    let (_, fields) = stat.rsplit_once(')').ok_or("no program's name")?;
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse::<u64>)
-        .sum::<Result<u64, _>>()?;
-    Ok(Duration::from_millis(ticks * 10))
 }

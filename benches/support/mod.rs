@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PASSWORD: &str = "benchmark";
 
@@ -76,6 +76,21 @@ pub(crate) fn peak_memory(process: &str) -> u64 {
         .map_or(0, |kibibytes| kibibytes / 1024)
 }
 
+/// Processor time of a process, in user and kernel mode, in the kernel's ticks of 10 ms
+/// (proc_pid_stat(5), fields 14 and 15); `self` is this one.
+pub(crate) fn processor_time(process: &str) -> Result<Duration, Box<dyn std::error::Error>> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The second field is the program's name in parentheses, which may hold blanks.
+    let (_, fields) = stat.rsplit_once(')').ok_or("no program's name")?;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u64>)
+        .sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
 /// Forgets the most memory that this process has had resident, so that what follows is measured by itself.
 pub(crate) fn reset_peak_memory() {
     // Where the system does not know how, the figure is that of the whole process.
@@ -86,14 +101,18 @@ pub(crate) fn reset_peak_memory() {
 pub(crate) struct Usage {
     /// Its seconds by the clock.
     pub(crate) seconds: f64,
+    /// Its process's processor time in seconds.
+    pub(crate) processor: f64,
     read: u64,
     written: u64,
-    peak: u64,
+    /// The most memory that its process had resident, in MiB.
+    pub(crate) peak: u64,
 }
 
 /// A piece of work under way.
 pub(crate) struct Running {
     start: Instant,
+    processor: f64,
     read: u64,
     written: u64,
 }
@@ -102,9 +121,11 @@ impl Usage {
     /// Begins to measure.
     pub(crate) fn start() -> Running {
         let (read, written) = transferred();
+        let processor = own_processor_seconds();
         let start = Instant::now();
         Running {
             start,
+            processor,
             read,
             written,
         }
@@ -113,8 +134,8 @@ impl Usage {
     /// The figures as a line of text.
     pub(crate) fn to_line(&self) -> String {
         format!(
-            "{} {} {} {}",
-            self.seconds, self.read, self.written, self.peak
+            "{} {} {} {} {}",
+            self.seconds, self.processor, self.read, self.written, self.peak
         )
     }
 
@@ -123,6 +144,7 @@ impl Usage {
         let mut words = line.split_whitespace();
         Some(Self {
             seconds: words.next()?.parse().ok()?,
+            processor: words.next()?.parse().ok()?,
             read: words.next()?.parse().ok()?,
             written: words.next()?.parse().ok()?,
             peak: words.next()?.parse().ok()?,
@@ -157,14 +179,21 @@ impl Running {
     /// Ends the measuring.
     pub(crate) fn end(self) -> Usage {
         let seconds = self.start.elapsed().as_secs_f64();
+        let processor = own_processor_seconds() - self.processor;
         let (read, written) = transferred();
         Usage {
             seconds,
+            processor,
             read: read - self.read,
             written: written - self.written,
             peak: peak_memory("self"),
         }
     }
+}
+
+/// 0 where the system does not tell.
+fn own_processor_seconds() -> f64 {
+    processor_time("self").map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Bytes that this process has read and written so far, from and to whatever it was.

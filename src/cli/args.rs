@@ -260,8 +260,8 @@ pub(super) struct SimulateArguments {
     /// no gaps between LSNs, and no entries for idle databases.
     #[arg(long, conflicts_with = "replica_lag")]
     pub(super) record: bool,
-    /// Let every second connection read from a replica that is so many commits and scans behind, and comes one
-    /// nearer with each batch
+    /// Let every second connection reach a read-only replica that is so many commits and scans behind, and comes
+    /// one nearer with each batch
     #[arg(long, value_name = "COMMITS", default_value_t = 0)]
     pub(super) replica_lag: usize,
     /// What moves the clock after the script: `statements`, one second for each that writes, so that the

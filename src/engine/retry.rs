@@ -9,11 +9,47 @@ use crate::source::sqlserver::ConnectionConfig;
 
 /// How often work begins again after another writer committed first.
 const MAX_CONFLICTS: u32 = 10;
-/// The first pause after a failure that passes by itself; each further one is twice as long. To each, up to as much
-/// again is added at random, so that many clients of a server that comes back do not come all at once.
+/// The first pause after a failure that passes by itself; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// No pause is longer, but for what is added at random.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Pauses after failures, each twice as long as the one before. To each, up to as much again is added at random, so that
+/// many clients of a server that comes back do not come all at once.
+#[derive(Debug)]
+pub struct Pauses {
+    first: Duration,
+    longest: Duration,
+    series: ExponentialBackoff,
+}
+
+impl Pauses {
+    /// Pauses from `first` on; none is longer than `longest`, but for what is added at random.
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        let series = ExponentialBuilder::new()
+            .with_min_delay(first)
+            .with_max_delay(longest)
+            .without_max_times()
+            .with_jitter()
+            .build();
+        Self {
+            first,
+            longest,
+            series,
+        }
+    }
+
+    /// The next pause.
+    pub fn take(&mut self) -> Duration {
+        // The series has no end.
+        self.series.next().unwrap_or(self.longest)
+    }
+
+    /// The next pause is a first one again.
+    pub fn begin_again(&mut self) {
+        *self = Self::between(self.first, self.longest);
+    }
+}
 
 /// Why work begins again.
 #[derive(Debug)]
@@ -34,7 +70,7 @@ pub struct Tries {
     conflicts: u32,
     failures: u32,
     first_failure: Option<Instant>,
-    pauses: ExponentialBackoff,
+    pauses: Pauses,
 }
 
 impl Default for Tries {
@@ -48,17 +84,12 @@ impl Tries {
     /// Work that fails with what passes by itself is begun again for `time` after its first failure: once at least, the
     /// last time when `time` is over; not at all if that is zero.
     pub fn within(time: Duration) -> Self {
-        let pauses = ExponentialBuilder::new()
-            .with_min_delay(FIRST_PAUSE)
-            .with_max_delay(LONGEST_PAUSE)
-            .without_max_times()
-            .with_jitter();
         Self {
             time,
             conflicts: 0,
             failures: 0,
             first_failure: None,
-            pauses: pauses.build(),
+            pauses: Pauses::between(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 
@@ -98,7 +129,7 @@ impl Tries {
             return None;
         }
         self.failures += 1;
-        Some(self.pauses.next()?.min(left))
+        Some(self.pauses.take().min(left))
     }
 }
 
@@ -177,6 +208,25 @@ mod tests {
     fn two_clients_pause_for_different_times() {
         let once = || pauses(1205, ConnectionConfig::RETRY_TIME, Duration::ZERO);
         assert_ne!(once(), once());
+    }
+
+    #[test]
+    fn pauses_that_begin_again_are_short_again_and_others() {
+        let (first, longest) = (Duration::from_millis(250), Duration::from_secs(10));
+        let mut pauses = Pauses::between(first, longest);
+        let mut series = || {
+            pauses.begin_again();
+            (0..9).map(|_| pauses.take()).collect::<Vec<_>>()
+        };
+        let (one, other) = (series(), series());
+        assert_ne!(one, other);
+        for pauses in [one, other] {
+            let mut least = first;
+            for pause in pauses {
+                assert!(pause >= least && pause <= least * 2, "{pause:?}");
+                least = (least * 2).min(longest);
+            }
+        }
     }
 
     #[test]

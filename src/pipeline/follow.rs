@@ -14,7 +14,7 @@ use super::flow::Flow;
 use super::look::{Job, Work, look};
 use super::order::{Standing, Turns};
 use super::run::{FLOWS_AT_ONCE, RunOptions};
-use crate::engine::Engine;
+use crate::engine::{Engine, Pauses};
 use crate::error::Error;
 use crate::sink::delta::{Maintenance, MaintenanceReport};
 
@@ -23,8 +23,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 /// The pause between two looks at one that has been quiet; each pause until then is twice as long as the one before.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a flow has failed with what may pass by itself, and has been tried as often as a run tries; and the
-/// longest between two looks at a source that cannot be asked, each of which is twice as long as the one before.
-const FAILURE_PAUSE: Duration = Duration::from_secs(20);
+/// longest between two looks at a source that cannot be asked. To each, up to as much again is added at random.
+const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 /// A flow that has not succeeded for so long is stopped, whatever its failures are.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// After so many commits of a flow its table is looked at for maintenance.
@@ -69,7 +69,8 @@ impl Pipeline {
                 reporter: reporter.clone(),
                 permits: Arc::new(Semaphore::new(FLOWS_AT_ONCE)),
                 turns: Arc::clone(&turns),
-                outages: 0,
+                outages: Pauses::between(SHORTEST_PAUSE, FAILURE_PAUSE),
+                failures: Pauses::between(FAILURE_PAUSE, FAILURE_PAUSE),
                 waiting,
                 running: JoinSet::new(),
                 upkeep: JoinSet::new(),
@@ -133,8 +134,10 @@ struct Feed {
     permits: Arc<Semaphore>,
     /// How all flows do.
     turns: Arc<Turns>,
-    /// How often in a row the source could not be asked.
-    outages: u32,
+    /// The pauses while the source cannot be asked.
+    outages: Pauses,
+    /// The pauses of its flows that fail by themselves.
+    failures: Pauses,
     waiting: Vec<Following>,
     running: JoinSet<Ended>,
     /// The maintenance of one table at a time.
@@ -155,40 +158,56 @@ impl Feed {
     async fn rounds(&mut self) {
         let mut pause = SHORTEST_PAUSE;
         while !self.waiting.is_empty() || !self.running.is_empty() {
-            let is_busy = self.round().await;
+            let is_busy = self.round(|_| true).await;
             pause = match self.options.every {
                 Some(every) => every,
                 None if is_busy => SHORTEST_PAUSE,
                 None => (pause * 2).min(LONGEST_PAUSE),
             };
             self.maintain();
-            let over = tokio::time::sleep(pause);
-            tokio::pin!(over);
-            loop {
-                tokio::select! {
-                    Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
-                        self.end(unpanicked(ended));
-                        self.maintain();
-                        if self.waiting.is_empty() && self.running.is_empty() {
-                            return;
-                        }
+            self.rest(Instant::now() + pause).await;
+        }
+    }
+
+    /// Waits until `over`, or until nothing is left to follow; meanwhile takes back the flows whose runs end, and looks
+    /// at those that have failed when their own pauses are over.
+    async fn rest(&mut self, over: Instant) {
+        loop {
+            let failed = |following: &&Following| following.failing.is_some();
+            let due = self.waiting.iter().filter(failed).map(|one| one.due);
+            let due = due.min().filter(|due| *due < over);
+            tokio::select! {
+                Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                    self.end(unpanicked(ended));
+                    self.maintain();
+                    if self.waiting.is_empty() && self.running.is_empty() {
+                        return;
                     }
-                    Some(ended) = self.upkeep.join_next(), if !self.upkeep.is_empty() => {
-                        unpanicked(ended);
+                }
+                Some(ended) = self.upkeep.join_next(), if !self.upkeep.is_empty() => {
+                    unpanicked(ended);
+                }
+                () = tokio::time::sleep_until(due.unwrap_or(over).into()) => {
+                    if due.is_none() {
+                        return;
                     }
-                    () = &mut over => break,
+                    self.round(|following| following.failing.is_some()).await;
                 }
             }
         }
     }
 
-    /// Looks at the flows that wait, and sets those to work that have some; answers whether any has.
-    async fn round(&mut self) -> bool {
+    /// Looks at the flows that wait, are due and are `among` those of this round, and sets those to work that have some;
+    /// answers whether any has.
+    async fn round(&mut self, among: impl Fn(&Following) -> bool) -> bool {
         let now = Instant::now();
         let (mut due, later) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .partition::<Vec<_>, _>(|following| following.due <= now);
+            .partition::<Vec<_>, _>(|following| following.due <= now && among(following));
         self.waiting = later;
+        if due.is_empty() {
+            return false;
+        }
         // One that others look up is at work before they ask.
         due.sort_by_key(|following| self.pipeline.rank(following.place));
         let flows: Vec<_> = due
@@ -201,7 +220,7 @@ impl Feed {
             // Each flow asks again, and ends by itself.
             Err(_) => flows.iter().map(|_| None).collect::<Vec<_>>(),
         };
-        self.outages = 0;
+        self.outages.begin_again();
         let mut is_busy = false;
         for (mut following, work) in due.into_iter().zip(works) {
             match work {
@@ -225,9 +244,7 @@ impl Feed {
 
     /// Lets flows wait whose source cannot be asked now; those that have waited too long try for the last time.
     fn back_off(&mut self, due: Vec<Following>, error: &Error) -> bool {
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << self.outages.min(16));
-        let pause = pause.min(FAILURE_PAUSE);
-        self.outages += 1;
+        let pause = self.outages.take();
         let mut is_busy = false;
         for following in due {
             if following.has_failed_for(LONGEST_OUTAGE) {
@@ -284,7 +301,8 @@ impl Feed {
                 self.waiting.push(following);
             }
             Err(error) if may_pass(error) && !following.has_failed_for(LONGEST_OUTAGE) => {
-                self.wait(following, error, FAILURE_PAUSE);
+                let pause = self.failures.take();
+                self.wait(following, error, pause);
             }
             Err(error) => {
                 self.reporter.report(Event::Stopped {

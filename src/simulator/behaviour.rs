@@ -26,10 +26,12 @@ pub struct Behaviour {
     /// are refused within one statement. It is that of [`Database::from_script_with`](super::Database): a
     /// database that is there keeps the collation that it was made in.
     pub server_collation: Collation,
-    /// Every second connection reads from a replica that is so many commits and scans behind at first, and comes
-    /// one nearer with each batch that it answers; 0 for none. What such a connection writes goes to the database
-    /// itself, and a transaction that has written reads from there.
+    /// How many commits and scans a secondary replica is behind at first; it comes one nearer with each batch that it
+    /// answers. With 0 there is none. It can only be read (error 3906), and it knows nothing of the scans of the log,
+    /// which run on the primary.
     pub replica_lag: usize,
+    /// Which connections the replica gets.
+    pub replica_clients: ReplicaClients,
     /// Writers keep readers waiting, for LOCK_TIMEOUT at most, as they do under SQL Server's locks; else the last
     /// committed rows are read. Two of them do. A scan that a [`CaptureControl`](super::CaptureControl) holds
     /// between its two halves blocks what reads the tables of schema `cdc`, directly or by a function, unless
@@ -61,6 +63,16 @@ pub struct Behaviour {
     pub interjections: bool,
 }
 
+/// Which connections reach the replica that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplicaClients {
+    /// Every second one, whatever it wants.
+    #[default]
+    EverySecond,
+    /// Those that say that they only read (`ApplicationIntent=ReadOnly`), as a listener routes them.
+    Readers,
+}
+
 impl Default for Behaviour {
     fn default() -> Self {
         Self {
@@ -68,6 +80,7 @@ impl Default for Behaviour {
             shuffle_rows: true,
             server_collation: Collation::SERVER,
             replica_lag: 0,
+            replica_clients: ReplicaClients::default(),
             writers_block_readers: false,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour {
@@ -92,6 +105,7 @@ impl Behaviour {
             shuffle_rows: false,
             server_collation: Collation::SERVER,
             replica_lag: 0,
+            replica_clients: ReplicaClients::default(),
             writers_block_readers: false,
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
@@ -136,9 +150,13 @@ impl Behaviour {
         self.shuffle_rows.then(|| self.own_chance(session))
     }
 
-    /// Whether a session reads from the replica that is behind.
-    pub(super) fn lags(&self, session: u16) -> bool {
-        self.replica_lag > 0 && session.is_multiple_of(2)
+    /// Whether a session is one of the replica that is behind. A script, which has no session id, never is.
+    pub(super) fn lags(&self, session: u16, reads_only: bool) -> bool {
+        let is_replicas = match self.replica_clients {
+            ReplicaClients::EverySecond => session.is_multiple_of(2),
+            ReplicaClients::Readers => reads_only,
+        };
+        self.replica_lag > 0 && session > 0 && is_replicas
     }
 
     /// The packet size of a session whose client asked for this one.

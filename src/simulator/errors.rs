@@ -280,6 +280,16 @@ impl ServerError {
         .with_severity(11)
     }
 
+    /// 3906.
+    pub(crate) fn read_only_database(name: &str) -> Self {
+        let mut error = Self::new(
+            3906,
+            format!("Failed to update database \"{name}\" because the database is read-only."),
+        );
+        error.state = 2;
+        error
+    }
+
     /// 4060.
     pub(crate) fn cannot_open_database(name: &str) -> Self {
         Self::new(

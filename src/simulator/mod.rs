@@ -37,7 +37,7 @@ mod tsql;
 mod types;
 pub(crate) mod wire;
 
-pub use behaviour::Behaviour;
+pub use behaviour::{Behaviour, ReplicaClients};
 pub use capture::{
     BegunCleanup, CaptureBehaviour, CaptureControl, CaptureJob, CommandId, CommitTimes, FixedScan,
     KeptDatabase, ScanReport,

@@ -142,6 +142,7 @@ impl Simulator {
                 user: login.user().to_owned(),
                 program: login.application().to_owned(),
                 host: login.host().to_owned(),
+                reads_only: login.reads_only(),
             })
         });
         let server_options = ServerOptions {

@@ -35,6 +35,8 @@ pub(crate) struct Login {
     pub(crate) program: String,
     /// `HOST_NAME()`.
     pub(crate) host: String,
+    /// Whether the client said that it only reads.
+    pub(crate) reads_only: bool,
 }
 
 /// What one connection has of the server. Dropping it rolls back.

@@ -1,9 +1,12 @@
-//! What of a text must never be shown: passwords, and passwords inside URLs.
+//! What of a text must never be shown: passwords and tokens, also inside URLs.
+
+mod url;
 
 use std::ops::Range;
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use self::url::secrets_in;
 use super::lexer::Lexeme;
 use crate::nearest::nearest;
 
@@ -15,11 +18,10 @@ pub(super) fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Ve
     let mut depth: Option<usize> = None;
     for lexeme in lexemes {
         let place = lexeme.span.start..lexeme.span.end;
+        masked.extend(secrets_at(text, without_quote(text, place.clone())));
         if let Some(hidden) = list.next(&lexeme.token) {
             if hidden && hides(&lexeme.token, true) {
                 masked.push(place);
-            } else if is_text(&lexeme.token) {
-                masked.extend(url_password(text, place));
             }
             continue;
         }
@@ -29,25 +31,54 @@ pub(super) fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Ve
             (Token::RParen | Token::SemiColon, Some(_)) | (Token::Comma, Some(0)) => depth = None,
             (token, None) if is_secret_option(word(token)) => depth = Some(0),
             (token, Some(_)) if hides(token, false) => masked.push(place),
-            (token, None) if is_text(token) => masked.extend(url_password(text, place)),
             _ => {}
         }
     }
+    masked.extend(bare_urls(text, lexemes));
     if let Some(tail) = tail {
         let rest = text.get(tail..).unwrap_or_default();
         let in_value = depth.is_some() || list.is_open();
-        if in_value || (rest.contains("://") && rest.contains('@')) {
+        if in_value || !secrets_in(rest).is_empty() {
             masked.push(tail..text.len());
         }
     }
     masked
 }
 
-fn is_text(token: &Token) -> bool {
-    matches!(
-        token,
-        Token::SingleQuotedString(_) | Token::NationalStringLiteral(_)
-    )
+/// The secrets in a part of the text.
+fn secrets_at(text: &str, place: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let found = secrets_in(text.get(place.clone()).unwrap_or_default());
+    let from = place.start;
+    found
+        .into_iter()
+        .map(move |secret| from + secret.start..from + secret.end)
+}
+
+/// The place of a token without the quote that closes it, which is no part of its last secret.
+fn without_quote(text: &str, place: Range<usize>) -> Range<usize> {
+    let quotes = ['\'', '"', '`', ']'];
+    let is_quoted = text
+        .get(place.clone())
+        .is_some_and(|token| token.ends_with(quotes));
+    place.start..place.end - usize::from(is_quoted)
+}
+
+/// The secrets in URLs that no token holds: those that lack quotes, and those in comments.
+fn bare_urls(text: &str, lexemes: &[Lexeme]) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, mark) in text.match_indices("://") {
+        let next = lexemes.partition_point(|lexeme| lexeme.span.end < at + mark.len());
+        if lexemes
+            .get(next)
+            .is_some_and(|lexeme| lexeme.span.start <= at)
+        {
+            continue;
+        }
+        let rest = text.get(at..).unwrap_or_default();
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        found.extend(secrets_at(text, at..at + end));
+    }
+    found
 }
 
 /// The options of which everyone may see the values; any other may be a secret, a misspelt one too.
@@ -161,15 +192,6 @@ fn hides(token: &Token, in_list: bool) -> bool {
     }
 }
 
-/// The password in a `scheme://user:password@host` literal.
-fn url_password(text: &str, literal: Range<usize>) -> Option<Range<usize>> {
-    let url = text.get(literal.clone())?;
-    let user = url.find("://")? + 3;
-    let end = url.rfind('@').filter(|at| *at > user)?;
-    let start = user + url.get(user..end)?.find(':')? + 1;
-    Some(literal.start + start..literal.start + end)
-}
-
 #[cfg(test)]
 mod tests {
     use crate::sql::SourceText;
@@ -216,5 +238,37 @@ mod tests {
         let (source, lexed) = lexed("OPTIONS (password 'open");
         assert!(!lexed.error.unwrap().to_string().contains("open"));
         assert!(!source.shown(source.span(0, 99)).contains("open"));
+    }
+
+    #[test]
+    fn secrets_in_urls_are_masked_wherever_the_url_stands() {
+        for before in [
+            "CREATE CONNECTION c TYPE sqlserver OPTIONS (url ",
+            "CREATE CONNECTION c TYPE sqlserver OPTIONS (host ",
+            "SELECT ",
+            "CREATE TABLE t USING DELTA LOCATION ",
+        ] {
+            for url in [
+                "'sqlserver://h/db?password=hush1'",
+                "N'sqlserver://h/db?encrypt=off&access_token=hush1&x=hush2'",
+                "'sqlserver://u:hush1?x@hush2@h/db'",
+                "'sqlserver://h/db;Password=hush1;'",
+                "'Server=h;Database=d;Password=hush1;hush2'",
+                "\"sqlserver://h/db?password=hush1\"",
+                "[sqlserver://u:hush1@h/db]",
+                "`sqlserver://u:hush1@h/db`",
+                "sqlserver://u:hush1@h/db?password=hush2",
+                "$$sqlserver://u:hush1@h/db$$",
+                "env('URL', 'sqlserver://u:hush1@h/db?password=hush2')",
+                "'x' /* 'sqlserver://u:hush1@h/db' */",
+                "'x' -- sqlserver://h/db?password=hush1",
+                "'x', x 'sqlserver://h/db?password=hush1",
+            ] {
+                let (source, _) = lexed(&format!("{before}{url}"));
+                let shown = source.shown(source.span(0, source.text.len()));
+                assert!(!shown.contains("hush"), "{shown}");
+                assert!(shown.starts_with(before), "{shown}");
+            }
+        }
     }
 }

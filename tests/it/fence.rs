@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
 use cdcql::pipeline::{Event, Pipeline, Reporter, RunOptions};
-use cdcql::simulator::control::Fault;
-use cdcql::simulator::{Behaviour, CaptureBehaviour, CaptureJob};
+use cdcql::simulator::control::{ClientSession, Fault};
+use cdcql::simulator::{Behaviour, CaptureBehaviour, CaptureJob, ReplicaClients};
 use cdcql::sql::{SourceText, parse};
 
 use crate::follow::Follower;
@@ -36,11 +36,29 @@ CREATE TABLE dbo.o (n INT); DROP TABLE dbo.o;";
 enum Login {
     SeesScans,
     SeesTheClock,
+    /// It sees the scans of the primary, and reads from a replica.
+    ReadsReplica,
+}
+
+impl Login {
+    /// Tens of seconds by which a commit must be later than the read.
+    fn tens(self) -> usize {
+        match self {
+            Self::SeesScans | Self::SeesTheClock => 1,
+            Self::ReadsReplica => 6,
+        }
+    }
 }
 
 /// A database whose capture is held, and the URL of a login.
 fn held(login: Login) -> (Served, String) {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::behaving(Behaviour {
+        seed: Some(11),
+        replica_lag: if login == Login::ReadsReplica { 3 } else { 0 },
+        replica_clients: ReplicaClients::Readers,
+        capture: CaptureBehaviour::default(),
+        ..Behaviour::default()
+    });
     served.execute(READER);
     served.control.hold();
     let url = served.simulator.url();
@@ -48,6 +66,9 @@ fn held(login: Login) -> (Served, String) {
     let url = match login {
         Login::SeesScans => url,
         Login::SeesTheClock => format!("sqlserver://reader:Read3r!@{server}"),
+        Login::ReadsReplica => {
+            served.url("trust_server_certificate=true&application_intent=read_only")
+        }
     };
     (served, url)
 }
@@ -83,7 +104,9 @@ fn copy(served: &Served, url: &str, login: Login) {
     served.runtime.block_on(fixed.write());
     // What was read is captured now, and nothing shows that yet.
     looks(served);
-    served.execute(TEN_SECONDS);
+    for _ in 0..login.tens() {
+        served.execute(TEN_SECONDS);
+    }
     served.execute("UPDATE dbo.a SET n = 60 WHERE id = 6;");
     let at_fence = served.rows("db.dbo.a");
     let fixed = served.control.fix_log_end();
@@ -104,6 +127,34 @@ fn a_first_copy_is_the_table_as_of_a_commit_past_its_read() {
         let (served, url) = held(login);
         copy(&served, &url, login);
     }
+}
+
+/// The replica is behind at first, and comes nearer with each look.
+#[test]
+fn a_first_copy_from_a_replica_and_the_window_after_it_are_the_table_as_of_a_commit() {
+    let (served, url) = held(Login::ReadsReplica);
+    let sessions = served.simulator.control().sessions();
+    copy(&served, &url, Login::ReadsReplica);
+    served.execute("DELETE FROM dbo.a WHERE id = 2; INSERT INTO dbo.a VALUES (7, 70, 7, 1);");
+    served.runtime.block_on(served.control.step());
+    let mut command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
+    command.env("DB_URL", &url);
+    let mut look = served
+        .simulator
+        .control()
+        .on_next("AS is_newest", Fault::Stall);
+    let mut run = Follower::spawn(command);
+    run.reach(&served.runtime, &mut look);
+    let all_read = |session: &ClientSession| session.read_only;
+    assert!(sessions.borrow().iter().any(all_read));
+    look.release();
+    let ended = run.ended().succeeded();
+    assert!(
+        ended.stderr.contains("\"event\":\"window\""),
+        "{}",
+        ended.stderr
+    );
+    served.assert_true();
 }
 
 #[test]

@@ -203,6 +203,26 @@ fn a_connection_that_is_cut_and_a_server_that_goes_away_are_outlasted() {
     served.assert_true();
 }
 
+/// The flow is looked at again when its own pause is over, however seldom the others are.
+#[test]
+fn a_source_that_cannot_be_asked_is_asked_again_after_growing_pauses() {
+    let served = served();
+    let _ = served.run().succeeded();
+    served.execute("DELETE FROM dbo.a WHERE id = 2;");
+    let control = served.simulator.control();
+    let _faults = [(); 3].map(|()| control.on_next("AS is_newest", Fault::DeadlockVictim));
+    let mut follower = Follower::start(&served, &["--every", "60m", "--log-format", "json"]);
+    for least in [0.25, 0.5, 1.0] {
+        let line = follower.wait_for(&["\"event\":\"retry\"", "deadlock"]);
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let pause = told["pause_seconds"].as_f64().unwrap();
+        assert!((least..=2.0 * least).contains(&pause), "{line}");
+    }
+    follower.wait_for(&["\"event\":\"window\"", "\"deleted\":1"]);
+    let _ = follower.end("-TERM");
+    served.assert_true();
+}
+
 #[test]
 fn a_table_is_maintained_in_the_pauses() {
     let served = Served::behaving(Behaviour::default());

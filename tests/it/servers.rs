@@ -50,7 +50,8 @@ fn a_server_that_tells_cases_apart_has_the_same_rows() {
     }
 }
 
-/// Runs that are sent to a replica that is behind, to the database itself, and to the replica again.
+/// Runs that are sent to a replica that is behind, to the database itself, and to the replica again; the first copy is
+/// one of the database itself, since nothing moves the clock that one from the replica waits for.
 fn tell_replicas(lag: &str) {
     let project = Project::new();
     project.append_to_database(&reader("us_english"));
@@ -64,13 +65,12 @@ fn tell_replicas(lag: &str) {
         let server = Server::start_script(&project, script, "Pa55word!", &["--replica-lag", lag]);
         let trust = "?trust_server_certificate=true";
         let run = || server.run(&project, LOGIN, "app_db", trust);
-        // Every second connection is the replica's; the first does nothing.
-        drop(TcpStream::connect(&server.address).unwrap());
-        let behind = run();
-        assert!(
-            matches!(behind.code, Some(0 | 1 | 3)),
-            "lag {lag}: {behind:?}"
-        );
+        // Every second connection is the replica's.
+        if !statements.is_empty() {
+            drop(TcpStream::connect(&server.address).unwrap());
+            let behind = run();
+            assert!(matches!(behind.code, Some(0 | 1)), "lag {lag}: {behind:?}");
+        }
         run().succeeded();
         assert_eq!(project.customers(), rows, "lag {lag}");
         let again = run();

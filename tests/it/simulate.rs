@@ -59,17 +59,7 @@ impl Server {
 
     /// A connection of the login sa.
     pub(crate) async fn connect_to(&self, database: &str, password: &str) -> Connection {
-        let mut config = Config::new();
-        let (host, port) = self.address.split_once(':').unwrap();
-        config.host(host);
-        config.port(port.parse().unwrap());
-        config.database(database);
-        config.authentication(AuthMethod::sql_server("sa", password));
-        config.trust_cert();
-        let socket = TcpStream::connect(config.get_addr()).await.unwrap();
-        Box::pin(Client::connect(config, socket.compat_write()))
-            .await
-            .unwrap()
+        connect(&self.address, database, password).await
     }
 
     /// The rows of every table of a database, as text and in the order of the text.
@@ -126,6 +116,21 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A connection of the login sa to a database of the server at `address`.
+pub(crate) async fn connect(address: &str, database: &str, password: &str) -> Connection {
+    let mut config = Config::new();
+    let (host, port) = address.split_once(':').unwrap();
+    config.host(host);
+    config.port(port.parse().unwrap());
+    config.database(database);
+    config.authentication(AuthMethod::sql_server("sa", password));
+    config.trust_cert();
+    let socket = TcpStream::connect(config.get_addr()).await.unwrap();
+    Box::pin(Client::connect(config, socket.compat_write()))
+        .await
+        .unwrap()
 }
 
 /// The rows of a query.

@@ -172,6 +172,10 @@ impl Executor {
             self.begin_implicitly();
         }
         let hints = self.hints(tokens)?;
+        if self.facts.only_reads(&self.database) {
+            // A replica is read from versions of rows, whatever the hints say.
+            return Ok(false);
+        }
         if hints.excludes {
             let wait = if hints.waits {
                 self.settings.lock_timeout
@@ -484,6 +488,7 @@ impl Executor {
             Procedure::Change(run) => (run, false),
             Procedure::Act(run) => {
                 self.permit_act(arguments)?;
+                self.permit_write(&database)?;
                 let cell = self.server.database(&database);
                 let cell = cell.ok_or_else(|| ServerError::unknown_database(&database))?;
                 return Ok(run(&cell, arguments)?);

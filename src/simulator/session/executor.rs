@@ -32,9 +32,7 @@ pub(crate) struct Executor {
     pub(super) facts: Facts,
     pub(super) settings: Settings,
     pub(super) transaction: Option<Transaction>,
-    /// Whether it reads from the replica that is behind.
-    lags: bool,
-    /// What that replica has, for the running batch.
+    /// What the replica that is behind has, for the running batch of a session there.
     pub(super) replica: Option<Arc<State>>,
     /// What orders rows, unless they come as they were inserted.
     chance: Option<Chance>,
@@ -118,6 +116,7 @@ impl Executor {
                 rights.is_some()
             })
             .ok_or_else(|| ServerError::cannot_open_database(name))?;
+        let is_on_replica = database.behaviour.lags(login.session_id, login.reads_only);
         Ok(Self {
             server: Arc::clone(&database.server),
             database: found.name().to_owned(),
@@ -128,11 +127,11 @@ impl Executor {
                 user: login.user,
                 program: login.program,
                 host: login.host,
+                is_on_replica,
                 ..Facts::default()
             },
             settings: Settings::of(native),
             transaction: None,
-            lags: database.behaviour.lags(login.session_id),
             replica: None,
             chance: database.behaviour.chance(login.session_id),
             table_variables: Vec::new(),
@@ -157,6 +156,7 @@ impl Executor {
             user: std::mem::take(&mut self.facts.user),
             program: std::mem::take(&mut self.facts.program),
             host: std::mem::take(&mut self.facts.host),
+            is_on_replica: self.facts.is_on_replica,
             ..Facts::default()
         };
     }
@@ -188,7 +188,8 @@ impl Executor {
         self.outside.truncate(1);
         self.return_outside();
         self.settings.locale.enter();
-        let read = self.lags.then(|| self.server.database(&self.database));
+        let is_on_replica = self.facts.is_on_replica;
+        let read = is_on_replica.then(|| self.server.database(&self.database));
         self.replica = read.flatten().map(|database| database.seen_by_replica());
         let prepared = tokens(sql).and_then(|tokens| Ok((tokens, variables(parameters)?)));
         let (tokens, variables) = match prepared {

@@ -90,9 +90,7 @@ impl Executor {
     pub(super) fn given_states(&mut self) -> Vec<Arc<State>> {
         let level = self.settings.isolation.is_repeatable();
         let snapshot = self.settings.isolation == Isolation::Snapshot;
-        // Who writes is at the database itself.
-        let writing = self.transaction.as_ref().and_then(|t| t.write.as_ref());
-        let replica = self.replica.clone().filter(|_| writing.is_none());
+        let replica = self.replica.clone();
         let replica = replica.filter(|state| state.name == self.database);
         let committed = || self.server.database(&self.database).map(|d| d.committed());
         let current = replica.clone().or_else(committed);
@@ -105,6 +103,11 @@ impl Executor {
         let own = transaction.write.as_ref().map(Write::database);
         let repeatable = level || transaction.repeatable;
         if snapshot {
+            if let Some(replica) = &replica
+                && transaction.pinned.iter().all(|s| s.name != replica.name)
+            {
+                transaction.pinned.push(Arc::clone(replica));
+            }
             pin_all(&self.server, &mut transaction.pinned, own);
         } else if repeatable
             && let Some(current) = current
@@ -277,12 +280,21 @@ impl Executor {
         Ok(())
     }
 
+    /// Error 3906 where a database can only be read.
+    pub(super) fn permit_write(&self, database: &str) -> Result<(), ServerError> {
+        match self.facts.only_reads(database) {
+            true => Err(ServerError::read_only_database(database)),
+            false => Ok(()),
+        }
+    }
+
     /// Takes the writer's seat of a database, unless the transaction has it; 1222 after `wait`.
     pub(super) async fn take_seat(
         &mut self,
         database: &str,
         wait: Duration,
     ) -> Result<(), ServerError> {
+        self.permit_write(database)?;
         let transaction = self.transaction.get_or_insert_default();
         if let Some(write) = &transaction.write {
             if write.database().eq_ignore_ascii_case(database) {

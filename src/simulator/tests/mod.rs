@@ -18,6 +18,7 @@ mod permissions;
 mod procedures;
 mod queries;
 mod record;
+mod replicas;
 mod scans;
 mod semantics;
 mod transactions;

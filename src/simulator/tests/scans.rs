@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{behaving, database, log_in, ok, open, run};
+use super::{behaving, database, ok, open, run};
 use crate::simulator::session::Session;
 use crate::simulator::{
-    Behaviour, CaptureBehaviour, CaptureControl, CaptureJob, CommitTimes, Database, Simulator,
+    Behaviour, CaptureBehaviour, CaptureControl, CaptureJob, CommitTimes, Simulator,
     SimulatorOptions,
 };
 
@@ -47,43 +47,6 @@ async fn commits_wait_in_the_log_for_a_scan() {
     assert_eq!(ok(&mut s, ROWS).await.lines(), ["2|1|1"]);
     assert!(value(&mut s, MAX).await > before);
     assert_eq!(value(&mut s, waits).await, "NOTHING");
-}
-
-#[tokio::test]
-async fn every_second_connection_may_be_behind() {
-    let behaviour = Behaviour {
-        replica_lag: 2,
-        ..Behaviour::orderly()
-    };
-    let database = Database::from_script_with("app_db", "test.sql", TABLE, &behaviour)
-        .await
-        .unwrap()
-        .behaving(behaviour);
-    let (mut first, mut second) = (open(&database), log_in(&database, "sa").unwrap());
-    for n in 1..4 {
-        ok(&mut first, &format!("INSERT INTO t VALUES ({n}, {n})")).await;
-    }
-    let asked = "SELECT (SELECT COUNT(*) FROM t), (SELECT COUNT(*) FROM cdc.dbo_t_CT),
-        IIF(sys.fn_cdc_get_max_lsn() = (SELECT MAX(__$start_lsn) FROM cdc.dbo_t_CT), 1, 0)";
-    assert_eq!(ok(&mut first, asked).await.lines(), ["3|3|1"]);
-    let newest = value(&mut first, MAX).await;
-    // A commit and its scan are two states.
-    assert_eq!(ok(&mut second, asked).await.lines(), ["2|2|1"]);
-    assert_eq!(ok(&mut second, asked).await.lines(), ["3|2|1"]);
-    assert_eq!(value(&mut second, MAX).await, newest);
-    ok(&mut second, "INSERT INTO t VALUES (4, 4)").await;
-    assert_eq!(ok(&mut first, "SELECT COUNT(*) FROM t").await.value(), "4");
-    let transaction = "BEGIN TRANSACTION INSERT INTO t VALUES (5, 5) SELECT COUNT(*) FROM t COMMIT";
-    assert_eq!(ok(&mut second, transaction).await.lines(), ["5"]);
-    // What is changed is the database itself, as it is.
-    for _ in 0..3 {
-        ok(&mut first, "UPDATE t SET a = a + 100 WHERE k = 1").await;
-    }
-    ok(&mut second, "UPDATE t SET a = a + 1 WHERE k = 1").await;
-    assert_eq!(
-        ok(&mut first, "SELECT a FROM t WHERE k = 1").await.value(),
-        "302"
-    );
 }
 
 #[tokio::test]

@@ -35,6 +35,15 @@ pub(crate) struct Facts {
     pub(crate) program: String,
     /// `HOST_NAME()`.
     pub(crate) host: String,
+    /// Whether the server is a secondary replica.
+    pub(crate) is_on_replica: bool,
+}
+
+impl Facts {
+    /// Whether a database can only be read: those of the system are the replica's own.
+    pub(crate) fn only_reads(&self, database: &str) -> bool {
+        self.is_on_replica && !Server::is_system(database)
+    }
 }
 
 /// A parameter of the batch.
@@ -165,6 +174,19 @@ impl Scope {
     /// From which the order of rows follows; `None` for the order of insertion.
     pub(crate) fn order(&self) -> Option<u64> {
         self.order
+    }
+
+    /// Whether the session is at a secondary replica of a database.
+    pub(crate) fn only_reads(&self, database: &str) -> bool {
+        self.facts.only_reads(database)
+    }
+
+    /// The name of the server, which a replica does not share.
+    pub(crate) fn server_name(&self) -> &'static str {
+        match self.facts.is_on_replica {
+            true => system::REPLICA_NAME,
+            false => system::SERVER_NAME,
+        }
     }
 
     /// The server.
@@ -379,7 +401,7 @@ impl Scope {
         }
         match name {
             "@@version" => text(&format!("{VERSION}, cdcql {}", env!("CARGO_PKG_VERSION"))),
-            "@@servername" => text(system::SERVER_NAME),
+            "@@servername" => text(self.server_name()),
             "@@language" => text(Locale::current().language.name()),
             "@@spid" => Some((SqlType::SmallInt, Value::Int(self.facts.session_id))),
             "@@trancount" => int(self.facts.transactions),

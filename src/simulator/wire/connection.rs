@@ -71,7 +71,7 @@ pub(crate) async fn serve<S: Backend>(
         Ok(backend) => backend,
         Err(errors) => return handshake::turn_away(introduced.stream, session, &errors).await,
     };
-    let is_writer = !introduced.login.read_only;
+    let is_writer = !introduced.login.reads_only();
     let fault = terms.control.login_fault();
     if let Some(fault) =
         fault.filter(|fault| !(is_writer && matches!(fault, LoginFault::RedirectReaders { .. })))
@@ -91,7 +91,7 @@ pub(crate) async fn serve<S: Backend>(
         user: login.user().to_owned(),
         application: login.application().to_owned(),
         encryption: introduced.encryption,
-        read_only: login.read_only,
+        read_only: login.reads_only(),
     });
     let mut connection = Connection::new(introduced, terms, backend, session);
     connection.welcome().await?;

@@ -38,7 +38,7 @@ pub(crate) struct LoginRequest {
     pub(super) packet_size: usize,
     pub(super) integrated: bool,
     /// Whether the client says that it only reads.
-    pub(super) read_only: bool,
+    reads_only: bool,
     /// The features the client asked for; `None` when it did not ask at all.
     pub(super) features: Option<Vec<u8>>,
 }
@@ -52,6 +52,11 @@ impl LoginRequest {
     /// The client's machine, as it calls itself.
     pub(crate) fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether the client says that it only reads.
+    pub(crate) fn reads_only(&self) -> bool {
+        self.reads_only
     }
 
     /// The login's name, as the client spells it.
@@ -119,7 +124,7 @@ impl LoginRequest {
             tds_version,
             packet_size,
             integrated: flags[1] & INTEGRATED != 0,
-            read_only: flags[2] & READ_ONLY != 0,
+            reads_only: flags[2] & READ_ONLY != 0,
             features,
         })
     }

@@ -7,7 +7,7 @@ use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::{State, Table};
 use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::tsql::system::{self, SERVER_NAME, parse_name, view_object};
+use crate::simulator::tsql::system::{self, parse_name, view_object};
 use crate::simulator::types::Value;
 
 const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
@@ -44,7 +44,9 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         "databasepropertyex" => Function::new(name, (2, 2), VARIANT, move |args| {
             let state = args[0].as_text().and_then(|name| scope.state(name));
             let property = args[1].as_text().unwrap_or_default().to_lowercase();
-            Ok(state.map_or(Value::Null, |state| database_property(&state, &property)))
+            Ok(state.map_or(Value::Null, |state| {
+                database_property(&scope, &state, &property)
+            }))
         }),
         "collationproperty" => Function::new(name, (2, 2), VARIANT, |args| {
             let collation = args[0].as_text().and_then(Collation::named);
@@ -55,14 +57,15 @@ fn databases(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         }),
         "serverproperty" => Function::new(name, (1, 1), VARIANT, move |args| {
             let property = args[0].as_text().unwrap_or_default().to_lowercase();
-            Ok(server_property(&property, scope.server().collation()))
+            Ok(server_property(&property, &scope))
         }),
         _ => return None,
     })
 }
 
-fn database_property(state: &State, property: &str) -> Value {
+fn database_property(scope: &Scope, state: &State, property: &str) -> Value {
     match property {
+        "updateability" if scope.only_reads(&state.name) => "READ_ONLY".into(),
         "updateability" => "READ_WRITE".into(),
         "status" => "ONLINE".into(),
         "collation" => state.collation.to_string().into(),
@@ -89,7 +92,7 @@ fn collation_property(collation: Collation, property: &str) -> Result<Value, Ser
     })
 }
 
-fn server_property(property: &str, collation: Collation) -> Value {
+fn server_property(property: &str, scope: &Scope) -> Value {
     match property {
         "engineedition" => "3".into(),
         "productversion" => system::PRODUCT_VERSION.into(),
@@ -98,8 +101,8 @@ fn server_property(property: &str, collation: Collation) -> Value {
         "productlevel" => "RTM".into(),
         "edition" => "Developer Edition (64-bit)".into(),
         "editionid" => "-2117995310".into(),
-        "servername" | "machinename" | "computernamephysicalnetbios" => SERVER_NAME.into(),
-        "collation" => collation.to_string().into(),
+        "servername" | "machinename" | "computernamephysicalnetbios" => scope.server_name().into(),
+        "collation" => scope.server().collation().to_string().into(),
         "lcid" => "1033".into(),
         "ishadrenabled" | "isclustered" | "issingleuser" | "isintegratedsecurityonly" => "0".into(),
         _ => Value::Null,

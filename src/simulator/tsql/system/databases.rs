@@ -1,9 +1,11 @@
 //! Databases, and what the server knows of capture jobs.
 
+use std::sync::Arc;
+
 use super::{Columns, DESCRIPTION, Definition, NAME};
 use crate::simulator::capture::{CaptureJob, ScanSession, job_settings, look};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
-use crate::simulator::store::{Lsn, State};
+use crate::simulator::store::{DatabaseCell, Lsn, State};
 use crate::simulator::tsql::scope::Scope;
 use crate::simulator::types::{Value, round_datetime};
 
@@ -143,9 +145,15 @@ const SESSIONS: Columns = &[
     ("failed_sessions_count", SqlType::Int, true),
 ];
 
+/// The database as the server knows it that scans its log; a replica does not.
+fn scanned(scope: &Scope, state: &State) -> Option<Arc<DatabaseCell>> {
+    let cell = scope.server().database(&state.name);
+    cell.filter(|_| !scope.only_reads(&state.name))
+}
+
 /// The database's scans of the log: the newest ones, and row 0 with all since the server began.
 fn sessions(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
-    let Some(cell) = scope.server().database(&state.name) else {
+    let Some(cell) = scanned(scope, state) else {
         return Ok(Vec::new());
     };
     if cell.schedule() == CaptureJob::EveryCommit && state.capture.is_some() {
@@ -216,7 +224,7 @@ fn lsn_text(lsn: Option<Lsn>) -> Value {
 }
 
 fn errors(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
-    let Some(cell) = scope.server().database(&state.name) else {
+    let Some(cell) = scanned(scope, state) else {
         return Ok(Vec::new());
     };
     Ok(cell.job(|job| {

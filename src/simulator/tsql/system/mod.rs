@@ -28,6 +28,8 @@ pub(crate) use types::{type_id, type_name};
 
 /// The name of the server.
 pub(crate) const SERVER_NAME: &str = "cdcql-simulator";
+/// The name of the secondary replica.
+pub(crate) const REPLICA_NAME: &str = "cdcql-replica";
 /// `SERVERPROPERTY('ProductVersion')`: SQL Server 2022.
 pub(crate) const PRODUCT_VERSION: &str = "16.0.1000.6";
 

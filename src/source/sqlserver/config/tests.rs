@@ -63,6 +63,21 @@ fn an_unknown_option_gets_the_nearest_name() {
 }
 
 #[test]
+fn a_database_may_have_an_ampersand_in_its_name() {
+    let config = ConnectionConfig::from_url("sqlserver://u:p@h/R&D?encrypt=off").unwrap();
+    assert_eq!(config.database(), "R&D");
+    let error = ConnectionConfig::from_url("sqlserver://u:p@h/d&encrypt=off").unwrap_err();
+    assert!(error.to_string().contains("begin with a '?'"), "{error}");
+}
+
+#[test]
+fn a_token_in_a_url_is_masked_in_what_others_say() {
+    let config = ConnectionConfig::from_url("sqlserver://h/d?access_token=eyJ0%2Ehush").unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+    assert_eq!(config.masked("no eyJ0.hush here"), "no *** here");
+}
+
+#[test]
 fn each_mistake_is_named() {
     let base = [("host", "h"), ("database", "d"), ("user", "u")];
     let missing = options(&base).unwrap_err().to_string();
@@ -99,6 +114,11 @@ fn a_password_is_never_shown() {
         format!("sqlserver://u:{secret}@h/"),
         format!("sqlserver://u:{secret}@h/d?password={secret}"),
         format!("sqlserver://u:{secret}@h\\SQLEXPRESS/d"),
+        format!("sqlserver://u:p@h/d&password={secret}"),
+        format!("sqlserver://u:p@h/d&access_token={secret}?encrypt=off"),
+        format!("sqlserver://u;password={secret}@h/d?password=p"),
+        format!("sqlserver://h/d?access_token={secret}&encrypt=off"),
+        format!("sqlserver://h/d?access_token={secret}&user=u"),
     ] {
         let error = ConnectionConfig::from_url(&url).unwrap_err();
         assert!(!error.to_string().contains(secret), "{error}");

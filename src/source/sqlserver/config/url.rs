@@ -72,8 +72,19 @@ fn check_shape(text: &str) -> Result<(), ConnectError> {
     if tail.contains('#') {
         return Err(invalid("it contains a bare '#'; write %23 for it"));
     }
-    let server = authority.rsplit('@').next().unwrap_or_default();
-    if server.contains(';') || tail.contains(';') {
+    let path = tail.split('?').next().unwrap_or_default();
+    if path
+        .split_once('&')
+        .is_some_and(|(_, rest)| rest.contains('='))
+    {
+        return Err(invalid(
+            "it contains an option behind a '&' that no '?' comes before: the options begin with a '?', and %3D stands \
+             for a '=' of the database's name",
+        ));
+    }
+    let (user, server) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let user = user.split(':').next().unwrap_or_default();
+    if [user, server, tail].iter().any(|part| part.contains(';')) {
         return Err(invalid(
             "it contains a bare ';'; options follow a '?' and are separated by '&', and %3B stands for a ';'",
         ));
