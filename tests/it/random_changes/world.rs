@@ -127,6 +127,7 @@ impl World {
         let options = RunOptions {
             limits: WindowLimits {
                 rows: run.rows,
+                bytes: RunOptions::WINDOW_BYTES,
                 transactions: run.transactions,
             },
             ..RunOptions::default()
