@@ -83,12 +83,6 @@ impl Error {
         error.is_some_and(|error| error.kind() == SinkErrorKind::Storage)
     }
 
-    /// True when changes lack large values of rows that the target does not have either.
-    pub fn lacks_values(&self) -> bool {
-        let error = self.source_error();
-        error.is_some_and(|error| matches!(error, SourceError::MissingValues))
-    }
-
     fn source_error(&self) -> Option<&SourceError> {
         match self.cause() {
             Self::Source(error) => Some(error),

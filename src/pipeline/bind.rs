@@ -23,7 +23,7 @@ use crate::change::{FlowKey, LsnRange, OnGap};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
-use crate::source::sqlserver::{CapturedTable, Database, LargeValues, SourceError};
+use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
 use crate::sql::{
     MergeStatement, Statement, StatementKind, StreamRef, expand_stars, table_references,
 };
@@ -405,7 +405,7 @@ async fn rehearse(
     }
     let (state, plan) = engine.plan(statement, flow.kind(), overlay).await?;
     let planned = async {
-        let plan = state.optimize(&with_kept(plan)?)?;
+        let plan = state.optimize(&with_kept(plan, &MissingValues::default())?)?;
         let reads = (reads(&plan)?, columns_read(&plan, &flow.stream)?);
         let planner = state.query_planner();
         planner.create_physical_plan(&plan, &state).await?;

@@ -8,7 +8,9 @@ use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoOp};
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
 
 use crate::error::Error;
-use crate::source::sqlserver::{inserted, is_large, kept_or_updated, kept_value_type};
+use crate::source::sqlserver::{
+    MissingValues, inserted, is_large, kept_or_updated, kept_value_type,
+};
 use crate::sql::{MergeStatement, Statement};
 
 /// Refuses expressions and conditions over large columns, whose values are not known before the target's are.
@@ -125,8 +127,11 @@ fn whole(expr: &Expr) -> Option<&Column> {
 }
 
 /// The MERGE `plan` over a stream with kept values: where one is kept, an UPDATE leaves the target's; an INSERT demands the
-/// value.
-pub(super) fn with_kept(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+/// value. When that fails for want of one, `missing` tells.
+pub(super) fn with_kept(
+    plan: LogicalPlan,
+    missing: &MissingValues,
+) -> DataFusionResult<LogicalPlan> {
     let LogicalPlan::Dml(write) = plan else {
         return Ok(plan);
     };
@@ -147,14 +152,14 @@ pub(super) fn with_kept(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
                 for (name, value) in assignments {
                     if let Some(column) = is_kept(value) {
                         let own = Column::new(Some(write.table_name.clone()), name.as_str());
-                        *value = kept_or_updated(column, Expr::Column(own))?;
+                        *value = kept_or_updated(column, Expr::Column(own), missing)?;
                     }
                 }
             }
             MergeIntoAction::Insert { values, .. } => {
                 for value in values {
                     if let Some(column) = is_kept(value) {
-                        *value = inserted(column);
+                        *value = inserted(column, missing);
                     }
                 }
             }

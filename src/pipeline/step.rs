@@ -17,7 +17,7 @@ use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::{LargeValues, ProgressFn, Snapshot};
+use crate::source::sqlserver::{LargeValues, MissingValues, ProgressFn, Snapshot};
 
 /// What a step of a flow has done.
 pub(super) struct Step {
@@ -230,16 +230,16 @@ impl Pipeline {
         rows: &Rows,
         commit: FlowCommit,
     ) -> Result<CommitOutcome, Error> {
+        let missing = MissingValues::default();
         let changes = rows.table(flow, &target, flow.large_values()).await?;
-        let tried = self.execute(flow, target.clone(), changes, commit.clone());
-        match tried.await {
-            Err(error) if error.lacks_values() => {
-                let large = LargeValues::Kept { read_back: true };
-                let changes = rows.table(flow, &target, large).await?;
-                self.execute(flow, target, changes, commit).await
-            }
-            done => done,
+        let tried = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
+        let tried = tried.await;
+        if tried.is_ok() || !missing.found() {
+            return tried;
         }
+        let large = LargeValues::Kept { read_back: true };
+        let changes = rows.table(flow, &target, large).await?;
+        self.execute(flow, target, changes, commit, &missing).await
     }
 
     async fn execute(
@@ -248,6 +248,7 @@ impl Pipeline {
         target: DeltaTarget,
         changes: Arc<dyn TableProvider>,
         commit: FlowCommit,
+        missing: &MissingValues,
     ) -> Result<CommitOutcome, Error> {
         let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
             .await?
@@ -262,7 +263,7 @@ impl Pipeline {
             .engine()
             .plan(&flow.statement, flow.kind(), overlay)
             .await?;
-        let plan = with_kept(plan)?;
+        let plan = with_kept(plan, missing)?;
         let state = match flow.reads_large_values() {
             true => self.engine().for_large_rows(&state),
             false => state,

@@ -149,6 +149,37 @@ fn what_the_target_does_not_have_either_is_read_back() {
 }
 
 #[test]
+fn what_a_snapshot_does_not_have_either_is_read_back() {
+    let served = moving();
+    served.control.hold();
+    let command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
+    let mut run = Follower::spawn(command);
+    run.wait_for(&["waiting_for_capture"]);
+    served.execute("UPDATE dbo.a SET id = 'A' WHERE id = 'a';");
+    for n in 0..3 {
+        served.execute(&format!("UPDATE dbo.a SET n = {n} WHERE id = 'c';"));
+        served.runtime.block_on(served.control.step());
+    }
+    let _ = run.ended().succeeded();
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
+
+#[test]
+fn a_target_that_is_joined_whole_keeps_values_too() {
+    for served in [moving()].into_iter().chain(servers()) {
+        let on =
+            "ON target.id >= change.id AND target.id <= change.id AND target.part >= change.part
+            AND target.part <= change.part";
+        edit(&served, &[(KEYED[0].1, on)]);
+        let _ = served.run().succeeded();
+        served.execute("UPDATE dbo.a SET n = n + 10; UPDATE dbo.a SET id = 'A' WHERE id = 'a';");
+        let _ = served.run().succeeded();
+        served.assert_true();
+    }
+}
+
+#[test]
 fn a_row_that_comes_to_the_key_of_another_has_its_own_values() {
     let served = moving();
     let _ = served.run().succeeded();

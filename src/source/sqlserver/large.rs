@@ -10,7 +10,9 @@
 //! is kept, or the value alone.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int8Array, StructArray};
 use datafusion::arrow::buffer::NullBuffer;
@@ -111,16 +113,36 @@ pub fn kept_value_type(data_type: &DataType) -> Option<&DataType> {
 ///
 /// # Errors
 /// As [`inserted`], for a row that had another key.
-pub fn kept_or_updated(column: Expr, target: Expr) -> Result<Expr> {
+pub fn kept_or_updated(column: Expr, target: Expr, missing: &MissingValues) -> Result<Expr> {
     let kept = get_field(column.clone(), STATE).in_list(vec![lit(KEPT), lit(SPARE)], false);
-    when(kept, target).otherwise(inserted(column))
+    when(kept, target).otherwise(inserted(column, missing))
 }
 
 /// What an INSERT makes of such a column: its value.
 ///
-/// When it is executed, [`SourceError::MissingValues`] if there is none.
-pub fn inserted(column: Expr) -> Expr {
-    ScalarUDF::new_from_impl(Inserted::new()).call(vec![column])
+/// When it is executed it fails if there is none, which `missing` tells then.
+pub fn inserted(column: Expr, missing: &MissingValues) -> Expr {
+    let function = Inserted {
+        missing: missing.clone(),
+        // It may fail, so it must be asked where it stands, and only about the rows that are inserted.
+        signature: Signature::any(1, Volatility::Volatile),
+    };
+    ScalarUDF::new_from_impl(function).call(vec![column])
+}
+
+/// Whether the execution of a plan has failed for large values that neither the changes nor the target have.
+///
+/// Not every writer hands on the errors of the plans that it runs.
+#[derive(Debug, Clone, Default)]
+pub struct MissingValues {
+    found: Arc<AtomicBool>,
+}
+
+impl MissingValues {
+    /// Whether it has.
+    pub fn found(&self) -> bool {
+        self.found.load(Ordering::Acquire)
+    }
 }
 
 /// The type of images of a column of `value`s.
@@ -202,17 +224,23 @@ pub(super) fn parts(kept: &ArrayRef) -> Result<(&ArrayRef, &Int8Array)> {
 }
 
 /// See [`inserted`].
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct Inserted {
+    missing: MissingValues,
     signature: Signature,
 }
 
-impl Inserted {
-    fn new() -> Self {
-        Self {
-            // It may fail, so it must be asked where it stands, and only about the rows that are inserted.
-            signature: Signature::any(1, Volatility::Volatile),
-        }
+impl PartialEq for Inserted {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.missing.found, &other.missing.found)
+    }
+}
+
+impl Eq for Inserted {}
+
+impl Hash for Inserted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.missing.found).hash(state);
     }
 }
 
@@ -241,6 +269,7 @@ impl ScalarUDFImpl for Inserted {
         };
         let (values, states) = parts(column)?;
         if states.values().iter().copied().any(is_lacking) {
+            self.missing.found.store(true, Ordering::Release);
             return Err(SourceError::MissingValues.into());
         }
         Ok(ColumnarValue::Array(Arc::clone(values)))

@@ -68,7 +68,9 @@ pub use fence::Fence;
 pub use health::Health;
 pub use ident::TableName;
 pub use key::KeyProblem;
-pub use large::{LargeValues, inserted, is_large, kept_or_updated, kept_value_type, unmarked};
+pub use large::{
+    LargeValues, MissingValues, inserted, is_large, kept_or_updated, kept_value_type, unmarked,
+};
 pub use news::{Asked, Head, News};
 pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 

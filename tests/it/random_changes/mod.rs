@@ -17,6 +17,7 @@ mod world;
 
 use cdcql::pipeline::FlowReport;
 use cdcql::simulator::CaptureControl;
+use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 
 use self::model::{Model, printed};
@@ -27,8 +28,9 @@ use self::world::World;
 const CASES: u32 = 24;
 /// How often a case that fails is made smaller.
 const SHRINKS: u32 = 200;
-async fn holds(steps: &[Step]) {
-    let world = World::new().await;
+
+async fn holds(omits: bool, steps: &[Step]) {
+    let world = World::new(omits).await;
     let mut model = Model::new();
     let capture = world.simulator.capture_of("app_db").unwrap();
     let pipeline = world.pipeline().await;
@@ -136,8 +138,9 @@ fn targets_equal_their_sources_whatever_happens() {
         config.cases = CASES;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let checked = TestRunner::new(config).run(&steps(), |steps| {
-        runtime.block_on(holds(&steps));
+    let cases = (any::<bool>(), steps());
+    let checked = TestRunner::new(config).run(&cases, |(omits, steps)| {
+        runtime.block_on(holds(omits, &steps));
         Ok(())
     });
     if let Err(error) = checked {

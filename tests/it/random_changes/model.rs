@@ -4,8 +4,16 @@ use std::collections::BTreeMap;
 
 use super::steps::{Change, Transaction};
 
+/// A row without its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    n: i32,
+    /// The number in a large value.
+    note: Option<u8>,
+}
+
 /// The rows of both tables by the numbers of their keys.
-pub(super) type Rows = [BTreeMap<u8, i32>; 2];
+pub(super) type Rows = [BTreeMap<u8, Row>; 2];
 
 /// What the source is, was when it was last captured, and every state since the targets were last known.
 pub(super) struct Model {
@@ -18,7 +26,11 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new() -> Self {
-        let two = BTreeMap::from([(0, 0), (1, 1)]);
+        let row = |n: u8| Row {
+            n: n.into(),
+            note: Some(n),
+        };
+        let two = BTreeMap::from([(0, row(0)), (1, row(1))]);
         let rows = [two.clone(), two];
         Self {
             states: vec![rows.clone()],
@@ -49,13 +61,26 @@ impl Model {
         let rows = &mut self.rows[table];
         let name = ["dbo.a", "dbo.b"][table];
         Some(match change {
-            Change::Put { key, n } if rows.contains_key(&key) => {
-                rows.insert(key, n);
-                format!("UPDATE {name} SET n = {n} WHERE {}", condition(table, key))
-            }
-            Change::Put { key, n } => {
-                rows.insert(key, n);
-                format!("INSERT INTO {name} VALUES ({}, {n})", values(table, key))
+            Change::Put { key, n } => match rows.get_mut(&key) {
+                Some(row) => {
+                    row.n = n;
+                    format!("UPDATE {name} SET n = {n} WHERE {}", condition(table, key))
+                }
+                None => {
+                    rows.insert(key, Row { n, note: None });
+                    format!(
+                        "INSERT INTO {name} VALUES ({}, {n}, NULL)",
+                        values(table, key)
+                    )
+                }
+            },
+            Change::Note { key, note } => {
+                rows.get_mut(&key)?.note = note;
+                let note = note.map_or("NULL".to_owned(), |note| format!("N'{note}'"));
+                format!(
+                    "UPDATE {name} SET note = {note} WHERE {}",
+                    condition(table, key)
+                )
             }
             Change::Delete { key } => {
                 rows.remove(&key)?;
@@ -65,8 +90,8 @@ impl Model {
                 if rows.contains_key(&to) {
                     return None;
                 }
-                let n = rows.remove(&key)?;
-                rows.insert(to, n);
+                let row = rows.remove(&key)?;
+                rows.insert(to, row);
                 let set = match table {
                     0 => format!("id = {to}"),
                     _ => format!("k = '{}', s = {to}", letter(to)),
@@ -74,7 +99,7 @@ impl Model {
                 format!("UPDATE {name} SET {set} WHERE {}", condition(table, key))
             }
             Change::All => {
-                rows.values_mut().for_each(|n| *n += 1);
+                rows.values_mut().for_each(|row| row.n += 1);
                 format!("UPDATE {name} SET n = n + 1")
             }
         })
@@ -102,9 +127,12 @@ fn condition(table: usize, key: u8) -> String {
 
 /// The rows as the queries of [`World::rows`](super::world::World::rows) print them.
 pub(super) fn printed(rows: &Rows, table: usize) -> Vec<String> {
-    let lines = rows[table].iter().map(|(key, n)| match table {
-        0 => format!("{key}|{n}"),
-        _ => format!("{}|{key}|{n}", letter(*key)),
+    let lines = rows[table].iter().map(|(key, Row { n, note })| {
+        let note = note.map_or(String::new(), |note| note.to_string());
+        match table {
+            0 => format!("{key}|{n}|{note}"),
+            _ => format!("{}|{key}|{n}|{note}", letter(*key)),
+        }
     });
     lines.collect()
 }

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 /// A change of one row, of the table's keys by number; what it is depends on whether the row is there.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
-    /// Inserts the row, or updates it.
+    /// Inserts the row, without a note, or updates its number.
     Put { key: u8, n: i32 },
+    /// Updates the note of the row, if it is there.
+    Note { key: u8, note: Option<u8> },
     /// Deletes the row, if it is there.
     Delete { key: u8 },
     /// Gives the row another key that is free.
@@ -82,6 +84,7 @@ fn changes() -> impl Strategy<Value = Change> {
     let key = 0_u8..6;
     prop_oneof![
         4 => (key.clone(), any::<i8>()).prop_map(|(key, n)| Change::Put { key, n: n.into() }),
+        3 => (key.clone(), any::<Option<u8>>()).prop_map(|(key, note)| Change::Note { key, note }),
         2 => key.clone().prop_map(|key| Change::Delete { key }),
         2 => (key.clone(), key).prop_map(|(key, to)| Change::Move { key, to }),
         1 => Just(Change::All),

@@ -11,7 +11,9 @@ use cdcql::change::Lsn;
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
 use cdcql::pipeline::{Event, FlowReport, Pipeline, Reporter, RunOptions};
 use cdcql::simulator::control::Fault;
-use cdcql::simulator::{Behaviour, CaptureControl, Database, Simulator, SimulatorOptions};
+use cdcql::simulator::{
+    Behaviour, CaptureBehaviour, CaptureControl, Database, Simulator, SimulatorOptions,
+};
 use cdcql::sink::delta::DeltaTarget;
 use cdcql::source::sqlserver::{self, WindowLimits};
 use cdcql::sql::{SourceText, Statement, parse};
@@ -32,15 +34,15 @@ const INSTANCES: [&str; 2] = ["dbo_a", "dbo_b"];
 const LOOK: &str = "AS server_local OPTION";
 
 const SCRIPT: &str = "\
-CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NOT NULL);
-CREATE TABLE dbo.b (k VARCHAR(4) NOT NULL, s INT NOT NULL, n INT NULL, PRIMARY KEY (k, s));
+CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NOT NULL, note NVARCHAR(MAX) NULL);
+CREATE TABLE dbo.b (k VARCHAR(4) NOT NULL, s INT NOT NULL, n INT NULL, note VARCHAR(MAX) NULL, PRIMARY KEY (k, s));
 GO
 EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'b', @role_name = NULL;
 GO
-INSERT INTO dbo.a VALUES (0, 0), (1, 1);
-INSERT INTO dbo.b VALUES ('x', 0, 0), ('Y', 1, 1);
+INSERT INTO dbo.a VALUES (0, 0, N'0'), (1, 1, N'1');
+INSERT INTO dbo.b VALUES ('x', 0, 0, '0'), ('Y', 1, 1, '1');
 ";
 
 /// Where changes are lost, the flow `a` ends, and `b` is copied again.
@@ -74,9 +76,14 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    /// A server whose images after an update lack the notes that it did not change, if `omits`.
+    pub(super) async fn new(omits: bool) -> Self {
         let behaviour = Behaviour {
             seed: Some(5),
+            capture: CaptureBehaviour {
+                updates_omit_unchanged_values: omits,
+                ..CaptureBehaviour::default()
+            },
             ..Behaviour::default()
         };
         let database = Database::from_script_with("app_db", "a.sql", SCRIPT, &behaviour);
@@ -235,8 +242,8 @@ impl World {
         let engine = self.engine();
         engine.define_tables(&parsed(PIPELINE), None).await.unwrap();
         let sql = [
-            "SELECT id, n FROM a ORDER BY id;",
-            "SELECT k, s, n FROM b ORDER BY s;",
+            "SELECT id, n, note FROM a ORDER BY id;",
+            "SELECT k, s, n, note FROM b ORDER BY s;",
         ][table];
         let statements = parsed(sql);
         let frame = engine.query(&statements[0]).await.unwrap();
@@ -245,7 +252,10 @@ impl World {
             .to_string();
         let lines = text.lines().filter(|line| line.starts_with('|')).skip(1);
         let cells = lines.map(|line| {
-            let cells = line.trim_matches('|').split('|').map(str::trim);
+            let line = line
+                .strip_prefix('|')
+                .and_then(|line| line.strip_suffix('|'));
+            let cells = line.unwrap().split('|').map(str::trim);
             cells.collect::<Vec<_>>().join("|")
         });
         cells.collect()
