@@ -233,6 +233,7 @@ fn a_table_is_maintained_in_the_pauses() {
     }
     follower.wait_for(&["a: maintained:"]);
     let _ = follower.end("-TERM");
+    // The last changes may have come after the commits that were enough.
     let _ = served.run().succeeded();
     served.assert_true();
 }
