@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
-use super::kept::{check_large, with_kept};
+use super::kept::{check_kept, check_large, with_kept};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
@@ -398,6 +398,7 @@ async fn rehearse(
     let form = flow.large_values();
     if form != LargeValues::ReadBack {
         check_large(statement, merge, &plan)?;
+        check_kept(statement, merge, &flow.table, &plan)?;
         let empty = flow
             .database
             .net_changes(&flow.table, LsnRange::default(), form);

@@ -1,15 +1,18 @@
 //! Large values that a change lacks: a MERGE keeps what its target has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema, ExprSchema, Result as DataFusionResult};
-use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoOp};
+use datafusion::logical_expr::dml::{
+    MergeIntoAction, MergeIntoClause, MergeIntoClauseKind, MergeIntoOp,
+};
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
 
 use crate::error::Error;
 use crate::source::sqlserver::{
-    MissingValues, inserted, is_large, kept_or_updated, kept_value_type,
+    CapturedTable, MissingValues, inserted, is_large, kept_or_updated, kept_value_type,
 };
 use crate::sql::{MergeStatement, Statement};
 
@@ -36,6 +39,115 @@ pub(super) fn check_large(
             ),
         ))),
     }
+}
+
+/// Refuses large columns where the target's value need not be the one that an update leaves out: where a change may have
+/// been passed over, or the target's row may be another one's.
+///
+/// `plan` is the MERGE over a stream of `table` whose large columns are marked.
+pub(super) fn check_kept(
+    statement: &Statement,
+    merge: &MergeStatement,
+    table: &CapturedTable,
+    plan: &LogicalPlan,
+) -> Result<(), Error> {
+    let reason = reason_against(merge, table, plan);
+    match reason.map_err(|error| Error::from_datafusion(error, Some(statement)))? {
+        None => Ok(()),
+        Some((column, reason)) => Err(Error::invalid(statement.diagnostic(
+            merge.target_span,
+            format!(
+                "SQL Server may leave the value of '{column}' out of an update, and the target need not have it: {reason}"
+            ),
+            Some(
+                "set 'cdcql.readBack' = 'true' in the target's TBLPROPERTIES, which reads such values back from the table, \
+                 or leave the column out"
+                    .to_string(),
+            ),
+        ))),
+    }
+}
+
+/// A large column that the target may have another value of, and why.
+fn reason_against(
+    merge: &MergeStatement,
+    table: &CapturedTable,
+    plan: &LogicalPlan,
+) -> DataFusionResult<Option<(String, &'static str)>> {
+    let LogicalPlan::Dml(write) = plan else {
+        return Ok(None);
+    };
+    let WriteOp::MergeInto(into) = &write.op else {
+        return Ok(None);
+    };
+    let both = both_sides(write)?;
+    let clauses = into
+        .clauses
+        .iter()
+        .map(|clause| (clause, large_pairs(clause, &both)));
+    let clauses: Vec<_> = clauses.zip(merge.clauses_of_deletes()).collect();
+    let updates = |clause: &MergeIntoClause| matches!(clause.action, MergeIntoAction::Update(_));
+    let updated = clauses.iter().find(|((clause, pairs), is_of_deletes)| {
+        updates(clause) && !is_of_deletes && !pairs.is_empty()
+    });
+    let Some(((_, pairs), _)) = updated else {
+        return Ok(None);
+    };
+    let column = pairs
+        .iter()
+        .next()
+        .map(|(_, column)| column.clone())
+        .unwrap_or_default();
+    let keys = merge.key_pairs().unwrap_or_default();
+    let is_compared = |key: &&str| {
+        keys.iter()
+            .any(|(_, source)| source.eq_ignore_ascii_case(key))
+    };
+    let last = clauses
+        .iter()
+        .rfind(|((clause, _), _)| clause.kind == MergeIntoClauseKind::Matched);
+    let differs = clauses.iter().any(|((clause, other), is_of_deletes)| {
+        let is_delete = matches!(clause.action, MergeIntoAction::Delete);
+        let is_free = is_delete || (*is_of_deletes && updates(clause));
+        !is_free && other != pairs
+    });
+    let reason = if !merge.reads_stream_alone() {
+        "the source is a query, which may leave changes out"
+    } else if !table.key_names().iter().all(is_compared) {
+        "ON does not compare the source's key, column by column, so that a row may match another one"
+    } else if last.is_some_and(|((clause, _), _)| clause.predicate.is_some()) {
+        "the last WHEN MATCHED has a condition, which may leave changes out"
+    } else if differs {
+        "not every UPDATE and INSERT assigns the same large columns"
+    } else {
+        return Ok(None);
+    };
+    Ok(Some((column, reason)))
+}
+
+/// The target's columns that a clause gives large columns, and these.
+fn large_pairs(clause: &MergeIntoClause, both: &DFSchema) -> BTreeSet<(String, String)> {
+    let target = both.fields();
+    let assigned: Vec<(&str, &Expr)> = match &clause.action {
+        MergeIntoAction::Update(assignments) => assignments
+            .iter()
+            .map(|(column, value)| (column.as_str(), value))
+            .collect(),
+        MergeIntoAction::Insert { columns, values } if columns.is_empty() => {
+            let names = target.iter().map(|field| field.name().as_str());
+            names.zip(values).collect()
+        }
+        MergeIntoAction::Insert { columns, values } => {
+            columns.iter().map(String::as_str).zip(values).collect()
+        }
+        MergeIntoAction::Delete => Vec::new(),
+    };
+    let large = assigned.into_iter().filter_map(|(name, value)| {
+        let column = whole(value)?;
+        let field = both.field_from_column(column).ok()?;
+        is_large(field).then(|| (name.to_string(), column.name.clone()))
+    });
+    large.collect()
 }
 
 /// A large column that is used otherwise than as a whole.

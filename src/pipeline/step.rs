@@ -231,7 +231,12 @@ impl Pipeline {
         commit: FlowCommit,
     ) -> Result<CommitOutcome, Error> {
         let missing = MissingValues::default();
-        let changes = rows.table(flow, &target, flow.large_values()).await?;
+        let large = match (rows, flow.large_values()) {
+            // It is dear to begin a copy anew, and in it nothing else than what is needed lacks.
+            (Rows::Copy { .. }, LargeValues::Kept { .. }) => LargeValues::Kept { read_back: true },
+            (_, large) => large,
+        };
+        let changes = rows.table(flow, &target, large).await?;
         let tried = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
         let tried = tried.await;
         if tried.is_ok() || !missing.found() {

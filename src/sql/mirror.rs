@@ -52,6 +52,15 @@ impl MergeStatement {
         })
     }
 
+    /// Of each clause, whether it takes nothing but rows that the source has deleted.
+    pub fn clauses_of_deletes(&self) -> Vec<bool> {
+        let clauses = self.ast.clauses.iter();
+        let conditions = clauses.map(|clause| clause.predicate.as_ref());
+        conditions
+            .map(|condition| condition.is_some_and(|condition| self.is_of_deletes(condition)))
+            .collect()
+    }
+
     /// Whether a condition is `_change_type = 'delete'` of the source.
     fn is_of_deletes(&self, condition: &Expr) -> bool {
         let is_type = |side: &Expr| {

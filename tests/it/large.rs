@@ -27,6 +27,11 @@ const KEYED: [(&str, &str); 1] = [(
     "ON target.id = change.id AND target.part = change.part",
 )];
 
+const READ_BACK: (&str, &str) = (
+    "LOCATION 'lake/a'",
+    "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.readBack' = 'true')",
+);
+
 /// Servers whose images after an update have the large values that it did not change, and servers whose images lack them.
 fn servers() -> [Served; 2] {
     [false, true].map(|omits| {
@@ -166,12 +171,20 @@ fn what_a_snapshot_does_not_have_either_is_read_back() {
 }
 
 #[test]
-fn a_target_that_is_joined_whole_keeps_values_too() {
+fn a_target_that_is_joined_whole_needs_values_read_back() {
     for served in [moving()].into_iter().chain(servers()) {
         let on =
             "ON target.id >= change.id AND target.id <= change.id AND target.part >= change.part
             AND target.part <= change.part";
         edit(&served, &[(KEYED[0].1, on)]);
+        let _ = served.run().failed(
+            3,
+            &[
+                "ON does not compare the source's key",
+                "'cdcql.readBack' = 'true'",
+            ],
+        );
+        edit(&served, &[READ_BACK]);
         let _ = served.run().succeeded();
         served.execute("UPDATE dbo.a SET n = n + 10; UPDATE dbo.a SET id = 'A' WHERE id = 'a';");
         let _ = served.run().succeeded();
@@ -294,6 +307,54 @@ fn a_window_has_a_bounded_number_of_bytes() {
         let run = ["run", "pipelines/p.sql", "--window-bytes", "16KiB"];
         let _ = served.cdcql(&run).succeeded();
         assert_eq!(served.commits() - before, 3);
+        served.assert_true();
+    }
+}
+
+#[test]
+fn where_the_target_need_not_have_what_an_update_leaves_out_it_is_read_back() {
+    let cases = [
+        (
+            "USING STREAM db.dbo.a CHANGES AS change",
+            "USING (SELECT * FROM STREAM db.dbo.a CHANGES WHERE n > 0) AS change",
+            "the source is a query",
+        ),
+        (
+            "WHEN MATCHED THEN UPDATE SET *",
+            "WHEN MATCHED AND change.n > target.n THEN UPDATE SET *",
+            "the last WHEN MATCHED has a condition",
+        ),
+        (
+            "WHEN MATCHED THEN UPDATE SET *",
+            "WHEN MATCHED AND change.n = 1 THEN UPDATE SET * EXCEPT (notes) WHEN MATCHED THEN UPDATE SET *",
+            "not every UPDATE and INSERT",
+        ),
+    ];
+    let served = served(CaptureBehaviour::default());
+    let text = served.project.read("pipelines/p.sql");
+    for (from, to, reason) in cases {
+        served.project.write("pipelines/p.sql", &text);
+        edit(&served, &[(from, to)]);
+        let refused = served.run().failed(
+            3,
+            &[reason, "out of an update", "'cdcql.readBack' = 'true'"],
+        );
+        assert!(!refused.stderr.contains("first copy"), "{}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_row_that_comes_and_goes_within_a_window_is_deleted() {
+    for read_back in [false, true] {
+        let served = moving();
+        if read_back {
+            edit(&served, &[READ_BACK]);
+        }
+        let _ = served.run().succeeded();
+        served.execute("UPDATE dbo.a SET id = 'q' WHERE id = 'a'; UPDATE dbo.a SET id = 'a' WHERE id = 'q'; DELETE FROM dbo.a WHERE id = 'a';
+            DELETE FROM dbo.a WHERE id = 'b'; UPDATE dbo.a SET id = 'b' WHERE id = 'd'; DELETE FROM dbo.a WHERE id = 'b';
+            UPDATE dbo.a SET id = 'E' WHERE id = 'e';");
+        let _ = served.run().succeeded();
         served.assert_true();
     }
 }

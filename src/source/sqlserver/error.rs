@@ -153,13 +153,13 @@ pub enum SourceError {
     MissingValues,
     /// Such values of a table whose rows cannot be looked up.
     #[error(
-        "an update of {table} lacks large values that it did not change, and rows cannot be looked up by the key ({key}) to read them back: leave the large columns out with `* EXCEPT (…)`, or copy the table again to an empty LOCATION"
+        "an update of {table} lacks large values that it did not change, and they cannot be read back: {why}; leave the large columns out with `* EXCEPT (…)`, or copy the table again to an empty LOCATION"
     )]
     NoReadBack {
         /// The table.
         table: TableName,
-        /// The columns of its key.
-        key: String,
+        /// Why not.
+        why: String,
     },
     /// Masked columns in a stream of net changes.
     #[error(

@@ -172,17 +172,19 @@ pub(super) fn image_array(
     with_states(values, states, told)
 }
 
-/// What net changes have of the last `images` that tell something; where none did and the row is `deleted`, the value is
-/// NULL for whoever needs one.
-pub(super) fn kept_array(images: &ArrayRef, deleted: &BooleanArray) -> Result<ArrayRef> {
+/// What net changes have of the last `images` that tell something; where none did they are in state `untold`. The value of
+/// a row that is `deleted` is NULL, where it is not known, for whoever needs one.
+pub(super) fn kept_array(
+    images: &ArrayRef,
+    deleted: &BooleanArray,
+    untold: i8,
+) -> Result<ArrayRef> {
     let (values, states) = parts(images)?;
     let state = (0..images.len()).map(|row| {
-        if images.is_valid(row) {
-            states.value(row)
-        } else if deleted.value(row) {
-            SPARE
-        } else {
-            KEPT
+        let told = images.is_valid(row).then(|| states.value(row));
+        match told.unwrap_or(untold) {
+            KEPT | MISSING if deleted.value(row) => SPARE,
+            state => state,
         }
     });
     let states = Int8Array::from_iter_values(state);
@@ -284,19 +286,19 @@ mod tests {
 
     #[test]
     fn what_images_do_not_tell_is_kept_but_for_deletes() {
-        let values = StringArray::from(vec![Some("a"), None, None, None, None]);
+        let values = StringArray::from(vec![Some("a"), None, None, None, None, None]);
         let values: ArrayRef = Arc::new(values);
-        let told = NullBuffer::from(vec![true, true, true, false, false]);
-        let states = Int8Array::from(vec![KNOWN, KNOWN, MISSING, KNOWN, KNOWN]);
+        let told = NullBuffer::from(vec![true, true, true, false, false, true]);
+        let states = Int8Array::from(vec![KNOWN, KNOWN, MISSING, KNOWN, KNOWN, MISSING]);
         let images = image_array(Arc::clone(&values), states, Some(told));
         assert_eq!(images.data_type(), &image_type(values.data_type()));
-        let deleted = BooleanArray::from(vec![false, false, false, false, true]);
-        let kept = kept_array(&images, &deleted).unwrap();
+        let deleted = BooleanArray::from(vec![false, false, false, false, true, true]);
+        let kept = kept_array(&images, &deleted, KEPT).unwrap();
         let (found, states) = parts(&kept).unwrap();
         assert_eq!(found, &values);
         assert_eq!(
             states.values().as_ref(),
-            [KNOWN, KNOWN, MISSING, KEPT, SPARE]
+            [KNOWN, KNOWN, MISSING, KEPT, SPARE, SPARE]
         );
         assert_eq!(kept_value_type(kept.data_type()), Some(&DataType::Utf8));
     }

@@ -41,6 +41,8 @@ pub(super) struct ImageColumns {
     pub(super) change_type: Option<usize>,
     /// Those of large values, in the form of images.
     pub(super) large: Vec<usize>,
+    /// The state of their values where no image tells one.
+    pub(super) untold: i8,
     /// Those that are wanted, in their order.
     pub(super) wanted: Vec<usize>,
 }
@@ -240,7 +242,7 @@ fn known_rows(rows: &RecordBatch, columns: &ImageColumns) -> Result<KnownRows> {
         let column = rows.column(*place);
         if columns.large.contains(place) {
             large.push(out);
-            wanted.push(kept_array(column, &deleted)?);
+            wanted.push(kept_array(column, &deleted, columns.untold)?);
         } else {
             wanted.push(Arc::clone(column));
         }

@@ -21,7 +21,7 @@ use super::captured::{CapturedColumn, CapturedTable};
 use super::changes::{Changes, FIRST_POSITION, POSITION};
 use super::error::SourceError;
 use super::key::require_key;
-use super::large::{LargeValues, known, marked};
+use super::large::{KEPT, LargeValues, MISSING, known, marked};
 use super::last_images::{ImageColumns, LastImagesExec};
 use super::pool::Pool;
 use super::read_back::ReadBack;
@@ -180,6 +180,8 @@ impl NetChanges {
             position: read.len(),
             change_type: place(&self.table.columns.len()),
             large: large.collect(),
+            // A target that is copied again has what was before the base.
+            untold: if self.base.is_some() { MISSING } else { KEPT },
             wanted: wanted.iter().filter_map(place).collect(),
         }
     }

@@ -12,7 +12,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, lit};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tokio::sync::OnceCell;
@@ -30,7 +30,7 @@ use super::scan::collect;
 use crate::change::Lsn;
 
 /// How many keys the first question has; a question has up to [`MOST_KEYS`], while the answers are small.
-const FIRST_KEYS: usize = 16;
+const FIRST_KEYS: usize = 1;
 const MOST_KEYS: usize = 128;
 /// An answer of more bytes halves the next question, one of less than an eighth of it doubles that.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -141,6 +141,10 @@ impl ReadBack {
         keys: &[ArrayRef],
         asked: &[usize],
     ) -> std::result::Result<Vec<RecordBatch>, SourceError> {
+        if self.table.row_filter {
+            let why = "a security policy filters the table's rows, so that one that is not found may be there";
+            return Err(self.refused(why.to_string()));
+        }
         let source = self.source().await?;
         let filter = self.filter(&source, keys, asked)?;
         let schema = source.columns.iter();
@@ -149,15 +153,15 @@ impl ReadBack {
         let rows = LiveRows::matching(self.pool.clone(), source, schema, filter, self.floor)?;
         let found = collect(Arc::new(rows)).await?;
         let bytes: usize = found.iter().map(RecordBatch::get_array_memory_size).sum();
-        let keys = asked.len().max(1);
-        if bytes > ANSWER_BYTES {
-            self.keys_at_once
-                .store((keys / 2).max(1), Ordering::Relaxed);
-        } else if bytes < ANSWER_BYTES / 8 {
-            let most = MOST_KEYS / self.table.key.len().max(1);
-            self.keys_at_once
-                .store((keys * 2).clamp(1, most.max(1)), Ordering::Relaxed);
-        }
+        let keys = self.keys_at_once.load(Ordering::Relaxed);
+        let most = (MOST_KEYS / self.table.key.len().max(1)).max(1);
+        let next = match asked.len() == keys {
+            _ if bytes > ANSWER_BYTES => keys / 2,
+            true if bytes < ANSWER_BYTES / 8 => keys * 2,
+            _ => keys,
+        };
+        self.keys_at_once
+            .store(next.clamp(1, most), Ordering::Relaxed);
         Ok(found)
     }
 
@@ -185,7 +189,15 @@ impl ReadBack {
             values.collect::<std::result::Result<Vec<_>, SourceError>>()
         });
         let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
-        let filter = match columns.as_slice() {
+        for (column, value) in values.iter().flat_map(|values| columns.iter().zip(values)) {
+            let equal = column.clone().eq(value.clone());
+            let support = filter::support(&source.columns, &[&equal]);
+            if support.contains(&TableProviderFilterPushDown::Unsupported) {
+                let keys = self.table.key_names().join(", ");
+                return Err(self.refused(format!("rows cannot be looked up by their key ({keys})")));
+            }
+        }
+        Ok(match columns.as_slice() {
             [column] => column
                 .clone()
                 .in_list(values.into_iter().flatten().collect(), false),
@@ -197,16 +209,15 @@ impl ReadBack {
                         .reduce(Expr::and)
                 };
                 let rows = values.into_iter().filter_map(row);
-                rows.reduce(Expr::or)
-                    .unwrap_or(datafusion::prelude::lit(false))
+                rows.reduce(Expr::or).unwrap_or(lit(false))
             }
-        };
-        match filter::support(&source.columns, &[&filter]).as_slice() {
-            [TableProviderFilterPushDown::Unsupported] => Err(SourceError::NoReadBack {
-                table: self.table.name.clone(),
-                key: self.table.key_names().join(", "),
-            }),
-            _ => Ok(filter),
+        })
+    }
+
+    fn refused(&self, why: String) -> SourceError {
+        SourceError::NoReadBack {
+            table: self.table.name.clone(),
+            why,
         }
     }
 

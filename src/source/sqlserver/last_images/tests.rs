@@ -18,6 +18,7 @@ fn columns() -> Arc<ImageColumns> {
         position: 4,
         change_type: Some(1),
         large: vec![3],
+        untold: KEPT,
         wanted: vec![0, 2, 3],
     })
 }
