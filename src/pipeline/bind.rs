@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Flow;
-use super::kept::{check_kept, check_large, with_kept};
+use super::kept::{check_kept, with_kept};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
@@ -393,12 +393,14 @@ async fn rehearse(
         .and_then(|provider| provider.with_options(flow.declaration.options.clone()))
         .map_err(|error| Error::from(error).at(statement, merge.target_span))?;
     let mut overlay = overlay.with(&flow.target, Arc::new(provider));
-    let (_, plan) = engine.plan(statement, flow.kind(), overlay.clone()).await?;
+    let (state, plan) = engine.plan(statement, flow.kind(), overlay.clone()).await?;
     check_values(statement, merge, &plan)?;
     let form = flow.large_values();
     if form != LargeValues::ReadBack {
-        check_large(statement, merge, &plan)?;
-        check_kept(statement, merge, &flow.table, &plan)?;
+        let read = state.optimize(&plan);
+        let read = read.and_then(|plan| columns_read(&plan, &flow.stream));
+        let read = read.map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        check_kept(statement, merge, &flow.table, &plan, &read)?;
         let empty = flow
             .database
             .net_changes(&flow.table, LsnRange::default(), form);

@@ -3,62 +3,38 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema, ExprSchema, Result as DataFusionResult};
 use datafusion::logical_expr::dml::{
     MergeIntoAction, MergeIntoClause, MergeIntoClauseKind, MergeIntoOp,
 };
 use datafusion::logical_expr::{DmlStatement, Expr, LogicalPlan, WriteOp};
 
+use super::values::{assigned, both_sides};
 use crate::error::Error;
 use crate::source::sqlserver::{
-    CapturedTable, MissingValues, inserted, is_large, kept_or_updated, kept_value_type,
+    CapturedColumn, CapturedTable, MissingValues, inserted, is_large, kept_or_updated,
+    kept_value_type,
 };
 use crate::sql::{MergeStatement, Statement};
 
-/// Refuses expressions and conditions over large columns, whose values are not known before the target's are.
+/// Refuses large columns where a value that an update leaves out is needed to decide or to compute something, or where the
+/// target's need not be that value: a change may have been passed over, or the row may be another one's.
 ///
-/// `plan` is the MERGE over a stream whose large columns are marked.
-pub(super) fn check_large(
-    statement: &Statement,
-    merge: &MergeStatement,
-    plan: &LogicalPlan,
-) -> Result<(), Error> {
-    let used = first_used(plan);
-    match used.map_err(|error| Error::from_datafusion(error, Some(statement)))? {
-        None => Ok(()),
-        Some(column) => Err(Error::invalid(statement.diagnostic(
-            statement.find(&column).unwrap_or(merge.target_span),
-            format!(
-                "SQL Server may leave the value of '{column}' out of an update, so no expression or condition can use it"
-            ),
-            Some(
-                "assign the column as it is, or set 'cdcql.readBack' = 'true' in the target's TBLPROPERTIES, which reads \
-                 such values back from the table"
-                    .to_string(),
-            ),
-        ))),
-    }
-}
-
-/// Refuses large columns where the target's value need not be the one that an update leaves out: where a change may have
-/// been passed over, or the target's row may be another one's.
-///
-/// `plan` is the MERGE over a stream of `table` whose large columns are marked.
+/// `plan` is the MERGE over a stream of `table` whose large columns are marked; `read` are the places of the columns that it
+/// reads of it.
 pub(super) fn check_kept(
     statement: &Statement,
     merge: &MergeStatement,
     table: &CapturedTable,
     plan: &LogicalPlan,
+    read: &BTreeSet<usize>,
 ) -> Result<(), Error> {
-    let reason = reason_against(merge, table, plan);
+    let reason = reason_against(merge, table, plan, read);
     match reason.map_err(|error| Error::from_datafusion(error, Some(statement)))? {
         None => Ok(()),
         Some((column, reason)) => Err(Error::invalid(statement.diagnostic(
-            merge.target_span,
-            format!(
-                "SQL Server may leave the value of '{column}' out of an update, and the target need not have it: {reason}"
-            ),
+            statement.find(&column).unwrap_or(merge.target_span),
+            format!("SQL Server may leave the value of '{column}' out of an update, and {reason}"),
             Some(
                 "set 'cdcql.readBack' = 'true' in the target's TBLPROPERTIES, which reads such values back from the table, \
                  or leave the column out"
@@ -68,165 +44,109 @@ pub(super) fn check_kept(
     }
 }
 
-/// A large column that the target may have another value of, and why.
+/// A large column that cannot be kept, and why.
 fn reason_against(
     merge: &MergeStatement,
     table: &CapturedTable,
     plan: &LogicalPlan,
+    read: &BTreeSet<usize>,
 ) -> DataFusionResult<Option<(String, &'static str)>> {
+    let columns = read.iter().filter_map(|place| table.columns().get(*place));
+    let large = columns.clone().find(|column| column.is_large());
+    let Some(large) = large.map(CapturedColumn::name) else {
+        return Ok(None);
+    };
+    if !merge.reads_stream_alone() {
+        let reason = "the source is a query, which may compute with it or pass changes over";
+        return Ok(Some((large.to_string(), reason)));
+    }
     let LogicalPlan::Dml(write) = plan else {
         return Ok(None);
     };
     let WriteOp::MergeInto(into) = &write.op else {
         return Ok(None);
     };
+    if let Some(column) = used_by(write, into)? {
+        return Ok(Some((column, "an expression or a condition uses it")));
+    }
     let both = both_sides(write)?;
-    let clauses = into
-        .clauses
-        .iter()
-        .map(|clause| (clause, large_pairs(clause, &both)));
+    let target = write.target.schema();
+    let pairs = |clause: &MergeIntoClause| {
+        let assigned = assigned(clause, &target).into_iter();
+        let large = assigned.filter_map(|(name, value)| {
+            let column = whole(value).filter(|column| is_marked(&both, column))?;
+            Some((name.to_string(), column.name.clone()))
+        });
+        large.collect::<BTreeSet<_>>()
+    };
+    let reason = reason_against_clauses(merge, table, into, pairs);
+    Ok(reason.map(|reason| (large.to_string(), reason)))
+}
+
+/// `pairs` are the large columns of a clause with the target's that get them.
+fn reason_against_clauses(
+    merge: &MergeStatement,
+    table: &CapturedTable,
+    into: &MergeIntoOp,
+    pairs: impl Fn(&MergeIntoClause) -> BTreeSet<(String, String)>,
+) -> Option<&'static str> {
+    let clauses = into.clauses.iter().map(|clause| (clause, pairs(clause)));
     let clauses: Vec<_> = clauses.zip(merge.clauses_of_deletes()).collect();
     let updates = |clause: &MergeIntoClause| matches!(clause.action, MergeIntoAction::Update(_));
-    let updated = clauses.iter().find(|((clause, pairs), is_of_deletes)| {
-        updates(clause) && !is_of_deletes && !pairs.is_empty()
-    });
-    let Some(((_, pairs), _)) = updated else {
-        return Ok(None);
-    };
-    let column = pairs
+    let (_, kept) = clauses
         .iter()
-        .next()
-        .map(|(_, column)| column.clone())
-        .unwrap_or_default();
+        .filter(|((clause, _), is_of_deletes)| updates(clause) && !is_of_deletes)
+        .map(|(clause, _)| clause)
+        .find(|(_, pairs)| !pairs.is_empty())?;
     let keys = merge.key_pairs().unwrap_or_default();
     let is_compared = |key: &&str| {
-        keys.iter()
-            .any(|(_, source)| source.eq_ignore_ascii_case(key))
+        let mut keys = keys.iter();
+        keys.any(|(_, source)| source.eq_ignore_ascii_case(key))
     };
+    if !table.key_names().iter().all(is_compared) {
+        return Some(
+            "ON does not compare the source's key, column by column, so that a row may match another one",
+        );
+    }
     let last = clauses
         .iter()
         .rfind(|((clause, _), _)| clause.kind == MergeIntoClauseKind::Matched);
-    let differs = clauses.iter().any(|((clause, other), is_of_deletes)| {
+    if last.is_some_and(|((clause, _), _)| clause.predicate.is_some()) {
+        return Some("the last WHEN MATCHED has a condition, which may pass changes over");
+    }
+    let differs = clauses.iter().any(|((clause, pairs), is_of_deletes)| {
         let is_delete = matches!(clause.action, MergeIntoAction::Delete);
         let is_free = is_delete || (*is_of_deletes && updates(clause));
-        !is_free && other != pairs
+        !is_free && pairs != kept
     });
-    let reason = if !merge.reads_stream_alone() {
-        "the source is a query, which may leave changes out"
-    } else if !table.key_names().iter().all(is_compared) {
-        "ON does not compare the source's key, column by column, so that a row may match another one"
-    } else if last.is_some_and(|((clause, _), _)| clause.predicate.is_some()) {
-        "the last WHEN MATCHED has a condition, which may leave changes out"
-    } else if differs {
-        "not every UPDATE and INSERT assigns the same large columns"
-    } else {
-        return Ok(None);
-    };
-    Ok(Some((column, reason)))
+    differs.then_some("not every UPDATE and INSERT assigns the same large columns")
 }
 
-/// The target's columns that a clause gives large columns, and these.
-fn large_pairs(clause: &MergeIntoClause, both: &DFSchema) -> BTreeSet<(String, String)> {
-    let target = both.fields();
-    let assigned: Vec<(&str, &Expr)> = match &clause.action {
-        MergeIntoAction::Update(assignments) => assignments
-            .iter()
-            .map(|(column, value)| (column.as_str(), value))
-            .collect(),
-        MergeIntoAction::Insert { columns, values } if columns.is_empty() => {
-            let names = target.iter().map(|field| field.name().as_str());
-            names.zip(values).collect()
-        }
-        MergeIntoAction::Insert { columns, values } => {
-            columns.iter().map(String::as_str).zip(values).collect()
-        }
-        MergeIntoAction::Delete => Vec::new(),
-    };
-    let large = assigned.into_iter().filter_map(|(name, value)| {
-        let column = whole(value)?;
-        let field = both.field_from_column(column).ok()?;
-        is_large(field).then(|| (name.to_string(), column.name.clone()))
-    });
-    large.collect()
-}
-
-/// A large column that is used otherwise than as a whole.
-fn first_used(plan: &LogicalPlan) -> DataFusionResult<Option<String>> {
-    let mut found = None;
-    plan.apply_with_subqueries(|node| {
-        found = used_by(node)?;
-        Ok(match &found {
-            Some(_) => TreeNodeRecursion::Stop,
-            None => TreeNodeRecursion::Continue,
-        })
-    })?;
-    Ok(found)
-}
-
-fn used_by(node: &LogicalPlan) -> DataFusionResult<Option<String>> {
-    let inputs: Vec<&DFSchema> = node
-        .inputs()
-        .iter()
-        .map(|input| input.schema().as_ref())
-        .collect();
-    match node {
-        LogicalPlan::Dml(write) => match &write.op {
-            WriteOp::MergeInto(merge) => used_by_merge(write, merge),
-            _ => Ok(None),
-        },
-        LogicalPlan::Projection(projection) => {
-            let computed = projection.expr.iter().filter(|expr| whole(expr).is_none());
-            Ok(large_in(computed, &inputs))
-        }
-        LogicalPlan::Distinct(distinct) => {
-            let fields = distinct.input().schema().fields();
-            let large = fields.iter().find(|field| is_large(field));
-            Ok(large.map(|field| field.name().clone()))
-        }
-        node => Ok(large_in(node.expressions().iter(), &inputs)),
-    }
-}
-
-fn used_by_merge(write: &DmlStatement, merge: &MergeIntoOp) -> DataFusionResult<Option<String>> {
+/// A large column that a MERGE uses otherwise than as a whole.
+fn used_by(write: &DmlStatement, merge: &MergeIntoOp) -> DataFusionResult<Option<String>> {
     let both = both_sides(write)?;
+    let target = write.target.schema();
     let mut used = vec![&merge.on];
     for clause in &merge.clauses {
         used.extend(&clause.predicate);
-        let assigned: Vec<&Expr> = match &clause.action {
-            MergeIntoAction::Update(assignments) => {
-                assignments.iter().map(|(_, value)| value).collect()
-            }
-            MergeIntoAction::Insert { values, .. } => values.iter().collect(),
-            MergeIntoAction::Delete => Vec::new(),
-        };
-        used.extend(assigned.into_iter().filter(|value| whole(value).is_none()));
+        let values = assigned(clause, &target).into_iter();
+        used.extend(
+            values
+                .map(|(_, value)| value)
+                .filter(|value| whole(value).is_none()),
+        );
     }
-    Ok(large_in(used.into_iter(), &[&both]))
+    let columns = used.into_iter().flat_map(Expr::column_refs);
+    let is_large_column = |column: &&Column| is_marked(&both, column);
+    Ok(columns
+        .into_iter()
+        .find(is_large_column)
+        .map(|column| column.name.clone()))
 }
 
-/// The target's columns and those of the source.
-fn both_sides(write: &DmlStatement) -> DataFusionResult<DFSchema> {
-    let target = write.target.schema();
-    DFSchema::try_from_qualified_schema(write.table_name.clone(), &target)?
-        .join(write.input.schema())
-}
-
-fn large_in<'a>(exprs: impl Iterator<Item = &'a Expr>, schemas: &[&DFSchema]) -> Option<String> {
-    let is_large_column = |column: &Column| {
-        let mut schemas = schemas.iter();
-        schemas.any(|schema| {
-            let field = schema.field_from_column(column);
-            field.is_ok_and(|field| is_large(field))
-        })
-    };
-    for expr in exprs {
-        let columns = expr.column_refs();
-        let mut columns = columns.into_iter();
-        if let Some(column) = columns.find(|column| is_large_column(column)) {
-            return Some(column.name.clone());
-        }
-    }
-    None
+fn is_marked(schema: &DFSchema, column: &Column) -> bool {
+    let field = schema.field_from_column(column);
+    field.is_ok_and(|field| is_large(field))
 }
 
 /// The column that an expression is, by whatever name.

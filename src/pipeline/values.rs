@@ -1,10 +1,10 @@
 //! The values that a flow assigns, against the types of the columns that take them.
 
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::dml::MergeIntoAction;
+use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClause};
 use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, WriteOp};
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
@@ -57,24 +57,9 @@ fn first_loss(write: &DmlStatement) -> DataFusionResult<Option<Loss>> {
         return Ok(None);
     };
     let target = write.target.schema();
-    let both = DFSchema::try_from_qualified_schema(write.table_name.clone(), &target)?
-        .join(write.input.schema())?;
+    let both = both_sides(write)?;
     for clause in &merge.clauses {
-        let assigned: Vec<(&str, &Expr)> = match &clause.action {
-            MergeIntoAction::Update(assignments) => assignments
-                .iter()
-                .map(|(column, value)| (column.as_str(), value))
-                .collect(),
-            MergeIntoAction::Insert { columns, values } if columns.is_empty() => {
-                let names = target.fields().iter().map(|field| field.name().as_str());
-                names.zip(values).collect()
-            }
-            MergeIntoAction::Insert { columns, values } => {
-                columns.iter().map(String::as_str).zip(values).collect()
-            }
-            MergeIntoAction::Delete => Vec::new(),
-        };
-        for (column, value) in assigned {
+        for (column, value) in assigned(clause, &target) {
             let stored = target.field_with_name(column)?.data_type();
             if let Some((value, given)) = lost(value, stored, &both)? {
                 return Ok(Some(Loss {
@@ -87,6 +72,34 @@ fn first_loss(write: &DmlStatement) -> DataFusionResult<Option<Loss>> {
         }
     }
     Ok(None)
+}
+
+/// The columns of a MERGE's target and of its source.
+pub(super) fn both_sides(write: &DmlStatement) -> DataFusionResult<DFSchema> {
+    let target = write.target.schema();
+    DFSchema::try_from_qualified_schema(write.table_name.clone(), &target)?
+        .join(write.input.schema())
+}
+
+/// The columns of `target` that a clause gives values, and these.
+pub(super) fn assigned<'a>(
+    clause: &'a MergeIntoClause,
+    target: &'a Schema,
+) -> Vec<(&'a str, &'a Expr)> {
+    match &clause.action {
+        MergeIntoAction::Update(assignments) => assignments
+            .iter()
+            .map(|(column, value)| (column.as_str(), value))
+            .collect(),
+        MergeIntoAction::Insert { columns, values } if columns.is_empty() => {
+            let names = target.fields().iter().map(|field| field.name().as_str());
+            names.zip(values).collect()
+        }
+        MergeIntoAction::Insert { columns, values } => {
+            columns.iter().map(String::as_str).zip(values).collect()
+        }
+        MergeIntoAction::Delete => Vec::new(),
+    }
 }
 
 /// The part of `value` that a column of type `stored` would not hold, and its type.

@@ -32,7 +32,8 @@ use crate::change::Lsn;
 /// How many keys the first question has; a question has up to [`MOST_KEYS`], while the answers are small.
 const FIRST_KEYS: usize = 1;
 const MOST_KEYS: usize = 128;
-/// An answer of more bytes halves the next question, one of less than an eighth of it doubles that.
+/// Where an answer has more bytes, the question is asked anew with half the keys; one of less than an eighth of them
+/// doubles the next.
 const ANSWER_BYTES: usize = 16 << 20;
 
 /// Reads the large values of rows from the live table.
@@ -91,56 +92,30 @@ impl ReadBack {
             if from >= rows.count {
                 return Ok(None);
             }
-            let keys = reader.keys_at_once.load(Ordering::Relaxed);
             let first = lacking.partition_point(|row| *row < from);
-            let upto = lacking.get(first + keys).copied().unwrap_or(rows.count);
-            let asked = &lacking[first..(first + keys).min(lacking.len())];
-            let part = reader.part(&rows, from..upto, asked).await?;
-            Ok(Some((part, (reader, rows, lacking, upto))))
+            let mut most = usize::MAX;
+            loop {
+                let keys = reader.keys_at_once.load(Ordering::Relaxed).min(most);
+                let upto = lacking.get(first + keys).copied().unwrap_or(rows.count);
+                let asked = &lacking[first..(first + keys).min(lacking.len())];
+                let Some(found) = reader.found(&rows.keys, asked).await? else {
+                    most = asked.len() / 2;
+                    continue;
+                };
+                let part = part(&rows, from..upto, asked, &found)?;
+                return Ok(Some((part, (reader, rows, lacking, upto))));
+            }
         })
         .boxed()
     }
 
-    /// The rows of `range`, of which `asked` lack values.
-    async fn part(
-        &self,
-        rows: &KnownRows,
-        range: Range<usize>,
-        asked: &[usize],
-    ) -> Result<KnownRows> {
-        let converter = RowConverter::new(
-            rows.keys
-                .iter()
-                .map(|key| SortField::new(key.data_type().clone()))
-                .collect(),
-        )?;
-        let found = self.found(&rows.keys, asked).await?;
-        let mut places: HashMap<OwnedRow, (usize, usize)> = HashMap::new();
-        for (number, batch) in found.iter().enumerate() {
-            let keys = converter.convert_columns(&batch.columns()[..rows.keys.len()])?;
-            let keys = keys.iter().enumerate();
-            places.extend(keys.map(|(row, key)| (key.owned(), (number + 1, row))));
-        }
-        let keys: Vec<ArrayRef> = sliced(&rows.keys, &range);
-        let keys = converter.convert_columns(&keys)?;
-        let mut picks = Vec::with_capacity(range.len());
-        for row in range.clone() {
-            let own = (0, row);
-            if asked.binary_search(&row).is_err() {
-                picks.push((own, own));
-            } else if let Some(place) = places.get(&keys.row(row - range.start).owned()) {
-                picks.push((own, *place));
-            }
-        }
-        filled(rows, &found, &picks)
-    }
-
-    /// The live rows with the keys of the rows `asked`, in the columns of [`ReadBack::source`].
+    /// The live rows with the keys of the rows `asked`, in the columns of [`ReadBack::source`]; `None` where they are more
+    /// than is read at once, and fewer are to be asked for.
     async fn found(
         &self,
         keys: &[ArrayRef],
         asked: &[usize],
-    ) -> std::result::Result<Vec<RecordBatch>, SourceError> {
+    ) -> std::result::Result<Option<Vec<RecordBatch>>, SourceError> {
         if self.table.row_filter {
             let why = "a security policy filters the table's rows, so that one that is not found may be there";
             return Err(self.refused(why.to_string()));
@@ -151,18 +126,23 @@ impl ReadBack {
         let schema = schema.map(|column| Field::new(&column.name, column.sql_type.arrow(), true));
         let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
         let rows = LiveRows::matching(self.pool.clone(), source, schema, filter, self.floor)?;
-        let found = collect(Arc::new(rows)).await?;
-        let bytes: usize = found.iter().map(RecordBatch::get_array_memory_size).sum();
-        let keys = self.keys_at_once.load(Ordering::Relaxed);
-        let most = (MOST_KEYS / self.table.key.len().max(1)).max(1);
-        let next = match asked.len() == keys {
-            _ if bytes > ANSWER_BYTES => keys / 2,
-            true if bytes < ANSWER_BYTES / 8 => keys * 2,
-            _ => keys,
+        // The values of one row have to be held, however large they are.
+        let most = if asked.len() > 1 {
+            ANSWER_BYTES
+        } else {
+            usize::MAX
         };
-        self.keys_at_once
-            .store(next.clamp(1, most), Ordering::Relaxed);
-        Ok(found)
+        let Some(found) = collect(Arc::new(rows), most).await? else {
+            self.keys_at_once.store(asked.len() / 2, Ordering::Relaxed);
+            return Ok(None);
+        };
+        let bytes: usize = found.iter().map(RecordBatch::get_array_memory_size).sum();
+        let most = (MOST_KEYS / self.table.key.len().max(1)).max(1);
+        if bytes < ANSWER_BYTES / 8 && asked.len() == self.keys_at_once.load(Ordering::Relaxed) {
+            let more = (asked.len() * 2).min(most);
+            self.keys_at_once.store(more, Ordering::Relaxed);
+        }
+        Ok(Some(found))
     }
 
     /// A condition that holds for the rows with these keys, and maybe for more. It is filled up with the last key, so
@@ -281,6 +261,39 @@ fn lacking(rows: &KnownRows) -> Result<Vec<usize>> {
     let states = states.collect::<Result<Vec<_>>>()?;
     let lacks = |row: &usize| states.iter().any(|states| is_lacking(states.value(*row)));
     Ok((0..rows.count).filter(lacks).collect())
+}
+
+/// The rows of `range`, of which `asked` lack values that are looked for in `found`.
+fn part(
+    rows: &KnownRows,
+    range: Range<usize>,
+    asked: &[usize],
+    found: &[RecordBatch],
+) -> Result<KnownRows> {
+    let converter = RowConverter::new(
+        rows.keys
+            .iter()
+            .map(|key| SortField::new(key.data_type().clone()))
+            .collect(),
+    )?;
+    let mut places: HashMap<OwnedRow, (usize, usize)> = HashMap::new();
+    for (number, batch) in found.iter().enumerate() {
+        let keys = converter.convert_columns(&batch.columns()[..rows.keys.len()])?;
+        let keys = keys.iter().enumerate();
+        places.extend(keys.map(|(row, key)| (key.owned(), (number + 1, row))));
+    }
+    let keys: Vec<ArrayRef> = sliced(&rows.keys, &range);
+    let keys = converter.convert_columns(&keys)?;
+    let mut picks = Vec::with_capacity(range.len());
+    for row in range.clone() {
+        let own = (0, row);
+        if asked.binary_search(&row).is_err() {
+            picks.push((own, own));
+        } else if let Some(place) = places.get(&keys.row(row - range.start).owned()) {
+            picks.push((own, *place));
+        }
+    }
+    filled(rows, found, &picks)
 }
 
 fn sliced(columns: &[ArrayRef], range: &Range<usize>) -> Vec<ArrayRef> {

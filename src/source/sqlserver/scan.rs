@@ -68,22 +68,30 @@ impl Output {
     }
 }
 
-/// All batches of a source whose rows fit in memory.
-pub(super) async fn collect(source: Arc<dyn RowSource>) -> Result<Vec<RecordBatch>, SourceError> {
-    let (sender, mut receiver) = mpsc::channel(BUFFERED_BATCHES);
-    let received = async {
-        let mut batches = Vec::new();
+/// All batches of a source; `None`, and the reading ends, where they have more than `most` bytes.
+pub(super) async fn collect(
+    source: Arc<dyn RowSource>,
+    most: usize,
+) -> Result<Option<Vec<RecordBatch>>, SourceError> {
+    let (sender, mut receiver) = mpsc::channel::<Result<RecordBatch>>(BUFFERED_BATCHES);
+    let received = async move {
+        let (mut batches, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = receiver.recv().await {
+            let batch = batch.map_err(|error| SourceError::Batch {
+                source: error.into(),
+            })?;
+            bytes += batch.get_array_memory_size();
+            if bytes > most {
+                // Whoever reads finds nobody who wants more.
+                return Ok(None);
+            }
             batches.push(batch);
         }
-        batches
+        Ok(Some(batches))
     };
     let (read, batches) = tokio::join!(source.read(Output::new(sender)), received);
     read?;
-    let batches = batches.into_iter().collect::<Result<Vec<_>>>();
-    batches.map_err(|error| SourceError::Batch {
-        source: error.into(),
-    })
+    batches
 }
 
 /// A scan of one [`RowSource`]. Nothing is asked of the server before the first poll, and dropping the
