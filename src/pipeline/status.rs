@@ -108,9 +108,7 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     Ok(match work.job {
         Job::Copy { .. } => FlowState::NotCopied,
         Job::Window { window, .. } => {
-            let behind = flow
-                .database
-                .rows_after(&flow.table, window.after(), MOST_ROWS_BEHIND);
+            let behind = flow.database.rows_in(&flow.table, window, MOST_ROWS_BEHIND);
             status.rows_behind = Some(behind.await?);
             FlowState::Behind
         }

@@ -145,7 +145,23 @@ fn a_server_unlike_todays_is_copied_as_truly() {
             interjections,
             ..Behaviour::default()
         });
-        let _ = served.run().succeeded();
+        let first = served.run().succeeded();
+        let warnings = [
+            (CommandId::Absent, "has no __$command_id"),
+            (
+                CommandId::Unindexed,
+                "lacks __$command_id, so that the server sorts every window",
+            ),
+        ];
+        for (order, warning) in warnings {
+            let said = first.stderr.matches(warning).count();
+            assert_eq!(
+                said,
+                usize::from(capture.command_id == order),
+                "{}",
+                first.stderr
+            );
+        }
         served.assert_true();
         served.execute(
             "UPDATE dbo.a SET code = code + 1; UPDATE dbo.a SET id = id + 100 WHERE id = 2;

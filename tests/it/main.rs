@@ -10,6 +10,7 @@ mod failures;
 mod fence;
 mod follow;
 mod gap;
+mod gated;
 mod guarded;
 mod imports;
 mod independent_reader;

@@ -124,12 +124,27 @@ async fn changes_are_for_who_reads_the_table_and_is_in_the_gating_role() {
     assert_eq!(value(&mut s, low).await, zero);
     ok(&mut owner, "GRANT SELECT ON dbo.t TO reader").await;
     assert_eq!(value(&mut s, low).await, zero, "not in the gating role");
+    let function = "SELECT COALESCE(OBJECT_ID(N'cdc.[fn_cdc_get_all_changes_dbo_t]', N'IF'), 0)";
+    assert_eq!(value(&mut s, function).await, "0");
     assert_eq!(run(&mut s, &all).await.numbers(), [229]);
     assert_eq!(run(&mut s, &net).await.numbers(), [208]);
     ok(&mut owner, "ALTER ROLE gate ADD MEMBER reader").await;
     assert_eq!(value(&mut s, low).await, real);
     assert_eq!(ok(&mut s, &all).await.lines(), ["2"]);
     assert_eq!(ok(&mut s, &net).await.lines(), ["2"]);
+    let columns = "SELECT c.name, TYPE_NAME(c.user_type_id) FROM sys.columns AS c JOIN sys.objects AS o
+        ON o.object_id = c.object_id WHERE o.type = 'IF' AND o.name = N'fn_cdc_get_all_changes_dbo_t'
+        AND o.object_id = OBJECT_ID(N'cdc.fn_cdc_get_all_changes_dbo_t') ORDER BY c.column_id";
+    assert_eq!(
+        ok(&mut s, columns).await.lines(),
+        [
+            "__$start_lsn|binary",
+            "__$seqval|binary",
+            "__$operation|int",
+            "__$update_mask|varbinary",
+            "k|int"
+        ]
+    );
     // The role opens the function, not the table behind it.
     assert_eq!(
         run(&mut s, "SELECT k FROM cdc.dbo_t_CT").await.numbers(),

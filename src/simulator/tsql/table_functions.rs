@@ -21,8 +21,10 @@ use crate::simulator::protocol::ServerError;
 use crate::simulator::store::{State, Table, internal};
 use crate::simulator::types::{Value, values_of};
 
-const ALL_CHANGES: &str = "fn_cdc_get_all_changes_";
-const NET_CHANGES: &str = "fn_cdc_get_net_changes_";
+/// The name of a function of all changes, up to the instance's.
+pub(super) const ALL_CHANGES: &str = "fn_cdc_get_all_changes_";
+/// The name of a function of net changes, up to the instance's.
+pub(super) const NET_CHANGES: &str = "fn_cdc_get_net_changes_";
 
 /// The source of a function; its name is dotted, in lower case.
 pub(super) fn source(

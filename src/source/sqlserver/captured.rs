@@ -7,33 +7,19 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, Lsn, is_change_column};
 
 use super::catalogue::{TableEntry, declared_type};
-use super::caution::{Caution, Cautions};
+use super::caution::{Caution, RowOrder};
 use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::ident::TableName;
+use super::instance::{Instance, choose, instances};
 use super::key::{IndexColumn, KeyProblem, index_columns};
 use super::pool::Pool;
+use super::relation::ChangeRelation;
 use super::types::{SqlType, utc_timestamp};
 
-/// The capture instances of one source table (`@P1`: its object_id), newest first. The change table's name
-/// is looked up, never derived: it is NULL where the login may not see it. Partitions can be counted by
-/// everybody who sees the table; a security policy only by who may see definitions, so that its absence here
-/// proves nothing.
-const INSTANCES: &str = "\
-SELECT ct.capture_instance, ct.object_id, x.name AS change_table, ct.start_lsn, \
-CAST(ct.partition_switch AS int) AS partition_switch, \
-(SELECT COUNT_BIG(*) FROM sys.partitions AS p WHERE p.object_id = @P1 AND p.index_id IN (0, 1)) AS partitions, \
-(SELECT MIN(SCHEMA_NAME(q.schema_id) + N'.' + q.name) FROM sys.security_predicates AS r \
-JOIN sys.security_policies AS q ON q.object_id = r.object_id \
-WHERE r.target_object_id = @P1 AND r.predicate_type = 0 AND q.is_enabled = 1) AS row_filter \
-FROM cdc.change_tables AS ct \
-LEFT JOIN sys.tables AS x ON x.object_id = ct.object_id \
-WHERE ct.source_object_id = @P1 \
-ORDER BY ct.start_lsn DESC, ct.create_date DESC OPTION (MAXDOP 1)";
-
-/// The captured columns of an instance (`@P1`: the change table's object_id, `@P2`: the source table's).
-/// Joined to the source by column_id, which a rename keeps; types are those of the change table, masks those
-/// of the source, since the change table's values have none.
+/// The captured columns of an instance (`@P1`: the change table's object_id, `@P2`: the source table's, `@P3`: that of
+/// what the changes are read from). Joined to the source by column_id, which a rename keeps; types are those of what
+/// is read, masks those of the source, since changes have none.
 const CAPTURED_COLUMNS: &str = "\
 SELECT cc.column_name, cc.column_ordinal, CAST(cc.is_computed AS int) AS is_computed, \
 cc.column_id, src.name AS source_name, \
@@ -45,17 +31,19 @@ CASE WHEN src.is_masked = 1 AND COALESCE(\
 HAS_PERMS_BY_NAME(QUOTENAME(OBJECT_SCHEMA_NAME(@P2)) + N'.' + QUOTENAME(OBJECT_NAME(@P2)), 'OBJECT', 'UNMASK', src.name, 'COLUMN'), \
 HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UNMASK'), 0) = 0 THEN 1 ELSE 0 END AS is_masked \
 FROM cdc.captured_columns AS cc \
-LEFT JOIN sys.columns AS chg ON chg.object_id = cc.object_id AND chg.name = cc.column_name \
+LEFT JOIN sys.columns AS chg ON chg.object_id = @P3 AND chg.name = cc.column_name \
 LEFT JOIN sys.types AS typ ON typ.user_type_id = chg.user_type_id \
 LEFT JOIN sys.types AS base ON base.user_type_id = CASE WHEN typ.is_assembly_type = 1 AND typ.is_user_defined = 0 \
 THEN chg.user_type_id ELSE chg.system_type_id END \
 LEFT JOIN sys.columns AS src ON src.object_id = @P2 AND src.column_id = cc.column_id \
 WHERE cc.object_id = @P1 ORDER BY cc.column_ordinal OPTION (MAXDOP 1)";
 
-/// Whether the change table (`@P1`) has `__$command_id`; instances of old servers have none.
+/// The change table's (`@P1`) `__$command_id`, and whether its clustered index has it; instances of old servers have
+/// none.
 const COMMAND_ID: &str = "\
-SELECT c.name FROM sys.columns AS c \
-WHERE c.object_id = @P1 AND c.name = N'__$command_id' OPTION (MAXDOP 1)";
+SELECT c.column_id, (SELECT COUNT_BIG(*) FROM sys.index_columns AS k \
+WHERE k.object_id = c.object_id AND k.index_id = 1 AND k.column_id = c.column_id) AS is_indexed \
+FROM sys.columns AS c WHERE c.object_id = @P1 AND c.name = N'__$command_id' OPTION (MAXDOP 1)";
 
 /// A column that a capture instance records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +92,7 @@ impl CapturedColumn {
 pub struct CapturedTable {
     pub(super) name: TableName,
     pub(super) instance: String,
-    pub(super) change_table: TableName,
+    pub(super) relation: ChangeRelation,
     pub(super) change_object_id: i32,
     pub(super) source_object_id: i32,
     pub(super) columns: Vec<CapturedColumn>,
@@ -137,11 +125,6 @@ impl CapturedTable {
     /// The object_id of the instance's change table, which names it also when another gets its name.
     pub fn instance_id(&self) -> i32 {
         self.change_object_id
-    }
-
-    /// The change table's name in schema `cdc`.
-    pub fn change_table(&self) -> &str {
-        &self.change_table.name
     }
 
     /// The captured columns in the order of the change table.
@@ -183,37 +166,6 @@ impl CapturedTable {
     }
 }
 
-/// The capture instances of a table, newest first.
-#[derive(Debug)]
-struct Instance {
-    name: String,
-    change_object_id: i32,
-    change_table: Option<String>,
-    start_lsn: Option<Lsn>,
-    /// Whether it allows SWITCH, and the table has partitions that can be.
-    switches: bool,
-    /// A policy that filters the source table's rows.
-    row_filter: Option<String>,
-}
-
-impl Instance {
-    /// Says what rows of `table` its changes, or a first copy, may lack.
-    fn caution(&self, table: &TableName, cautions: &Cautions) {
-        if self.switches {
-            cautions.say(&Caution::PartitionSwitch {
-                table: table.clone(),
-                instance: self.name.clone(),
-            });
-        }
-        if let Some(policy) = &self.row_filter {
-            cautions.say(&Caution::RowFilter {
-                table: table.clone(),
-                policy: policy.clone(),
-            });
-        }
-    }
-}
-
 /// Looks up the instance that a window after `after` needs (the newest that reaches back that far, else
 /// the newest of all), or the newest; `Ok(None)` if the table has no instance.
 pub(super) async fn captured_table(
@@ -227,7 +179,7 @@ pub(super) async fn captured_table(
     };
     let name = table.name.clone();
     instance.caution(&name, pool.cautions());
-    let Some(change_table) = instance.change_table else {
+    let Some(relation) = instance.relation() else {
         return Err(SourceError::ChangesHidden { table: name });
     };
     let Some(start_lsn) = instance.start_lsn else {
@@ -236,15 +188,13 @@ pub(super) async fn captured_table(
             instance: instance.name,
         });
     };
-    let found = columns(pool, table, instance.change_object_id).await?;
-    let action = format!("reading the columns of {change_table}");
-    let change_id = Parameter::Int(instance.change_object_id);
-    let command_id = pool.rows(&action, COMMAND_ID, &[&change_id]).await?;
+    let found = columns(pool, table, instance.change_object_id, &relation).await?;
     Ok(Some(CapturedTable {
         schema: feed_schema(&name, &found.columns)?,
+        has_command_id: has_command_id(pool, &name, &instance, &relation).await?,
         name,
         instance: instance.name,
-        change_table: TableName::new("cdc", &change_table),
+        relation,
         change_object_id: instance.change_object_id,
         source_object_id: table.object_id,
         columns: found.columns,
@@ -252,38 +202,36 @@ pub(super) async fn captured_table(
         missing_key: found.missing_key,
         start_lsn,
         row_filter: instance.row_filter.is_some(),
-        has_command_id: !command_id.is_empty(),
     }))
 }
 
-async fn instances(pool: &Pool, table: &TableEntry) -> Result<Vec<Instance>, SourceError> {
-    let action = format!("reading the capture instances of {}", table.name);
-    let source_id = Parameter::Int(table.object_id);
-    let rows = pool.rows(&action, INSTANCES, &[&source_id]).await?;
-    rows.iter()
-        .map(|row| {
-            let cells = Cells::new(row, &action);
-            Ok(Instance {
-                name: cells.required_text(0)?.to_string(),
-                change_object_id: cells.required_int(1)?,
-                change_table: cells.text(2)?.map(str::to_string),
-                start_lsn: cells.lsn(3)?,
-                switches: cells.flag(4)? && cells.integer(5)?.is_some_and(|count| count > 1),
-                row_filter: cells.text(6)?.map(str::to_string),
-            })
-        })
-        .collect()
-}
-
-fn choose(mut instances: Vec<Instance>, after: Option<Lsn>) -> Option<Instance> {
-    let reaches = |instance: &Instance| match (after, instance.start_lsn) {
-        (Some(after), Some(start)) => after.increment().is_some_and(|first| start <= first),
-        (Some(_), None) => false,
-        // An instance that has not started yet is of no use while another has.
-        (None, start) => start.is_some(),
+/// Whether changes have `__$command_id`; says so where they have none, or it costs a sort.
+async fn has_command_id(
+    pool: &Pool,
+    table: &TableName,
+    instance: &Instance,
+    relation: &ChangeRelation,
+) -> Result<bool, SourceError> {
+    let say = |order| {
+        pool.cautions().say(&Caution::Order {
+            table: table.clone(),
+            instance: instance.name.clone(),
+            order,
+        });
     };
-    let index = instances.iter().position(reaches).unwrap_or(0);
-    (index < instances.len()).then(|| instances.swap_remove(index))
+    if relation.is_function() {
+        say(RowOrder::OfFunction);
+        return Ok(false);
+    }
+    let action = format!("reading the columns of capture instance {}", instance.name);
+    let change_id = Parameter::Int(instance.change_object_id);
+    let rows = pool.rows(&action, COMMAND_ID, &[&change_id]).await?;
+    match rows.first() {
+        None => say(RowOrder::WithoutCommandId),
+        Some(row) if !Cells::new(row, &action).flag(1)? => say(RowOrder::NotIndexed),
+        Some(_) => {}
+    }
+    Ok(!rows.is_empty())
 }
 
 /// The columns of an instance, and the key among them.
@@ -297,13 +245,17 @@ async fn columns(
     pool: &Pool,
     table: &TableEntry,
     change_object_id: i32,
+    relation: &ChangeRelation,
 ) -> Result<Columns, SourceError> {
     let action = format!("reading the captured columns of {}", table.name);
     let change_id = Parameter::Int(change_object_id);
     let source_id = Parameter::Int(table.object_id);
-    let rows = pool
-        .rows(&action, CAPTURED_COLUMNS, &[&change_id, &source_id])
-        .await?;
+    let read_id = match relation {
+        ChangeRelation::Table { .. } => Parameter::Int(change_object_id),
+        ChangeRelation::Function { object_id, .. } => Parameter::Int(*object_id),
+    };
+    let parameters: [&dyn tiberius::ToSql; 3] = [&change_id, &source_id, &read_id];
+    let rows = pool.rows(&action, CAPTURED_COLUMNS, &parameters).await?;
     let mut columns = Vec::with_capacity(rows.len());
     let (mut column_ids, mut computed_ids) = (Vec::new(), Vec::new());
     for row in &rows {

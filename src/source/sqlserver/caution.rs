@@ -23,7 +23,28 @@ pub(super) enum Caution {
     Masked { table: TableName, columns: String },
     /// A change table does not have a computed column.
     Computed { table: TableName, column: String },
+    /// In what order the changes of one transaction come.
+    Order {
+        table: TableName,
+        instance: String,
+        order: RowOrder,
+    },
 }
+
+/// What the order of an instance's changes lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum RowOrder {
+    /// They come from the function, which has no `__$command_id`.
+    OfFunction,
+    /// The change table has no `__$command_id`.
+    WithoutCommandId,
+    /// The clustered index lacks it.
+    NotIndexed,
+}
+
+/// What may come of changes that are ordered without `__$command_id`.
+const UNORDERED: &str = "the changes of one transaction are put in order by __$seqval and operation, in which the \
+    delete and the insert that an update was logged as may change places";
 
 impl fmt::Display for Caution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +78,28 @@ impl fmt::Display for Caution {
                 f,
                 "computed column {column} of {table} left out: a change table does not record it; compute it in the flow"
             ),
+            Self::Order {
+                table,
+                instance,
+                order,
+            } => match order {
+                RowOrder::OfFunction => write!(
+                    f,
+                    "this login may not read the change table of capture instance '{instance}' ({table}): its changes are \
+                     read through cdc.fn_cdc_get_all_changes_{instance}, which has no __$command_id, so that {UNORDERED}: \
+                     GRANT SELECT on the change table to the login"
+                ),
+                RowOrder::WithoutCommandId => write!(
+                    f,
+                    "the change table of capture instance '{instance}' ({table}) has no __$command_id, so that {UNORDERED}: \
+                     update the server and enable capture of the table anew"
+                ),
+                RowOrder::NotIndexed => write!(
+                    f,
+                    "the clustered index of the change table of capture instance '{instance}' ({table}) lacks \
+                     __$command_id, so that the server sorts every window: enable capture of the table anew"
+                ),
+            },
         }
     }
 }

@@ -19,6 +19,7 @@ use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
 use super::pool::{Lease, Pool};
+use super::relation::explained;
 use super::scan::{Batcher, Output, RowSource};
 
 /// The ends of commits from `@P1` up to `@P2`, one page at a time.
@@ -77,7 +78,7 @@ impl RowSource for ChangeRows {
                 Some(window) if !window.is_empty() => self
                     .stream(window, &output)
                     .await
-                    .map_err(|error| vanished(&self.table, error)),
+                    .map_err(|error| explained(&self.table, error)),
                 _ => Ok(()),
             }
         }
@@ -126,17 +127,6 @@ impl ChangeRows {
             let _ = output.send(batch).await;
         }
         Ok(())
-    }
-}
-
-/// Error 208, no such object, about a change table that was there: its instance has gone since.
-pub(super) fn vanished(table: &CapturedTable, error: SourceError) -> SourceError {
-    match error.number() {
-        Some(208) => SourceError::InstanceDropped {
-            table: table.name.clone(),
-            instance: table.instance.clone(),
-        },
-        _ => error,
     }
 }
 

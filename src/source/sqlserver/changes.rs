@@ -17,9 +17,9 @@ use super::change_rows::ChangeRows;
 use super::columns::Columns;
 use super::decode::ColumnBuilder;
 use super::error::SourceError;
-use super::ident::quote;
 use super::large::image_type;
 use super::pool::Pool;
+use super::relation::{AFTER, UPTO};
 use super::scan::SqlServerScanExec;
 
 /// The column that numbers the rows of a window; it exists only below the net changes.
@@ -252,12 +252,11 @@ pub(super) fn rows_query(
         ""
     };
     format!(
-        "SELECT {top}{list} FROM cdc.{change_table} AS c \
-         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10)){filter} \
+        "SELECT {top}{list} {rows}{filter} \
          ORDER BY c.[__$start_lsn], {command}c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)",
         top = top_clause(limited.then_some("@P4")),
         list = select_list(fixed.map(str::to_string).chain(captured)),
-        change_table = quote(&table.change_table.name),
+        rows = table.relation.rows(AFTER, UPTO),
         filter = match images {
             Images::All => String::new(),
             Images::Net => key_may_have_moved(table),
@@ -282,13 +281,20 @@ fn key_may_have_moved(table: &CapturedTable) -> String {
             1_u32 << (bit % 8)
         )
     });
-    format!(" AND (c.[__$operation] <> 3{})", bits.collect::<String>())
+    // The row by which the function refuses has NULL: it must arrive.
+    let refusal = match table.relation.is_function() {
+        true => "c.[__$operation] IS NULL OR ",
+        false => "",
+    };
+    let bits = bits.collect::<String>();
+    format!(" AND ({refusal}c.[__$operation] <> 3{bits})")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::sqlserver::captured::tests::customers;
+    use crate::source::sqlserver::relation::ChangeRelation;
 
     #[test]
     fn a_feed_selects_what_is_asked_for_in_commit_order() {
@@ -309,6 +315,25 @@ mod tests {
         assert!(
             sql.contains("ORDER BY c.[__$start_lsn], c.[__$seqval], c.[__$operation]"),
             "{sql}"
+        );
+    }
+
+    #[test]
+    fn the_function_is_asked_for_a_closed_range_and_may_answer_with_nulls() {
+        let mut table = customers();
+        table.relation = ChangeRelation::Function {
+            name: "fn_cdc_get_all_changes_dbo_customers".to_string(),
+            object_id: 8,
+        };
+        table.has_command_id = false;
+        assert_eq!(
+            rows_query(&table, Images::Net, &[Value::Captured(0)], false),
+            "SELECT c.[__$start_lsn], c.[__$operation], c.[id] \
+             FROM cdc.[fn_cdc_get_all_changes_dbo_customers](sys.fn_cdc_increment_lsn(CAST(@P1 AS binary(10))), \
+             CAST(@P2 AS binary(10)), N'all update old') AS c WHERE 1 = 1 \
+             AND (c.[__$operation] IS NULL OR c.[__$operation] <> 3 \
+             OR CAST(SUBSTRING(c.[__$update_mask], DATALENGTH(c.[__$update_mask]) - 0, 1) AS tinyint) & 1 <> 0) \
+             ORDER BY c.[__$start_lsn], c.[__$seqval], c.[__$operation] OPTION (MAXDOP 1)"
         );
     }
 

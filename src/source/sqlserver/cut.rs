@@ -4,10 +4,10 @@ use crate::change::{Commit, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
-use super::change_rows::vanished;
 use super::error::SourceError;
 use super::ident::quote;
 use super::pool::Pool;
+use super::relation::{AFTER, UPTO, explained};
 
 /// How much a window may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +48,12 @@ pub(super) async fn cut(
     Ok(end.filter(|end| end.lsn < window.upto()))
 }
 
-/// The rows of the window after `@P1` up to `@P2`.
-const WITHIN: &str = "WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) AND c.[__$start_lsn] <= CAST(@P2 AS binary(10))";
-
 /// The commit of the last of the first `limit` rows or transactions, and how many there are.
 fn counted(table: &CapturedTable, top: &str, limit: u32) -> String {
     format!(
         "SELECT MAX(w.lsn) AS lsn, COUNT_BIG(*) AS seen \
-         FROM (SELECT {top} ({limit}) c.[__$start_lsn] AS lsn FROM cdc.{} AS c {WITHIN} \
-         ORDER BY c.[__$start_lsn]) AS w",
-        quote(&table.change_table.name)
+         FROM (SELECT {top} ({limit}) c.[__$start_lsn] AS lsn {} ORDER BY c.[__$start_lsn]) AS w",
+        table.relation.rows(AFTER, UPTO)
     )
 }
 
@@ -74,9 +70,9 @@ fn measured(table: &CapturedTable, limit: u64) -> String {
     format!(
         "SELECT MIN(w.lsn) AS lsn, CAST(0 AS bigint) AS seen FROM (SELECT c.[__$start_lsn] AS lsn, \
          SUM(CAST({ROW_BYTES} AS bigint){}) OVER (ORDER BY c.[__$start_lsn] ROWS UNBOUNDED PRECEDING) AS bytes \
-         FROM cdc.{} AS c {WITHIN}) AS w WHERE w.bytes >= {limit}",
+         {}) AS w WHERE w.bytes >= {limit}",
         varying.collect::<String>(),
-        quote(&table.change_table.name)
+        table.relation.rows(AFTER, UPTO)
     )
 }
 
@@ -108,7 +104,7 @@ async fn cut_at(
     );
     let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
     let rows = pool.rows(&action, &sql, &[&bounds[0], &bounds[1]]).await;
-    let rows = rows.map_err(|error| vanished(table, error))?;
+    let rows = rows.map_err(|error| explained(table, error))?;
     let Some(row) = rows.first() else {
         return Ok((None, 0));
     };

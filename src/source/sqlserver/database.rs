@@ -308,17 +308,17 @@ impl Database {
         health::health(&self.inner.pool).await
     }
 
-    /// How many rows the changes of `table` past `after` have, counted up to `limit`.
+    /// How many rows the changes of `table` in `window` have, counted up to `limit`.
     ///
     /// # Errors
     /// `ChangesLost` if the instance has been dropped.
-    pub async fn rows_after(
+    pub async fn rows_in(
         &self,
         table: &CapturedTable,
-        after: Lsn,
+        window: LsnRange,
         limit: u32,
     ) -> Result<u64, SourceError> {
-        health::rows_after(&self.inner.pool, table, after, limit).await
+        health::rows_in(&self.inner.pool, table, window, limit).await
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.

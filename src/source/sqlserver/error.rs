@@ -64,7 +64,7 @@ pub enum SourceError {
     },
     /// The table is captured, but the login may not see its change table.
     #[error(
-        "the changes of {table} are hidden from this login; grant it SELECT on the table's captured columns and on schema cdc, and membership of the gating role if there is one"
+        "the changes of {table} are hidden from this login; grant it SELECT on the change table, or SELECT on all captured columns of the table and membership of the gating role if there is one"
     )]
     ChangesHidden {
         /// The captured table.
@@ -206,6 +206,17 @@ pub enum SourceError {
         after: Lsn,
         /// The first LSN the instance still has.
         min: Lsn,
+    },
+    /// The function that answers with changes was asked for some that the instance does not have, though it had them a
+    /// moment before.
+    #[error(
+        "the server would not give the changes of {table}: capture instance '{instance}' does not have all of them any more, or has been replaced; run again to see what it has"
+    )]
+    OutOfRange {
+        /// The table.
+        table: TableName,
+        /// The capture instance.
+        instance: String,
     },
     /// The capture instance has gone since it was looked up.
     #[error(
@@ -372,9 +383,10 @@ impl SourceError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Connect(error) | Self::Lost(error) => error.kind(),
-            Self::Behind { .. } | Self::Timeout { .. } | Self::Broken { .. } => {
-                ErrorKind::Connection
-            }
+            Self::Behind { .. }
+            | Self::Timeout { .. }
+            | Self::Broken { .. }
+            | Self::OutOfRange { .. } => ErrorKind::Connection,
             Self::PermissionDenied { .. } | Self::ChangesHidden { .. } => ErrorKind::Permission,
             Self::NoSuchTable { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidName,
             Self::CdcDisabled { .. } | Self::NotCaptured { .. } => ErrorKind::NotCaptured,
@@ -407,9 +419,11 @@ impl SourceError {
     /// failed over. What was read before such an error is void.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Broken { .. } | Self::Behind { .. } | Self::Timeout { .. } => {
-                true
-            }
+            Self::Lost(_)
+            | Self::Broken { .. }
+            | Self::Behind { .. }
+            | Self::Timeout { .. }
+            | Self::OutOfRange { .. } => true,
             _ => self.number().is_some_and(transient::passes),
         }
     }

@@ -2,13 +2,12 @@
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
-use super::change_rows::vanished;
 use super::commits::{CLOCKS, offset_ms};
 use super::error::SourceError;
-use super::ident::quote;
 use super::news::{self, Head};
 use super::pool::Pool;
-use crate::change::Lsn;
+use super::relation::{AFTER, UPTO, explained};
+use crate::change::LsnRange;
 
 /// How many minutes the clean-up job keeps changes: the table of the jobs, since `sys.sp_cdc_help_jobs` needs db_owner.
 /// The second is Azure SQL Database's.
@@ -90,21 +89,22 @@ pub(super) fn is_hidden(error: &SourceError) -> bool {
     matches!(error.number(), Some(208 | 229 | 262 | 297 | 300 | 916))
 }
 
-/// How many rows a table's changes past `after` have, counted up to `limit`.
-pub(super) async fn rows_after(
+/// How many rows a table's changes in `window` have, counted up to `limit`.
+pub(super) async fn rows_in(
     pool: &Pool,
     table: &CapturedTable,
-    after: Lsn,
+    window: LsnRange,
     limit: u32,
 ) -> Result<u64, SourceError> {
     let action = format!("counting the changes of {}", table.name);
     let sql = format!(
-        "SELECT COUNT_BIG(*) AS behind FROM (SELECT TOP ({limit}) c.[__$start_lsn] AS lsn FROM cdc.{} AS c \
-         WHERE c.[__$start_lsn] > CAST(@P1 AS binary(10)) ORDER BY c.[__$start_lsn]) AS b OPTION (MAXDOP 1)",
-        quote(&table.change_table.name)
+        "SELECT COUNT_BIG(*) AS behind FROM (SELECT TOP ({limit}) c.[__$start_lsn] AS lsn {} \
+         ORDER BY c.[__$start_lsn]) AS b OPTION (MAXDOP 1)",
+        table.relation.rows(AFTER, UPTO)
     );
-    let rows = pool.rows(&action, &sql, &[&Parameter::Lsn(after)]).await;
-    let rows = rows.map_err(|error| vanished(table, error))?;
+    let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
+    let rows = pool.rows(&action, &sql, &[&bounds[0], &bounds[1]]).await;
+    let rows = rows.map_err(|error| explained(table, error))?;
     let count = match rows.first() {
         Some(row) => Cells::new(row, &action).integer(0)?,
         None => None,

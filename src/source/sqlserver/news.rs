@@ -6,11 +6,11 @@ use crate::change::{Commit, Lsn, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
-use super::change_rows::{check_minimum, check_visible, vanished};
+use super::change_rows::{check_minimum, check_visible};
 use super::commits::commit;
 use super::error::SourceError;
-use super::ident::quote;
 use super::pool::Pool;
+use super::relation::{AFTER, UPTO, explained};
 
 /// Tables of one statement: its text, and so the server's plan, is the same as long as they are.
 const TABLES_PER_STATEMENT: usize = 100;
@@ -123,12 +123,55 @@ pub(super) async fn news(
             }
         }
     }
+    for (answer, asked) in answers.iter_mut().zip(asked) {
+        let Ok(news) = answer.as_mut() else {
+            continue;
+        };
+        match first_of_function(pool, *asked, upto, news).await {
+            Ok(first) => news.first_change = news.first_change.or(first),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => *answer = Err(error),
+        }
+    }
     Ok(answers)
+}
+
+/// The first change past what is known, of a table whose changes come from the function.
+///
+/// It is asked alone, and only for what the instance has: outside of that it fails, and with it the whole statement.
+async fn first_of_function(
+    pool: &Pool,
+    asked: Asked<'_>,
+    upto: Lsn,
+    news: &News,
+) -> Result<Option<Lsn>, SourceError> {
+    let table = asked.table;
+    let window = LsnRange::new(asked.after, upto).filter(|window| !window.is_empty());
+    let window = window.filter(|window| news.check(table, *window).is_ok());
+    let (Some(window), true) = (window, table.relation.is_function()) else {
+        return Ok(None);
+    };
+    let action = format!("looking for changes of {}", table.name);
+    let sql = format!(
+        "SELECT TOP (1) c.[__$start_lsn] {} ORDER BY c.[__$start_lsn] OPTION (MAXDOP 1)",
+        table.relation.rows(AFTER, UPTO)
+    );
+    let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
+    let rows = pool.rows(&action, &sql, &[&bounds[0], &bounds[1]]).await;
+    let rows = rows.map_err(|error| explained(table, error))?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let first = Cells::new(row, &action).lsn(0)?;
+    let hidden = || SourceError::ChangesHidden {
+        table: table.name.clone(),
+    };
+    first.map(Some).ok_or_else(hidden)
 }
 
 async fn alone(pool: &Pool, asked: Asked<'_>, upto: Lsn) -> Result<News, SourceError> {
     let found = together(pool, &[asked], upto).await;
-    let found = found.map_err(|error| vanished(asked.table, error))?;
+    let found = found.map_err(|error| explained(asked.table, error))?;
     let found = found.into_iter().next();
     found.unwrap_or_else(|| Err(dropped(asked.table)))
 }
@@ -194,20 +237,24 @@ fn statement(asked: &[Asked<'_>]) -> String {
     for (place, asked) in asked.iter().enumerate() {
         let separator = if place == 0 { "" } else { " UNION ALL " };
         let after = format!("CAST(@P{} AS binary(10))", place + 2);
+        let first_change = match asked.table.relation.is_function() {
+            true => "CAST(NULL AS binary(10))".to_string(),
+            false => format!(
+                "(SELECT TOP (1) c.[__$start_lsn] {} ORDER BY c.[__$start_lsn])",
+                asked.table.relation.rows(&after, "CAST(@P1 AS binary(10))")
+            ),
+        };
         // Writing to a string cannot fail.
         let _ = write!(
             sql,
             "{separator}SELECT {place} AS flow, ct.start_lsn, \
              (SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC) AS visible_max, \
-             (SELECT TOP (1) c.[__$start_lsn] FROM cdc.{changes} AS c \
-             WHERE c.[__$start_lsn] > {after} AND c.[__$start_lsn] <= CAST(@P1 AS binary(10)) \
-             ORDER BY c.[__$start_lsn]) AS first_change, \
+             {first_change} AS first_change, \
              (SELECT m.tran_end_time FROM cdc.lsn_time_mapping AS m WHERE m.start_lsn = {after}) AS anchor_time, \
              (SELECT m.tran_id FROM cdc.lsn_time_mapping AS m WHERE m.start_lsn = {after}) AS anchor_tran_id, \
              (SELECT TOP (1) n.object_id FROM cdc.change_tables AS n WHERE n.source_object_id = {source} \
              ORDER BY n.start_lsn DESC, n.create_date DESC) AS newest_instance \
              FROM cdc.change_tables AS ct WHERE ct.object_id = {instance}",
-            changes = quote(&asked.table.change_table.name),
             source = asked.table.source_object_id,
             instance = asked.table.change_object_id,
         );

@@ -7,7 +7,7 @@ use crate::simulator::protocol::{Collation, Length, ServerError, SqlType};
 use crate::simulator::store::{State, Table};
 use crate::simulator::tsql::asked::Source;
 use crate::simulator::tsql::scope::Scope;
-use crate::simulator::tsql::system::{self, parse_name, view_object};
+use crate::simulator::tsql::system::{self, change_function, parse_name, view_object};
 use crate::simulator::types::Value;
 
 const NAME: SqlType = SqlType::NVarChar(Length::Limited(128));
@@ -136,9 +136,12 @@ fn objects(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     Some(match name {
         "object_id" => Function::new(name, (1, 2), SqlType::Int, move |args| {
             let text = args[0].as_text().unwrap_or_default();
-            let kind = args.get(1).and_then(Value::as_text).unwrap_or("U");
-            let table = named_table(&scope, text).filter(|_| kind.trim().eq_ignore_ascii_case("U"));
+            let kind = args.get(1).and_then(Value::as_text);
+            let is = |kinds: &str| kind.is_none_or(|kind| kind.trim().eq_ignore_ascii_case(kinds));
+            let table = named_table(&scope, text).filter(|_| is("U"));
             let id = table.map(|table| table.object_id);
+            let function = || change_function(&scope, &parse_name(text)?).filter(|_| is("IF"));
+            let id = id.or_else(function);
             Ok(id.or_else(|| view_object(&scope, text)).into())
         }),
         "object_name" => Function::new(name, (1, 2), NAME, move |args| {

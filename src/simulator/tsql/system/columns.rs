@@ -1,5 +1,6 @@
 //! Columns, of tables and of the catalogue's own views.
 
+use super::change_functions::change_functions;
 use super::{Columns, DESCRIPTION, Definition, NAME, definitions, stored};
 use crate::simulator::protocol::{Length, ServerError, SqlType};
 use crate::simulator::store::{ColumnDef, Guard, State};
@@ -99,12 +100,17 @@ fn column(object_id: i32, column: &ColumnDef) -> Vec<Value> {
     ]
 }
 
-fn columns(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
-    Ok(state
+fn columns(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+    let of_tables = state
         .tables
         .values()
-        .flat_map(|table| table.columns.iter().map(|c| column(table.object_id, c)))
-        .collect())
+        .flat_map(|table| table.columns.iter().map(|c| column(table.object_id, c)));
+    let mut rows: Vec<_> = of_tables.collect();
+    for function in change_functions(scope, state)? {
+        let numbered = (1..).zip(function.columns);
+        rows.extend(numbered.map(|(id, one)| column(function.object_id, &ColumnDef { id, ..one })));
+    }
+    Ok(rows)
 }
 
 fn all_columns(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {

@@ -1,5 +1,6 @@
 //! The catalogue: `sys` and `INFORMATION_SCHEMA`, made from a database's state when they are asked for.
 
+mod change_functions;
 mod columns;
 mod databases;
 mod indexes;
@@ -23,6 +24,7 @@ use crate::simulator::security::Permission;
 use crate::simulator::store::{ColumnDef, State, internal};
 use crate::simulator::types::{Value, array_of, field, with_collation};
 
+pub(crate) use change_functions::change_function;
 pub(crate) use procedures::{Answered, procedure};
 pub(crate) use types::{type_id, type_name};
 

@@ -1,6 +1,8 @@
 //! Schemas, tables and other objects.
 
+use super::change_functions::change_functions;
 use super::{Columns, DESCRIPTION, Definition, NAME, definitions, no_rows};
+use crate::simulator::capture::SCHEMA;
 use crate::simulator::protocol::{ServerError, SqlType};
 use crate::simulator::security::Permission;
 use crate::simulator::store::{Policy, State, Table};
@@ -107,9 +109,27 @@ fn object(table: &Table, state: &State) -> Vec<Value> {
     ]
 }
 
-fn objects(_: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
+fn objects(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {
     let tables = state.tables.values();
-    Ok(tables.map(|table| object(table, state)).collect())
+    let mut rows: Vec<_> = tables.map(|table| object(table, state)).collect();
+    let cdc = state.schema(SCHEMA).map_or(1, |schema| schema.id);
+    rows.extend(change_functions(scope, state)?.into_iter().map(|function| {
+        vec![
+            function.name.into(),
+            function.object_id.into(),
+            Value::Null,
+            cdc.into(),
+            Value::Int(0),
+            "IF".into(),
+            "SQL_INLINE_TABLE_VALUED_FUNCTION".into(),
+            Value::Timestamp(function.created),
+            Value::Timestamp(function.created),
+            true.into(),
+            false.into(),
+            false.into(),
+        ]
+    }));
+    Ok(rows)
 }
 
 fn all_objects(scope: &Scope, state: &State) -> Result<Vec<Vec<Value>>, ServerError> {

@@ -25,7 +25,9 @@ pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
         schema: feed_schema(&name, &columns).unwrap(),
         name,
         instance: "dbo_customers".to_string(),
-        change_table: TableName::new("cdc", "dbo_customers_CT"),
+        relation: ChangeRelation::Table {
+            name: "dbo_customers_CT".to_string(),
+        },
         change_object_id: 7,
         source_object_id: 3,
         columns,
@@ -35,54 +37,6 @@ pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
         row_filter: false,
         has_command_id: true,
     }
-}
-
-fn instance(name: &str, start: Option<&str>) -> Instance {
-    Instance {
-        name: name.to_string(),
-        change_object_id: 1,
-        change_table: Some(name.to_string()),
-        start_lsn: start.map(|lsn| lsn.parse().unwrap()),
-        switches: false,
-        row_filter: None,
-    }
-}
-
-#[test]
-fn the_newest_instance_that_reaches_back_is_chosen() {
-    let both = || {
-        vec![
-            instance("new", Some("0:50:1")),
-            instance("old", Some("0:20:1")),
-        ]
-    };
-    let chosen = |after: Option<&str>| {
-        choose(both(), after.map(|lsn| lsn.parse().unwrap()))
-            .unwrap()
-            .name
-    };
-    assert_eq!(chosen(None), "new");
-    assert_eq!(chosen(Some("0:60:0")), "new");
-    assert_eq!(
-        chosen(Some("0:50:0")),
-        "new",
-        "the first LSN it has comes next"
-    );
-    assert_eq!(chosen(Some("0:30:0")), "old");
-    assert_eq!(
-        chosen(Some("0:10:0")),
-        "new",
-        "nothing reaches back: the check will say so"
-    );
-}
-
-#[test]
-fn an_instance_that_has_not_started_waits_its_turn() {
-    let fresh = || instance("fresh", None);
-    let chosen = choose(vec![fresh(), instance("old", Some("0:20:1"))], None).unwrap();
-    assert_eq!(chosen.name, "old");
-    assert_eq!(choose(vec![fresh()], None).unwrap().name, "fresh");
-    assert!(choose(vec![], None).is_none());
 }
 
 #[test]

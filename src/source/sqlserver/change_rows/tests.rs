@@ -210,7 +210,7 @@ fn a_missing_change_table_is_a_dropped_instance() {
         state: 1,
         message: "Invalid object name".to_string(),
     };
-    let error = vanished(&customers(), missing);
+    let error = explained(&customers(), missing);
     assert!(matches!(error, SourceError::InstanceDropped { .. }));
 }
 
