@@ -128,6 +128,17 @@ pub(super) struct RunArguments {
     /// How many transactions one window may hold; any number unless given
     #[arg(long, value_name = "TRANSACTIONS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) window_transactions: Option<u32>,
+    /// How many chunks of one table a copy reads at once, each over a connection of its own
+    ///
+    /// All copies of a database have sixteen connections together, besides those of windows and looks.
+    #[arg(long, value_name = "CONNECTIONS", default_value_t = RunOptions::PARALLEL,
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(super) parallel: u8,
+    /// How many rows a chunk of a copy has; what is likely to have 128 MiB, at most a million, unless given
+    ///
+    /// A copy that was ended goes on behind the chunks that it had finished.
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) chunk_rows: Option<u32>,
 }
 
 impl RunArguments {
@@ -139,6 +150,8 @@ impl RunArguments {
                 bytes: self.window_bytes as u64,
                 transactions: self.window_transactions,
             },
+            parallel: self.parallel,
+            chunk_rows: self.chunk_rows,
             ..RunOptions::default()
         }
     }

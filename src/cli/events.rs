@@ -53,7 +53,9 @@ fn named(name: &str, more: Value) -> Value {
 
 fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
     Some(match event {
-        Event::SnapshotStarted { flow, table } => ("first_copy", flow, json!({ "table": table })),
+        Event::SnapshotStarted { flow, table, rows } => {
+            ("first_copy", flow, json!({ "table": table, "rows": rows }))
+        }
         Event::Committed {
             flow,
             window,

@@ -140,7 +140,15 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
 /// A step in words; the end of a flow is told by its summary instead.
 fn sentence(event: &Event) -> String {
     match event {
-        Event::SnapshotStarted { flow, table } => format!("{flow}: first copy of {table}"),
+        Event::SnapshotStarted {
+            flow,
+            table,
+            rows: 0,
+        } => format!("{flow}: first copy of {table}"),
+        Event::SnapshotStarted { flow, table, rows } => format!(
+            "{flow}: going on with the first copy of {table}, of which {} rows are there",
+            HumanCount(*rows)
+        ),
         Event::SnapshotProgress { flow, rows, .. } => {
             format!("{flow}: {} rows read", HumanCount(*rows))
         }

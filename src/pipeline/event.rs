@@ -18,6 +18,8 @@ pub enum Event {
         flow: String,
         /// The source table, as `schema.table`.
         table: String,
+        /// Rows that an earlier run has read, which was ended before it had copied all.
+        rows: u64,
     },
     /// Rows of a first copy were read.
     SnapshotProgress {

@@ -9,6 +9,7 @@
 
 mod bind;
 mod capture;
+mod copy;
 mod event;
 mod flow;
 mod follow;
@@ -20,6 +21,7 @@ mod order;
 mod reconcile;
 mod run;
 mod schema;
+mod staged;
 mod status;
 mod step;
 mod values;

@@ -30,6 +30,10 @@ pub struct RunOptions {
     pub limits: WindowLimits,
     /// Whether a flow whose target has no checkpoint copies its table; it fails otherwise.
     pub copies: bool,
+    /// How many chunks of one table a copy reads at once.
+    pub parallel: u8,
+    /// How many rows a chunk of a copy has; what fits 128 MiB, by the widths of the columns, if `None`.
+    pub chunk_rows: Option<u32>,
     /// How long a flow waits for the capture job: for its first entry, for one past a new capture instance's start, and
     /// for one past the rows of a copy.
     pub capture_wait: Duration,
@@ -41,6 +45,9 @@ impl RunOptions {
 
     /// The default of [`WindowLimits::bytes`]: 4 GiB.
     pub const WINDOW_BYTES: u64 = 4 << 30;
+
+    /// The default of [`RunOptions::parallel`].
+    pub const PARALLEL: u8 = 4;
 
     /// The default of [`RunOptions::capture_wait`]. The job writes an entry about every five minutes on an idle
     /// database; the rest is what a copy's fence must be later than its read, on a replica, and a scan.
@@ -56,6 +63,8 @@ impl Default for RunOptions {
                 transactions: None,
             },
             copies: true,
+            parallel: Self::PARALLEL,
+            chunk_rows: None,
             capture_wait: Self::CAPTURE_WAIT,
         }
     }
@@ -247,7 +256,7 @@ fn standing_of(report: &FlowReport) -> Standing {
     }
 }
 
-fn event_of(flow: &str, again: &Again<'_>) -> Event {
+pub(super) fn event_of(flow: &str, again: &Again<'_>) -> Event {
     let (flow, attempt) = (flow.to_string(), again.attempt);
     if again.error.is_conflict() {
         Event::Conflict { flow, attempt }

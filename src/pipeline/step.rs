@@ -7,6 +7,7 @@ use datafusion::catalog::TableProvider;
 
 use super::bind::Pipeline;
 use super::capture::fence;
+use super::copy::{Copied, copied};
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::Flow;
 use super::kept::with_kept;
@@ -17,7 +18,7 @@ use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::{LargeValues, MissingValues, ProgressFn, Snapshot};
+use crate::source::sqlserver::{LargeValues, MissingValues};
 
 /// What a step of a flow has done.
 pub(super) struct Step {
@@ -32,8 +33,8 @@ enum Rows {
     Window(LsnRange),
     /// A copy of the table.
     Copy {
-        snapshot: Snapshot,
-        /// From the commit before the snapshot to the copy's end.
+        rows: Arc<dyn TableProvider>,
+        /// From the commit before the rows to the copy's end.
         window: LsnRange,
         end: Commit,
         /// Whether the target has rows already, of which the source may not have some.
@@ -53,12 +54,12 @@ impl Rows {
         match self {
             Self::Window(window) => Ok(database.net_changes(table, *window, large).await?),
             Self::Copy {
-                snapshot,
+                rows,
                 window,
                 end,
                 reconciles,
             } => {
-                let copy = database.first_copy(table, snapshot.clone(), *window, end, large);
+                let copy = database.first_copy(table, Arc::clone(rows), *window, end, large);
                 let copy = copy.await?;
                 if *reconciles {
                     reconciled(flow, target, copy, end.lsn).await
@@ -73,7 +74,7 @@ impl Rows {
 impl Pipeline {
     pub(super) async fn step(
         &self,
-        flow: &Flow,
+        flow: &Arc<Flow>,
         work: Work,
         options: RunOptions,
         reporter: &Reporter,
@@ -171,7 +172,7 @@ impl Pipeline {
     /// Copies the table: L0, the rows, a fence past the end of the read, one commit at the fence.
     async fn copy(
         &self,
-        flow: &Flow,
+        flow: &Arc<Flow>,
         target: DeltaTarget,
         newest: Option<&Commit>,
         (over, gap): (Option<Checkpoint>, Option<Gap>),
@@ -185,34 +186,27 @@ impl Pipeline {
             });
         }
         target.prepare_folder().await?;
-        let start = newest
-            .map(|commit| commit.lsn)
-            .unwrap_or_default()
-            .max(flow.table.earliest_after());
-        reporter.report(Event::SnapshotStarted {
-            flow: flow.name.clone(),
-            table: format!("{}.{}", flow.key.schema, flow.key.table),
-        });
-        let snapshot = flow
-            .database
-            .snapshot(
-                &flow.table,
-                &flow.columns,
-                start,
-                progress_of(flow, reporter),
-            )
-            .await?;
+        let copied = copied(flow, &target, newest, options, reporter).await?;
+        let Copied {
+            rows,
+            start,
+            staging,
+        } = copied;
         let fence = fence(flow, start, options.capture_wait, reporter).await?;
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
         let rows = Rows::Copy {
-            snapshot,
+            rows,
             window,
             end: fence.clone(),
             reconciles: over.is_some(),
         };
         let commit = commit_of(flow, (over, gap), &fence);
         let commit = self.commit(flow, target, &rows, commit).await?;
+        if let Err(error) = staging.discard().await {
+            // The next copy does it.
+            tracing::warn!(flow = %flow.name, %error, "the rows of the copy are still there");
+        }
         Ok(FlowResult::Copied {
             commit,
             upto: fence.lsn,
@@ -347,16 +341,5 @@ async fn move_checkpoint(
     Ok(FlowResult::UpToDate {
         at: upto.lsn,
         version: outcome.version().or(target.version()).unwrap_or_default(),
-    })
-}
-
-fn progress_of(flow: &Flow, reporter: &Reporter) -> ProgressFn {
-    let (name, reporter) = (flow.name.clone(), reporter.clone());
-    Arc::new(move |progress| {
-        reporter.report(Event::SnapshotProgress {
-            flow: name.clone(),
-            rows: progress.rows,
-            estimated_rows: progress.estimated_rows,
-        });
     })
 }

@@ -29,6 +29,7 @@ mod maintenance;
 mod outcome;
 mod provider;
 mod schema;
+mod staging;
 mod storage;
 mod target;
 mod write;
@@ -46,6 +47,7 @@ pub use maintenance::{
 pub use outcome::{CommitOutcome, RowCounts};
 pub use provider::DeltaTableProvider;
 pub use schema::TableOptions;
+pub use staging::{ChunkName, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
 pub(crate) use write::joined_within_memory;

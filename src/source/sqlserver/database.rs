@@ -12,6 +12,7 @@ use crate::change::{Commit, Lsn, LsnRange};
 use super::captured::{self, CapturedTable};
 use super::catalogue::{self, TableEntry};
 use super::changes::Changes;
+use super::chunks::{self, TableChunks};
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
 use super::cut::{self, WindowLimits};
@@ -25,7 +26,6 @@ use super::live::LiveTable;
 use super::net::net_changes;
 use super::news::{self, Asked, Head, News};
 use super::pool::Pool;
-use super::snapshot::{self, ProgressFn, Snapshot};
 
 /// A connected database; clones share its connections.
 ///
@@ -214,34 +214,33 @@ impl Database {
         Ok(Arc::new(changes))
     }
 
-    /// Reads the key and `columns` (places among [`CapturedTable::columns`]) of all rows into a temporary file,
-    /// reporting after each batch. The server that answers must have captured `floor`.
+    /// The key and `columns` (places among [`CapturedTable::columns`]) of all rows, to be read in chunks of `rows`, or of
+    /// what fits, from a server that has captured `floor`.
     ///
     /// # Errors
-    /// `Query` if the file cannot be written, `Connection` from a replica that is behind `floor`, and whatever reading a
-    /// table may give.
-    pub async fn snapshot(
+    /// Whatever asking for the table's size and clustered index may give.
+    pub async fn table_chunks(
         &self,
         table: &CapturedTable,
         columns: &BTreeSet<usize>,
         floor: Lsn,
-        progress: ProgressFn,
-    ) -> Result<Snapshot, SourceError> {
-        snapshot::take(&self.inner.pool, table, columns, floor, progress).await
+        rows: Option<u32>,
+    ) -> Result<TableChunks, SourceError> {
+        chunks::table_chunks(&self.inner.pool, table, columns, floor, rows).await
     }
 
-    /// A first copy as of the end of `window`: the snapshot's rows whose key has no change in the window,
-    /// as `insert` rows dated with the window's last commit, which is `end`, and the window's net changes.
+    /// A first copy as of the end of `window`: the `rows` whose key has no change in the window, as `insert` rows dated
+    /// with the window's last commit, which is `end`, and the window's net changes.
     ///
-    /// The window must begin at or before the moment the snapshot began, and end after it ended: at a [`Fence`]. Large
-    /// values come as `large` says; those that changes lack come from the snapshot.
+    /// `rows` are what [`TableChunks`] has read. The window must begin at or before the moment that began, and end after
+    /// it ended: at a [`Fence`]. Large values come as `large` says; those that changes lack come from `rows`.
     ///
     /// # Errors
     /// `Unsupported` if the table has no unique key, and whatever asking for the server's clock may give.
     pub async fn first_copy(
         &self,
         table: &CapturedTable,
-        snapshot: Snapshot,
+        rows: Arc<dyn TableProvider>,
         window: LsnRange,
         end: &Commit,
         large: LargeValues,
@@ -249,7 +248,7 @@ impl Database {
         let pool = &self.inner.pool;
         let end_micros = (end.end_time_ms - commits::utc_offset_ms(pool).await?) * 1000;
         let table = Arc::new(table.clone());
-        let copy = first_copy(pool, &table, snapshot, (window, end_micros), large)?;
+        let copy = first_copy(pool, &table, rows, (window, end_micros), large)?;
         Ok(Arc::new(copy))
     }
 

@@ -1,7 +1,5 @@
 //! What can go wrong between this process and a SQL Server.
 
-use std::path::PathBuf;
-
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -338,19 +336,6 @@ pub enum SourceError {
         /// The limit that passed.
         seconds: u64,
     },
-    /// A temporary file of the snapshot cannot be written or read.
-    #[error(
-        "the snapshot of {table} cannot use the temporary directory '{}'; free space there, or set TMPDIR to another directory", path.display()
-    )]
-    Spill {
-        /// The table.
-        table: TableName,
-        /// The directory.
-        path: PathBuf,
-        /// What failed.
-        #[source]
-        source: ArrowError,
-    },
     /// The rows cannot be put into a batch.
     #[error("rows from the server cannot be put into a batch; report this")]
     Batch {
@@ -409,7 +394,6 @@ impl SourceError {
             | Self::UnexpectedAnswer { .. }
             | Self::MissingValues
             | Self::PoolExhausted { .. }
-            | Self::Spill { .. }
             | Self::Batch { .. }
             | Self::Plan { .. } => ErrorKind::Query,
         }

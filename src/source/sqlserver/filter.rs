@@ -73,6 +73,36 @@ pub(super) fn support(
     filters.iter().map(&mut support).collect()
 }
 
+/// A value that a key's column is compared with as it is, so that an index serves.
+#[derive(Debug)]
+pub(super) struct KeyValue {
+    comparand: Comparand,
+    pub(super) value: ColumnData<'static>,
+}
+
+impl KeyValue {
+    /// The parameter of this name as the column's type has it.
+    pub(super) fn cast(&self, parameter: &str) -> String {
+        self.comparand.cast(parameter)
+    }
+}
+
+/// `value`, which was read from `column`, as the server has it; where more values read alike, the first. `None` where
+/// the server has no such value, or compares it in another way.
+pub(super) fn key_value(column: &SourceColumn, value: &ScalarValue) -> Option<KeyValue> {
+    if !column.comparable || value.is_null() {
+        return None;
+    }
+    let comparand = comparand(column, &[value], false)?;
+    let value = match comparand.operands.first()? {
+        Operand::Exact { value, .. } | Operand::Span(value, _) => value,
+        Operand::Superset { equal, .. } => equal.as_ref()?,
+        Operand::Gap(..) => return None,
+    };
+    let value = value.clone();
+    (comparand.column == name(column)).then_some(KeyValue { comparand, value })
+}
+
 /// Translates filters and collects their parameters, `@P1` first.
 #[derive(Debug)]
 pub(super) struct Translator<'a> {

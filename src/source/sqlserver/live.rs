@@ -73,6 +73,8 @@ impl TableProvider for LiveTable {
             table: Arc::clone(&self.table),
             projection,
             floor: None,
+            isolation: Isolation::ReadCommitted,
+            of_a_copy: false,
         }))))
     }
 }
@@ -82,9 +84,18 @@ const MAX_PARAMETERS: usize = 2_098;
 
 /// A query and the values of its parameters.
 #[derive(Debug)]
-struct Statement {
-    sql: String,
-    parameters: Vec<Parameter>,
+pub(super) struct Statement {
+    pub(super) sql: String,
+    pub(super) parameters: Vec<Parameter>,
+}
+
+/// What a read sees of changes that are made meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    /// Each row as it was committed when it was read, after waiting for who changes it.
+    ReadCommitted,
+    /// All rows as of one instant; the database must allow it.
+    Snapshot,
 }
 
 impl Statement {
@@ -123,14 +134,6 @@ impl Statement {
             sql: table.select(projection, &conditions, top.as_deref()),
             parameters,
         })
-    }
-
-    /// All rows.
-    fn unfiltered(table: &SourceTable, projection: &[usize]) -> Self {
-        Self {
-            sql: table.select(projection, &[], None),
-            parameters: Vec::new(),
-        }
     }
 }
 
@@ -182,23 +185,47 @@ pub(super) struct LiveRows {
     statement: Statement,
     /// The commit that the server which answers must have captured.
     floor: Option<Lsn>,
+    isolation: Isolation,
+    /// Whether the rows are many, and have connections for such reads.
+    of_a_copy: bool,
 }
 
+/// Begins and ends what is read at one instant.
+const BEGIN_SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL SNAPSHOT; BEGIN TRANSACTION;";
+const END_SNAPSHOT: &str = "COMMIT TRANSACTION;";
+
 impl LiveRows {
-    /// All rows and columns of `table`, under the names of `schema`, from a server that has captured `floor`.
-    pub(super) fn all(pool: Pool, table: SourceTable, schema: SchemaRef, floor: Lsn) -> Self {
-        let projection: Vec<usize> = (0..table.columns.len()).collect();
+    /// The rows that `statement` reads of all columns of `table`, under the names of `schema`, from a server that has
+    /// captured the commit.
+    pub(super) fn stated(
+        pool: Pool,
+        table: Arc<SourceTable>,
+        schema: SchemaRef,
+        statement: Statement,
+        (isolation, floor): (Isolation, Lsn),
+    ) -> Self {
         Self {
             pool,
-            statement: Statement::unfiltered(&table, &projection),
-            projection,
-            table: Arc::new(table),
+            statement,
+            projection: (0..table.columns.len()).collect(),
+            table,
             schema,
             floor: Some(floor),
+            isolation,
+            of_a_copy: false,
         }
     }
 
-    /// The same, but only the rows for which `filter` holds, and maybe others.
+    /// The same over a connection of those that copies have.
+    pub(super) fn of_a_copy(self) -> Self {
+        Self {
+            of_a_copy: true,
+            ..self
+        }
+    }
+
+    /// All columns of the rows for which `filter` holds, and maybe of others, under the names of `schema`, from a server
+    /// that has captured `floor`.
     ///
     /// # Errors
     /// `Batch` for a filter that the server cannot answer.
@@ -220,13 +247,21 @@ impl LiveRows {
             table,
             schema,
             floor: Some(floor),
+            isolation: Isolation::ReadCommitted,
+            of_a_copy: false,
         })
     }
 
     async fn stream(&self, output: &Output) -> Result<(), SourceError> {
         let action = format!("reading {}", self.table.name);
-        let mut lease = self.pool.lend().await?;
+        let mut lease = match self.of_a_copy {
+            true => self.pool.lend_for_copy().await?,
+            false => self.pool.lend().await?,
+        };
         let failed = |error| self.pool.error(&action, error);
+        if self.isolation == Isolation::Snapshot {
+            lease.run(&action, BEGIN_SNAPSHOT).await?;
+        }
         let builders = self
             .projection
             .iter()
@@ -263,6 +298,9 @@ impl LiveRows {
             }
         }
         drop(rows);
+        if self.isolation == Isolation::Snapshot {
+            lease.run(&action, END_SNAPSHOT).await?;
+        }
         lease.give_back();
         if let Some(batch) = batcher.flush()? {
             let _ = output.send(batch).await;

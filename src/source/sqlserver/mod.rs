@@ -4,7 +4,7 @@
 //! - live tables, raw change tables and the tables that describe capture;
 //! - the change feed of a [`CapturedTable`]: every image in commit order;
 //! - its net changes in a window: at most one row per key;
-//! - a first copy: a [`Snapshot`] of the whole table corrected by the net changes since it began.
+//! - a first copy: the rows of the whole table, read in chunks ([`TableChunks`]), corrected by the net changes since then.
 //!
 //! Columns are chosen by the server; of filters over live and raw change tables it gets those that it decides as
 //! this engine does, or more loosely, and a limit where all of them are exact. Rows stream: memory grows neither
@@ -26,6 +26,7 @@ mod caution;
 mod cell;
 mod change_rows;
 mod changes;
+mod chunks;
 mod columns;
 mod commits;
 mod config;
@@ -37,13 +38,13 @@ mod decode;
 mod encode;
 mod error;
 mod fence;
-mod file_part;
 mod filter;
 mod first_copy;
 mod health;
 mod ident;
 mod instance;
 mod key;
+mod key_range;
 mod large;
 mod last_images;
 mod live;
@@ -53,12 +54,12 @@ mod pool;
 mod read_back;
 mod relation;
 mod scan;
-mod snapshot;
 mod socket;
 mod transient;
 mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
+pub use chunks::TableChunks;
 pub use columns::Columns;
 pub use commits::{FeedBound, FeedBounds};
 pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt};
@@ -70,11 +71,11 @@ pub use fence::Fence;
 pub use health::Health;
 pub use ident::TableName;
 pub use key::KeyProblem;
+pub use key_range::{KeyBound, KeyRange};
 pub use large::{
     LargeValues, MissingValues, inserted, is_large, kept_or_updated, kept_value_type, unmarked,
 };
 pub use news::{Asked, Head, News};
-pub use snapshot::{ProgressFn, Snapshot, SnapshotProgress};
 
 #[cfg(all(test, feature = "simulator"))]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

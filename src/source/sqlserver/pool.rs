@@ -19,6 +19,8 @@ use super::transient;
 
 /// How many connections are open at once; a query over many tables needs one for each.
 const LIMIT: usize = 8;
+/// How many more may be open for copies of whole tables; one that finds all busy waits for its turn.
+pub(super) const COPY_LIMIT: usize = 16;
 /// How many are kept open while nothing uses them.
 const KEPT_IDLE: usize = 4;
 /// How long a read waits for a connection while all are busy.
@@ -46,6 +48,7 @@ pub(super) struct Pool {
 struct Inner {
     config: ConnectionConfig,
     permits: Arc<Semaphore>,
+    copy_permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     /// Whether the server has answered once.
     reached: AtomicBool,
@@ -67,6 +70,7 @@ impl Pool {
             inner: Arc::new(Inner {
                 config,
                 permits: Arc::new(Semaphore::new(LIMIT)),
+                copy_permits: Arc::new(Semaphore::new(COPY_LIMIT)),
                 idle: Mutex::default(),
                 reached: AtomicBool::new(false),
                 cautions: Cautions::default(),
@@ -87,6 +91,13 @@ impl Pool {
     pub(super) async fn lend(&self) -> Result<Lease, SourceError> {
         let permit = self.permits(1).await?;
         self.lend_with(permit).await
+    }
+
+    /// Lends a connection for a part of a copy, waiting for as long as others go on.
+    pub(super) async fn lend_for_copy(&self) -> Result<Lease, SourceError> {
+        let permits = Arc::clone(&self.inner.copy_permits);
+        let permit = permits.acquire_owned().await;
+        self.lend_with(permit.map_err(|_| exhausted())?).await
     }
 
     /// Lends two connections at once, so that two readers that each need two cannot starve each other.
@@ -211,6 +222,15 @@ impl Lease {
         let query = self.client().query(sql, parameters);
         let stream = query.await.map_err(failed)?;
         stream.into_results().await.map_err(failed)
+    }
+
+    /// Runs a plain batch without an answer.
+    pub(super) async fn run(&mut self, action: &str, sql: &str) -> Result<(), SourceError> {
+        let pool = self.pool.clone();
+        let failed = |error| pool.error(action, error);
+        let stream = self.client().simple_query(sql).await.map_err(failed)?;
+        stream.into_results().await.map_err(failed)?;
+        Ok(())
     }
 
     /// Returns the connection for reuse. Its last answer must have been read to the end.

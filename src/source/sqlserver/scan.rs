@@ -191,7 +191,8 @@ impl ExecutionPlan for SqlServerScanExec {
     }
 }
 
-fn start(source: Arc<dyn RowSource>) -> SendableRecordBatchStream {
+/// The rows of a source, which is read beside whoever takes them.
+pub(super) fn start(source: Arc<dyn RowSource>) -> SendableRecordBatchStream {
     let mut builder = RecordBatchReceiverStreamBuilder::new(source.schema(), BUFFERED_BATCHES);
     let sender = builder.tx();
     builder.spawn(async move {

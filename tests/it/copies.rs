@@ -1,0 +1,275 @@
+//! Copies of whole tables in chunks, which go on after an end.
+
+use std::process::Stdio;
+
+use cdcql::simulator::control::{Fault, PendingFault};
+use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
+
+use futures::FutureExt;
+
+use crate::served::Served;
+
+/// Forty rows in tables whose clustered keys are `key`, captured by their `id`.
+fn script(columns: &str, key: &str, values: &str) -> String {
+    format!(
+        "CREATE TABLE dbo.a (id INT NOT NULL, {columns}, n INT NULL, CONSTRAINT pk PRIMARY KEY NONCLUSTERED (id));
+         CREATE UNIQUE CLUSTERED INDEX cx ON dbo.a ({key}, id);
+         GO
+         INSERT INTO dbo.a SELECT s.value, {values}, s.value FROM GENERATE_SERIES(1, 40) AS s;
+         GO
+         EXEC sys.sp_cdc_enable_db;
+         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
+         GO
+         UPDATE dbo.a SET n = 0 WHERE id = 1;"
+    )
+}
+
+fn served(script: &str) -> Served {
+    Served::of(script, SimulatorOptions::default())
+}
+
+const COPY: [&str; 6] = [
+    "run",
+    "pipelines/p.sql",
+    "--chunk-rows",
+    "7",
+    "--parallel",
+    "3",
+];
+
+/// The folder of staged chunks is gone.
+fn assert_swept(served: &Served) {
+    let folder = served.project.path().join("pipelines/lake/a/_cdcql");
+    assert!(!folder.exists(), "{folder:?}");
+}
+
+#[test]
+fn a_copy_follows_clustered_keys_of_all_kinds_in_the_servers_own_order() {
+    let keys = [
+        ("k INT NOT NULL", "k", "50 - s.value"),
+        (
+            "k BIGINT NOT NULL, l SMALLINT NOT NULL",
+            "k, l",
+            "s.value / 10, s.value % 10",
+        ),
+        (
+            "k INT NOT NULL, l INT NOT NULL",
+            "k DESC, l",
+            "s.value % 3, s.value",
+        ),
+        ("k DECIMAL(9, 3) NOT NULL", "k", "s.value / 8.0"),
+        (
+            "k UNIQUEIDENTIFIER NOT NULL",
+            "k",
+            "CAST(CONCAT(RIGHT(CONCAT('0000000', s.value * 7919), 8), '-8B86-D011-B42D-', \
+              RIGHT(CONCAT('00000000000', s.value * 31 % 41), 12)) AS UNIQUEIDENTIFIER)",
+        ),
+        (
+            "k NVARCHAR(20) COLLATE Latin1_General_CI_AS NOT NULL",
+            "k",
+            "CHAR(65 + s.value % 26) + CASE s.value % 2 WHEN 0 THEN N'ä' ELSE N'Z' END",
+        ),
+        (
+            "k VARCHAR(20) COLLATE SQL_Latin1_General_CP1_CI_AS NOT NULL",
+            "k",
+            "CHAR(97 + s.value % 26) + CHAR(223)",
+        ),
+        (
+            "k VARBINARY(8) NOT NULL",
+            "k",
+            "CAST(s.value AS VARBINARY(8))",
+        ),
+        (
+            "k DATE NOT NULL",
+            "k",
+            "DATEADD(DAY, s.value, CAST('1899-12-20' AS DATE))",
+        ),
+        (
+            "k DATETIME2(7) NOT NULL, l INT NOT NULL",
+            "k, l",
+            "CAST(CONCAT('2026-01-01T00:00:00.0000', 10 + s.value / 4, s.value % 10) AS DATETIME2(7)), s.value",
+        ),
+        ("k BIT NOT NULL", "k", "s.value % 2"),
+    ];
+    for (columns, key, values) in keys {
+        let served = served(&script(columns, key, values));
+        let mut bounds = served
+            .simulator
+            .control()
+            .on_next("FETCH NEXT", Fault::Interjections);
+        let copied = served.cdcql(&COPY).succeeded();
+        assert!(
+            copied.stderr.contains("40 inserted"),
+            "{key}: {}",
+            copied.stderr
+        );
+        served.assert_true();
+        let looked = bounds.struck().now_or_never();
+        assert!(looked.is_some(), "{key}: no chunk was looked for");
+        assert_swept(&served);
+        eprintln!("{key} done");
+    }
+}
+
+#[test]
+fn a_table_that_has_no_key_to_follow_is_one_chunk() {
+    let heap = "CREATE TABLE dbo.a (id INT NOT NULL, n INT NULL, CONSTRAINT pk PRIMARY KEY NONCLUSTERED (id));
+        GO
+        INSERT INTO dbo.a SELECT s.value, s.value FROM GENERATE_SERIES(1, 40) AS s;
+        GO
+        EXEC sys.sp_cdc_enable_db;
+        EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
+    let nullable = script("k INT NULL", "k", "NULLIF(s.value % 9, 0)");
+    for script in [heap, &nullable] {
+        let served = served(script);
+        let copied = served.cdcql(&COPY).succeeded();
+        assert!(copied.stderr.contains("40 inserted"), "{}", copied.stderr);
+        served.assert_true();
+    }
+}
+
+/// Strikes the n-th statement with `text`; those before it get no more than messages.
+fn on_nth(
+    served: &Served,
+    text: &str,
+    nth: usize,
+    fault: Fault,
+) -> (Vec<PendingFault>, PendingFault) {
+    let control = served.simulator.control();
+    let others = (1..nth).map(|_| control.on_next(text, Fault::Interjections));
+    (others.collect(), control.on_next(text, fault))
+}
+
+/// Kills a copy when three chunks are finished and the next is being read, and answers with how many rows it had.
+fn killed_in_the_middle(served: &Served) {
+    let copy = [
+        "run",
+        "pipelines/p.sql",
+        "--chunk-rows",
+        "7",
+        "--parallel",
+        "1",
+    ];
+    let chunk = "SELECT t.[id], t.[k], t.[n] FROM";
+    // The first read of the table is of its first chunk.
+    let (_others, mut held) = on_nth(served, chunk, 4, Fault::Stall);
+    let mut command = served.command(&copy);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    served.runtime.block_on(async {
+        let mut run = tokio::process::Command::from(command).spawn().unwrap();
+        tokio::select! {
+            struck = held.struck() => struck.unwrap(),
+            ended = run.wait() => panic!("it ended: {ended:?}"),
+        }
+        run.kill().await.unwrap();
+    });
+    assert!(
+        !served
+            .project
+            .path()
+            .join("pipelines/lake/a/_delta_log")
+            .exists()
+    );
+}
+
+const GOING_ON: &str = "going on with the first copy of dbo.a, of which 21 rows are there";
+
+#[test]
+fn a_copy_that_was_killed_goes_on_behind_the_chunks_that_it_had_finished() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    killed_in_the_middle(&served);
+    served.execute(
+        "UPDATE dbo.a SET n = -1 WHERE id IN (3, 30); DELETE FROM dbo.a WHERE id IN (4, 31);
+         UPDATE dbo.a SET k = k + 100 WHERE id IN (5, 32); UPDATE dbo.a SET k = k - 100 WHERE id IN (6, 33);
+         UPDATE dbo.a SET id = id + 1000 WHERE id IN (7, 34);
+         INSERT INTO dbo.a VALUES (50, -3, 1), (51, 300, 2);
+         INSERT INTO dbo.a VALUES (60, 3, 1); DELETE FROM dbo.a WHERE id = 60;",
+    );
+    let copied = served.cdcql(&COPY).succeeded();
+    assert!(copied.stderr.contains(GOING_ON), "{}", copied.stderr);
+    served.assert_true();
+    assert_swept(&served);
+    assert_eq!(served.commits(), 1);
+    let again = served.cdcql(&COPY).succeeded();
+    assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
+}
+
+#[test]
+fn what_was_copied_of_another_history_or_table_is_copied_again() {
+    type Change = fn(&Served);
+    let changes: [(&str, Change); 3] = [
+        ("changes since then are lost", |served| {
+            served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
+            for n in 0..70 {
+                served.execute(&format!("UPDATE dbo.a SET n = {n} WHERE id = 2;"));
+            }
+            served.control.clean_up().unwrap();
+        }),
+        ("another capture instance", |served| {
+            served.execute(
+                "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', @capture_instance = N'all';
+                 DELETE FROM dbo.a WHERE id = 3;",
+            );
+            served.execute(
+                "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;",
+            );
+        }),
+        ("a damaged manifest", |served| {
+            served
+                .project
+                .write("pipelines/lake/a/_cdcql/a/copy.json", "{\"format\":");
+        }),
+    ];
+    for (name, change) in changes {
+        let served = served(&script("k INT NOT NULL", "k", "s.value"));
+        killed_in_the_middle(&served);
+        change(&served);
+        let copied = served.cdcql(&COPY).succeeded();
+        assert!(
+            !copied.stderr.contains("going on"),
+            "{name}: {}",
+            copied.stderr
+        );
+        served.assert_true();
+        assert_swept(&served);
+    }
+}
+
+#[test]
+fn a_chunk_that_fails_is_read_again_alone() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let chunk = "SELECT t.[id], t.[k], t.[n] FROM";
+    let _cut = on_nth(&served, chunk, 2, Fault::CutInRow { after: 3 });
+    let _lock = on_nth(&served, chunk, 2, Fault::lock_timeout());
+    let copy = [
+        "run",
+        "pipelines/p.sql",
+        "--chunk-rows",
+        "7",
+        "--parallel",
+        "1",
+    ];
+    let copied = served.cdcql(&copy).succeeded();
+    assert_eq!(
+        copied.stderr.matches("trying again").count(),
+        2,
+        "{}",
+        copied.stderr
+    );
+    assert!(copied.stderr.contains("40 inserted"), "{}", copied.stderr);
+    served.assert_true();
+}
+
+#[test]
+fn rows_are_read_at_one_instant_where_the_database_allows_it() {
+    let served = Served::new(CaptureBehaviour::default());
+    served.execute("ALTER DATABASE app_db SET ALLOW_SNAPSHOT_ISOLATION ON;");
+    let control = served.simulator.control();
+    let mut begun = control.on_next(
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
+        Fault::Interjections,
+    );
+    let _ = served.run().succeeded();
+    assert!(begun.struck().now_or_never().is_some());
+    served.assert_true();
+}
