@@ -146,7 +146,8 @@ pub enum Error {
     /// A first copy into a table that holds rows of unknown origin.
     #[error(
         "flow '{flow}': the table at {location} holds rows but no checkpoint of this flow, so cdcql cannot tell \
-         whose they are; point LOCATION at an empty place, or move the old table away"
+         whose they are; point LOCATION at an empty place, move the old table away, or run once with --adopt, which makes \
+         them what the source has"
     )]
     TargetNotEmpty {
         /// The flow.

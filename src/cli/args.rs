@@ -114,6 +114,19 @@ pub(super) struct RunArguments {
     /// beside the flows. Ends by Ctrl-C or SIGTERM; what was not committed by then never is.
     #[arg(long)]
     pub(super) follow: bool,
+    /// Run this flow alone; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(super) flow: Vec<String>,
+    /// Copy the tables again, over what the targets have, and stop
+    ///
+    /// Each target is the source's table as of one commit afterwards: rows are updated, those that the source no longer has
+    /// are deleted, all in one Delta commit.
+    #[arg(long, conflicts_with = "follow")]
+    pub(super) snapshot: bool,
+    /// Take over targets that have rows but no checkpoint of their flow: they are copied anew, and the rows that the
+    /// source does not have are deleted
+    #[arg(long)]
+    pub(super) adopt: bool,
     /// The pause between two looks at a source, such as 500ms or 30s; between 250 ms and 5 s unless given, by how
     /// busy the source is
     #[arg(long, value_name = "INTERVAL", value_parser = cadence, requires = "follow")]
@@ -150,6 +163,8 @@ impl RunArguments {
                 bytes: self.window_bytes as u64,
                 transactions: self.window_transactions,
             },
+            anew: self.snapshot,
+            adopts: self.adopt,
             parallel: self.parallel,
             chunk_rows: self.chunk_rows,
             ..RunOptions::default()

@@ -77,7 +77,13 @@ pub(super) async fn follow(arguments: &RunArguments, manner: Manner) -> Result<(
 async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Error> {
     let statements = parse_file(&arguments.file)?;
     let session = Session::try_new(manner.memory)?;
-    let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
+    let pipeline = Pipeline::bind_chosen(
+        session.engine,
+        statements,
+        Some(&arguments.file),
+        &arguments.flow,
+    )
+    .await?;
     if pipeline.flows().is_empty() && manner.is_for_people() {
         let file = arguments.file.display();
         eprintln!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");

@@ -14,7 +14,7 @@ use super::kept::{check_kept, with_kept};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
-use super::reconcile::reconcilable;
+use super::reconcile::{Over, reconcilable};
 use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
 };
@@ -50,10 +50,22 @@ impl Pipeline {
         statements: Vec<Statement>,
         file: Option<&Path>,
     ) -> Result<Self, Error> {
+        Self::bind_chosen(engine, statements, file, &[]).await
+    }
+
+    /// As [`Pipeline::bind`], but of the flows only those named in `chosen`, unless that is empty.
+    ///
+    /// # Errors
+    /// `UnknownFlow` if the file has no flow of such a name.
+    pub async fn bind_chosen(
+        engine: Engine,
+        statements: Vec<Statement>,
+        file: Option<&Path>,
+        chosen: &[String],
+    ) -> Result<Self, Error> {
         refuse_others(&statements)?;
         engine.define_all(&statements, file).await?;
-        let is_flow = |statement: &Statement| matches!(statement.kind, StatementKind::Merge(_));
-        let statements: Vec<_> = statements.into_iter().filter(is_flow).collect();
+        let statements = chosen_flows(&engine, statements, chosen)?;
         let lookups = lookups_of(&engine, &statements);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
         let mut flows: BTreeMap<usize, Arc<Flow>> = BTreeMap::new();
@@ -124,6 +136,38 @@ impl Pipeline {
         let others: Vec<_> = others.map(Arc::clone).collect();
         Box::pin(bind_flow(&self.engine, &flow.statement, &others)).await
     }
+}
+
+/// The flows among `statements`; those named in `chosen` alone, unless that is empty.
+fn chosen_flows(
+    engine: &Engine,
+    statements: Vec<Statement>,
+    chosen: &[String],
+) -> Result<Vec<Statement>, Error> {
+    let mut flows = Vec::with_capacity(statements.len());
+    for statement in statements {
+        if let StatementKind::Merge(merge) = &statement.kind {
+            let name = match chosen.is_empty() {
+                true => String::new(),
+                false => target_of(engine, &statement, merge)?.1.name,
+            };
+            flows.push((name, statement));
+        }
+    }
+    let is_named = |name: &str, wanted: &String| wanted.eq_ignore_ascii_case(name);
+    let mut wanted = chosen.iter();
+    if let Some(unknown) =
+        wanted.find(|wanted| !flows.iter().any(|(name, _)| is_named(name, wanted)))
+    {
+        return Err(Error::UnknownFlow {
+            name: unknown.clone(),
+            known: flows.into_iter().map(|(name, _)| name).collect(),
+        });
+    }
+    flows.retain(|(name, _)| {
+        chosen.is_empty() || chosen.iter().any(|wanted| is_named(name, wanted))
+    });
+    Ok(flows.into_iter().map(|(_, statement)| statement).collect())
 }
 
 /// Refuses statements that a run would have to ignore.
@@ -386,7 +430,8 @@ async fn rehearse(
 ) -> Result<(Vec<ResolvedTableReference>, BTreeSet<usize>), Error> {
     let (statement, merge) = (&flow.statement, &flow.merge);
     if flow.declaration.on_gap == OnGap::Resnapshot {
-        let _ = reconcilable(statement, merge, &flow.table, &flow.target_schema)?;
+        let table = &flow.table;
+        let _ = reconcilable(statement, merge, table, &flow.target_schema, Over::Gap)?;
     }
     let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
         .await

@@ -76,6 +76,19 @@ async fn copy_again(
     })
 }
 
+/// A copy of the table over whatever the flow's target has, wherever it stands.
+pub(super) async fn copy_anew(flow: &Flow) -> Result<Work, Error> {
+    let target = flow.declaration.open().await?;
+    let over = target.position(&flow.key).await?;
+    let newest = flow.database.head().await?.map(|head| head.newest);
+    Ok(Work {
+        target,
+        job: Job::Copy { newest, over },
+        rebinds: false,
+        gap: None,
+    })
+}
+
 /// Everything that the flow's capture instance still has: it begins past `after`.
 fn go_on(
     target: DeltaTarget,

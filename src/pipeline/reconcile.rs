@@ -25,6 +25,31 @@ const TARGET: &str = "target";
 /// The columns by which rows of a target are told apart, with those of its source.
 pub(super) type Keys = Vec<(String, String)>;
 
+/// Why a flow copies its table over what its target has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// By its policy for gaps.
+    Gap,
+    /// By the word of whoever runs it.
+    Asked,
+    /// The rows of the target are not its own; it takes them over.
+    Foreign,
+}
+
+impl Over {
+    /// Who wants it, and how to do without.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Gap => ("'cdcql.onGap' = 'resnapshot'", "or leave the property out"),
+            Self::Asked => (
+                "--snapshot",
+                "or empty the target and run without --snapshot",
+            ),
+            Self::Foreign => ("--adopt", "or point LOCATION at an empty place"),
+        }
+    }
+}
+
 /// The keys of a flow that may copy its table again over what its target has.
 ///
 /// # Errors
@@ -35,27 +60,27 @@ pub(super) fn reconcilable(
     merge: &MergeStatement,
     table: &CapturedTable,
     target: &SchemaRef,
+    over: Over,
 ) -> Result<Keys, Error> {
+    let (who, without) = over.words();
     let refused = |message: &str, help: &str| {
-        let message = format!(
-            "'cdcql.onGap' = 'resnapshot' cannot delete what the source no longer has: {message}"
-        );
+        let message = format!("{who} cannot delete what the source no longer has: {message}");
         Err(Error::invalid(statement.diagnostic(
             merge.target_span,
             message,
-            Some(help.to_string()),
+            Some(format!("{help}, {without}")),
         )))
     };
     if !merge.reads_stream_alone() {
         return refused(
             "the source is a query, which may leave such rows out",
-            "write USING STREAM … CHANGES AS change, or leave the property out",
+            "write USING STREAM … CHANGES AS change",
         );
     }
     if !merge.deletes_first() {
         return refused(
             "the first WHEN MATCHED does not delete what the source has deleted",
-            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE, or leave the property out",
+            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
         );
     }
     let pairs = merge.key_pairs().unwrap_or_default();
@@ -69,7 +94,7 @@ pub(super) fn reconcilable(
         let Some((own, other)) = same else {
             return refused(
                 &format!("'{target_column}' and '{source_column}' do not have one type"),
-                "declare the target's key with the source's type, or leave the property out",
+                "declare the target's key with the source's type",
             );
         };
         keys.push((
@@ -87,7 +112,7 @@ pub(super) fn reconcilable(
                 "ON has to compare the columns of the source's key ({}) and nothing else",
                 key.join(", ")
             ),
-            "write ON target.key = change.key for each of them, or leave the property out",
+            "write ON target.key = change.key for each of them",
         );
     }
     Ok(keys)

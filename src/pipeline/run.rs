@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use super::bind::Pipeline;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
+use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
 use super::step::Step;
@@ -30,6 +31,10 @@ pub struct RunOptions {
     pub limits: WindowLimits,
     /// Whether a flow whose target has no checkpoint copies its table; it fails otherwise.
     pub copies: bool,
+    /// Whether each flow copies its table again over what its target has.
+    pub anew: bool,
+    /// Whether a flow whose target has rows, but no checkpoint of it, takes them over.
+    pub adopts: bool,
     /// How many chunks of one table a copy reads at once.
     pub parallel: u8,
     /// How many rows a chunk of a copy has; what fits 128 MiB, by the widths of the columns, if `None`.
@@ -63,6 +68,8 @@ impl Default for RunOptions {
                 transactions: None,
             },
             copies: true,
+            anew: false,
+            adopts: false,
             parallel: Self::PARALLEL,
             chunk_rows: None,
             capture_wait: Self::CAPTURE_WAIT,
@@ -242,6 +249,7 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> Result<Step, Error> {
         let work = match work {
+            _ if options.anew => copy_anew(flow).await?,
             Some(work) => work?,
             None => look_for(flow, ceiling).await?,
         };

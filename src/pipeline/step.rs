@@ -12,7 +12,7 @@ use super::event::{Event, FlowResult, Reporter};
 use super::flow::Flow;
 use super::kept::with_kept;
 use super::look::{Job, Work};
-use super::reconcile::{Reconciled, reconcilable};
+use super::reconcile::{Keys, Over, Reconciled, reconcilable};
 use super::run::RunOptions;
 use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
@@ -37,8 +37,8 @@ enum Rows {
         /// From the commit before the rows to the copy's end.
         window: LsnRange,
         end: Commit,
-        /// Whether the target has rows already, of which the source may not have some.
-        reconciles: bool,
+        /// The keys of a target that has rows already, of which the source may not have some.
+        keys: Option<Keys>,
     },
 }
 
@@ -57,14 +57,13 @@ impl Rows {
                 rows,
                 window,
                 end,
-                reconciles,
+                keys,
             } => {
                 let copy = database.first_copy(table, Arc::clone(rows), *window, end, large);
                 let copy = copy.await?;
-                if *reconciles {
-                    reconciled(flow, target, copy, end.lsn).await
-                } else {
-                    Ok(copy)
+                match keys {
+                    Some(keys) => reconciled(target, copy, keys.clone(), end.lsn).await,
+                    None => Ok(copy),
                 }
             }
         }
@@ -179,12 +178,8 @@ impl Pipeline {
         options: RunOptions,
         reporter: &Reporter,
     ) -> Result<FlowResult, Error> {
-        if over.is_none() && !target.is_empty() {
-            return Err(Error::TargetNotEmpty {
-                flow: flow.name.clone(),
-                location: flow.declaration.location.clone(),
-            });
-        }
+        let why = why_over(flow, &target, over.as_ref(), gap.as_ref(), options)?;
+        let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         target.prepare_folder().await?;
         let copied = copied(flow, &target, newest, options, reporter).await?;
         let Copied {
@@ -199,7 +194,7 @@ impl Pipeline {
             rows,
             window,
             end: fence.clone(),
-            reconciles: over.is_some(),
+            keys,
         };
         let commit = commit_of(flow, (over, gap), &fence);
         let commit = self.commit(flow, target, &rows, commit).await?;
@@ -307,19 +302,46 @@ fn commit_of(
     }
 }
 
-/// `copy`, and a delete for each key that only `target` has.
-async fn reconciled(
+/// Why a copy goes over what the target has; `None` if it has nothing.
+///
+/// # Errors
+/// `TargetNotEmpty` if nobody has said so.
+fn why_over(
     flow: &Flow,
     target: &DeltaTarget,
-    copy: Arc<dyn TableProvider>,
-    end: Lsn,
-) -> Result<Arc<dyn TableProvider>, Error> {
-    let keys = reconcilable(
+    over: Option<&Checkpoint>,
+    gap: Option<&Gap>,
+    options: RunOptions,
+) -> Result<Option<Over>, Error> {
+    match (over, gap) {
+        (Some(_), Some(_)) => Ok(Some(Over::Gap)),
+        (Some(_), None) => Ok(Some(Over::Asked)),
+        (None, _) if target.is_empty() => Ok(None),
+        (None, _) if options.adopts => Ok(Some(Over::Foreign)),
+        (None, _) => Err(Error::TargetNotEmpty {
+            flow: flow.name.clone(),
+            location: flow.declaration.location.clone(),
+        }),
+    }
+}
+
+fn keys_of(flow: &Flow, why: Over) -> Result<Keys, Error> {
+    reconcilable(
         &flow.statement,
         &flow.merge,
         &flow.table,
         &flow.target_schema,
-    )?;
+        why,
+    )
+}
+
+/// `copy`, and a delete for each key that only `target` has.
+async fn reconciled(
+    target: &DeltaTarget,
+    copy: Arc<dyn TableProvider>,
+    keys: Keys,
+    end: Lsn,
+) -> Result<Arc<dyn TableProvider>, Error> {
     let target = DeltaTableProvider::try_new(target.clone(), None).await?;
     Ok(Arc::new(Reconciled {
         copy,

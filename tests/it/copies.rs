@@ -273,3 +273,78 @@ fn rows_are_read_at_one_instant_where_the_database_allows_it() {
     assert!(begun.struck().now_or_never().is_some());
     served.assert_true();
 }
+
+#[test]
+fn a_table_is_copied_again_over_what_the_target_has_when_it_is_asked_for() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let _ = served.run().succeeded();
+    let meddle = "DELETE FROM a WHERE id < 5; UPDATE a SET n = 77 WHERE id = 9; INSERT INTO a VALUES (900, 1, 1);";
+    let query = ["query", "--pipeline", "pipelines/p.sql", "-c"];
+    let _ = served.cdcql(&[&query[..], &[meddle]].concat()).succeeded();
+    served.execute("UPDATE dbo.a SET n = 8 WHERE id = 8; DELETE FROM dbo.a WHERE id = 7;");
+    let commits = served.commits();
+    let anew = served.cdcql(&[
+        "run",
+        "pipelines/p.sql",
+        "--snapshot",
+        "--flow",
+        "A",
+        "--chunk-rows",
+        "7",
+    ]);
+    assert!(anew.succeeded().stderr.contains("2 deleted"));
+    served.assert_true();
+    assert_eq!(served.commits(), commits + 1);
+    served.execute("UPDATE dbo.a SET n = 9 WHERE id = 8;");
+    let _ = served.run().succeeded();
+    served.assert_true();
+    let unknown = served.cdcql(&["run", "pipelines/p.sql", "--flow", "b"]);
+    let _ = unknown.failed(2, &["there is no flow 'b'"]);
+    let follow = served.cdcql(&["run", "pipelines/p.sql", "--snapshot", "--follow"]);
+    let _ = follow.failed(2, &["--snapshot", "--follow"]);
+}
+
+#[test]
+fn rows_of_nobody_are_taken_over_where_that_is_said() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let make = "CREATE TABLE b (id INT NOT NULL, k INT, n INT) USING DELTA LOCATION 'lake/a';
+        INSERT INTO b VALUES (1, -1, -1), (2, 2, 2), (900, 900, 900);";
+    let make = make.replace(
+        "lake/a",
+        served
+            .project
+            .path()
+            .join("pipelines/lake/a")
+            .to_str()
+            .unwrap(),
+    );
+    let _ = served.cdcql(&["query", "-c", &make]).succeeded();
+    let refused = served.run();
+    let _ = refused.failed(1, &["holds rows but no checkpoint of this flow", "--adopt"]);
+    let adopted = served
+        .cdcql(&["run", "pipelines/p.sql", "--adopt"])
+        .succeeded();
+    assert!(adopted.stderr.contains("1 deleted"), "{}", adopted.stderr);
+    served.assert_true();
+    assert!(served.run().succeeded().stderr.contains("nothing new"));
+}
+
+#[test]
+fn a_flow_that_cannot_delete_what_the_source_lacks_is_not_copied_again() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let pipeline = served.project.read("pipelines/p.sql");
+    let delete = "WHEN MATCHED AND change._change_type = 'delete' THEN DELETE\n";
+    let kept = pipeline.replace(delete, "");
+    assert_ne!(kept, pipeline);
+    served.project.write("pipelines/p.sql", &kept);
+    let _ = served.run().succeeded();
+    let anew = served.cdcql(&["run", "pipelines/p.sql", "--snapshot"]);
+    let _ = anew.failed(
+        3,
+        &[
+            "--snapshot cannot delete what the source no longer has",
+            "empty the target",
+        ],
+    );
+    assert_swept(&served);
+}

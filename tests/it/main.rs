@@ -13,6 +13,7 @@ mod follow;
 mod gap;
 mod gated;
 mod guarded;
+mod handoff;
 mod imports;
 mod independent_reader;
 mod kills;

@@ -88,7 +88,7 @@ fn inserted_row(
 
 #[cfg(test)]
 mod tests {
-    use datafusion::datasource::MemTable;
+    use datafusion::catalog::streaming::StreamingTable;
 
     use super::*;
     use crate::source::sqlserver::captured::tests::customers;
@@ -97,8 +97,8 @@ mod tests {
 
     async fn plan(form: LargeValues, sql: &str) -> String {
         let table = Arc::new(customers());
-        let columns = table.schema.project(&[0, 1, 2]).unwrap();
-        let rows = MemTable::try_new(Arc::new(columns), vec![vec![]; 2]).unwrap();
+        let columns = Arc::new(table.schema.project(&[0, 1, 2]).unwrap());
+        let rows = StreamingTable::try_new(columns, vec![]).unwrap();
         let copy = first_copy(&unreached(), &table, Arc::new(rows), (window(), 0), form).unwrap();
         let types = |schema: &Schema| {
             let types = schema
@@ -118,7 +118,7 @@ mod tests {
         let lines = plan.lines().collect::<Vec<_>>();
         let at = |part: &str| lines.iter().position(|line| line.contains(part)).unwrap();
         let (join, keys) = (at("RightAnti"), at("columns=[id]"));
-        let rows = at("DataSourceExec");
+        let rows = at("StreamingTableExec");
         assert!(join < keys && keys < rows, "{plan}");
         assert!(plan.contains("NullsEqual: true"), "{plan}");
         assert!(!plan.contains("RightSemi"), "{plan}");
