@@ -26,6 +26,7 @@ mod caution;
 mod cell;
 mod change_rows;
 mod changes;
+mod checks;
 mod columns;
 mod commits;
 mod config;
@@ -57,6 +58,7 @@ mod transient;
 mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
+pub use checks::DatabaseChecks;
 pub use columns::Columns;
 pub use commits::{FeedBound, FeedBounds};
 pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt};

@@ -7,6 +7,7 @@ mod information;
 mod objects;
 mod principals;
 mod procedures;
+mod server;
 mod types;
 
 use std::sync::Arc;
@@ -64,6 +65,7 @@ fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
         indexes::VIEWS,
         principals::VIEWS,
         information::VIEWS,
+        server::VIEWS,
     ];
     (1..).map(|n: i32| -100 - n).zip(all.into_iter().flatten())
 }
@@ -95,7 +97,7 @@ pub(crate) fn view(
 
 /// Notes that a view shows more than its database.
 fn note(scope: &Scope, definition: &Definition) {
-    if ["databases", "server_principals"].contains(&definition.name) {
+    if ["databases", "server_principals", server::SERVICES].contains(&definition.name) {
         scope.note(Source::Server);
     }
     if definition.name.starts_with("dm_cdc_") {
@@ -151,6 +153,10 @@ fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), S
             &state.name,
             definition.schema,
         ));
+    }
+    if definition.name == server::SERVICES && !rights.is_sysadmin() {
+        let text = "VIEW SERVER STATE permission was denied on object 'server', database 'master'.";
+        return Err(ServerError::new(300, text));
     }
     let of_state = definition.name.starts_with("dm_cdc_");
     if of_state && !rights.on_database(state, Permission::ViewDatabasePerformanceState) {
