@@ -68,7 +68,11 @@ fn table_of(findings: &[&Examined]) -> Result<RecordBatch, ArrowError> {
             text(|examined| Some(examined.connection.clone())),
             false,
         ),
-        ("table", text(|examined| examined.finding.table.clone()), true),
+        (
+            "table",
+            text(|examined| examined.finding.table.clone()),
+            true,
+        ),
         (
             "check",
             text(|examined| Some(examined.finding.check.to_string())),
@@ -84,6 +88,10 @@ fn table_of(findings: &[&Examined]) -> Result<RecordBatch, ArrowError> {
             text(|examined| Some(examined.finding.seen.clone())),
             false,
         ),
-        ("remedy", text(|examined| examined.finding.remedy.clone()), true),
+        (
+            "remedy",
+            text(|examined| examined.finding.remedy.clone()),
+            true,
+        ),
     ])
 }

@@ -139,7 +139,10 @@ impl Doctor<'_> {
         let Some((database, checks)) = self.databases.get(name) else {
             return Ok(());
         };
-        if !self.seen.insert((name.clone(), place.table().to_lowercase())) {
+        if !self
+            .seen
+            .insert((name.clone(), place.table().to_lowercase()))
+        {
             return Ok(());
         }
         let found = database

@@ -6,6 +6,7 @@ mod bad_input;
 mod capture;
 mod clients;
 mod connections;
+mod doctor;
 mod failures;
 mod fence;
 mod follow;

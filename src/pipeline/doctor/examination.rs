@@ -103,7 +103,9 @@ impl Examination {
             let stands = finding.check == Check::CaptureJob && finding.state == CheckState::Warning;
             if of == connection && stands {
                 finding.state = CheckState::Failing;
-                finding.seen.push_str("; a first copy would wait for it in vain");
+                finding
+                    .seen
+                    .push_str("; a first copy would wait for it in vain");
             }
         }
     }

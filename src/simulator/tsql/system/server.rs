@@ -31,7 +31,11 @@ const CONFIGURATIONS: Columns = &[
     ("minimum", SqlType::Int, true),
     ("maximum", SqlType::Int, true),
     ("value_in_use", SqlType::Int, true),
-    ("description", SqlType::NVarChar(Length::Limited(255)), false),
+    (
+        "description",
+        SqlType::NVarChar(Length::Limited(255)),
+        false,
+    ),
     ("is_dynamic", SqlType::Bit, false),
     ("is_advanced", SqlType::Bit, false),
 ];

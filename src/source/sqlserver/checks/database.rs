@@ -8,8 +8,8 @@ use super::remedy::Grantee;
 use crate::change::{Check, CheckState, Finding};
 use crate::source::sqlserver::cell::Cells;
 use crate::source::sqlserver::error::SourceError;
-use crate::source::sqlserver::ident::TableName;
 use crate::source::sqlserver::health::{Health, health};
+use crate::source::sqlserver::ident::TableName;
 use crate::source::sqlserver::news::READ_ONLY;
 use crate::source::sqlserver::pool::Pool;
 
@@ -29,7 +29,7 @@ d.name, d.collation_name, CAST(d.is_cdc_enabled AS int) AS is_cdc_enabled, \
 CAST(d.snapshot_isolation_state AS int) AS snapshot_isolation_state, \
 CAST(d.is_published AS int) AS is_published, d.log_reuse_wait_desc, \
 CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) AS updateability, \
-USER_NAME() AS user_name, IS_ROLEMEMBER(N'db_owner') AS is_owner, \
+USER_NAME() AS user_name, SUSER_SNAME() AS login_name, IS_ROLEMEMBER(N'db_owner') AS is_owner, \
 HAS_PERMS_BY_NAME(N'cdc.change_tables', 'OBJECT', 'SELECT') AS reads_change_tables, \
 HAS_PERMS_BY_NAME(N'cdc.captured_columns', 'OBJECT', 'SELECT') AS reads_captured_columns, \
 HAS_PERMS_BY_NAME(N'cdc.index_columns', 'OBJECT', 'SELECT') AS reads_index_columns, \
@@ -85,6 +85,7 @@ pub(super) struct DatabaseFacts {
     pub(super) log_reuse: String,
     pub(super) read_only: bool,
     pub(super) user: String,
+    pub(super) login: String,
     pub(super) owner: bool,
     /// The tables of schema `cdc` that the login may not read.
     pub(super) unread_metadata: Vec<&'static str>,
@@ -158,6 +159,10 @@ pub(in crate::source::sqlserver) async fn database(
         reason: "sys.databases does not show the current database".to_string(),
     })?;
     let mut facts = own_facts(&Cells::new(row, action))?;
+    // Before they are quoted, after which a secret may look like none.
+    for name in [&mut facts.name, &mut facts.user, &mut facts.login] {
+        *name = pool.config().masked(name);
+    }
     let largest = first(pool, "reading max text repl size", LARGEST).await?;
     facts.largest = match &largest {
         Asked::Row(row) => Cells::new(row, action).integer(0)?,
@@ -172,7 +177,7 @@ pub(in crate::source::sqlserver) async fn database(
 
 fn own_facts(cells: &Cells<'_>) -> Result<DatabaseFacts, SourceError> {
     let mut unread_metadata = Vec::new();
-    for (index, table) in (11..).zip(METADATA) {
+    for (index, table) in (12..).zip(METADATA) {
         if !cells.flag(index)? {
             unread_metadata.push(table);
         }
@@ -188,11 +193,12 @@ fn own_facts(cells: &Cells<'_>) -> Result<DatabaseFacts, SourceError> {
         log_reuse: cells.text(7)?.unwrap_or_default().to_string(),
         read_only: cells.text(8)? == Some(READ_ONLY),
         user: cells.required_text(9)?.to_string(),
-        owner: cells.flag(10)?,
+        login: cells.text(10)?.unwrap_or_default().to_string(),
+        owner: cells.flag(11)?,
         unread_metadata,
-        sees_scans: cells.flag(15)? || cells.flag(16)?,
-        has_performance_state: cells.integer(16)?.is_some(),
-        sees_definitions: cells.flag(17)?,
+        sees_scans: cells.flag(16)? || cells.flag(17)?,
+        has_performance_state: cells.integer(17)?.is_some(),
+        sees_definitions: cells.flag(18)?,
         largest: None,
         has_capture_job: None,
         agent: None,

@@ -1,9 +1,7 @@
 //! What follows from the facts of a database.
 
 use super::database::{AZURE, DatabaseFacts, EXPRESS, METADATA};
-use super::remedy::{
-    ADD_CAPTURE_JOB, ALLOW_SNAPSHOT, ENABLE_DATABASE, START_CAPTURE_JOB, keep,
-};
+use super::remedy::{ADD_CAPTURE_JOB, ALLOW_SNAPSHOT, ENABLE_DATABASE, START_CAPTURE_JOB, keep};
 use crate::change::{Check, CheckState, Finding};
 
 /// An idle database has an entry of the mapping about every five minutes.
@@ -209,7 +207,7 @@ fn retention(facts: &DatabaseFacts) -> Finding {
         .mended_by(if facts.engine_edition == AZURE {
             String::new()
         } else {
-            facts.grantee().read_jobs(&facts.name)
+            facts.grantee().read_jobs(&facts.login, &facts.name)
         }),
         Some(minutes) if minutes < SHORT_MINUTES => warning(
             Check::Retention,
@@ -230,9 +228,9 @@ fn retention(facts: &DatabaseFacts) -> Finding {
 pub(super) fn retention_for(facts: &DatabaseFacts, lag_ms: i64) -> Finding {
     let known = facts.health.as_ref().and_then(|h| h.retention_minutes);
     let minutes = known.unwrap_or(DEFAULT_MINUTES);
-    let assumed = if known.is_some() { "" } else { ", if not set" };
+    let assumed = if known.is_some() { "" } else { " unless set" };
     let seen = format!(
-        "the target is {} behind capture, which keeps {}{assumed}",
+        "the target is {} behind capture; changes are kept for {}{assumed}",
         span(lag_ms),
         span(minutes * 60_000)
     );
@@ -240,8 +238,11 @@ pub(super) fn retention_for(facts: &DatabaseFacts, lag_ms: i64) -> Finding {
         return ok(Check::Retention, seen);
     }
     let needed = (lag_ms / 60_000).saturating_mul(3).max(DEFAULT_MINUTES);
-    warning(Check::Retention, format!("{seen}: run the flow more often, or keep more"))
-        .mended_by(keep(needed))
+    warning(
+        Check::Retention,
+        format!("{seen}: run the flow more often, or keep more"),
+    )
+    .mended_by(keep(needed))
 }
 
 fn log(facts: &DatabaseFacts) -> Finding {
@@ -262,11 +263,7 @@ fn log(facts: &DatabaseFacts) -> Finding {
 /// A span of time in its two largest units.
 fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
-    let (days, hours, minutes) = (
-        seconds / 86_400,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-    );
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
         (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
@@ -276,4 +273,4 @@ fn span(ms: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

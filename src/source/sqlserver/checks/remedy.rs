@@ -84,11 +84,13 @@ impl Grantee {
         self.to(|user| format!("ALTER ROLE {} ADD MEMBER {user};", quote(role)))
     }
 
-    /// The table of the jobs in `msdb`, where the login has a name of its own.
-    pub(super) fn read_jobs(&self, database: &str) -> String {
-        self.to(|user| {
+    /// The table of the jobs, which is in `msdb`; then back to `database`.
+    pub(super) fn read_jobs(&self, login: &str, database: &str) -> String {
+        let login = quote(login);
+        self.to(|_| {
             format!(
-                "USE msdb;\nCREATE USER {user};\nGRANT SELECT ON OBJECT::dbo.cdc_jobs TO {user};\nUSE {};",
+                "USE msdb;\nCREATE USER {login} FOR LOGIN {login};\n\
+                 GRANT SELECT ON OBJECT::dbo.cdc_jobs TO {login};\nUSE {};",
                 quote(database)
             )
         })

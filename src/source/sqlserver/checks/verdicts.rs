@@ -163,7 +163,10 @@ fn gating_role(database: &DatabaseFacts, instance: &InstanceFacts) -> Option<Fin
     } else if instance.can_read || database.owner {
         ok(
             Check::GatingRole,
-            format!("{role} of {}: not needed beside the change table", instance.name),
+            format!(
+                "{role} of {}: not needed beside the change table",
+                instance.name
+            ),
         )
     } else {
         failing(
@@ -285,8 +288,13 @@ fn collations(database: &DatabaseFacts, facts: &TableFacts) -> Finding {
     let mut named = Vec::new();
     for facts_of in &facts.columns {
         let column = &facts_of.column;
-        let (SqlType::Text { unicode: Some(unicode), .. }, Some(collation)) =
-            (&column.sql_type, &column.collation)
+        let (
+            SqlType::Text {
+                unicode: Some(unicode),
+                ..
+            },
+            Some(collation),
+        ) = (&column.sql_type, &column.collation)
         else {
             continue;
         };
