@@ -355,6 +355,16 @@ fn a_capture_job_that_is_missing_or_stands_is_made_and_started() {
 }
 
 #[test]
+fn what_a_login_may_not_know_it_knows_by_what_is_printed() {
+    let patient = Patient::healthy();
+    let (first, last) = patient.mend(&["unknown"]);
+    assert_eq!(first.state("retention"), "unknown");
+    assert_eq!(last.seen("retention"), "changes are kept for 3 d 0 h");
+    assert_eq!(last.checks(&["unknown"]), ["agent"]);
+    assert_eq!(last.remedy("agent"), "", "no grant is narrow enough");
+}
+
+#[test]
 fn changes_that_are_kept_for_an_hour_are_kept_longer() {
     let mut patient = Patient::healthy();
     patient.as_owner = true;

@@ -146,7 +146,8 @@ fn stored(columns: Columns) -> Vec<ColumnDef> {
 /// Whether the session may ask for a view: those of `sys` are everybody's, but not what capture does.
 fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), ServerError> {
     let rights = scope.rights(state)?;
-    if definition.schema == "dbo" && !rights.is_owner() {
+    let own = own_table(state, definition.schema, definition.name);
+    if own.is_some_and(|id| !rights.on_own_table(state, Permission::Select, id)) {
         return Err(ServerError::permission_denied(
             "SELECT",
             definition.name,
@@ -164,6 +165,19 @@ fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), S
         return Err(ServerError::permission_denied_in(permission, &state.name));
     }
     Ok(())
+}
+
+/// The object id of a table that the server keeps in `msdb`; `None` for anything else.
+pub(crate) fn own_table(state: &State, schema: &str, name: &str) -> Option<i32> {
+    let is_meant = |definition: &Definition| {
+        definition.schema == "dbo"
+            && state.collation.is_same_name(definition.schema, schema)
+            && state.collation.is_same_name(definition.name, name)
+    };
+    let mut found = definitions().filter(|_| state.name == "msdb");
+    found
+        .find(|(_, definition)| is_meant(definition))
+        .map(|(id, _)| id)
 }
 
 /// A name such as `[dbo].[t]` out of a string.
