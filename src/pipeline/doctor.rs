@@ -11,11 +11,12 @@ use examination::{check_of, text_of};
 
 use super::bind::{bind_flow, parts_of, refuse_others, stream_of, target_of};
 use super::flow::Flow;
-use super::look::{Job, look_for};
+use super::look::{Job, Work, look_for};
 use super::order::{in_order, lookups_of};
 use crate::change::{Check, CheckState, Finding, OnGap};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};
 use crate::error::Error;
+use crate::sink::delta::SinkError;
 use crate::source::sqlserver::{Database, DatabaseChecks};
 use crate::sql::{Statement, StatementKind};
 
@@ -234,25 +235,29 @@ impl Doctor<'_> {
 
     async fn look_at_flow(&mut self, place: &Place, flow: &Arc<Flow>) {
         let (name, table) = (&place.connection, place.table());
-        let ok = |check, seen: &str| Finding::new(check, CheckState::Ok, seen).of(&table);
         let seen = format!("{} fits its source and its target", flow.name());
-        self.found.add(name, ok(Check::Flow, &seen));
-        let work = match look_for(flow, None).await {
-            Ok(work) => work,
-            Err(error) if error.is_loss() && flow.declaration.on_gap != OnGap::Fail => {
+        let fits = Finding::new(Check::Flow, CheckState::Ok, seen);
+        self.found.add(name, fits.of(&table));
+        match look_for(flow, None).await {
+            Ok(work) => self.look_at_work(place, flow, &work),
+            Err(error) if goes_over(flow.declaration.on_gap, &error) => {
                 let policy = flow.declaration.on_gap;
                 let seen = format!("{}; cdcql.onGap = {policy} goes over that", text_of(&error));
                 let found = Finding::new(Check::History, CheckState::Warning, seen);
                 self.found.add(name, found.of(&table));
-                return;
             }
             Err(error) => {
                 let check = check_of(&error);
                 self.found.fail(name, Some(table), check, &error);
-                return;
             }
-        };
-        match work.job {
+        }
+    }
+
+    /// What a run would begin with.
+    fn look_at_work(&mut self, place: &Place, flow: &Flow, work: &Work) {
+        let (name, table) = (&place.connection, place.table());
+        let ok = |seen: &str| Finding::new(Check::History, CheckState::Ok, seen).of(&table);
+        match &work.job {
             Job::Copy { over: None, .. } if !work.target.is_empty() => {
                 let error = Error::TargetNotEmpty {
                     flow: flow.name().to_string(),
@@ -263,14 +268,13 @@ impl Doctor<'_> {
             Job::Copy { .. } => {
                 // The end of a copy is a commit that capture has to come to.
                 self.found.needs_capture(name);
-                self.found
-                    .add(name, ok(Check::History, "nothing was copied yet"));
+                self.found.add(name, ok("nothing was copied yet"));
             }
             Job::Window { checkpoint, .. }
             | Job::Move { checkpoint, .. }
             | Job::Nothing { checkpoint } => {
                 let seen = format!("the source has all since {}", checkpoint.lsn);
-                self.found.add(name, ok(Check::History, &seen));
+                self.found.add(name, ok(&seen));
                 if let Some(found) = self.retention(name, checkpoint.end_time_ms) {
                     self.found.add(name, found.of(&table));
                 }
@@ -284,4 +288,15 @@ impl Doctor<'_> {
         let head = checks.health()?.head.as_ref()?;
         Some(checks.retention_for(head.newest.end_time_ms - end_time_ms))
     }
+}
+
+/// Whether a run with this policy goes over what it has lost.
+fn goes_over(policy: OnGap, lost: &Error) -> bool {
+    let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
+    lost.is_loss()
+        && match policy {
+            OnGap::Fail => false,
+            OnGap::Resnapshot => true,
+            OnGap::Continue => !is_targets,
+        }
 }

@@ -355,6 +355,34 @@ fn a_capture_job_that_is_missing_or_stands_is_made_and_started() {
 }
 
 #[test]
+fn a_capture_that_stands_for_minutes_holds_a_first_copy_and_delays_changes() {
+    let mut patient = Patient::healthy();
+    patient.as_owner = true;
+    let stand = || {
+        let stop = "EXEC sys.sp_cdc_stop_job @job_type = N'capture';";
+        // Each moves the server's clock by a second.
+        let writes = "UPDATE dbo.a SET n = n + 1 WHERE id = 1;".repeat(7 * 60);
+        patient.served.execute(&format!("{stop}{writes}"));
+    };
+    stand();
+    let (first, last) = patient.mend(&["failing", "warning"]);
+    assert_eq!(first.code, Some(1), "{first:#?}");
+    assert_eq!(first.checks(&["failing"]), ["capture job"]);
+    assert!(
+        first
+            .seen("capture job")
+            .contains("a first copy would wait for it in vain")
+    );
+    assert_eq!(first.checks(&["warning"]), ["log reuse"]);
+    last.is_well();
+    let _ = patient.run().succeeded();
+    stand();
+    let look = patient.look();
+    assert_eq!(look.code, Some(0), "{look:#?}");
+    assert_eq!(look.state("capture job"), "warning");
+}
+
+#[test]
 fn what_a_login_may_not_know_it_knows_by_what_is_printed() {
     let patient = Patient::healthy();
     let (first, last) = patient.mend(&["unknown"]);

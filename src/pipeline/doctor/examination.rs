@@ -68,6 +68,12 @@ impl Examination {
         error: &Error,
     ) {
         self.exit_code.get_or_insert(error.exit_code());
+        // What is refused is the table's changes where the tables that describe them can be read.
+        let check = if check == Check::Metadata && self.is_ok(connection, check) {
+            Check::ChangeTable
+        } else {
+            check
+        };
         let concerns = |examined: &&mut Examined| {
             let of = examined.finding.table.as_deref();
             let is_of = |table: &String| of.is_none_or(|of| of.eq_ignore_ascii_case(table));
@@ -91,6 +97,14 @@ impl Examination {
                 self.add(connection, finding);
             }
         }
+    }
+
+    fn is_ok(&self, connection: &str, check: Check) -> bool {
+        self.findings.iter().any(|examined| {
+            examined.connection == connection
+                && examined.finding.check == check
+                && examined.finding.state == CheckState::Ok
+        })
     }
 
     /// A flow of the connection has to be copied: it waits for capture, so one that stands is no mere warning.

@@ -328,9 +328,7 @@ impl Database {
     /// The connection breaks; what the login may not know is a finding.
     pub async fn check(&self) -> Result<DatabaseChecks, SourceError> {
         let mut checks = checks::database(&self.inner.pool).await?;
-        for finding in &mut checks.findings {
-            self.mask(finding);
-        }
+        self.mask(&mut checks.findings);
         Ok(checks)
     }
 
@@ -357,17 +355,17 @@ impl Database {
             }
             Err(error) => return Err(error),
         };
-        for finding in &mut findings {
-            self.mask(finding);
-        }
+        self.mask(&mut findings);
         Ok(findings)
     }
 
-    /// Takes out of a finding what was given as a secret.
-    fn mask(&self, finding: &mut Finding) {
+    /// Takes out of findings what was given as a secret.
+    fn mask(&self, findings: &mut [Finding]) {
         let config = self.inner.pool.config();
-        finding.seen = config.masked(&finding.seen);
-        finding.remedy = finding.remedy.take().map(|text| config.masked(&text));
+        for finding in findings {
+            finding.seen = config.masked(&finding.seen);
+            finding.remedy = finding.remedy.take().map(|text| config.masked(&text));
+        }
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.

@@ -138,6 +138,11 @@ fn job(facts: &DatabaseFacts) -> Finding {
         )
         .mended_by(ADD_CAPTURE_JOB);
     }
+    progress(facts)
+}
+
+/// How far what reads the log has come.
+fn progress(facts: &DatabaseFacts) -> Finding {
     let Some(health) = &facts.health else {
         return unknown(
             Check::CaptureJob,
@@ -162,16 +167,18 @@ fn job(facts: &DatabaseFacts) -> Finding {
         return ok(Check::CaptureJob, seen);
     }
     let seen = format!("{seen}, where an idle database has one every five minutes: capture stands");
-    match (facts.read_only, facts.published) {
-        (true, _) => warning(
+    if facts.read_only {
+        warning(
             Check::CaptureJob,
             format!("{seen}, or this replica is behind"),
-        ),
-        (_, true) => warning(
+        )
+    } else if facts.published {
+        warning(
             Check::CaptureJob,
             format!("{seen}: look at the Log Reader Agent of replication"),
-        ),
-        _ => warning(Check::CaptureJob, seen).mended_by(START_CAPTURE_JOB),
+        )
+    } else {
+        warning(Check::CaptureJob, seen).mended_by(START_CAPTURE_JOB)
     }
 }
 
@@ -193,7 +200,7 @@ fn agent(facts: &DatabaseFacts) -> Option<Finding> {
         ),
         None => unknown(
             Check::Agent,
-            "this login may not see services (VIEW SERVER STATE); how far the capture job is tells more",
+            "this login may not see services (VIEW SERVER STATE, from 2022 on VIEW SERVER SECURITY STATE); how far the capture job is tells more",
         ),
     })
 }

@@ -10,7 +10,7 @@ pub(in super::super) fn known(age_ms: i64) -> DatabaseFacts {
     let commit = Commit {
         lsn: Lsn::ZERO,
         end_time_ms: 1_000_000_000,
-        tran_id: vec![1].into(),
+        tran_id: vec![1],
     };
     DatabaseFacts {
         engine_edition: 3,
