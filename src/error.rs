@@ -71,6 +71,14 @@ pub enum Error {
         /// The variable.
         name: String,
     },
+    /// Checks that say that a run would fail.
+    #[error("{failing} of the checks {}: a run would not do its work", if *.failing == 1 { "fails" } else { "fail" })]
+    Unfit {
+        /// How many.
+        failing: usize,
+        /// The exit code of such a run.
+        exit_code: u8,
+    },
     /// No flow of that name.
     #[error("there is no flow '{name}'{}", nearest_or_all(.name, .known))]
     UnknownFlow {

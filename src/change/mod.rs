@@ -3,11 +3,13 @@
 //! Everything here is a value: no I/O, no async, no engine.
 
 mod checkpoint;
+mod finding;
 mod gap;
 mod kind;
 mod lsn;
 
 pub use checkpoint::{Checkpoint, Commit, FlowKey};
+pub use finding::{Check, CheckState, Finding};
 pub use gap::{Gap, OnGap, UnknownPolicy};
 pub use kind::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, is_change_column};
 pub use lsn::{Lsn, LsnRange, ParseLsnError};

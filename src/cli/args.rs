@@ -62,6 +62,20 @@ pub(super) enum Command {
     /// 100,001), and after how many hours of commits the source's clean-up may delete what the flow has not read. A flow that
     /// could not be run is told as by `run`, with its exit code.
     Status(StatusArguments),
+    /// Say whether the flows of a pipeline file would run, and the T-SQL that mends what holds them
+    ///
+    /// Looks at each connection: change data capture, capture job and agent, how long changes are kept, what keeps the
+    /// log, SNAPSHOT isolation, the tables that describe capture. At each source table: whether the login may read it,
+    /// its changes and their gating role; its key, types, collations and masks, computed and large columns, security
+    /// policies, partitions. At each target: whether its location can be written, and its table features are known. And at
+    /// each flow, as a run does before it begins.
+    ///
+    /// A check is failing where a run would fail or get nowhere, a warning where it would work and something has to be
+    /// known, unknown where the login may not know. The T-SQL is for an owner of the database, in that database: narrow
+    /// grants first, broader ones as comments. What becomes known by a grant is looked at the next time. Nothing is written at the
+    /// source; where the target lies in an object store, an object is put below _cdcql and deleted again. Exit code 0
+    /// says that a run would work, any other is the one that it would have ended with.
+    Doctor(DoctorArguments),
     /// Execute statements and print what they answer
     Query(QueryArguments),
     /// Keep the Delta tables of a pipeline file fast: rewrite small files and files with deleted rows, shorten the log
@@ -179,6 +193,17 @@ pub(super) struct StatusArguments {
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
     /// How rows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) format: Format,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// How findings are printed: as lines with the T-SQL below, or as rows
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(super) format: Format,
 }

@@ -3,6 +3,7 @@
 mod args;
 #[cfg(feature = "simulator")]
 mod demo;
+mod doctor;
 #[cfg(feature = "simulator")]
 mod embedded;
 mod events;
@@ -90,6 +91,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Run(ref run)) => run::run(run, manner).await,
         Some(Command::Query(ref query)) => query::run(query, memory).await,
         Some(Command::Status(ref status)) => status::run(status, memory).await,
+        Some(Command::Doctor(ref doctor)) => doctor::run(doctor, manner.quiet, memory).await,
         Some(Command::Maintain(ref maintain)) => {
             maintain::run(maintain, manner.quiet, memory).await
         }

@@ -43,7 +43,7 @@ impl Engine {
         statements: &[Statement],
         file: Option<&Path>,
     ) -> Result<(), Error> {
-        self.define_ranks(statements, file, 0..=VIEWS).await
+        self.define_ranks(statements, file, SETTINGS..=VIEWS).await
     }
 
     /// Makes the schemas and tables of a file real, without a look at its connections or whatever else is in it.
@@ -53,6 +53,17 @@ impl Engine {
         file: Option<&Path>,
     ) -> Result<(), Error> {
         self.define_ranks(statements, file, SCHEMAS..=TABLES).await
+    }
+
+    /// Makes the views of a file real, and executes its SET; what they read must be there by then.
+    pub async fn define_views(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
+        self.define_ranks(statements, file, SETTINGS..=SETTINGS)
+            .await?;
+        self.define_ranks(statements, file, VIEWS..=VIEWS).await
     }
 
     async fn define_ranks(
@@ -293,6 +304,8 @@ fn delta_type(declared: &ast::DataType) -> Option<DataType> {
     }
 }
 
+/// In which round settings are made.
+const SETTINGS: u8 = 0;
 /// In which round schemas and tables are made.
 const SCHEMAS: u8 = 2;
 const TABLES: u8 = 3;
@@ -307,7 +320,7 @@ fn rank_of(statement: &Statement) -> Option<u8> {
         StatementKind::CreateTable(_) => Some(TABLES),
         StatementKind::Other(ast) => match ast.as_ref() {
             DfStatement::Statement(inner) => match inner.as_ref() {
-                ast::Statement::Set(_) => Some(0),
+                ast::Statement::Set(_) => Some(SETTINGS),
                 ast::Statement::CreateView { .. } => Some(VIEWS),
                 _ => None,
             },

@@ -192,7 +192,7 @@ pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
     }
 }
 
-async fn bind_flow(
+pub(super) async fn bind_flow(
     engine: &Engine,
     statement: &Statement,
     earlier: &[Arc<Flow>],
@@ -468,7 +468,7 @@ async fn rehearse(
         })
 }
 
-fn parts_of(name: &ObjectName) -> Vec<String> {
+pub(super) fn parts_of(name: &ObjectName) -> Vec<String> {
     name.0
         .iter()
         .map(|part| {

@@ -4,12 +4,15 @@
 //! writes; [`Pipeline::run`] brings each flow up to date once, [`Pipeline::follow`] for ever. One window is one
 //! execution of the flow's SQL and one Delta commit, which carries the window's end.
 //!
+//! [`examine`] looks at all that the flows need before they run, and goes on where one of them could not be bound.
+//!
 //! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
 //! them.
 
 mod bind;
 mod capture;
 mod copy;
+mod doctor;
 mod event;
 mod flow;
 mod follow;
@@ -28,6 +31,7 @@ mod values;
 mod window;
 
 pub use bind::Pipeline;
+pub use doctor::{Examination, Examined, examine};
 pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
 pub use follow::FollowOptions;

@@ -7,6 +7,7 @@ mod capture;
 mod clients;
 mod connections;
 mod copies;
+mod doctor;
 mod failures;
 mod fence;
 mod follow;

@@ -170,8 +170,9 @@ fn no_command_of_the_readme_is_unknown() {
             | "cargo run -- simulate --help" => true,
             // The test above.
             "cargo run -- run pipelines/customers.sql" => true,
-            // follow::…, status::…
+            // follow::…, status::…, doctor::…
             "cargo run -- run pipelines/customers.sql --follow"
+            | "cargo run -- doctor pipelines/customers.sql"
             | "cargo run -- status pipelines/customers.sql" => true,
             "cargo test" | "cargo doc --no-deps --open" | "cargo install --path . --locked" => true,
             _ if command.starts_with("export APP_DB_URL=") => true,

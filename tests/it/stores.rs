@@ -191,6 +191,9 @@ fn stores() -> impl Iterator<Item = Store> {
 fn a_table_is_copied_merged_into_maintained_and_read_again() {
     for store in stores() {
         let served = store.served();
+        let doctor = ["doctor", "pipelines/p.sql", "--format", "csv"];
+        let found = store.cdcql(&served, &doctor).succeeded().stdout;
+        assert!(found.contains(",location,ok,"), "{found}");
         let first = store.run(&served).succeeded();
         assert!(first.stderr.contains("4 inserted"), "{}", first.stderr);
         served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;");

@@ -85,6 +85,17 @@ impl Rights {
         self.has(state, permission, &chain)
     }
 
+    /// Whether the user has a permission on a table of schema `dbo` that the server keeps, by its object id.
+    pub(crate) fn on_own_table(&self, state: &State, permission: Permission, id: i32) -> bool {
+        let schema = state.schema("dbo").map_or(0, |schema| schema.id);
+        let chain = [
+            Securable::Object(id),
+            Securable::Schema(schema),
+            Securable::Database,
+        ];
+        self.has(state, permission, &chain)
+    }
+
     /// Whether the user has a permission on a schema.
     pub(crate) fn on_schema(&self, state: &State, permission: Permission, schema: i32) -> bool {
         let chain = [Securable::Schema(schema), Securable::Database];

@@ -27,6 +27,15 @@ async fn information_schema_describes_each_column() {
 }
 
 #[tokio::test]
+async fn settings_and_services_are_told_as_they_are_here() {
+    let mut s = session(TABLE).await;
+    let largest = "SELECT CAST(value_in_use AS bigint) FROM sys.configurations WHERE name = N'max text repl size (B)'";
+    assert_eq!(ok(&mut s, largest).await.value(), "-1");
+    let agent = "SELECT status_desc FROM sys.dm_server_services WHERE servicename LIKE N'SQL Server Agent%'";
+    assert_eq!(ok(&mut s, agent).await.value(), "Running");
+}
+
+#[tokio::test]
 async fn the_jobs_have_ids() {
     let mut s = session(TABLE).await;
     let ids = "SELECT COUNT(DISTINCT job_id) FROM msdb.dbo.cdc_jobs WHERE job_id IS NOT NULL";

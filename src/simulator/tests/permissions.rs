@@ -169,6 +169,7 @@ async fn the_server_is_for_its_owners() {
         ("EXEC sys.sp_cdc_disable_table N'dbo', N't', N'all'", 22904),
         ("SELECT * FROM sys.dm_cdc_log_scan_sessions", 262),
         ("SELECT * FROM msdb.dbo.cdc_jobs", 229),
+        ("SELECT * FROM sys.dm_server_services", 300),
     ] {
         assert_eq!(
             run(&mut s, statement).await.numbers(),
@@ -297,4 +298,24 @@ async fn a_login_that_is_dropped_while_connected_may_do_nothing() {
     assert_eq!(log_in(&database, "reader").unwrap_err().number, 4060);
     let asked = "SELECT IS_SRVROLEMEMBER('sysadmin', 'reader'), IS_SRVROLEMEMBER('sysadmin')";
     assert_eq!(ok(&mut owner, asked).await.lines(), ["0|1"]);
+}
+
+#[tokio::test]
+async fn a_table_of_the_server_is_read_by_who_was_granted_it() {
+    let (mut owner, mut s, _) = reader().await;
+    let jobs = "SELECT COUNT(*) FROM msdb.dbo.cdc_jobs";
+    ok(
+        &mut owner,
+        "USE msdb; CREATE USER [reader] FOR LOGIN [reader]; GRANT SELECT ON OBJECT::dbo.cdc_jobs TO [reader]; USE master",
+    )
+    .await;
+    assert_eq!(run(&mut s, jobs).await.numbers(), [0; 0]);
+    ok(
+        &mut owner,
+        "USE msdb; DENY SELECT ON OBJECT::dbo.cdc_jobs TO [reader]",
+    )
+    .await;
+    assert_eq!(run(&mut s, jobs).await.numbers(), [229]);
+    let elsewhere = "USE master; GRANT SELECT ON OBJECT::dbo.cdc_jobs TO public";
+    assert_eq!(run(&mut owner, elsewhere).await.numbers(), [15151]);
 }

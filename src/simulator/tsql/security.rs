@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::{Cursor, ObjectName, list};
 use super::lexer::{Kind, Token};
+use super::system::own_table;
 use crate::simulator::protocol::{Language, ServerError};
 use crate::simulator::security::{Logins, Permission, Principals, Securable};
 use crate::simulator::store::{Server, State, Write};
@@ -401,9 +402,13 @@ fn securable(state: &State, on: Option<&On>) -> Result<Securable, ServerError> {
     let found = match on {
         None => Some(Securable::Database),
         Some(On::Schema(name)) => state.schema(name).map(|s| Securable::Schema(s.id)),
-        Some(On::Object(name)) => state
-            .table(name.schema().unwrap_or("dbo"), name.object())
-            .map(|table| Securable::Object(table.object_id)),
+        Some(On::Object(name)) => {
+            let (schema, name) = (name.schema().unwrap_or("dbo"), name.object());
+            let table = state.table(schema, name).map(|table| table.object_id);
+            table
+                .or_else(|| own_table(state, schema, name))
+                .map(Securable::Object)
+        }
     };
     let name = match on {
         Some(On::Schema(name)) => format!("the schema '{name}'"),

@@ -1,12 +1,17 @@
 //! A location and the Delta table that lies there, if one does.
 
+use std::io;
+use std::path::Path;
+
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
-use deltalake::kernel::transaction::CommitBuilder;
+use deltalake::kernel::transaction::{CommitBuilder, PROTOCOL};
 use deltalake::kernel::{EagerSnapshot, StructType};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStoreExt, PutPayload};
 use uuid::Uuid;
 
 use super::checkpoint::{commit_properties, read_checkpoint, read_position};
@@ -297,6 +302,36 @@ impl DeltaTarget {
         })
     }
 
+    /// Whether the location can be written, and leaves nothing there: in the local folder that the table is in, or would
+    /// be made in, a file without a name; in an object store an object that is deleted again.
+    pub async fn check_writable(&self) -> Result<(), SinkError> {
+        let failed = |error| SinkError::from_delta(&self.location, "write", error);
+        if let Ok(folder) = self.table.table_url().to_file_path() {
+            let tried = tokio::task::spawn_blocking(move || try_folder(&folder)).await;
+            let tried = tried.map_err(io::Error::other).and_then(|tried| tried);
+            return tried.map_err(|source| failed(DeltaTableError::Io { source }));
+        }
+        let store = self.table.object_store();
+        // Readers and VACUUM pass over what begins with an underscore.
+        let probe = ObjectPath::from(format!("_cdcql/{}", Uuid::new_v4()));
+        let written = store.put(&probe, PutPayload::default()).await;
+        let written = written.map_err(|error| failed(error.into()));
+        // An answer that was lost may have been a success.
+        let deleted = store.delete(&probe).await;
+        written?;
+        deleted.map_err(|error| failed(error.into()))
+    }
+
+    /// Refuses a table whose protocol asks for what is not known here; nothing where there is no table.
+    pub fn check_features(&self) -> Result<(), SinkError> {
+        let Some(snapshot) = self.snapshot() else {
+            return Ok(());
+        };
+        PROTOCOL
+            .can_write_to(snapshot)
+            .map_err(|error| SinkError::from_delta(&self.location, "write", error.into()))
+    }
+
     /// The table, loaded or not.
     pub(super) fn table(&self) -> &DeltaTable {
         &self.table
@@ -306,4 +341,16 @@ impl DeltaTarget {
     pub(super) fn snapshot(&self) -> Option<&EagerSnapshot> {
         self.table.state.as_ref().map(|state| state.snapshot())
     }
+}
+
+/// Makes a file without a name in `folder`, or in the nearest folder above it that is there; in the log's folder too.
+fn try_folder(folder: &Path) -> io::Result<()> {
+    let nearest = folder.ancestors().find(|folder| folder.exists());
+    let nearest = nearest.ok_or(io::ErrorKind::NotFound)?;
+    tempfile::tempfile_in(nearest)?;
+    let log = folder.join("_delta_log");
+    if log.exists() {
+        tempfile::tempfile_in(log)?;
+    }
+    Ok(())
 }

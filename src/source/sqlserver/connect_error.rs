@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::error::ErrorKind;
-use super::ident::did_you_mean;
+use super::ident::{did_you_mean, quote};
 
 /// Why a connection cannot be made.
 ///
@@ -186,6 +186,25 @@ impl ConnectError {
             | Self::DatabaseUnavailable { .. } => ErrorKind::Connection,
             Self::LoginFailed { .. } => ErrorKind::Login,
         }
+    }
+
+    /// The T-SQL that lets the login into the database, where it may be that alone which lacks.
+    pub fn remedy(&self) -> Option<String> {
+        let Self::DatabaseUnavailable {
+            database,
+            user,
+            number: 916 | 4060,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        // What was given as a secret has no quotes.
+        let name = |shown: &str| Some(quote(shown.strip_prefix('\'')?.strip_suffix('\'')?));
+        let (database, user) = (name(database)?, name(user)?);
+        Some(format!(
+            "USE {database};\nCREATE USER {user} FOR LOGIN {user};"
+        ))
     }
 
     /// The server's error number, where the server sent one.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use datafusion::catalog::TableProvider;
 
-use crate::change::{Commit, Lsn, LsnRange};
+use crate::change::{Commit, Finding, Lsn, LsnRange};
 
 use super::captured::{self, CapturedTable};
 use super::catalogue::{self, TableEntry};
 use super::changes::Changes;
+use super::checks::{self, DatabaseChecks};
 use super::chunks::{self, TableChunks};
 use super::commits::{self, FeedBounds};
 use super::config::ConnectionConfig;
@@ -318,6 +319,52 @@ impl Database {
         limit: u32,
     ) -> Result<u64, SourceError> {
         health::rows_in(&self.inner.pool, table, window, limit).await
+    }
+
+    /// What of the database itself, its capture and the login would hold a run.
+    ///
+    /// # Errors
+    /// The connection breaks; what the login may not know is a finding.
+    pub async fn check(&self) -> Result<DatabaseChecks, SourceError> {
+        let mut checks = checks::database(&self.inner.pool).await?;
+        self.mask(&mut checks.findings);
+        Ok(checks)
+    }
+
+    /// What of a table would hold a run, its capture instances and columns among it.
+    ///
+    /// # Errors
+    /// As [`Database::check`].
+    pub async fn check_table(
+        &self,
+        database: &DatabaseChecks,
+        schema: &str,
+        table: &str,
+    ) -> Result<Vec<Finding>, SourceError> {
+        let wanted = TableName::new(schema, table);
+        let mut findings = match self.find(&wanted).await {
+            Ok(Some(entry)) => checks::table(&self.inner.pool, database, &entry).await?,
+            Ok(None) => {
+                let tables = self.known_tables();
+                let error = catalogue::no_such_table(self.shown_name(), &wanted, &tables);
+                vec![database.missing_table(&wanted, &error)]
+            }
+            Err(error @ SourceError::Ambiguous { .. }) => {
+                vec![database.missing_table(&wanted, &error)]
+            }
+            Err(error) => return Err(error),
+        };
+        self.mask(&mut findings);
+        Ok(findings)
+    }
+
+    /// Takes out of findings what was given as a secret.
+    fn mask(&self, findings: &mut [Finding]) {
+        let config = self.inner.pool.config();
+        for finding in findings {
+            finding.seen = config.masked(&finding.seen);
+            finding.remedy = finding.remedy.take().map(|text| config.masked(&text));
+        }
     }
 
     /// Runs one plain batch on a connection of its own and discards its rows.

@@ -84,9 +84,13 @@ async fn job_setting(
     Ok(None)
 }
 
-/// The object is not there (208), nor its database (916), or the login may not read it (229, 262, 297, 300).
+/// The object is not there (208), nor its database (916, and 40515 in Azure SQL Database, which names no other), or the
+/// login may not read it (229, 262, 297, 300).
 pub(super) fn is_hidden(error: &SourceError) -> bool {
-    matches!(error.number(), Some(208 | 229 | 262 | 297 | 300 | 916))
+    matches!(
+        error.number(),
+        Some(208 | 229 | 262 | 297 | 300 | 916 | 40_515)
+    )
 }
 
 /// How many rows a table's changes in `window` have, counted up to `limit`.

@@ -26,6 +26,7 @@ mod caution;
 mod cell;
 mod change_rows;
 mod changes;
+mod checks;
 mod chunks;
 mod columns;
 mod commits;
@@ -59,6 +60,7 @@ mod transient;
 mod types;
 
 pub use captured::{CapturedColumn, CapturedTable};
+pub use checks::DatabaseChecks;
 pub use chunks::TableChunks;
 pub use columns::Columns;
 pub use commits::{FeedBound, FeedBounds};

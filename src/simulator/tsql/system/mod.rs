@@ -8,6 +8,7 @@ mod information;
 mod objects;
 mod principals;
 mod procedures;
+mod server;
 mod types;
 
 use std::sync::Arc;
@@ -66,6 +67,7 @@ fn definitions() -> impl Iterator<Item = (i32, &'static Definition)> {
         indexes::VIEWS,
         principals::VIEWS,
         information::VIEWS,
+        server::VIEWS,
     ];
     (1..).map(|n: i32| -100 - n).zip(all.into_iter().flatten())
 }
@@ -97,7 +99,7 @@ pub(crate) fn view(
 
 /// Notes that a view shows more than its database.
 fn note(scope: &Scope, definition: &Definition) {
-    if ["databases", "server_principals"].contains(&definition.name) {
+    if ["databases", "server_principals", server::SERVICES].contains(&definition.name) {
         scope.note(Source::Server);
     }
     if definition.name.starts_with("dm_cdc_") {
@@ -146,7 +148,8 @@ fn stored(columns: Columns) -> Vec<ColumnDef> {
 /// Whether the session may ask for a view: those of `sys` are everybody's, but not what capture does.
 fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), ServerError> {
     let rights = scope.rights(state)?;
-    if definition.schema == "dbo" && !rights.is_owner() {
+    let own = own_table(state, definition.schema, definition.name);
+    if own.is_some_and(|id| !rights.on_own_table(state, Permission::Select, id)) {
         return Err(ServerError::permission_denied(
             "SELECT",
             definition.name,
@@ -154,12 +157,29 @@ fn permit(scope: &Scope, state: &State, definition: &Definition) -> Result<(), S
             definition.schema,
         ));
     }
+    if definition.name == server::SERVICES && !rights.is_sysadmin() {
+        let text = "VIEW SERVER STATE permission was denied on object 'server', database 'master'.";
+        return Err(ServerError::new(300, text));
+    }
     let of_state = definition.name.starts_with("dm_cdc_");
     if of_state && !rights.on_database(state, Permission::ViewDatabasePerformanceState) {
         let permission = Permission::ViewDatabasePerformanceState.name();
         return Err(ServerError::permission_denied_in(permission, &state.name));
     }
     Ok(())
+}
+
+/// The object id of a table that the server keeps in `msdb`; `None` for anything else.
+pub(crate) fn own_table(state: &State, schema: &str, name: &str) -> Option<i32> {
+    let is_meant = |definition: &Definition| {
+        definition.schema == "dbo"
+            && state.collation.is_same_name(definition.schema, schema)
+            && state.collation.is_same_name(definition.name, name)
+    };
+    let mut found = definitions().filter(|_| state.name == "msdb");
+    found
+        .find(|(_, definition)| is_meant(definition))
+        .map(|(id, _)| id)
 }
 
 /// A name such as `[dbo].[t]` out of a string.

@@ -1,3 +1,5 @@
+use futures::StreamExt;
+
 use super::super::{SinkErrorKind, TableOptions};
 use super::*;
 
@@ -120,6 +122,26 @@ async fn a_location_that_cannot_be_written_is_one_error_with_its_path() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), SinkErrorKind::Storage, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_location_can_be_written_is_tried_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = folder.path().join("new/customers");
+    let location = location.to_str().unwrap();
+    let target = DeltaTarget::open(location, HashMap::new()).await.unwrap();
+    target.check_writable().await.unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    std::fs::write(folder.path().join("new"), "no folder").unwrap();
+    let error = target.check_writable().await.unwrap_err();
+    assert_eq!(error.kind(), SinkErrorKind::Storage, "{error:?}");
+    assert!(error.to_string().contains(location), "{error}");
+    let stored = DeltaTarget::open("memory:///customers", HashMap::new());
+    let stored = stored.await.unwrap();
+    stored.check_writable().await.unwrap();
+    let objects = stored.table().object_store();
+    assert_eq!(objects.list(None).count().await, 0);
+    stored.check_features().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
