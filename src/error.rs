@@ -163,6 +163,17 @@ pub enum Error {
         /// The target's location.
         location: String,
     },
+    /// A flow begins at a commit or an instant that its source has not come to.
+    #[error(
+        "flow '{flow}' begins past the newest commit of its source ({newest}): wait until the source is there, or write an \
+         earlier FROM"
+    )]
+    StartAhead {
+        /// The flow.
+        flow: String,
+        /// The newest commit.
+        newest: Lsn,
+    },
     /// A flow that looks up the target of one that has failed.
     #[error(
         "flow '{flow}' looks up the target of '{other}', which has failed: nothing was read for it; mend that one, then \

@@ -12,7 +12,8 @@
 //! p50, p95 and maximum.
 
 mod latency;
-mod peer;
+#[path = "../support/python.rs"]
+mod python;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -29,11 +30,16 @@ use cdcql::sql::{SourceText, parse};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
+use python::Peer;
 use support::{
     Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment,
 };
 
 type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
+
+const SCRIPT: &str = include_str!("merge_newest.py");
+/// What the peer is called.
+const PEER: &str = "mssql-python, pyarrow and deltalake of Python";
 
 /// The folder of a run that a process of its own does.
 const RUN: &str = "CDCQL_BENCH_RUN";
@@ -64,7 +70,7 @@ async fn measure() -> BenchResult<()> {
     let load = Load::of(rows_from_environment(1_000_000));
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), &load.script())?;
-    let peer = peer::Peer::find()?;
+    let peer = Peer::find("mssql_python, pyarrow, deltalake")?;
     println!(
         "changes: {} changes of {} keys in {} transactions of {}",
         load.count(),
@@ -92,9 +98,9 @@ async fn measure() -> BenchResult<()> {
     check(folder.path(), OWN, &expected).await?;
     if let Some(peer) = peer {
         let target = folder.path().join(PEERS);
-        let after = before.newest.lsn;
-        let theirs = Cost::of(&server, || peer.merge(&server.url, &target, after))?;
-        theirs.print(peer::NAME, load.count());
+        let after = before.newest.lsn.to_hex();
+        let theirs = Cost::of(&server, || peer.run(SCRIPT, &server.url, &target, &after))?;
+        theirs.print(PEER, load.count());
         check(folder.path(), PEERS, &expected).await?;
         own.print_ratios(&theirs);
     }

@@ -7,9 +7,11 @@ mod finding;
 mod gap;
 mod kind;
 mod lsn;
+mod schema_change;
 
 pub use checkpoint::{Checkpoint, Commit, FlowKey};
 pub use finding::{Check, CheckState, Finding};
 pub use gap::{Gap, OnGap, UnknownPolicy};
 pub use kind::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, is_change_column};
 pub use lsn::{Lsn, LsnRange, ParseLsnError};
+pub use schema_change::OnSchemaChange;

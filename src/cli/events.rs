@@ -53,8 +53,14 @@ fn named(name: &str, more: Value) -> Value {
 
 fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
     Some(match event {
-        Event::SnapshotStarted { flow, table, rows } => {
-            ("first_copy", flow, json!({ "table": table, "rows": rows }))
+        Event::SnapshotStarted {
+            again,
+            flow,
+            table,
+            rows,
+        } => {
+            let kind = if *again { "new_copy" } else { "first_copy" };
+            (kind, flow, json!({ "table": table, "rows": rows }))
         }
         Event::Committed {
             flow,
@@ -64,6 +70,7 @@ fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
             version,
             elapsed,
             more,
+            ..
         } => {
             let committed = json!({
                 "after": window.map(|window| window.after().to_string()),

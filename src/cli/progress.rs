@@ -141,20 +141,27 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
 fn sentence(event: &Event) -> String {
     match event {
         Event::SnapshotStarted {
+            again,
             flow,
             table,
-            rows: 0,
-        } => format!("{flow}: first copy of {table}"),
-        Event::SnapshotStarted { flow, table, rows } => format!(
-            "{flow}: going on with the first copy of {table}, of which {} rows are there",
-            HumanCount(*rows)
-        ),
+            rows,
+        } => {
+            let copy = kind_of_copy(*again);
+            match rows {
+                0 => format!("{flow}: {copy} of {table}"),
+                rows => format!(
+                    "{flow}: going on with the {copy} of {table}, of which {} rows are there",
+                    HumanCount(*rows)
+                ),
+            }
+        }
         Event::SnapshotProgress { flow, rows, .. } => {
             format!("{flow}: {} rows read", HumanCount(*rows))
         }
         Event::WindowStarted { flow, window } => format!("{flow}: reading changes {window}"),
         Event::WaitingForCapture { flow } => format!("{flow}: waiting for the capture job"),
         Event::Committed {
+            again,
             flow,
             window,
             upto,
@@ -164,7 +171,7 @@ fn sentence(event: &Event) -> String {
             ..
         } => {
             let what = window.map_or_else(
-                || format!("first copy: {}, at LSN {upto}", counts(*rows)),
+                || format!("{}: {}, at LSN {upto}", kind_of_copy(*again), counts(*rows)),
                 |window| format!("{}, LSN {window}", counts(*rows)),
             );
             let version = version.unwrap_or_default();
@@ -213,8 +220,13 @@ fn sentence(event: &Event) -> String {
 pub(super) fn summary(report: &FlowReport) -> Option<String> {
     let seconds = report.elapsed.as_secs_f64();
     let line = match report.result.as_ref().ok()? {
-        FlowResult::Copied { commit, upto } => format!(
-            "first copy: {}, at LSN {upto}, Delta version {}",
+        FlowResult::Copied {
+            again,
+            commit,
+            upto,
+        } => format!(
+            "{}: {}, at LSN {upto}, Delta version {}",
+            kind_of_copy(*again),
             counts(commit.rows()),
             commit.version().unwrap_or_default()
         ),
@@ -238,6 +250,13 @@ pub(super) fn summary(report: &FlowReport) -> Option<String> {
         }
     };
     Some(format!("{}: {line} ({seconds:.1} s)", report.flow))
+}
+
+fn kind_of_copy(again: bool) -> &'static str {
+    match again {
+        true => "new copy",
+        false => "first copy",
+    }
 }
 
 fn counts(rows: RowCounts) -> String {

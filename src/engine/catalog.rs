@@ -62,7 +62,7 @@ impl ConnectionSchema {
                 let bounds = feed_bounds(&bounds)?;
                 Ok(Some(self.database.change_feed(&captured, bounds).await?))
             }
-            RelationKind::Stream => Err(refused(
+            RelationKind::Stream(_) => Err(refused(
                 table,
                 "STREAM stands only in a flow that `cdcql run` executes; in a query write CHANGES",
             )),

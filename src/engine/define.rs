@@ -17,12 +17,12 @@ use super::catalog::ConnectionCatalog;
 use super::connect::{connect, value_of};
 use super::lake::TableDeclaration;
 use super::{Engine, LAKE, MAIN};
-use crate::change::{OnGap, UnknownPolicy};
+use crate::change::{OnGap, OnSchemaChange, UnknownPolicy};
 use crate::error::Error;
 use crate::sink::delta::{StorageOptions, TableOptions};
 use crate::sql::{
-    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, Diagnostic, GivenOption,
-    Property, Span, Statement, StatementKind,
+    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, GivenOption, Property,
+    Statement, StatementKind,
 };
 
 /// What a definition made, in words.
@@ -202,8 +202,9 @@ impl Engine {
             location,
             storage,
             columns,
-            options: options_of(statement, definition)?,
+            options: options_of(definition),
             on_gap: on_gap(statement, definition)?,
+            on_schema_change: on_schema_change(statement, definition)?,
             read_back: read_back(statement, definition)?,
         };
         if schema.declare(declaration) {
@@ -369,31 +370,17 @@ fn resolve_location(location: &Const, base: &Path, name: &str) -> Result<String,
         .into_owned())
 }
 
-/// What a new table gets; a property whose value asks for what cdcql does not do yet is refused.
-fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOptions, Error> {
+/// What a new table gets.
+fn options_of(definition: &CreateTable) -> TableOptions {
     let mut properties = Vec::new();
     for property in &definition.properties {
         let value = property.value.text();
-        let only = match property.name.to_lowercase().as_str() {
-            "cdcql.onschemachange" => Some("fail"),
-            ON_GAP | READ_BACK => continue,
-            _ => None,
-        };
-        match only {
-            Some(only) if !value.eq_ignore_ascii_case(only) => {
-                return Err(Error::invalid(unsupported_value(
-                    statement,
-                    property.span,
-                    &property.name,
-                    value,
-                    only,
-                )));
-            }
-            Some(_) => {}
-            None => properties.push((property.name.clone(), value.to_string())),
+        match property.name.to_lowercase().as_str() {
+            ON_GAP | READ_BACK | ON_SCHEMA_CHANGE => {}
+            _ => properties.push((property.name.clone(), value.to_string())),
         }
     }
-    Ok(TableOptions {
+    TableOptions {
         partition_columns: definition
             .partitioned_by
             .iter()
@@ -401,11 +388,14 @@ fn options_of(statement: &Statement, definition: &CreateTable) -> Result<TableOp
             .collect(),
         comment: definition.comment.clone(),
         properties,
-    })
+    }
 }
 
 /// The property that says what a flow does where changes are lost, in lower case.
 const ON_GAP: &str = "cdcql.ongap";
+
+/// The property that says what a flow does where its source has other columns, in lower case.
+const ON_SCHEMA_CHANGE: &str = "cdcql.onschemachange";
 
 /// The property that has large values read back which changes lack, in lower case.
 const READ_BACK: &str = "cdcql.readback";
@@ -416,6 +406,20 @@ fn on_gap(statement: &Statement, definition: &CreateTable) -> Result<OnGap, Erro
         let policy = property.value.text().parse();
         policy.map_err(|UnknownPolicy| {
             let help = "write 'fail', 'resnapshot' or 'continue'";
+            no_value(statement, property, "policy", help)
+        })
+    })
+}
+
+fn on_schema_change(
+    statement: &Statement,
+    definition: &CreateTable,
+) -> Result<OnSchemaChange, Error> {
+    let given = property(definition, ON_SCHEMA_CHANGE);
+    given.map_or(Ok(OnSchemaChange::default()), |property| {
+        let policy = property.value.text().parse();
+        policy.map_err(|UnknownPolicy| {
+            let help = "write 'fail', 'ignore' or 'add'; types are not widened yet ('evolve')";
             no_value(statement, property, "policy", help)
         })
     })
@@ -443,20 +447,4 @@ fn no_value(statement: &Statement, property: &Property, kind: &str, help: &str) 
         format!("{name} = '{value}' is no {kind}"),
         Some(help.to_string()),
     ))
-}
-
-fn unsupported_value(
-    statement: &Statement,
-    span: Span,
-    name: &str,
-    value: &str,
-    only: &str,
-) -> Diagnostic {
-    statement.diagnostic(
-        span,
-        format!("{name} = '{value}' is not supported yet"),
-        Some(format!(
-            "'{only}' is the one value so far; leave the property out"
-        )),
-    )
 }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::TableType;
 
 use super::MAIN;
 use super::point::{micros_of, version_of};
-use crate::change::OnGap;
+use crate::change::{OnGap, OnSchemaChange};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, StorageOptions, TableOptions};
 use crate::sql::{RelationKind, relation_from_marker};
@@ -33,6 +33,8 @@ pub struct TableDeclaration {
     pub options: TableOptions,
     /// What its flow does where changes are lost.
     pub on_gap: OnGap,
+    /// What its flow does where the source has other columns.
+    pub on_schema_change: OnSchemaChange,
     /// Whether large values that changes lack are read from the source, so that expressions can use them.
     pub read_back: bool,
 }
@@ -167,6 +169,7 @@ impl LakeSchema {
                 columns: None,
                 options: TableOptions::default(),
                 on_gap: OnGap::default(),
+                on_schema_change: OnSchemaChange::default(),
                 read_back: false,
             })
         })
@@ -193,7 +196,7 @@ impl LakeSchema {
                     .at_timestamp(micros_of(&instant)?.div_euclid(1_000))
                     .await?
             }
-            RelationKind::Stream | RelationKind::Changes(_) => {
+            RelationKind::Stream(_) | RelationKind::Changes(_) => {
                 return Err(DataFusionError::Plan(format!(
                     "'{name}' is a Delta table: its own change feed cannot be read yet; \
                      CHANGES and STREAM read SQL Server tables"

@@ -25,6 +25,7 @@ pub use connect::{ConnectionResolver, ResolveError};
 pub use define::Defined;
 pub use lake::TableDeclaration;
 pub use overlay::Overlay;
+pub use point::feed_bound;
 pub use retry::{Again, Pauses, Tries, log_retry, retried};
 pub use select::select_from;
 pub use session::{Engine, EngineOptions};

@@ -16,8 +16,8 @@ use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
 use crate::error::Error;
 use crate::sql::{
-    MergeStatement, Statement, StatementKind, expand_stars, relation_from_marker, resolve_names,
-    table_references,
+    Absent, MergeStatement, Statement, StatementKind, expand_stars, relation_from_marker,
+    resolve_names, table_references,
 };
 
 /// What a target is called whose own name is taken.
@@ -121,7 +121,7 @@ impl Engine {
         if merge.has_stars() {
             let target = self.columns_of_factor(statement, &merge.ast.table).await?;
             let source = self.columns_of_factor(statement, &merge.ast.source).await?;
-            expand_stars(&mut merge, &target, &source).map_err(Error::invalid)?;
+            expand_stars(&mut merge, &target, &source, Absent::Refused).map_err(Error::invalid)?;
         }
         Ok(merge)
     }

@@ -16,7 +16,11 @@ pub(super) fn feed_bounds(bounds: &Bounds) -> Result<FeedBounds> {
     })
 }
 
-fn feed_bound(bound: &Bound) -> Result<FeedBound> {
+/// The end of a SQL Server change feed that `bound` means.
+///
+/// # Errors
+/// `Plan` for what is no LSN and no instant.
+pub fn feed_bound(bound: &Bound) -> Result<FeedBound> {
     let inclusive = bound.inclusive;
     match bound.unit {
         BoundUnit::Version => Ok(FeedBound::Version {

@@ -41,6 +41,7 @@ impl Error {
             | Self::Output { .. }
             | Self::TableNotCreated { .. }
             | Self::TargetNotEmpty { .. }
+            | Self::StartAhead { .. }
             | Self::TargetGone { .. }
             | Self::LookupFailed { .. }
             | Self::CaptureNotRunning { .. }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::flow::Flow;
+use super::flow::{Flow, Start};
 use super::kept::{check_kept, with_kept};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
@@ -19,13 +19,16 @@ use super::schema::{
     check_declared, check_star, inserted_row, names, source_query, without_change_columns,
 };
 use super::values::check_values;
-use crate::change::{FlowKey, LsnRange, OnGap};
-use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
+use crate::change::{FlowKey, LsnRange, OnGap, OnSchemaChange};
+use crate::engine::{Engine, Overlay, TableDeclaration, feed_bound, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
-use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
+use crate::source::sqlserver::{
+    CapturedColumn, CapturedTable, Database, LargeValues, MissingValues, SourceError,
+};
 use crate::sql::{
-    MergeStatement, Statement, StatementKind, StreamRef, expand_stars, table_references,
+    Absent, MergeStatement, Statement, StatementKind, StreamRef, StreamStart, expand_stars,
+    table_references,
 };
 
 /// The flows of a file, bound to their sources and targets.
@@ -243,15 +246,28 @@ pub(super) async fn bind_flow(
     let marker = engine.resolve(&stream.marker);
     let overlay = Overlay::default().with(&marker, feed);
     let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
-    let target_schema = Box::pin(settle_schema(
+    let lost = table.columns().iter();
+    let lost: BTreeSet<&str> = lost
+        .filter(|column| column.source_name().is_none())
+        .map(CapturedColumn::name)
+        .collect();
+    let (target_schema, added) = Box::pin(settle_schema(
         engine,
         statement,
         &mut merge,
         (&declaration, &opened),
-        &overlay,
+        (&overlay, &lost),
     ))
     .await?;
+    let start = match &stream.start {
+        StreamStart::Copy => Start::Copy,
+        StreamStart::Now => Start::Now,
+        StreamStart::From(bound) => Start::From(feed_bound(bound).map_err(|error| {
+            Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
+        })?),
+    };
     let mut flow = Flow {
+        start,
         name: declaration.name.clone(),
         key,
         statement: statement.clone(),
@@ -265,6 +281,7 @@ pub(super) async fn bind_flow(
         target,
         declaration,
         target_schema,
+        added,
         reads: Vec::new(),
         columns: BTreeSet::new(),
     };
@@ -382,8 +399,8 @@ async fn settle_schema(
     statement: &Statement,
     merge: &mut MergeStatement,
     (declaration, target): (&TableDeclaration, &DeltaTarget),
-    overlay: &Overlay,
-) -> Result<SchemaRef, Error> {
+    (overlay, lost): (&Overlay, &BTreeSet<&str>),
+) -> Result<(SchemaRef, Vec<Field>), Error> {
     let existing = target.schema();
     if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
         check_declared(statement, merge, &declaration.location, existing, declared)?;
@@ -394,26 +411,36 @@ async fn settle_schema(
         .await?;
     let source = Arc::new(plan.schema().as_arrow().clone());
     let written = without_change_columns(&source);
+    let mut added = Vec::new();
     if merge.has_stars() {
+        let policy = declaration.on_schema_change;
+        let absent = match policy {
+            OnSchemaChange::Fail => Absent::Refused,
+            OnSchemaChange::Ignore | OnSchemaChange::Add => Absent::Null,
+        };
+        // What the source has lost is as good as never there, unless the flow stops for it.
+        let is_there = |name: &str| absent == Absent::Refused || !lost.contains(name);
         if let Some(target) = &known {
-            check_star(
-                statement,
-                merge,
-                &written,
-                target,
-                declaration.columns.is_some(),
-            )?;
+            let live = written
+                .fields()
+                .iter()
+                .filter(|field| is_there(field.name()));
+            let live = Schema::new(live.cloned().collect::<Vec<_>>());
+            let policy = (declaration.columns.is_some(), policy);
+            added = check_star(statement, merge, &live, target, policy)?;
         }
         let target = known.as_ref().unwrap_or(&written);
-        expand_stars(merge, &names(target), &names(&source)).map_err(Error::invalid)?;
+        let mut source = names(&source);
+        source.retain(|name| is_there(name));
+        expand_stars(merge, &names(target), &source, absent).map_err(Error::invalid)?;
     }
     match known {
-        Some(schema) => Ok(schema),
+        Some(schema) => Ok((schema, added)),
         None => {
             let (_, plan) = engine
                 .plan(statement, inserted_row(statement, merge)?, overlay.clone())
                 .await?;
-            Ok(without_change_columns(plan.schema().as_arrow()))
+            Ok((without_change_columns(plan.schema().as_arrow()), added))
         }
     }
 }
@@ -429,6 +456,16 @@ async fn rehearse(
     overlay: Overlay,
 ) -> Result<(Vec<ResolvedTableReference>, BTreeSet<usize>), Error> {
     let (statement, merge) = (&flow.statement, &flow.merge);
+    if !flow.added.is_empty() || target.lacks_backfill() {
+        let table = &flow.table;
+        let _ = reconcilable(
+            statement,
+            merge,
+            table,
+            &flow.target_schema,
+            Over::NewColumns,
+        )?;
+    }
     if flow.declaration.on_gap == OnGap::Resnapshot {
         let table = &flow.table;
         let _ = reconcilable(statement, merge, table, &flow.target_schema, Over::Gap)?;

@@ -33,11 +33,11 @@ pub(super) struct Copied {
 }
 
 /// Reads the rows of the flow's table beside `target`, or what an earlier run has not read of them. `newest` is the
-/// newest commit of the source.
+/// newest commit of the source, and `again` says that the target has rows already.
 pub(super) async fn copied(
     flow: &Arc<Flow>,
     target: &DeltaTarget,
-    newest: Option<&Commit>,
+    (newest, again): (Option<&Commit>, bool),
     options: RunOptions,
     reporter: &Reporter,
 ) -> Result<Copied, Error> {
@@ -63,6 +63,7 @@ pub(super) async fn copied(
     let rows: u64 = found.staged.iter().map(|chunk| chunk.rows).sum();
     let table = format!("{}.{}", flow.key.schema, flow.key.table);
     reporter.report(Event::SnapshotStarted {
+        again,
         flow: flow.name.clone(),
         table,
         rows,

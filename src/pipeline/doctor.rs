@@ -258,14 +258,14 @@ impl Doctor<'_> {
         let (name, table) = (&place.connection, place.table());
         let ok = |seen: &str| Finding::new(Check::History, CheckState::Ok, seen).of(&table);
         match &work.job {
-            Job::Copy { over: None, .. } if !work.target.is_empty() => {
+            Job::Copy { over: None, .. } | Job::Begin { .. } if !work.target.is_empty() => {
                 let error = Error::TargetNotEmpty {
                     flow: flow.name().to_string(),
                     location: flow.declaration.location.clone(),
                 };
                 self.found.fail(name, Some(table), Check::History, &error);
             }
-            Job::Copy { .. } => {
+            Job::Copy { .. } | Job::Begin { .. } => {
                 // The end of a copy is a commit that capture has to come to.
                 self.found.needs_capture(name);
                 self.found.add(name, ok("nothing was copied yet"));

@@ -12,8 +12,10 @@ use crate::sink::delta::{CommitOutcome, MaintenanceReport, RowCounts};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// The first copy of a table begins.
+    /// A copy of a table begins.
     SnapshotStarted {
+        /// Whether it goes over what the target has.
+        again: bool,
         /// The flow.
         flow: String,
         /// The source table, as `schema.table`.
@@ -42,11 +44,13 @@ pub enum Event {
         /// The flow.
         flow: String,
     },
-    /// A first copy or a window was committed.
+    /// A copy or a window was committed.
     Committed {
+        /// Whether it is a copy that went over what the target had.
+        again: bool,
         /// The flow.
         flow: String,
-        /// The window; `None` for a first copy.
+        /// The window; `None` for a copy.
         window: Option<LsnRange>,
         /// The commit LSN that the target holds now.
         upto: Lsn,
@@ -153,8 +157,10 @@ pub struct FlowReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum FlowResult {
-    /// The table was copied for the first time.
+    /// The table was copied.
     Copied {
+        /// Whether the copy went over what the target had.
+        again: bool,
         /// The commit.
         commit: CommitOutcome,
         /// The LSN that the copy is exact at.

@@ -6,9 +6,20 @@ use datafusion::common::ResolvedTableReference;
 
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
-use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database, LargeValues};
+use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database, FeedBound, LargeValues};
 use crate::sql::{MergeStatement, Statement, StatementKind};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
+
+/// Where a flow begins that has no checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With a copy of its table.
+    Copy,
+    /// With the changes past the newest commit.
+    Now,
+    /// With the changes from there on.
+    From(FeedBound),
+}
 
 /// A flow, bound and checked; [`super::Pipeline::run`] executes it over a window.
 #[derive(Debug)]
@@ -27,6 +38,8 @@ pub struct Flow {
     pub(super) newest_instance: i32,
     /// From this checkpoint on the table's newest capture instance reaches back far enough.
     pub(super) newest_after: Lsn,
+    /// Where it begins without a checkpoint.
+    pub(super) start: Start,
     /// The name under which the statement's text finds the stream.
     pub(super) stream: ResolvedTableReference,
     /// The name under which it finds the target.
@@ -35,6 +48,8 @@ pub struct Flow {
     /// The schema that a target gets which does not exist yet.
     pub(super) target_schema: SchemaRef,
     pub(super) key: FlowKey,
+    /// The columns that the target gets before anything else is done.
+    pub(super) added: Vec<Field>,
     /// The tables that its plan reads.
     pub(super) reads: Vec<ResolvedTableReference>,
     /// The stream's columns that its plan reads, as places among the captured ones.

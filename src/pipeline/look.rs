@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-use super::flow::Flow;
+use super::flow::{Flow, Start};
 use super::window::{Next, history_replaced, next_window};
 use crate::change::{Checkpoint, Commit, Gap, LsnRange};
 use crate::error::Error;
@@ -34,6 +34,8 @@ pub(super) enum Job {
         newest: Option<Commit>,
         over: Option<Checkpoint>,
     },
+    /// The first changes of a flow that begins without a copy, up to the newest commit of its database.
+    Begin { newest: Option<Commit> },
     /// The changes in a window, which may be applied in parts; `ceiling` is the commit at its end.
     Window {
         checkpoint: Checkpoint,
@@ -80,8 +82,11 @@ pub(super) async fn look(
     let works = flows.iter().zip(standings).map(|(flow, standing)| {
         let Standing { target, checkpoint } = standing?;
         let Some(checkpoint) = checkpoint else {
-            return Ok(first_copy(target, Some(ceiling.clone())));
+            return Ok(beginning(flow, target, Some(ceiling.clone())));
         };
+        if target.lacks_backfill() {
+            return Ok(backfill(target, ceiling, checkpoint));
+        }
         let news = news
             .next()
             .unwrap_or_else(|| Err(Error::Internal("a table was not asked for its changes")));
@@ -118,14 +123,32 @@ fn without_head(flow: &Flow, standing: Standing) -> Result<Work, Error> {
             let reason = "the source has no commits at all";
             Err(history_replaced(flow, checkpoint, reason))
         }
-        None => Ok(first_copy(standing.target, None)),
+        None => Ok(beginning(flow, standing.target, None)),
     }
 }
 
-fn first_copy(target: DeltaTarget, newest: Option<Commit>) -> Work {
+/// A copy over what a target has that got new columns.
+fn backfill(target: DeltaTarget, newest: &Commit, over: Checkpoint) -> Work {
     Work {
         target,
-        job: Job::Copy { newest, over: None },
+        job: Job::Copy {
+            newest: Some(newest.clone()),
+            over: Some(over),
+        },
+        rebinds: false,
+        gap: None,
+    }
+}
+
+/// What a flow does that has no checkpoint.
+fn beginning(flow: &Flow, target: DeltaTarget, newest: Option<Commit>) -> Work {
+    let job = match flow.start {
+        Start::Copy => Job::Copy { newest, over: None },
+        Start::Now | Start::From(_) => Job::Begin { newest },
+    };
+    Work {
+        target,
+        job,
         rebinds: false,
         gap: None,
     }

@@ -34,6 +34,8 @@ pub(super) enum Over {
     Asked,
     /// The rows of the target are not its own; it takes them over.
     Foreign,
+    /// They lack the values of columns that the target has got.
+    NewColumns,
 }
 
 impl Over {
@@ -46,6 +48,10 @@ impl Over {
                 "or empty the target and run without --snapshot",
             ),
             Self::Foreign => ("--adopt", "or point LOCATION at an empty place"),
+            Self::NewColumns => (
+                "'cdcql.onSchemaChange' = 'add', which copies the table again,",
+                "or write 'ignore'",
+            ),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
 use super::step::Step;
-use crate::change::Commit;
+use crate::change::{Commit, Lsn};
 use crate::engine::{Again, Tries};
 use crate::error::Error;
 use crate::source::sqlserver::WindowLimits;
@@ -175,7 +175,14 @@ impl Pipeline {
         let mut done: Option<FlowResult> = None;
         let mut tries = Tries::within(flow.database.retry_time());
         loop {
-            let step = self.next_step(flow, work.take(), ceiling.as_ref(), options, reporter);
+            let step = async {
+                let work = match self.extend(flow).await? {
+                    true => None,
+                    false => work.take(),
+                };
+                self.next_step(flow, work, ceiling.as_ref(), options, reporter)
+                    .await
+            };
             let step = match step.await {
                 Ok(step) => step,
                 Err(error) => {
@@ -200,10 +207,38 @@ impl Pipeline {
                 Some(done) => done.and_then(step.result),
             };
             if step.rest.is_none() {
-                return Ok(result);
+                let upto = match &result {
+                    FlowResult::Copied { upto, .. } => *upto,
+                    FlowResult::Applied { window, .. } => window.upto(),
+                    FlowResult::UpToDate { at, .. } => *at,
+                };
+                match self.handed_over(flow, upto).await? {
+                    Some(newer) if !newer.added.is_empty() => *flow = Arc::new(newer),
+                    _ => return Ok(result),
+                }
             }
             (ceiling, done) = (step.rest, Some(result));
         }
+    }
+
+    /// Gives the target of `flow` the columns that its source has got, and binds the flow anew; whether there were some.
+    async fn extend(&self, flow: &mut Arc<Flow>) -> Result<bool, Error> {
+        if flow.added.is_empty() {
+            return Ok(false);
+        }
+        let target = flow.declaration.open().await?;
+        target.add_columns(&flow.added).await?;
+        *flow = Arc::new(self.bind_again(flow).await?);
+        Ok(true)
+    }
+
+    /// The flow as it reads the newest capture instance of its table, if it has come to `upto`, where that begins, by an
+    /// older one.
+    async fn handed_over(&self, flow: &Flow, upto: Lsn) -> Result<Option<Flow>, Error> {
+        if flow.table.instance_id() == flow.newest_instance || upto < flow.newest_after {
+            return Ok(None);
+        }
+        self.bind_again(flow).await.map(Some)
     }
 
     /// What a flow does next that has found changes `lost`; `None` if it can look again, since its table has another

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, MergeAction, MergeInsertKind, SelectItem,
 };
 
-use crate::change::is_change_column;
+use crate::change::{OnSchemaChange, is_change_column};
 use crate::engine::select_from;
 use crate::error::Error;
 use crate::source::sqlserver::unmarked;
@@ -33,15 +33,19 @@ pub(super) fn names(schema: &Schema) -> Vec<String> {
         .collect()
 }
 
-/// Refuses a star whose source and target disagree: a type that differs, or, where the target took its
-/// schema from this flow, a column that the target does not have yet.
+/// The columns of a star's source that its target gets first, which took its schema from this flow.
+///
+/// # Errors
+/// `Invalid` where source and target disagree: a type that differs, or, by the policy, a column that the target does not
+/// have.
 pub(super) fn check_star(
     statement: &Statement,
     merge: &MergeStatement,
     source: &Schema,
     target: &Schema,
-    columns_declared: bool,
-) -> Result<(), Error> {
+    (columns_declared, policy): (bool, OnSchemaChange),
+) -> Result<Vec<Field>, Error> {
+    let mut added = Vec::new();
     for field in source.fields() {
         match find(target, field.name()) {
             Some(existing) if !same_type(existing.data_type(), field.data_type()) => {
@@ -57,7 +61,9 @@ pub(super) fn check_star(
                     columns_declared,
                 ));
             }
-            None if !columns_declared => {
+            None if columns_declared || policy == OnSchemaChange::Ignore => {}
+            None if policy == OnSchemaChange::Add => added.push(field.as_ref().clone()),
+            None => {
                 return Err(refuse(
                     statement,
                     merge,
@@ -71,7 +77,7 @@ pub(super) fn check_star(
             _ => {}
         }
     }
-    Ok(())
+    Ok(added)
 }
 
 /// Refuses a declaration of other columns than the table at its location has: CREATE TABLE IF NOT EXISTS leaves
@@ -141,8 +147,10 @@ fn refuse(statement: &Statement, merge: &MergeStatement, message: String, declar
     let help = if declared {
         "declare the column as the source has it, or list the columns and their casts in SET and INSERT"
     } else {
-        "where the source has changed since the target was made, list the columns and their casts in SET and INSERT, or \
-         copy the table again to an empty LOCATION; where the target is another table's, choose another LOCATION"
+        "where the source has changed since the target was made, say TBLPROPERTIES ('cdcql.onSchemaChange' = 'add') to have \
+         new columns in the target, or 'ignore' to leave them out; for another type list the columns and their casts in SET \
+         and INSERT, or copy the table again to an empty LOCATION; where the target is another table's, choose another \
+         LOCATION"
     };
     Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
 }

@@ -106,7 +106,7 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     }
     let work = look_for(flow, None).await?;
     Ok(match work.job {
-        Job::Copy { .. } => FlowState::NotCopied,
+        Job::Copy { .. } | Job::Begin { .. } => FlowState::NotCopied,
         Job::Window { window, .. } => {
             let behind = flow.database.rows_in(&flow.table, window, MOST_ROWS_BEHIND);
             status.rows_behind = Some(behind.await?);

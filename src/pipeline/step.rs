@@ -6,10 +6,10 @@ use std::time::Instant;
 use datafusion::catalog::TableProvider;
 
 use super::bind::Pipeline;
-use super::capture::fence;
+use super::capture::{commit_past, fence};
 use super::copy::{Copied, copied};
 use super::event::{Event, FlowResult, Reporter};
-use super::flow::Flow;
+use super::flow::{Flow, Start};
 use super::kept::with_kept;
 use super::look::{Job, Work};
 use super::reconcile::{Keys, Over, Reconciled, reconcilable};
@@ -18,7 +18,7 @@ use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::{LargeValues, MissingValues};
+use crate::source::sqlserver::{Asked, LargeValues, MissingValues};
 
 /// What a step of a flow has done.
 pub(super) struct Step {
@@ -84,7 +84,7 @@ impl Pipeline {
         } = work;
         let version = target.version().unwrap_or_default();
         let step = match job {
-            Job::Copy { over: None, .. } if !options.copies => {
+            Job::Copy { over: None, .. } | Job::Begin { .. } if !options.copies => {
                 return Err(Error::TargetGone {
                     flow: flow.name.clone(),
                     location: flow.declaration.location.clone(),
@@ -103,25 +103,20 @@ impl Pipeline {
                     .await?,
                 rest: None,
             },
+            Job::Begin { newest } => {
+                let (window, ceiling) = begin(flow, &target, newest, options, reporter).await?;
+                let from = (None, gap);
+                self.part(flow, target, from, (window, ceiling), options, reporter)
+                    .await?
+            }
             Job::Window {
                 checkpoint,
                 window,
                 ceiling,
             } => {
-                let end = flow
-                    .database
-                    .window_end(&flow.table, window, options.limits);
-                let (upto, rest) = match end.await? {
-                    Some(end) => (end, Some(ceiling)),
-                    None => (ceiling, None),
-                };
-                let window = LsnRange::new(window.after(), upto.lsn).unwrap_or(window);
-                let from = (checkpoint, gap);
-                let result = self.window(flow, target, from, window, &upto, reporter);
-                Step {
-                    result: result.await?,
-                    rest,
-                }
+                let from = (Some(checkpoint), gap);
+                self.part(flow, target, from, (window, ceiling), options, reporter)
+                    .await?
             }
             Job::Move {
                 checkpoint,
@@ -144,11 +139,37 @@ impl Pipeline {
         Ok(step)
     }
 
+    /// As much of a window as its limits allow; it ends at `ceiling`.
+    async fn part(
+        &self,
+        flow: &Flow,
+        target: DeltaTarget,
+        from: (Option<Checkpoint>, Option<Gap>),
+        (window, ceiling): (LsnRange, Commit),
+        options: RunOptions,
+        reporter: &Reporter,
+    ) -> Result<Step, Error> {
+        let end = flow
+            .database
+            .window_end(&flow.table, window, options.limits);
+        let end = if window.is_empty() { None } else { end.await? };
+        let (upto, rest) = match end {
+            Some(end) => (end, Some(ceiling)),
+            None => (ceiling, None),
+        };
+        let window = LsnRange::new(window.after(), upto.lsn).unwrap_or(window);
+        let result = self.window(flow, target, from, window, &upto, reporter);
+        Ok(Step {
+            result: result.await?,
+            rest,
+        })
+    }
+
     async fn window(
         &self,
         flow: &Flow,
         target: DeltaTarget,
-        (checkpoint, gap): (Checkpoint, Option<Gap>),
+        from: (Option<Checkpoint>, Option<Gap>),
         window: LsnRange,
         upto: &Commit,
         reporter: &Reporter,
@@ -157,7 +178,7 @@ impl Pipeline {
             flow: flow.name.clone(),
             window,
         });
-        let commit = commit_of(flow, (Some(checkpoint), gap), upto);
+        let commit = commit_of(flow, from, upto);
         let changes = Rows::Window(window);
         let commit = self.commit(flow, target, &changes, commit).await?;
         Ok(FlowResult::Applied {
@@ -181,7 +202,7 @@ impl Pipeline {
         let why = why_over(flow, &target, over.as_ref(), gap.as_ref(), options)?;
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         target.prepare_folder().await?;
-        let copied = copied(flow, &target, newest, options, reporter).await?;
+        let copied = copied(flow, &target, (newest, why.is_some()), options, reporter).await?;
         let Copied {
             rows,
             start,
@@ -197,13 +218,18 @@ impl Pipeline {
             keys,
         };
         let commit = commit_of(flow, (over, gap), &fence);
-        let commit = self.commit(flow, target, &rows, commit).await?;
+        let lacks_backfill = target.lacks_backfill();
+        let committed = self.commit(flow, target.clone(), &rows, commit).await?;
+        if lacks_backfill {
+            target.backfilled().await?;
+        }
         if let Err(error) = staging.discard().await {
             // The next copy does it.
             tracing::warn!(flow = %flow.name, %error, "the rows of the copy are still there");
         }
         Ok(FlowResult::Copied {
-            commit,
+            again: why.is_some(),
+            commit: committed,
             upto: fence.lsn,
         })
     }
@@ -272,12 +298,14 @@ impl Pipeline {
 
 /// The event of a step that has committed rows.
 fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
+    let again = matches!(step.result, FlowResult::Copied { again: true, .. });
     let (commit, window, upto) = match &step.result {
-        FlowResult::Copied { commit, upto } => (commit, None, *upto),
+        FlowResult::Copied { commit, upto, .. } => (commit, None, *upto),
         FlowResult::Applied { commit, window, .. } => (commit, Some(*window), window.upto()),
         FlowResult::UpToDate { .. } => return None,
     };
     Some(Event::Committed {
+        again,
         flow: flow.name.clone(),
         window,
         upto,
@@ -302,6 +330,50 @@ fn commit_of(
     }
 }
 
+/// The first window of a flow that begins without a copy, and the commit at its end.
+///
+/// # Errors
+/// `TargetNotEmpty` for a target with rows, unless somebody has said that they are its own; `StartAhead` if the source is
+/// not there yet; `ChangesLost` if it does not have the changes any more.
+async fn begin(
+    flow: &Flow,
+    target: &DeltaTarget,
+    newest: Option<Commit>,
+    options: RunOptions,
+    reporter: &Reporter,
+) -> Result<(LsnRange, Commit), Error> {
+    if !target.is_empty() && !options.adopts {
+        return Err(Error::TargetNotEmpty {
+            flow: flow.name.clone(),
+            location: flow.declaration.location.clone(),
+        });
+    }
+    let earliest = flow.table.earliest_after();
+    let ceiling = match newest.filter(|newest| newest.lsn >= earliest) {
+        Some(newest) => newest,
+        None => commit_past(flow, earliest, options.capture_wait, reporter).await?,
+    };
+    let after = match flow.start {
+        Start::From(bound) => flow.database.start_of_feed(&flow.table, bound).await?,
+        Start::Copy | Start::Now => Some(ceiling.lsn),
+    };
+    let window = after.and_then(|after| LsnRange::new(after, ceiling.lsn));
+    let Some(window) = window else {
+        return Err(Error::StartAhead {
+            flow: flow.name.clone(),
+            newest: ceiling.lsn,
+        });
+    };
+    let asked = [Asked {
+        table: &flow.table,
+        after: window.after(),
+    }];
+    for news in flow.database.news(&asked, ceiling.lsn).await? {
+        news?.check(&flow.table, window)?;
+    }
+    Ok((window, ceiling))
+}
+
 /// Why a copy goes over what the target has; `None` if it has nothing.
 ///
 /// # Errors
@@ -315,6 +387,7 @@ fn why_over(
 ) -> Result<Option<Over>, Error> {
     match (over, gap) {
         (Some(_), Some(_)) => Ok(Some(Over::Gap)),
+        (Some(_), None) if target.lacks_backfill() => Ok(Some(Over::NewColumns)),
         (Some(_), None) => Ok(Some(Over::Asked)),
         (None, _) if target.is_empty() => Ok(None),
         (None, _) if options.adopts => Ok(Some(Over::Foreign)),

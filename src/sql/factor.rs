@@ -7,7 +7,7 @@ use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::factors::Pass;
 use super::lexer::Lexeme;
-use super::relation::{RelationKind, clause_of, marker};
+use super::relation::{Bounds, RelationKind, StreamStart, clause_of, marker};
 
 impl Pass<'_> {
     /// Handles the table factor whose first word is at `first`.
@@ -106,10 +106,16 @@ impl Pass<'_> {
         ) else {
             return;
         };
-        let kind = if name > first {
-            self.stream(first, name, last, kind, end)
-        } else {
-            kind
+        let kind = match kind {
+            kind if name > first => self.stream(first, name, last, kind, end),
+            RelationKind::Changes(Bounds {
+                snapshot: Some(_), ..
+            }) => {
+                let message = "the option `snapshot` says how a flow begins: it is for a STREAM";
+                self.error(Some(end), message, "leave out WITH (…)");
+                kind
+            }
+            kind => kind,
         };
         let Token::Word(word) = &table.token else {
             return;
@@ -157,15 +163,22 @@ impl Pass<'_> {
         let table = self.text(name, last);
         self.record_stream(word.span.to(end.span));
         match kind {
-            RelationKind::Changes(bounds) if bounds.from.is_none() => return RelationKind::Stream,
             RelationKind::Changes(bounds) => {
-                let message = match bounds.to {
-                    Some(_) => "a STREAM has no end: TO cannot stand here",
-                    None => "a STREAM begins where its flow left off: FROM cannot stand here",
+                if let Some(start) = bounds.clone().start() {
+                    return RelationKind::Stream(start);
+                }
+                let (message, help) = match bounds.to {
+                    Some(_) => (
+                        "a STREAM has no end: TO cannot stand here",
+                        format!(
+                            "write `STREAM {table} CHANGES`; to query a part of the changes, write `{table} CHANGES{bounds}` without STREAM"
+                        ),
+                    ),
+                    None => (
+                        "a STREAM begins with a copy of the table or with changes, not with both",
+                        "leave out FROM …, or `snapshot = true`".to_string(),
+                    ),
                 };
-                let help = format!(
-                    "write `STREAM {table} CHANGES`; to query a part of the changes, write `{table} CHANGES{bounds}` without STREAM"
-                );
                 self.error(Some(word), message, &help);
             }
             _ => {
@@ -177,7 +190,7 @@ impl Pass<'_> {
                 );
             }
         }
-        RelationKind::Stream
+        RelationKind::Stream(StreamStart::Copy)
     }
 
     /// Checks a factor that has no clause.

@@ -13,6 +13,7 @@ use super::constant::{Const, Literal, constant};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::{MARK, lex};
+use super::options::options;
 use super::source::{Source, SourceText};
 
 /// What of a table is meant.
@@ -20,14 +21,26 @@ use super::source::{Source, SourceText};
 pub enum RelationKind {
     /// The table as it is.
     Live,
-    /// `STREAM t CHANGES`: the net changes of this flow's window.
-    Stream,
+    /// `STREAM t CHANGES …`: the net changes of this flow's window.
+    Stream(StreamStart),
     /// `t CHANGES [FROM … [TO …]]`: every image, in commit order.
     Changes(Bounds),
     /// `t VERSION AS OF n`
     VersionAsOf(Const),
     /// `t TIMESTAMP AS OF t`
     TimestampAsOf(Const),
+}
+
+/// Where a flow begins that has no checkpoint yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StreamStart {
+    /// With a copy of the table.
+    #[default]
+    Copy,
+    /// `WITH (snapshot = false)`: with the first change after its first run.
+    Now,
+    /// `FROM …`: with the changes from there on.
+    From(Bound),
 }
 
 /// The part of a change feed that is meant; nothing stands for its oldest and newest change.
@@ -37,6 +50,8 @@ pub struct Bounds {
     pub from: Option<Bound>,
     /// Where it ends; there is none without a beginning.
     pub to: Option<Bound>,
+    /// The option `snapshot`, which is for a STREAM alone.
+    pub(super) snapshot: Option<bool>,
 }
 
 /// One end of a part of a change feed.
@@ -80,17 +95,22 @@ pub(super) fn unmarked(marker: &Ident) -> Option<(Ident, RelationKind)> {
 pub fn relation_from_marker(name: &str) -> Option<(String, RelationKind)> {
     let (table, clause) = name.split_once(MARK)?;
     let clause = clause.strip_prefix(MARK).unwrap_or(clause);
-    if clause == STREAM {
-        return Some((table.to_owned(), RelationKind::Stream));
-    }
+    let start = clause.strip_prefix(STREAM);
+    let text = match start {
+        Some(start) => format!("CHANGES{start}"),
+        None => clause.to_owned(),
+    };
     let mut source = Source::new(&SourceText {
         name: String::new(),
-        text: clause.to_owned(),
+        text,
     });
     let lexed = lex(&mut source);
     let statement = lexed.statements.first()?;
     let mut cursor = Cursor::new(&source, &statement.lexemes, 0, statement.end);
-    let kind = clause_of(&mut cursor).ok()??;
+    let kind = match (start, clause_of(&mut cursor).ok()??) {
+        (Some(_), RelationKind::Changes(bounds)) => RelationKind::Stream(bounds.start()?),
+        (_, kind) => kind,
+    };
     cursor.is_done().then(|| (table.to_owned(), kind))
 }
 
@@ -117,8 +137,27 @@ pub(super) fn clause_of(cursor: &mut Cursor<'_>) -> Result<Option<RelationKind>,
         return Ok(None);
     }
     let bounds = bounds(cursor)?;
-    options(cursor)?;
-    Ok(Some(RelationKind::Changes(bounds)))
+    let snapshot = snapshot_option(cursor)?;
+    Ok(Some(RelationKind::Changes(Bounds { snapshot, ..bounds })))
+}
+
+impl Bounds {
+    fn beginning(from: Bound) -> Self {
+        Self {
+            from: Some(from),
+            ..Self::default()
+        }
+    }
+
+    /// Where a STREAM with this clause begins; `None` for one that says two things, or has an end.
+    pub(super) fn start(self) -> Option<StreamStart> {
+        match (self.from, self.to, self.snapshot) {
+            (None, None, None | Some(true)) => Some(StreamStart::Copy),
+            (None, None, Some(false)) => Some(StreamStart::Now),
+            (Some(from), None, None | Some(false)) => Some(StreamStart::From(from)),
+            _ => None,
+        }
+    }
 }
 
 fn bounds(cursor: &mut Cursor<'_>) -> Result<Bounds, Diagnostic> {
@@ -139,7 +178,11 @@ fn bounds(cursor: &mut Cursor<'_>) -> Result<Bounds, Diagnostic> {
     } else {
         None
     };
-    Ok(Bounds { from, to })
+    Ok(Bounds {
+        from,
+        to,
+        snapshot: None,
+    })
 }
 
 fn bound(cursor: &mut Cursor<'_>, unit: BoundUnit) -> Result<Bound, Diagnostic> {
@@ -173,24 +216,46 @@ fn point(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     }
 }
 
-/// `WITH (…)`: no option exists yet, and one that does nothing must not be accepted.
-fn options(cursor: &mut Cursor<'_>) -> Result<(), Diagnostic> {
+/// `WITH (snapshot = true|false)`.
+fn snapshot_option(cursor: &mut Cursor<'_>) -> Result<Option<bool>, Diagnostic> {
     let opens =
         cursor.at(&["WITH"]) && cursor.peek_nth(1).is_some_and(|l| l.token == Token::LParen);
-    if opens {
-        return Err(cursor
-            .error("CHANGES takes no options yet")
-            .with_help("leave out WITH (…)"));
+    if !opens {
+        return Ok(None);
     }
-    Ok(())
+    cursor.eat(&["WITH"]);
+    let at = cursor.span();
+    let given = options(cursor, "CHANGES", Some(&[SNAPSHOT]))?;
+    let value = given.first().map(|option| &option.value);
+    let text = match value {
+        Some(Const::Literal { value, .. }) => value.to_string().to_lowercase(),
+        _ => String::new(),
+    };
+    match text.trim_matches('\'') {
+        "true" => Ok(Some(true)),
+        "false" => Ok(Some(false)),
+        _ => {
+            let message = "the option `snapshot` of CHANGES is true or false";
+            let help = "write `WITH (snapshot = false)` to begin without a copy of the table";
+            Err(Diagnostic::new(cursor.source, at, message).with_help(help))
+        }
+    }
 }
+
+const SNAPSHOT: &str = "snapshot";
 
 /// The clause as it was written, with every default.
 impl fmt::Display for RelationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RelationKind::Live => Ok(()),
-            RelationKind::Stream => f.write_str(STREAM),
+            RelationKind::Stream(StreamStart::Copy) => f.write_str(STREAM),
+            RelationKind::Stream(StreamStart::Now) => {
+                write!(f, "{STREAM} WITH ({SNAPSHOT} = false)")
+            }
+            RelationKind::Stream(StreamStart::From(from)) => {
+                write!(f, "{STREAM}{}", Bounds::beginning(from.clone()))
+            }
             RelationKind::Changes(bounds) => write!(f, "CHANGES{bounds}"),
             RelationKind::VersionAsOf(version) => write!(f, "VERSION AS OF {version}"),
             RelationKind::TimestampAsOf(time) => write!(f, "TIMESTAMP AS OF {time}"),
@@ -235,6 +300,8 @@ mod tests {
             "VERSION AS OF 7",
             "TIMESTAMP AS OF '2024-01-01'",
             "STREAM",
+            "STREAM WITH (snapshot = false)",
+            "STREAM FROM VERSION 'x' EXCLUSIVE",
         ];
         for clause in clauses {
             let (name, kind) = relation_from_marker(&format!("Größe {MARK}{clause}")).unwrap();

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeInsertKind, ObjectName, Parens,
-    Values,
+    Value, Values,
 };
 
 use super::actions::star;
@@ -51,26 +51,40 @@ fn find_any_case(name: &str, columns: &[String]) -> Found {
     }
 }
 
+/// What a star makes of a target's column that the source does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// An error.
+    Refused,
+    /// NULL.
+    Null,
+}
+
 /// Replaces `UPDATE SET *` and `INSERT *` by the target's columns, each with the source's column of that name.
 ///
 /// `target_columns` are the columns to write; leave out those that a flow never writes. Names match without
 /// regard to case.
 ///
 /// # Errors
-/// A column that the source lacks or has twice; an EXCEPT of a column that the target lacks, or of all.
+/// A column that the source lacks, unless `absent` allows it, or has twice; an EXCEPT of a column that the target lacks,
+/// or of all.
 pub fn expand_stars(
     merge: &mut MergeStatement,
     target_columns: &[String],
     source_columns: &[String],
+    absent: Absent,
 ) -> Result<(), Diagnostic> {
     let source = &merge.source;
-    let value =
-        |column: String| Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]);
+    let value = |column: Option<String>| match column {
+        Some(column) => Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]),
+        None => Expr::value(Value::Null),
+    };
     for clause in &mut merge.ast.clauses {
         let Some((at, except)) = star(&clause.action) else {
             continue;
         };
-        let columns = starred(source, &at, &except, target_columns, source_columns)?;
+        let columns = (target_columns, source_columns, absent);
+        let columns = starred(source, &at, &except, columns)?;
         match &mut clause.action {
             MergeAction::Update(update) => {
                 let assign = |(target, column)| Assignment {
@@ -102,14 +116,13 @@ pub(super) fn quoted(name: String) -> Ident {
     Ident::with_quote('"', name)
 }
 
-/// The target's columns that a star means, each with the source's column.
+/// The target's columns that a star means, each with the source's column if it has one.
 fn starred(
     source: &Source,
     star: &Ident,
     except: &[Ident],
-    target_columns: &[String],
-    source_columns: &[String],
-) -> Result<Vec<(String, String)>, Diagnostic> {
+    (target_columns, source_columns, absent): (&[String], &[String], Absent),
+) -> Result<Vec<(String, Option<String>)>, Diagnostic> {
     let refuse =
         |at: &Ident, message: String| Diagnostic::new(source, source.locate(at.span), message);
     let mut left_out = Vec::new();
@@ -129,11 +142,12 @@ fn starred(
         .filter(|column| !left_out.contains(column))
     {
         match find_any_case(target, source_columns) {
-            Found::One(column) => columns.push((target.clone(), column)),
+            Found::One(column) => columns.push((target.clone(), Some(column))),
             Found::Many(columns) => return Err(refuse(star, ambiguous(target, &columns))),
+            Found::Nothing if absent == Absent::Null => columns.push((target.clone(), None)),
             Found::Nothing => {
                 return Err(refuse(star, format!("the source has no column `{target}`, which `*` sets in the target"))
-                    .with_help(format!("leave it out with `* EXCEPT ({target})`, give the source a column of that name, or, where the source has lost it, copy the table again to an empty LOCATION")));
+                    .with_help(format!("leave it out with `* EXCEPT ({target})`, give the source a column of that name, or, where the source has lost it, say TBLPROPERTIES ('cdcql.onSchemaChange' = 'add') to have it NULL from now on")));
             }
         }
     }

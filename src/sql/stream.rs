@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::diagnostic::Diagnostic;
-use super::relation::{RelationKind, unmarked};
+use super::relation::{RelationKind, StreamStart, unmarked};
 use super::source::{Source, Span};
 
 /// The STREAM of a flow.
@@ -26,6 +26,8 @@ pub struct StreamRef {
     pub marker: ObjectName,
     /// The name by which the MERGE calls its source.
     pub alias: Ident,
+    /// Where a flow begins that has no checkpoint yet.
+    pub start: StreamStart,
     /// From the word STREAM to the end of its clause.
     pub span: Span,
 }
@@ -34,27 +36,28 @@ impl StreamRef {
     /// The STREAM in the source of a MERGE.
     pub(super) fn find(source: &TableFactor, alias: Ident, span: Span) -> Option<Self> {
         let found = visit_relations(source, |relation| match stream_name(relation) {
-            Some(name) => ControlFlow::Break((name, relation.clone())),
+            Some((name, start)) => ControlFlow::Break((name, start, relation.clone())),
             None => ControlFlow::Continue(()),
         });
-        let (name, marker) = found.break_value()?;
+        let (name, start, marker) = found.break_value()?;
         Some(StreamRef {
             name,
             marker,
             alias,
+            start,
             span,
         })
     }
 }
 
-/// The table of a STREAM's marker.
-fn stream_name(marker: &ObjectName) -> Option<ObjectName> {
+/// The table of a STREAM's marker, and where it begins.
+fn stream_name(marker: &ObjectName) -> Option<(ObjectName, StreamStart)> {
     let last = marker.0.last()?.as_ident()?;
     match unmarked(last)? {
-        (name, RelationKind::Stream) => {
+        (name, RelationKind::Stream(start)) => {
             let mut table = marker.clone();
             *table.0.last_mut()? = ObjectNamePart::Identifier(name);
-            Some(table)
+            Some((table, start))
         }
         _ => None,
     }

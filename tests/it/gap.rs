@@ -131,7 +131,7 @@ fn a_table_that_is_followed_is_copied_again() {
     follower.wait_for(&["a: first copy:"]);
     recapture(&served);
     follower.wait_for(&["the table is copied again"]);
-    follower.wait_for(&["a: first copy:"]);
+    follower.wait_for(&["a: new copy:"]);
     served.execute("UPDATE dbo.a SET n = 7 WHERE id = 3;");
     follower.wait_for(&["a: 0 inserted, 1 updated"]);
     let _ = follower.end("-TERM");

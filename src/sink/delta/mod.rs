@@ -22,6 +22,7 @@
 //! Inside a plan a [`SinkError`] travels as `DataFusionError::External`.
 
 mod checkpoint;
+mod columns;
 mod error;
 mod history;
 mod location;

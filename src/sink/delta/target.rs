@@ -30,8 +30,8 @@ const TIME_TRAVEL_SEARCH: usize = 10_000;
 /// Opening writes nothing; a location that cannot be written is found out by the first write.
 #[derive(Debug, Clone)]
 pub struct DeltaTarget {
-    location: String,
-    table: DeltaTable,
+    pub(super) location: String,
+    pub(super) table: DeltaTable,
 }
 
 impl DeltaTarget {

@@ -14,7 +14,7 @@ use super::catalogue::{self, TableEntry};
 use super::changes::Changes;
 use super::checks::{self, DatabaseChecks};
 use super::chunks::{self, TableChunks};
-use super::commits::{self, FeedBounds};
+use super::commits::{self, FeedBound, FeedBounds};
 use super::config::ConnectionConfig;
 use super::cut::{self, WindowLimits};
 use super::error::SourceError;
@@ -193,6 +193,23 @@ impl Database {
             table,
             window,
         )))
+    }
+
+    /// The exclusive start of the changes of `table` from `bound` on; `None` if that lies past the newest commit.
+    ///
+    /// # Errors
+    /// `ChangesLost` if the instance has been dropped.
+    pub async fn start_of_feed(
+        &self,
+        table: &CapturedTable,
+        bound: FeedBound,
+    ) -> Result<Option<Lsn>, SourceError> {
+        let bounds = FeedBounds {
+            from: Some(bound),
+            to: None,
+        };
+        let window = commits::window(&self.inner.pool, table, bounds).await?;
+        Ok(window.map(|window| window.after()))
     }
 
     /// The net changes of `table` in `window`: at most one row per key, its last image, in the schema of

@@ -1,7 +1,7 @@
 //! MERGE: its forms, its stars, and what it refuses.
 
 use super::{error, errors, one, planned, underlined};
-use crate::sql::{Diagnostic, MergeStatement, StatementKind, expand_stars};
+use crate::sql::{Absent, Diagnostic, MergeStatement, StatementKind, expand_stars};
 
 fn merge(sql: &str) -> MergeStatement {
     match one(sql).kind {
@@ -21,7 +21,7 @@ fn flow(clauses: &str) -> String {
 
 fn expanded(clauses: &str, target: &[&str], source: &[&str]) -> Result<String, Diagnostic> {
     let mut merge = merge(&flow(clauses));
-    expand_stars(&mut merge, &names(target), &names(source))?;
+    expand_stars(&mut merge, &names(target), &names(source), Absent::Refused)?;
     let shown = merge.ast.to_string();
     Ok(shown.split_once("c.id ").unwrap().1.to_owned())
 }

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::{one, parsed, planned, underlined};
-use crate::sql::{Diagnostic, StatementKind, expand_stars, resolve_names};
+use crate::sql::{Absent, Diagnostic, StatementKind, expand_stars, resolve_names};
 
 /// The columns of the tables of these tests.
 fn columns(table: &ObjectName) -> Option<Vec<String>> {
@@ -253,7 +253,7 @@ fn names_and_stars_work_in_either_order() {
             let StatementKind::Merge(merge) = &mut statement.kind else {
                 panic!()
             };
-            expand_stars(merge, &target, &source).unwrap();
+            expand_stars(merge, &target, &source, Absent::Refused).unwrap();
             resolve_names(&mut statement, &columns).unwrap();
             planned(&statement)
         })

@@ -7,7 +7,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::prelude::SessionContext;
 
 use super::one;
-use crate::sql::{StatementKind, expand_stars, resolve_names};
+use crate::sql::{Absent, StatementKind, expand_stars, resolve_names};
 
 fn context(tables: &[(&str, &[&str])]) -> SessionContext {
     let context = SessionContext::new();
@@ -51,7 +51,7 @@ async fn a_flow_is_planned_with_its_marker_stars_and_conditions() {
     let StatementKind::Merge(merge) = &mut statement.kind else {
         panic!()
     };
-    expand_stars(merge, &owned(TARGET), &owned(SOURCE)).unwrap();
+    expand_stars(merge, &owned(TARGET), &owned(SOURCE), Absent::Refused).unwrap();
     let plan = context
         .state()
         .statement_to_plan(merge.to_statement())

@@ -183,9 +183,25 @@ fn stream_takes_bare_changes_of_a_named_table() {
             .contains("TO cannot stand here")
     );
     assert!(
-        merge("STREAM t CHANGES FROM VERSION 1")
+        merge("STREAM t CHANGES FROM VERSION 1 WITH (snapshot = true)")
             .message()
-            .contains("FROM cannot stand here")
+            .contains("not with both")
+    );
+    assert!(
+        merge("STREAM t CHANGES WITH (snapshot = maybe)")
+            .message()
+            .contains("expected")
+    );
+    assert!(
+        merge("STREAM t CHANGES WITH (snapshot 3)")
+            .message()
+            .contains("is true or false")
+    );
+    assert!(
+        merge("STREAM t CHANGES WITH (snapshots = false)")
+            .help()
+            .unwrap()
+            .contains("did you mean `snapshot`?")
     );
     assert!(
         merge("STREAM t VERSION AS OF 1")
@@ -213,7 +229,12 @@ fn what_would_be_read_otherwise_is_refused() {
     assert!(
         error("SELECT * FROM t CHANGES WITH (x = 1)")
             .message()
-            .contains("no options")
+            .contains("unknown option `x` of CHANGES")
+    );
+    assert!(
+        error("SELECT * FROM t CHANGES WITH (snapshot = false)")
+            .message()
+            .contains("it is for a STREAM")
     );
     assert!(
         error("SELECT * FROM t CHANGES FROM LSN 1")
