@@ -14,12 +14,13 @@ use crate::change::{ChangeType, Lsn, LsnRange};
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, fixed_columns, guarded};
-use super::commits::offset_ms;
+use super::dates::{Dates, clocks, known};
 use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
 use super::pool::{Lease, Pool};
 use super::scan::{Batcher, Output, RowSource};
+use super::zone::Known;
 
 /// The ends of commits from `@P1` up to `@P2`, one page at a time.
 const COMMIT_TIMES: &str = "\
@@ -90,8 +91,9 @@ impl ChangeRows {
         let action = format!("reading the changes of {}", self.table.name);
         let failed = |error| self.pool.error(&action, error);
         let (mut lease, times) = if self.values.contains(&Value::CommitTimestamp) {
+            let known = known(&self.pool).await?;
             let (rows, times) = self.pool.lend_two().await?;
-            (rows, Some(times))
+            (rows, Some(CommitTimes::new(times, known, window.upto())))
         } else {
             (self.pool.lend().await?, None)
         };
@@ -146,7 +148,7 @@ struct Decoder<'a> {
     window: LsnRange,
     action: &'a str,
     batcher: Batcher,
-    times: Option<CommitTimes>,
+    times: Option<CommitTimes<'a>>,
     guards: usize,
     position: u64,
     pending: bool,
@@ -158,7 +160,7 @@ impl<'a> Decoder<'a> {
     fn new(
         source: &'a ChangeRows,
         window: LsnRange,
-        times: Option<Lease>,
+        times: Option<CommitTimes<'a>>,
         action: &'a str,
     ) -> Self {
         let builders = source
@@ -168,7 +170,7 @@ impl<'a> Decoder<'a> {
             .collect();
         Self {
             batcher: Batcher::new(Arc::clone(&source.schema), builders),
-            times: times.map(|lease| CommitTimes::new(lease, window.upto())),
+            times,
             source,
             window,
             action,
@@ -192,7 +194,8 @@ impl<'a> Decoder<'a> {
         self.guard(&cells)?;
         check_visible(self.window, cells.lsn(1)?)?;
         if let Some(times) = &mut self.times {
-            times.offset_ms = offset_ms(cells.required_millis(2)?, cells.required_millis(3)?);
+            let dates = Dates::at(&self.source.pool, times.known, clocks(&cells, 2)?)?;
+            times.dates = Some(dates);
         }
         Ok(())
     }
@@ -364,19 +367,22 @@ fn change_type(
 }
 
 /// The times of commits, asked for in ascending order and held one page at a time.
-struct CommitTimes {
+struct CommitTimes<'a> {
     lease: Lease,
+    known: &'a Known,
+    /// As the guard before the rows found the server's clock.
+    dates: Option<Dates>,
     upto: Lsn,
-    offset_ms: i64,
     page: VecDeque<(Lsn, i64)>,
 }
 
-impl CommitTimes {
-    fn new(lease: Lease, upto: Lsn) -> Self {
+impl<'a> CommitTimes<'a> {
+    fn new(lease: Lease, known: &'a Known, upto: Lsn) -> Self {
         Self {
             lease,
+            known,
+            dates: None,
             upto,
-            offset_ms: 0,
             page: VecDeque::new(),
         }
     }
@@ -388,7 +394,7 @@ impl CommitTimes {
             self.fetch(lsn).await?;
         }
         match self.page.front() {
-            Some((known, local_ms)) if *known == lsn => Ok((local_ms - self.offset_ms) * 1000),
+            Some((known, utc_ms)) if *known == lsn => Ok(utc_ms.saturating_mul(1000)),
             _ => Err(SourceError::CommitUnknown {
                 table: table.name.clone(),
                 lsn,
@@ -409,10 +415,15 @@ impl CommitTimes {
             .lease
             .results(action, COMMIT_TIMES, &[&from, &upto])
             .await?;
+        let mut page = Vec::new();
         for row in results.first().into_iter().flatten() {
             let cells = Cells::new(row, action);
             let lsn = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
-            self.page.push_back((lsn, cells.required_millis(1)?));
+            page.push((lsn, cells.required_millis(1)?));
+        }
+        if let Some(dates) = &self.dates {
+            dates.all_utc_ms(&mut self.lease, &mut page).await?;
+            self.page.extend(page);
         }
         Ok(())
     }
