@@ -13,6 +13,7 @@ mod gap;
 mod guarded;
 mod imports;
 mod independent_reader;
+mod interrupts;
 mod kills;
 mod large;
 mod lookups;
