@@ -1,6 +1,5 @@
 //! Reading a window of a change table: guards checked, commits dated, rows decoded.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -14,19 +13,13 @@ use crate::change::{ChangeType, Lsn, LsnRange};
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, fixed_columns, guarded};
+use super::commit_times::CommitTimes;
 use super::dates::{Dates, clocks, known};
 use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
-use super::pool::{Lease, Pool};
+use super::pool::Pool;
 use super::scan::{Batcher, Output, RowSource};
-use super::zone::Known;
-
-/// The ends of commits from `@P1` up to `@P2`, one page at a time.
-const COMMIT_TIMES: &str = "\
-SELECT TOP (2000) m.start_lsn, m.tran_end_time FROM cdc.lsn_time_mapping AS m \
-WHERE m.start_lsn >= CAST(@P1 AS binary(10)) AND m.start_lsn <= CAST(@P2 AS binary(10)) \
-ORDER BY m.start_lsn OPTION (MAXDOP 1)";
 
 /// The rows of a window.
 #[derive(Debug)]
@@ -194,8 +187,8 @@ impl<'a> Decoder<'a> {
         self.guard(&cells)?;
         check_visible(self.window, cells.lsn(1)?)?;
         if let Some(times) = &mut self.times {
-            let dates = Dates::at(&self.source.pool, times.known, clocks(&cells, 2)?)?;
-            times.dates = Some(dates);
+            let dates = Dates::at(&self.source.pool, times.known(), clocks(&cells, 2)?)?;
+            times.dated_by(dates);
         }
         Ok(())
     }
@@ -284,7 +277,7 @@ impl<'a> Decoder<'a> {
             });
         }
         if let Some(times) = self.times.take() {
-            times.lease.give_back();
+            times.give_back();
         }
         self.batcher.flush()
     }
@@ -363,69 +356,6 @@ fn change_type(
             table: table.name.clone(),
             operation,
         }),
-    }
-}
-
-/// The times of commits, asked for in ascending order and held one page at a time.
-struct CommitTimes<'a> {
-    lease: Lease,
-    known: &'a Known,
-    /// As the guard before the rows found the server's clock.
-    dates: Option<Dates>,
-    upto: Lsn,
-    page: VecDeque<(Lsn, i64)>,
-}
-
-impl<'a> CommitTimes<'a> {
-    fn new(lease: Lease, known: &'a Known, upto: Lsn) -> Self {
-        Self {
-            lease,
-            known,
-            dates: None,
-            upto,
-            page: VecDeque::new(),
-        }
-    }
-
-    /// When commit `lsn` ended, in microseconds of UTC.
-    async fn micros(&mut self, table: &CapturedTable, lsn: Lsn) -> Result<i64, SourceError> {
-        self.drop_before(lsn);
-        if self.page.is_empty() {
-            self.fetch(lsn).await?;
-        }
-        match self.page.front() {
-            Some((known, utc_ms)) if *known == lsn => Ok(utc_ms.saturating_mul(1000)),
-            _ => Err(SourceError::CommitUnknown {
-                table: table.name.clone(),
-                lsn,
-            }),
-        }
-    }
-
-    fn drop_before(&mut self, lsn: Lsn) {
-        while self.page.front().is_some_and(|(known, _)| *known < lsn) {
-            self.page.pop_front();
-        }
-    }
-
-    async fn fetch(&mut self, from: Lsn) -> Result<(), SourceError> {
-        let action = "reading the times of commits";
-        let (from, upto) = (Parameter::Lsn(from), Parameter::Lsn(self.upto));
-        let results = self
-            .lease
-            .results(action, COMMIT_TIMES, &[&from, &upto])
-            .await?;
-        let mut page = Vec::new();
-        for row in results.first().into_iter().flatten() {
-            let cells = Cells::new(row, action);
-            let lsn = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
-            page.push((lsn, cells.required_millis(1)?));
-        }
-        if let Some(dates) = &self.dates {
-            dates.all_utc_ms(&mut self.lease, &mut page).await?;
-            self.page.extend(page);
-        }
-        Ok(())
     }
 }
 

@@ -36,6 +36,7 @@ mod cell;
 mod change_rows;
 mod changes;
 mod columns;
+mod commit_times;
 mod commits;
 mod config;
 mod connect_error;

@@ -106,8 +106,8 @@ impl Zoned {
         answer.iter().map(|cell| cell.parse().unwrap()).collect()
     }
 
-    /// The bounds that begin at each change.
-    async fn from_each(&self) -> Vec<FeedBounds> {
+    /// The feeds that begin at each change.
+    async fn beginnings(&self) -> Vec<FeedBounds> {
         let all = FeedBounds::default();
         let versions = self.feed(all, "SELECT _commit_version FROM t").await;
         let from = |lsn: &String| FeedBounds {
@@ -185,7 +185,7 @@ async fn a_read_that_begins_in_the_hour_that_comes_twice_dates_commits_as_any_ot
         server.insert_at(AUTUMN + minutes * MINUTE).await;
     }
     let all = server.instants(FeedBounds::default()).await;
-    for (index, bounds) in server.from_each().await.into_iter().enumerate() {
+    for (index, bounds) in server.beginnings().await.into_iter().enumerate() {
         // Another connection knows nothing of what this one has seen.
         let config = ConnectionConfig::from_url(&server.simulator.url()).unwrap();
         server.database = Database::connect(config).await.unwrap();
