@@ -23,3 +23,13 @@ pub(super) async fn ending() {
     }
     let _ = tokio::signal::ctrl_c().await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_was_told_to_end_is_gone_within_two_seconds() {
+        assert!(GRACE + FAREWELL < Duration::from_secs(2));
+    }
+}

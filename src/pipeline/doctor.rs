@@ -285,7 +285,7 @@ impl Doctor<'_> {
     /// Whether a target that has come to a commit of `end_time_ms` is behind clean-up's back.
     fn retention(&self, connection: &str, end_time_ms: i64) -> Option<Finding> {
         let (_, checks) = self.databases.get(connection)?;
-        let head = checks.health()?.head.as_ref()?;
+        let head = checks.head()?;
         Some(checks.retention_for(head.newest.end_time_ms - end_time_ms))
     }
 }

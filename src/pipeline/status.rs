@@ -96,12 +96,16 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     let checkpoint = target.checkpoint(&flow.key).await?;
     let health = flow.database.health().await?;
     let newest = health.head.as_ref().map(|head| &head.newest);
-    status.source = newest.map(|newest| moment(newest.lsn, newest.end_time_ms, &health));
-    status.capture_lag_s = newest.map(|newest| (health.now_ms - newest.end_time_ms) / 1000);
+    if let Some(newest) = newest {
+        let moment = moment(newest.lsn, newest.end_time_ms, &health).await?;
+        status.source = Some(moment);
+        status.capture_lag_s = Some((health.now_utc_ms - moment.utc_ms) / 1000);
+    }
     if let Some(checkpoint) = &checkpoint {
-        status.checkpoint = Some(moment(checkpoint.lsn, checkpoint.end_time_ms, &health));
-        status.reader_lag_s =
-            newest.map(|newest| (newest.end_time_ms - checkpoint.end_time_ms) / 1000);
+        let moment = moment(checkpoint.lsn, checkpoint.end_time_ms, &health).await?;
+        status.checkpoint = Some(moment);
+        let behind = |source: Moment| (source.utc_ms - moment.utc_ms) / 1000;
+        status.reader_lag_s = status.source.map(behind);
         status.hours_to_purge = hours_to_purge(checkpoint, &health);
     }
     let work = look_for(flow, None).await?;
@@ -119,14 +123,12 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     })
 }
 
-fn moment(lsn: Lsn, local_ms: i64, health: &Health) -> Moment {
-    Moment {
-        lsn,
-        utc_ms: local_ms - health.utc_offset_ms,
-    }
+async fn moment(lsn: Lsn, local_ms: i64, health: &Health) -> Result<Moment, Error> {
+    let utc_ms = health.dates.utc_ms(lsn, local_ms).await?;
+    Ok(Moment { lsn, utc_ms })
 }
 
-/// Clean-up counts back from the newest commit: a capture that stands still stops the purge too.
+/// Clean-up counts back from the newest commit, in local time: a capture that stands still stops the purge too.
 fn hours_to_purge(checkpoint: &Checkpoint, health: &Health) -> Option<f64> {
     const MS_PER_HOUR: f64 = 3_600_000.0;
     let head = health.head.as_ref()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::capture::{CaptureBehaviour, CaptureJob};
 use super::protocol::Collation;
-use super::store::Clock;
+use super::store::{Clock, ServerZone};
 
 /// What a server may do and need not, so that a client must not rely on it.
 ///
@@ -46,9 +46,9 @@ pub struct Behaviour {
     pub capture: CaptureBehaviour,
     /// What moves the clock, once the script has been replayed.
     pub clock: Clock,
-    /// How many minutes the server's local time is ahead of UTC, always. Everything is dated in local time, as
-    /// in `cdc.lsn_time_mapping`, from 2024-01-01T00:00:00 on.
-    pub utc_offset: i16,
+    /// The server's zone. Everything is dated in its local time, as in `cdc.lsn_time_mapping`, from
+    /// 2024-01-01T00:00:00 on.
+    pub zone: ServerZone,
     /// TCP segments end at random bytes, and the packet size is somewhat smaller than the client asked for, so
     /// that any value may be torn apart.
     pub split_packets: bool,
@@ -88,7 +88,7 @@ impl Default for Behaviour {
                 ..CaptureBehaviour::default()
             },
             clock: Clock::default(),
-            utc_offset: 0,
+            zone: ServerZone::default(),
             split_packets: true,
             short_packets: false,
             vary_rows: true,
@@ -110,7 +110,7 @@ impl Behaviour {
             capture_job: CaptureJob::default(),
             capture: CaptureBehaviour::default(),
             clock: Clock::default(),
-            utc_offset: 0,
+            zone: ServerZone::default(),
             split_packets: false,
             short_packets: false,
             vary_rows: false,

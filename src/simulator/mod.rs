@@ -48,4 +48,4 @@ pub use record::Record;
 pub use running::{Simulator, SimulatorOptions};
 pub use script::Database;
 pub use server::{Certificate, Tls};
-pub use store::Clock;
+pub use store::{Clock, LocalTime, ServerZone};

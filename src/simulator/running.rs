@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -169,6 +170,12 @@ impl Simulator {
             _jobs: jobs,
             control,
         })
+    }
+
+    /// Moves its clock on, beyond what its statements or the machine do. A replay of what it records has other times.
+    pub fn move_clock(&self, by: Duration) {
+        let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.database.server.move_clock(micros);
     }
 
     /// The address it listens on, with its real port.

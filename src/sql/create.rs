@@ -56,6 +56,7 @@ pub const CONNECTION_OPTIONS: &[&str] = &[
     "application_intent",
     "multi_subnet_failover",
     "application_name",
+    "time_zone",
     "connect_timeout",
     "command_timeout",
     "retry_timeout",

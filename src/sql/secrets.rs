@@ -96,6 +96,7 @@ const SHOWN_OPTIONS: &[&str] = &[
     "application_intent",
     "multi_subnet_failover",
     "application_name",
+    "time_zone",
     "connect_timeout",
     "command_timeout",
     "region",

@@ -18,6 +18,7 @@ mod guarded;
 mod handoff;
 mod imports;
 mod independent_reader;
+mod interrupts;
 mod kills;
 mod large;
 mod lookups;

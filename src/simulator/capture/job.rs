@@ -348,11 +348,12 @@ pub(crate) fn idle_entry(cell: &DatabaseCell) -> bool {
         return false;
     }
     let now = cell.now();
+    let (local, _) = cell.clock().local(now);
     let added = cell.scan(None, 0, |state, _| {
         let Some(lsn) = cell.idle_position() else {
             return (0, false);
         };
-        (0, scan::map_idle(state, lsn, now).is_ok())
+        (0, scan::map_idle(state, lsn, local).is_ok())
     });
     let added = added.unwrap_or(false);
     if added {

@@ -235,7 +235,9 @@ impl DatabaseCell {
         let mut id = [0; TRANSACTION_ID];
         id.copy_from_slice(&state.history[..TRANSACTION_ID]);
         state.version += 1;
-        let lsn = log.append(entries, (began, state.clock), id, kept);
+        let clock = self.clock();
+        let local = |count| clock.local(count).0;
+        let lsn = log.append(entries, (local(began), local(state.clock)), id, kept);
         if begins {
             capture::begin(&mut state, lsn, log.behaviour.start_lsn_by_scan)?;
         }

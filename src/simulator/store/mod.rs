@@ -24,8 +24,8 @@ mod state;
 mod table;
 mod write;
 
-pub use clock::Clock;
 pub(crate) use clock::EPOCH_MICROS;
+pub use clock::{Clock, LocalTime, ServerZone};
 pub(crate) use database::{DatabaseCell, Kept};
 pub(crate) use index::key_values;
 pub(crate) use locks::{HeldScan, Reading, TableName};

@@ -57,11 +57,19 @@ impl Server {
             settings.schedule = schedule;
             settings.clock = ServerClock {
                 moved_by: clock,
-                utc_offset: behaviour.utc_offset,
+                zone: behaviour.zone,
+                ahead: 0,
             };
             settings.lag = behaviour.replica_lag;
             settings.blocks = behaviour.writers_block_readers;
             settings.seed = behaviour.seed.unwrap_or_default();
+        });
+    }
+
+    /// Moves the clock of every database on.
+    pub(crate) fn move_clock(&self, micros: i64) {
+        self.configure(|settings| {
+            settings.clock.ahead = settings.clock.ahead.saturating_add(micros);
         });
     }
 

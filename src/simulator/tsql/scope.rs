@@ -230,19 +230,22 @@ impl Scope {
         state.alias_type(schema, name).map(|alias| alias.sql_type)
     }
 
-    /// The server's clock, in its local time: the current database's.
-    pub(crate) fn now(&self) -> i64 {
+    /// The server's clock, in its local time, and how many minutes that is ahead of UTC: the current database's.
+    pub(crate) fn now(&self) -> (i64, i16) {
         let last = self
             .current()
             .map_or(crate::simulator::store::EPOCH_MICROS, |state| state.clock);
         let database = self.server.database(&self.database);
-        database.map_or(last, |database| database.clock().now(last))
+        database.map_or((last, 0), |database| {
+            let clock = database.clock();
+            clock.local(clock.now(last))
+        })
     }
 
-    /// How many minutes that clock is ahead of UTC.
-    pub(crate) fn utc_offset(&self) -> i16 {
-        let database = self.server.database(&self.database);
-        database.map_or(0, |database| database.clock().utc_offset)
+    /// The id of the server's zone; `None` where no function tells it.
+    pub(crate) fn zone_id(&self) -> Option<&'static str> {
+        let database = self.server.database(&self.database)?;
+        database.clock().zone.id
     }
 
     /// What a name stands for; error 208 has the name as written.

@@ -21,6 +21,8 @@ pub(super) enum Caution {
     },
     /// Columns are read as masks.
     Masked { table: TableName, columns: String },
+    /// The rules of the server's zone are not known, and its clock is not at UTC.
+    PresentOffset { why: String, offset: String },
     /// A change table does not have a computed column.
     Computed { table: TableName, column: String },
     /// In what order the changes of one transaction come.
@@ -73,6 +75,12 @@ impl fmt::Display for Caution {
             Self::Masked { table, columns } => write!(
                 f,
                 "{columns} of {table} masked for this login: what is read are masks, no values: GRANT UNMASK to it"
+            ),
+            Self::PresentOffset { why, offset } => write!(
+                f,
+                "{why}: commits are dated by the offset that its clock has now, {offset}, so that those on the other side \
+                 of a change of the clocks are an hour off: name the zone in the connection's options, such as time_zone \
+                 'Europe/Berlin' or 'W. Europe Standard Time', or 'Etc/GMT-2' for clocks that are always at +02:00"
             ),
             Self::Computed { table, column } => write!(
                 f,

@@ -1,6 +1,5 @@
 //! Reading a window of a change table: guards checked, commits dated, rows decoded.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -14,19 +13,14 @@ use crate::change::{ChangeType, Lsn, LsnRange};
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, fixed_columns, guarded};
-use super::commits::offset_ms;
+use super::commit_times::CommitTimes;
+use super::dates::{Dates, clocks, known};
 use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
-use super::pool::{Lease, Pool};
+use super::pool::Pool;
 use super::relation::explained;
 use super::scan::{Batcher, Output, RowSource};
-
-/// The ends of commits from `@P1` up to `@P2`, one page at a time.
-const COMMIT_TIMES: &str = "\
-SELECT TOP (2000) m.start_lsn, m.tran_end_time FROM cdc.lsn_time_mapping AS m \
-WHERE m.start_lsn >= CAST(@P1 AS binary(10)) AND m.start_lsn <= CAST(@P2 AS binary(10)) \
-ORDER BY m.start_lsn OPTION (MAXDOP 1)";
 
 /// The rows of a window.
 #[derive(Debug)]
@@ -91,8 +85,9 @@ impl ChangeRows {
         let action = format!("reading the changes of {}", self.table.name);
         let failed = |error| self.pool.error(&action, error);
         let (mut lease, times) = if self.values.contains(&Value::CommitTimestamp) {
+            let known = known(&self.pool).await?;
             let (rows, times) = self.pool.lend_two().await?;
-            (rows, Some(times))
+            (rows, Some(CommitTimes::new(times, known, window.upto())))
         } else {
             (self.pool.lend().await?, None)
         };
@@ -136,7 +131,7 @@ struct Decoder<'a> {
     window: LsnRange,
     action: &'a str,
     batcher: Batcher,
-    times: Option<CommitTimes>,
+    times: Option<CommitTimes<'a>>,
     guards: usize,
     position: u64,
     pending: bool,
@@ -148,7 +143,7 @@ impl<'a> Decoder<'a> {
     fn new(
         source: &'a ChangeRows,
         window: LsnRange,
-        times: Option<Lease>,
+        times: Option<CommitTimes<'a>>,
         action: &'a str,
     ) -> Self {
         let builders = source
@@ -158,7 +153,7 @@ impl<'a> Decoder<'a> {
             .collect();
         Self {
             batcher: Batcher::new(Arc::clone(&source.schema), builders),
-            times: times.map(|lease| CommitTimes::new(lease, window.upto())),
+            times,
             source,
             window,
             action,
@@ -182,7 +177,8 @@ impl<'a> Decoder<'a> {
         self.guard(&cells)?;
         check_visible(self.window, cells.lsn(1)?)?;
         if let Some(times) = &mut self.times {
-            times.offset_ms = offset_ms(cells.required_millis(2)?, cells.required_millis(3)?);
+            let dates = Dates::at(&self.source.pool, times.known(), clocks(&cells, 2)?)?;
+            times.dated_by(dates);
         }
         Ok(())
     }
@@ -271,7 +267,7 @@ impl<'a> Decoder<'a> {
             });
         }
         if let Some(times) = self.times.take() {
-            times.lease.give_back();
+            times.give_back();
         }
         self.batcher.flush()
     }
@@ -350,61 +346,6 @@ fn change_type(
             table: table.name.clone(),
             operation,
         }),
-    }
-}
-
-/// The times of commits, asked for in ascending order and held one page at a time.
-struct CommitTimes {
-    lease: Lease,
-    upto: Lsn,
-    offset_ms: i64,
-    page: VecDeque<(Lsn, i64)>,
-}
-
-impl CommitTimes {
-    fn new(lease: Lease, upto: Lsn) -> Self {
-        Self {
-            lease,
-            upto,
-            offset_ms: 0,
-            page: VecDeque::new(),
-        }
-    }
-
-    /// When commit `lsn` ended, in microseconds of UTC.
-    async fn micros(&mut self, table: &CapturedTable, lsn: Lsn) -> Result<i64, SourceError> {
-        self.drop_before(lsn);
-        if self.page.is_empty() {
-            self.fetch(lsn).await?;
-        }
-        match self.page.front() {
-            Some((known, local_ms)) if *known == lsn => Ok((local_ms - self.offset_ms) * 1000),
-            _ => Err(SourceError::CommitUnknown {
-                table: table.name.clone(),
-                lsn,
-            }),
-        }
-    }
-
-    fn drop_before(&mut self, lsn: Lsn) {
-        while self.page.front().is_some_and(|(known, _)| *known < lsn) {
-            self.page.pop_front();
-        }
-    }
-
-    async fn fetch(&mut self, from: Lsn) -> Result<(), SourceError> {
-        let action = "reading the times of commits";
-        let (from, upto) = (Parameter::Lsn(from), Parameter::Lsn(self.upto));
-        let results = self
-            .lease
-            .results(action, COMMIT_TIMES, &[&from, &upto])
-            .await?;
-        for row in results.first().into_iter().flatten() {
-            let cells = Cells::new(row, action);
-            let lsn = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
-            self.page.push_back((lsn, cells.required_millis(1)?));
-        }
-        Ok(())
     }
 }
 

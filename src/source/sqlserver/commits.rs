@@ -1,23 +1,21 @@
 //! Commits of the database: the rows of `cdc.lsn_time_mapping`, and windows over them.
 
-use tiberius::{ColumnData, Row};
+use tiberius::{ColumnData, Row, ToSql};
 
 use crate::change::{Commit, Lsn, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
+use super::dates::Dates;
 use super::encode::{self, FIRST_DATETIME, LAST_DATETIME};
 use super::error::SourceError;
 use super::pool::Pool;
+use super::zone::Local;
 
 /// The newest row. The table, not `sys.fn_cdc_get_max_lsn()`: the same value without its locks.
 pub(super) const NEWEST: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
-
-/// The clocks of the server: the mapping has its local time.
-pub(super) const CLOCKS: &str =
-    "SELECT GETDATE() AS server_local, SYSUTCDATETIME() AS server_utc OPTION (MAXDOP 1)";
 
 /// The first LSN of a change table (`@P1`: its object_id).
 const MINIMUM: &str = "\
@@ -33,9 +31,9 @@ pub enum FeedBound {
         /// Whether its own changes belong to the feed.
         inclusive: bool,
     },
-    /// An instant, compared with each commit's end as the server dates it, to 3 ms. Where its clock was set back,
-    /// times do not follow the order of commits: then the feed goes from the first commit past the one end to the
-    /// last before the other, whatever the times between.
+    /// An instant, compared with each commit's end as the server dates it, to 3 ms, and as [`Dates`](super::Dates) makes
+    /// an instant of that. Where the clock itself was set back, times do not follow the order of commits: then the feed
+    /// goes from the first commit past the one end to the last before the other, whatever the times between.
     Timestamp {
         /// Microseconds since 1970-01-01T00:00:00 UTC.
         micros: i64,
@@ -78,27 +76,6 @@ pub(super) fn commit(cells: &Cells<'_>, first: usize) -> Result<Option<Commit>, 
         end_time_ms: cells.required_millis(first + 1)?,
         tran_id: cells.bytes(first + 2)?.unwrap_or_default().to_vec(),
     }))
-}
-
-/// What to subtract from the server's local time to get UTC, in milliseconds.
-pub(super) async fn utc_offset_ms(pool: &Pool) -> Result<i64, SourceError> {
-    let action = "reading the server's clock";
-    let rows = pool.rows(action, CLOCKS, &[]).await?;
-    let row = rows.first().ok_or_else(|| SourceError::UnexpectedAnswer {
-        action: action.to_string(),
-        reason: "no row".to_string(),
-    })?;
-    let cells = Cells::new(row, action);
-    Ok(offset_ms(
-        cells.required_millis(0)?,
-        cells.required_millis(1)?,
-    ))
-}
-
-/// The zone's offset from two readings of one clock that are milliseconds apart: whole minutes.
-pub(super) fn offset_ms(local_ms: i64, utc_ms: i64) -> i64 {
-    const MINUTE: i64 = 60_000;
-    (local_ms - utc_ms + MINUTE / 2).div_euclid(MINUTE) * MINUTE
 }
 
 /// The first LSN that a captured table has now.
@@ -163,12 +140,28 @@ fn before(lsn: Lsn, belongs: bool) -> Lsn {
 /// names.
 async fn mapped(pool: &Pool, operator: &str, micros: i64) -> Result<Option<Lsn>, SourceError> {
     let action = "looking up a commit by time";
-    let offset = utc_offset_ms(pool).await?.saturating_mul(1_000);
-    let Some(at) = neighbour(operator, micros.saturating_add(offset)) else {
+    let (dates, _) = Dates::now(pool).await?;
+    let Local { ms, fold } = dates.zone().local(micros.div_euclid(1_000));
+    let mut local = ms
+        .saturating_mul(1_000)
+        .saturating_add(micros.rem_euclid(1_000));
+    let mut turn = None;
+    if let Some((fold, is_set_back)) = fold {
+        turn = dates.turn(fold).await?.map(|turn| (turn, is_set_back));
+        if turn.is_none() && is_set_back {
+            // Every commit of the hour is taken as of the first time round.
+            local = fold.end_ms * 1_000;
+        }
+    }
+    let Some(at) = neighbour(operator, local) else {
         return Ok(None);
     };
     let at = Parameter::Value(at);
-    let rows = pool.rows(action, &mapping_query(operator), &[&at]).await?;
+    let sql = mapping_query(operator, turn.map(|(_, is_set_back)| is_set_back));
+    let turn = turn.map(|(turn, _)| Parameter::Lsn(turn));
+    let mut parameters: Vec<&dyn ToSql> = vec![&at];
+    parameters.extend(turn.iter().map(|turn| turn as &dyn ToSql));
+    let rows = pool.rows(action, &sql, &parameters).await?;
     match rows.first() {
         None => Ok(None),
         Some(row) => Cells::new(row, action).lsn(0),
@@ -185,15 +178,26 @@ fn neighbour(operator: &str, micros: i64) -> Option<ColumnData<'static>> {
 
 /// As `sys.fn_cdc_map_time_to_lsn` for a `datetime` (`@P1`), the mapping's own type; by the order of LSNs, so that no
 /// commit of a clock that was set back is left out.
-fn mapping_query(operator: &str) -> String {
-    let end = if operator.starts_with('>') {
-        "MIN"
+///
+/// In an hour that comes twice, `is_set_back` says whether the instant is of the second time round, whose first commit is
+/// `@P2`.
+fn mapping_query(operator: &str, is_set_back: Option<bool>) -> String {
+    let (end, side) = if operator.starts_with('>') {
+        ("MIN", ">=")
     } else {
-        "MAX"
+        ("MAX", "<")
+    };
+    let turn = format!("m.start_lsn {side} CAST(@P2 AS binary(10))");
+    // Past an instant of the first time round are all commits of the second, and before one of the second all of
+    // the first.
+    let turn = match is_set_back {
+        None => String::new(),
+        Some(is_set_back) if is_set_back == (side == "<") => format!(" OR {turn}"),
+        Some(_) => format!(" AND {turn}"),
     };
     format!(
         "SELECT {end}(m.start_lsn) AS start_lsn FROM cdc.lsn_time_mapping AS m \
-         WHERE m.tran_end_time {operator} CAST(@P1 AS datetime) OPTION (MAXDOP 1)"
+         WHERE m.tran_end_time {operator} CAST(@P1 AS datetime){turn} OPTION (MAXDOP 1)"
     )
 }
 
@@ -201,13 +205,6 @@ fn mapping_query(operator: &str) -> String {
 mod tests {
     use super::*;
     use crate::source::sqlserver::decode::datetime_micros;
-
-    #[test]
-    fn the_offset_is_whole_minutes() {
-        assert_eq!(offset_ms(1_000, 1_003), 0);
-        assert_eq!(offset_ms(7_200_000 + 3, 0), 7_200_000);
-        assert_eq!(offset_ms(-12_600_000 - 2, 0), -12_600_000);
-    }
 
     #[test]
     fn inclusive_ends_step_back() {
@@ -219,9 +216,9 @@ mod tests {
 
     #[test]
     fn the_nearest_commit_is_looked_for_on_the_right_side() {
-        let first = mapping_query(">=");
+        let first = mapping_query(">=", None);
         assert!(first.contains("MIN(m.start_lsn)") && first.contains("tran_end_time >= CAST("));
-        let last = mapping_query("<");
+        let last = mapping_query("<", None);
         assert!(last.contains("MAX(m.start_lsn)") && last.contains("tran_end_time < CAST("));
     }
 

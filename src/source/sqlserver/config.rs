@@ -14,6 +14,7 @@ use secrecy::SecretString;
 use self::draft::Draft;
 use self::mask::Masks;
 use super::error::SourceError;
+use super::zone::TimeZone;
 
 /// What of the conversation with the server is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,8 +120,9 @@ impl FromStr for ApplicationIntent {
 /// Options: `url`, or `host`, `port` (1433), `database`, `user`, `password`; instead of the last two `access_token`, or
 /// `integrated_security`; `instance`, whose port the SQL Server Browser is asked for (at `port`, 1434); `encrypt`
 /// (`strict`, `required`, `login`, `off`), `trust_server_certificate` (`false`), `ca_file` (a PEM or DER file),
-/// `application_intent` (`read_write`), `multi_subnet_failover` (`false`), `application_name`, `connect_timeout` (15 s),
-/// `command_timeout` (300 s without a byte from the server) and `retry_timeout` (60 s). The url is
+/// `application_intent` (`read_write`), `multi_subnet_failover` (`false`), `application_name`, `time_zone` (IANA's or
+/// Windows' name of the zone whose time the server's clock shows, as it tells since SQL Server 2022), `connect_timeout`
+/// (15 s), `command_timeout` (300 s without a byte from the server) and `retry_timeout` (60 s). The url is
 /// `sqlserver://user:password@host:1433/database?option=value`; `url` may be completed by other options, such as a
 /// password that is kept elsewhere.
 ///
@@ -138,6 +140,7 @@ pub struct ConnectionConfig {
     application_intent: ApplicationIntent,
     multi_subnet_failover: bool,
     application_name: String,
+    time_zone: Option<TimeZone>,
     connect_timeout: Duration,
     command_timeout: Duration,
     retry_time: Duration,
@@ -158,7 +161,7 @@ impl fmt::Debug for ConnectionConfig {
 
 impl ConnectionConfig {
     /// The options of a connection, in the order in which they are documented.
-    pub const OPTIONS: [&str; 18] = [
+    pub const OPTIONS: [&str; 19] = [
         "url",
         "host",
         "port",
@@ -174,6 +177,7 @@ impl ConnectionConfig {
         "application_intent",
         "multi_subnet_failover",
         "application_name",
+        "time_zone",
         "connect_timeout",
         "command_timeout",
         "retry_timeout",
@@ -305,6 +309,17 @@ impl ConnectionConfig {
 
     pub(super) fn application_name(&self) -> &str {
         &self.application_name
+    }
+
+    /// The zone whose time the server's clock shows, where an option says.
+    pub(super) fn time_zone(&self) -> Option<TimeZone> {
+        self.time_zone
+    }
+
+    /// That zone for people, in quotes.
+    pub(super) fn shown_time_zone(&self) -> String {
+        let name = self.time_zone.map(|zone| zone.to_string());
+        self.masks.quoted("time_zone", &name.unwrap_or_default())
     }
 
     pub(super) fn connect_timeout(&self) -> Duration {

@@ -17,6 +17,7 @@ use super::chunks::{self, TableChunks};
 use super::commits::{self, FeedBound, FeedBounds};
 use super::config::ConnectionConfig;
 use super::cut::{self, WindowLimits};
+use super::dates::Dates;
 use super::error::SourceError;
 use super::fence::Fence;
 use super::first_copy::first_copy;
@@ -57,10 +58,13 @@ impl Database {
     ///
     /// # Errors
     /// Whatever keeps the database from being opened, of kind `Configuration`, `Connection`, `Login` or
-    /// `Permission`.
+    /// `Permission`; `Configuration` also where the server's clock does not show the time of the zone that is named.
     pub async fn connect(config: ConnectionConfig) -> Result<Self, SourceError> {
         let pool = Pool::new(config);
         let info = catalogue::database_info(&pool).await?;
+        if pool.config().time_zone().is_some() {
+            Dates::now(&pool).await?;
+        }
         let tables = catalogue::tables(&pool).await?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -176,7 +180,7 @@ impl Database {
     }
 
     /// Every image of `table` within `bounds`, in commit order: its captured columns, then `_change_type`,
-    /// `_commit_version` (20 hex digits) and `_commit_timestamp` (UTC by the server's present offset).
+    /// `_commit_version` (20 hex digits) and `_commit_timestamp` (as [`Dates`] has it).
     ///
     /// # Errors
     /// `ChangesLost` if the instance has been dropped; while reading, also if the window's start has been
@@ -264,7 +268,11 @@ impl Database {
         large: LargeValues,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
         let pool = &self.inner.pool;
-        let end_micros = (end.end_time_ms - commits::utc_offset_ms(pool).await?) * 1000;
+        let (dates, _) = Dates::now(pool).await?;
+        let end_micros = dates
+            .utc_ms(end.lsn, end.end_time_ms)
+            .await?
+            .saturating_mul(1000);
         let table = Arc::new(table.clone());
         let copy = first_copy(pool, &table, rows, (window, end_micros), large)?;
         Ok(Arc::new(copy))

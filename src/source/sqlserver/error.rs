@@ -318,6 +318,18 @@ pub enum SourceError {
         #[source]
         source: Box<tiberius::error::Error>,
     },
+    /// The server's clock does not show the time of the zone that the connection names.
+    #[error(
+        "time_zone {zone} is at {offset} from UTC now, and the server's clock is at {server}: name the zone whose time the server's clock shows, or leave time_zone out"
+    )]
+    WrongZone {
+        /// The option's value, in quotes.
+        zone: String,
+        /// The zone's present offset, such as `+02:00`.
+        offset: String,
+        /// The server's.
+        server: String,
+    },
     /// An answer has fewer rows or other values than every server gives.
     #[error("the server's answer while {action} is not understood: {reason}; report this")]
     UnexpectedAnswer {
@@ -368,6 +380,7 @@ impl SourceError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Connect(error) | Self::Lost(error) => error.kind(),
+            Self::WrongZone { .. } => ErrorKind::Configuration,
             Self::Behind { .. }
             | Self::Timeout { .. }
             | Self::Broken { .. }

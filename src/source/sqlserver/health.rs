@@ -2,7 +2,7 @@
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
-use super::commits::{CLOCKS, offset_ms};
+use super::dates::Dates;
 use super::error::SourceError;
 use super::news::{self, Head};
 use super::pool::Pool;
@@ -29,10 +29,10 @@ const MAXTRANS: [&str; 2] = [
 pub struct Health {
     /// Both ends of the history; `None` while capture is warming up.
     pub head: Option<Head>,
-    /// The server's local time, in milliseconds since 1970-01-01T00:00:00, as commits have it.
-    pub now_ms: i64,
-    /// What to subtract from local times to get UTC, in milliseconds.
-    pub utc_offset_ms: i64,
+    /// The server's clock, in milliseconds since 1970-01-01T00:00:00 UTC.
+    pub now_utc_ms: i64,
+    /// What makes instants of the commits' times.
+    pub dates: Dates,
     /// How many minutes of changes clean-up keeps, counted back from the newest commit; `None` if the login may not
     /// know.
     pub retention_minutes: Option<i64>,
@@ -40,18 +40,11 @@ pub struct Health {
 
 pub(super) async fn health(pool: &Pool) -> Result<Health, SourceError> {
     let head = news::head(pool).await?;
-    let action = "reading the server's clock";
-    let rows = pool.rows(action, CLOCKS, &[]).await?;
-    let missing = || SourceError::UnexpectedAnswer {
-        action: action.to_string(),
-        reason: "no row".to_string(),
-    };
-    let cells = Cells::new(rows.first().ok_or_else(missing)?, action);
-    let now_ms = cells.required_millis(0)?;
+    let (dates, clocks) = Dates::now(pool).await?;
     Ok(Health {
         head,
-        now_ms,
-        utc_offset_ms: offset_ms(now_ms, cells.required_millis(1)?),
+        now_utc_ms: clocks.utc_ms,
+        dates,
         retention_minutes: retention(pool).await?,
     })
 }

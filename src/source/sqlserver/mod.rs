@@ -16,9 +16,18 @@
 //! A read that is given up is cancelled on the server by an attention. Which errors pass by themselves, their numbers
 //! say ([`SourceError::is_transient`]); trying again is for the caller.
 //!
-//! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority. Commit
-//! times become UTC by the offset that the server's clock has at the time of reading, so a commit on the other
-//! side of a change of the clocks is an hour off.
+//! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority.
+//!
+//! Commits are dated in the server's local time, which becomes UTC by the rules of its zone ([`Dates`]): that of the
+//! option `time_zone`, which the server's clock must not contradict, or the one that the server tells
+//! (`CURRENT_TIMEZONE_ID()`, since SQL Server 2022), if its clock does not contradict that. Else, which is said once unless
+//! it is zero, the offset that its clock has at the time of reading stands for all times, so that a commit on the other
+//! side of a change of the clocks is an hour off. Where clocks are set back and an hour comes twice, commits tell by
+//! the order of their LSNs which one they are of: from the first on that is dated more than a minute before another of
+//! that hour, they are of the second. Without such a one, as where capture stood still or clean-up has come between,
+//! they are of the first. A time that a zone leaves out, since clocks are set on, does not occur; it is read as if they
+//! had not been set on yet. Instants that bound a feed are compared in the same way. A clock that is set wrong or
+//! corrected is believed: times may then not follow the order of commits.
 
 mod captured;
 mod catalogue;
@@ -29,12 +38,14 @@ mod changes;
 mod checks;
 mod chunks;
 mod columns;
+mod commit_times;
 mod commits;
 mod config;
 mod connect_error;
 mod connection;
 mod cut;
 mod database;
+mod dates;
 mod decode;
 mod encode;
 mod error;
@@ -58,6 +69,7 @@ mod scan;
 mod socket;
 mod transient;
 mod types;
+mod zone;
 
 pub use captured::{CapturedColumn, CapturedTable};
 pub use checks::DatabaseChecks;
@@ -68,6 +80,7 @@ pub use config::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt}
 pub use connect_error::ConnectError;
 pub use cut::WindowLimits;
 pub use database::Database;
+pub use dates::Dates;
 pub use error::{ErrorKind, SourceError};
 pub use fence::Fence;
 pub use health::Health;

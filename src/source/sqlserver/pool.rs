@@ -16,6 +16,7 @@ use super::connection::{open, request_error};
 use super::error::SourceError;
 use super::socket::{Client, Connection};
 use super::transient;
+use super::zone::Memory;
 
 /// How many connections are open at once; a query over many tables needs one for each.
 const LIMIT: usize = 8;
@@ -53,6 +54,7 @@ struct Inner {
     /// Whether the server has answered once.
     reached: AtomicBool,
     cautions: Cautions,
+    zone: Memory,
 }
 
 impl fmt::Debug for Pool {
@@ -74,6 +76,7 @@ impl Pool {
                 idle: Mutex::default(),
                 reached: AtomicBool::new(false),
                 cautions: Cautions::default(),
+                zone: Memory::default(),
             }),
         }
     }
@@ -85,6 +88,11 @@ impl Pool {
     /// What has been said about the database's tables.
     pub(super) fn cautions(&self) -> &Cautions {
         &self.inner.cautions
+    }
+
+    /// What is remembered of the server's zone.
+    pub(super) fn zone(&self) -> &Memory {
+        &self.inner.zone
     }
 
     /// Lends a connection, waiting a bounded time for one.

@@ -15,22 +15,27 @@ mod model;
 mod steps;
 mod world;
 
-use cdcql::pipeline::FlowReport;
+use std::sync::{Arc, OnceLock};
+
+use cdcql::pipeline::{FlowReport, Pipeline};
 use cdcql::simulator::CaptureControl;
-use proptest::prelude::any;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::prelude::{Just, Strategy, any};
+use proptest::prop_oneof;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use self::model::{Model, printed};
 use self::steps::{Run, Step, steps};
-use self::world::World;
+use self::world::{Subject, World};
 
 /// How many cases there are, unless the environment says otherwise.
-const CASES: u32 = 24;
+const CASES: u32 = 200;
+/// How many run side by side, each with a server of its own.
+const SIDES: u32 = 4;
 /// How often a case that fails is made smaller.
-const SHRINKS: u32 = 200;
+const SHRINKS: u32 = 100;
 
-async fn holds(omits: bool, steps: &[Step]) {
-    let world = World::new(omits).await;
+async fn holds(subject: Subject, steps: &[Step]) {
+    let world = World::new(subject).await;
     let mut model = Model::new();
     let capture = world.simulator.capture_of("app_db").unwrap();
     let pipeline = world.pipeline().await;
@@ -38,8 +43,8 @@ async fn holds(omits: bool, steps: &[Step]) {
     let first = world.run(&pipeline, &whole, &mut model, &capture);
     assert_ended(first.await.reports, [false; 2]);
     capture.hold();
-    // What a clean-up took from the flow that ends there has come after the second of the last runs.
-    let last = [Step::Capture, Step::Run(whole.clone()), Step::Run(whole)];
+    let mut process = Some(pipeline);
+    let last = [Step::Capture, Step::Run(whole.clone())];
     for step in steps.iter().chain(&last) {
         match step {
             Step::Transaction(changes) => world.commit(&mut model, changes).await,
@@ -50,16 +55,30 @@ async fn holds(omits: bool, steps: &[Step]) {
             Step::Forget => {
                 let _ = std::fs::remove_dir_all(world.lake());
                 model.is_forgotten = true;
+                process = None;
             }
             Step::CleanUp { table, part } => world.clean_up(*table, *part).await,
-            Step::Run(run) => runs(&world, &mut model, &capture, run).await,
+            Step::Run(run) => process = runs(&world, &mut model, &capture, (run, process)).await,
         }
+    }
+    if process.is_none() {
+        // What a clean-up took from the flow that ended there comes by one that begins anew.
+        runs(&world, &mut model, &capture, (&whole, None)).await;
     }
 }
 
-async fn runs(world: &World, model: &mut Model, capture: &CaptureControl, run: &Run) {
+/// Runs the pipeline, in the process that ran it before if there is one; answers with the process, unless it has ended.
+async fn runs(
+    world: &World,
+    model: &mut Model,
+    capture: &CaptureControl,
+    (run, process): (&Run, Option<Pipeline>),
+) -> Option<Pipeline> {
     let (captured, read) = (model.captured, model.newest());
-    let pipeline = world.pipeline().await;
+    let pipeline = match process.filter(|_| !run.is_anew) {
+        Some(pipeline) => pipeline,
+        None => world.pipeline().await,
+    };
     let [a, b] = [0, 1].map(|table| world.is_purged(&pipeline, table));
     let purged = [a.await, b.await];
     let left = match purged[0] {
@@ -82,6 +101,7 @@ async fn runs(world: &World, model: &mut Model, capture: &CaptureControl, run: &
         std::fs::remove_dir_all(world.lake().join("a")).unwrap();
         model.is_forgotten = true;
     }
+    (run.polls.is_none() && left.is_none()).then_some(pipeline)
 }
 
 /// Each flow has succeeded, or found changes lost.
@@ -109,7 +129,8 @@ async fn check(
     since: [usize; 2],
     (is_whole, has_lost): (bool, bool),
 ) {
-    for (table, since) in since.into_iter().enumerate().skip(usize::from(has_lost)) {
+    for table in world.tables().filter(|table| !has_lost || *table > 0) {
+        let since = since[table];
         let found = world.rows(table).await;
         let states = &model.states[since..=model.captured];
         let known = states.iter().any(|rows| printed(rows, table) == found);
@@ -120,11 +141,55 @@ async fn check(
         );
     }
     if is_whole {
-        let oldest = since[0].min(since[1]);
+        let oldest = world.tables().map(|table| since[table]).min().unwrap();
         model.states.drain(..oldest);
         model.captured -= oldest;
         model.is_forgotten = false;
     }
+}
+
+fn subjects() -> impl Strategy<Value = Subject> {
+    let copied = prop_oneof![
+        2 => Just([true, false]),
+        2 => Just([false, true]),
+        1 => Just([true, true]),
+    ];
+    let all = (any::<bool>(), any::<bool>(), copied);
+    all.prop_map(|(omits, moves, copied)| Subject {
+        omits,
+        moves,
+        copied,
+    })
+}
+
+/// The first side that found a case that fails; the others end then.
+type Failing = Arc<OnceLock<u32>>;
+
+/// Says when it is dropped by a panic.
+struct Case<'a> {
+    side: u32,
+    failing: &'a OnceLock<u32>,
+}
+
+impl Drop for Case<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.failing.set(self.side);
+        }
+    }
+}
+
+/// Runs the cases of one side; the smallest that fails.
+fn fails(config: Config, side: u32, failing: &OnceLock<u32>) -> Option<String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let checked = TestRunner::new(config).run(&(subjects(), steps()), |(subject, steps)| {
+        if failing.get().is_none_or(|failing| *failing == side) {
+            let _case = Case { side, failing };
+            runtime.block_on(holds(subject, &steps));
+        }
+        Ok(())
+    });
+    checked.err().map(|error| error.to_string())
 }
 
 #[test]
@@ -137,13 +202,17 @@ fn targets_equal_their_sources_whatever_happens() {
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let cases = (any::<bool>(), steps());
-    let checked = TestRunner::new(config).run(&cases, |(omits, steps)| {
-        runtime.block_on(holds(omits, &steps));
-        Ok(())
+    config.cases = config.cases.div_ceil(SIDES);
+    let failing = Failing::default();
+    let sides = (0..SIDES).map(|side| {
+        let (mut config, failing) = (config.clone(), Arc::clone(&failing));
+        if let RngSeed::Fixed(seed) = config.rng_seed {
+            config.rng_seed = RngSeed::Fixed(seed.wrapping_add(side.into()));
+        }
+        std::thread::spawn(move || fails(config, side, &failing))
     });
-    if let Err(error) = checked {
-        panic!("{error}");
-    }
+    let sides: Vec<_> = sides.collect();
+    let failures = sides.into_iter().filter_map(|side| side.join().unwrap());
+    let failures: Vec<String> = failures.collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -3,6 +3,9 @@
 use cdcql::simulator::control::Fault;
 use proptest::prelude::*;
 
+/// A case has fewer steps: more of them are better than longer ones.
+const STEPS: usize = 10;
+
 /// A change of one row, of the table's keys by number; what it is depends on whether the row is there.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
@@ -44,6 +47,8 @@ pub(super) struct Run {
     pub(super) rows: u32,
     pub(super) transactions: Option<u32>,
     pub(super) fault: Option<Disturbance>,
+    /// By a process of its own; else by the one that ran before, if nothing has ended that.
+    pub(super) is_anew: bool,
     /// It is dropped when it has been polled so often.
     pub(super) polls: Option<u16>,
 }
@@ -64,6 +69,7 @@ impl Run {
             rows: 1000,
             transactions: None,
             fault: None,
+            is_anew: false,
             polls: None,
         }
     }
@@ -107,14 +113,18 @@ fn runs() -> impl Strategy<Value = Run> {
     let faults = prop::option::weighted(0.3, faults);
     let polls = prop::option::weighted(0.3, 1_u16..200);
     let meanwhile = prop::collection::vec(self::transactions(), 0..3);
-    let all = (rows, transactions, faults, polls, meanwhile);
-    all.prop_map(|(rows, transactions, fault, polls, meanwhile)| Run {
-        meanwhile,
-        rows,
-        transactions,
-        fault,
-        polls,
-    })
+    let anew = prop::bool::weighted(0.2);
+    let all = (rows, transactions, faults, polls, meanwhile, anew);
+    all.prop_map(
+        |(rows, transactions, fault, polls, meanwhile, is_anew)| Run {
+            meanwhile,
+            rows,
+            transactions,
+            fault,
+            polls,
+            is_anew,
+        },
+    )
 }
 
 /// Half of them up to the newest commit, of which a target is behind most often.
@@ -131,5 +141,5 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => clean_ups(),
         4 => runs().prop_map(Step::Run),
     ];
-    prop::collection::vec(step, 1..24)
+    prop::collection::vec(step, 1..STEPS)
 }

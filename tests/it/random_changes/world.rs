@@ -45,20 +45,38 @@ INSERT INTO dbo.a VALUES (0, 0, N'0'), (1, 1, N'1');
 INSERT INTO dbo.b VALUES ('x', 0, 0, '0'), ('Y', 1, 1, '1');
 ";
 
+/// What a case is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    /// Images after an update lack the notes that it did not change.
+    pub(super) omits: bool,
+    /// An update of one row's key is captured as an update.
+    pub(super) moves: bool,
+    /// Which of the tables are copied.
+    pub(super) copied: [bool; 2],
+}
+
 /// Where changes are lost, the flow `a` ends, and `b` is copied again.
-const PIPELINE: &str = "\
+const TABLES: &str = "\
 CREATE CONNECTION db TYPE sqlserver OPTIONS (url 'URL');
 CREATE TABLE IF NOT EXISTS a USING DELTA LOCATION 'lake/a';
 CREATE TABLE IF NOT EXISTS b USING DELTA LOCATION 'lake/b' TBLPROPERTIES ('cdcql.onGap' = 'resnapshot');
+";
+
+const FLOWS: [&str; 2] = [
+    "\
 MERGE INTO a AS target USING STREAM db.dbo.a CHANGES AS change ON target.id = change.id
 WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
 WHEN MATCHED THEN UPDATE SET *
 WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
+",
+    "\
 MERGE INTO b AS target USING STREAM db.dbo.b CHANGES AS change ON target.k = change.k AND target.s = change.s
 WHEN MATCHED AND change._change_type = 'delete' THEN DELETE
 WHEN MATCHED THEN UPDATE SET *
 WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
-";
+",
+];
 
 /// How a run has ended.
 pub(super) struct Ended {
@@ -71,17 +89,18 @@ pub(super) struct Ended {
 /// A served database and the lake it is copied to.
 pub(super) struct World {
     pub(super) simulator: Simulator,
+    subject: Subject,
     client: sqlserver::Database,
     folder: TempDir,
 }
 
 impl World {
-    /// A server whose images after an update lack the notes that it did not change, if `omits`.
-    pub(super) async fn new(omits: bool) -> Self {
+    pub(super) async fn new(subject: Subject) -> Self {
         let behaviour = Behaviour {
             seed: Some(5),
             capture: CaptureBehaviour {
-                updates_omit_unchanged_values: omits,
+                updates_omit_unchanged_values: subject.omits,
+                trace_flag_8207: subject.moves,
                 ..CaptureBehaviour::default()
             },
             ..Behaviour::default()
@@ -99,6 +118,7 @@ impl World {
         Self {
             client: sqlserver::Database::connect(config).await.unwrap(),
             simulator,
+            subject,
             folder: tempfile::tempdir().unwrap(),
         }
     }
@@ -112,9 +132,17 @@ impl World {
         .unwrap()
     }
 
+    /// The tables that are copied.
+    pub(super) fn tables(&self) -> impl Iterator<Item = usize> {
+        let copied = self.subject.copied;
+        (0..2).filter(move |table| copied[*table])
+    }
+
     /// The pipeline as a new process would have it.
     pub(super) async fn pipeline(&self) -> Pipeline {
-        let statements = parsed(&PIPELINE.replace("URL", &self.simulator.url()));
+        let flows = self.tables().map(|table| FLOWS[table]);
+        let text = TABLES.to_string() + &flows.collect::<String>();
+        let statements = parsed(&text.replace("URL", &self.simulator.url()));
         Pipeline::bind(self.engine(), statements, None)
             .await
             .unwrap()
@@ -201,7 +229,8 @@ impl World {
         let location = self.lake().join(["a", "b"][table]);
         let target = DeltaTarget::open(location.to_str().unwrap(), HashMap::new());
         let target = target.await.unwrap();
-        let key = pipeline.flows()[table].key();
+        let place = self.tables().position(|copied| copied == table);
+        let key = pipeline.flows()[place.unwrap()].key();
         let Some(checkpoint) = target.checkpoint(key).await.unwrap() else {
             return false;
         };
@@ -240,7 +269,7 @@ impl World {
             return Vec::new();
         }
         let engine = self.engine();
-        engine.define_tables(&parsed(PIPELINE), None).await.unwrap();
+        engine.define_tables(&parsed(TABLES), None).await.unwrap();
         let sql = [
             "SELECT id, n, note FROM a ORDER BY id;",
             "SELECT k, s, n, note FROM b ORDER BY s;",

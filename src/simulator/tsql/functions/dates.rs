@@ -14,6 +14,8 @@ use crate::simulator::types::{
     instant, local_ticks, parse_offset, ticks_of, values_of,
 };
 
+const ZONE_ID: SqlType = SqlType::VarChar(Length::Limited(128));
+
 pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
     let now = |sql_type, micros| {
         let clock = Value::Timestamp(micros);
@@ -21,17 +23,25 @@ pub(super) fn function(name: &str, scope: &Arc<Scope>) -> Option<Function> {
         let now = now.unwrap_or(Value::Null);
         Some(Function::constant(name, sql_type, now))
     };
-    let utc = || scope.now() - i64::from(scope.utc_offset()) * 60_000_000;
+    let local_now = || scope.now().0;
+    let utc = || {
+        let (local, offset) = scope.now();
+        local - i64::from(offset) * 60_000_000
+    };
     match name {
-        "getdate" | "current_timestamp" => now(SqlType::DateTime, scope.now()),
+        "getdate" | "current_timestamp" => now(SqlType::DateTime, local_now()),
         "getutcdate" => now(SqlType::DateTime, utc()),
-        "sysdatetime" => now(SqlType::DateTime2(7), scope.now()),
+        "sysdatetime" => now(SqlType::DateTime2(7), local_now()),
         "sysutcdatetime" => now(SqlType::DateTime2(7), utc()),
         "sysdatetimeoffset" => {
-            let ticks = scope.now() * 10 + TICKS_TO_1970;
-            let now = with_offset(ticks, scope.utc_offset()).unwrap_or(Value::Null);
+            let (local, offset) = scope.now();
+            let ticks = local * 10 + TICKS_TO_1970;
+            let now = with_offset(ticks, offset).unwrap_or(Value::Null);
             Some(Function::constant(name, SqlType::DateTimeOffset(7), now))
         }
+        "current_timezone_id" => scope
+            .zone_id()
+            .map(|id| Function::constant(name, ZONE_ID, Value::from(id))),
         "year" => Some(part_function(name, |at| i64::from(at.year()))),
         "month" => Some(part_function(name, |at| i64::from(at.month()))),
         "day" => Some(part_function(name, |at| i64::from(at.day()))),

@@ -8,9 +8,9 @@ use super::remedy::Grantee;
 use crate::change::{Check, CheckState, Finding};
 use crate::source::sqlserver::cell::Cells;
 use crate::source::sqlserver::error::SourceError;
-use crate::source::sqlserver::health::{Health, health};
+use crate::source::sqlserver::health::health;
 use crate::source::sqlserver::ident::TableName;
-use crate::source::sqlserver::news::READ_ONLY;
+use crate::source::sqlserver::news::{Head, READ_ONLY};
 use crate::source::sqlserver::pool::Pool;
 
 /// The tables of schema `cdc` that are read beside the change tables.
@@ -100,7 +100,7 @@ pub(super) struct DatabaseFacts {
     pub(super) agent: Option<(String, String)>,
     /// The number and text of an error that the newest scan met.
     pub(super) scan_error: Option<(i64, String)>,
-    pub(super) health: Option<Health>,
+    pub(super) reach: Option<Reach>,
 }
 
 impl DatabaseFacts {
@@ -119,9 +119,9 @@ pub struct DatabaseChecks {
 }
 
 impl DatabaseChecks {
-    /// How its capture does; `None` if the login may not know, or nothing is captured.
-    pub fn health(&self) -> Option<&Health> {
-        self.facts.health.as_ref()
+    /// Both ends of its history; `None` if the login may not know, or nothing is captured.
+    pub fn head(&self) -> Option<&Head> {
+        self.facts.reach.as_ref()?.head.as_ref()
     }
 
     /// A table that is not there, or that the login may not see; `error` says so.
@@ -203,7 +203,7 @@ fn own_facts(cells: &Cells<'_>) -> Result<DatabaseFacts, SourceError> {
         has_capture_job: None,
         agent: None,
         scan_error: None,
-        health: None,
+        reach: None,
     })
 }
 
@@ -220,7 +220,7 @@ async fn ask_capture(pool: &Pool, facts: &mut DatabaseFacts) -> Result<(), Sourc
         facts.scan_error = scan_error(pool).await?;
     }
     if !facts.unread_metadata.contains(&"lsn_time_mapping") {
-        facts.health = Some(health(pool).await?);
+        facts.reach = Some(reach(pool).await?);
     }
     Ok(())
 }
@@ -277,4 +277,31 @@ async fn first(pool: &Pool, action: &str, sql: &str) -> Result<Asked, SourceErro
         Err(error) if is_hidden(&error) => Ok(Asked::Hidden),
         Err(error) => Err(error),
     }
+}
+
+/// How far capture has come.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    /// Both ends of the history; `None` while capture is warming up.
+    pub(super) head: Option<Head>,
+    /// How old the newest commit is, by the server's clock.
+    pub(super) age_ms: i64,
+    /// How many minutes clean-up keeps, if the login may know.
+    pub(super) retention_minutes: Option<i64>,
+}
+
+async fn reach(pool: &Pool) -> Result<Reach, SourceError> {
+    let health = health(pool).await?;
+    let age_ms = match &health.head {
+        None => 0,
+        Some(Head { newest, .. }) => {
+            let made = health.dates.utc_ms(newest.lsn, newest.end_time_ms).await?;
+            health.now_utc_ms - made
+        }
+    };
+    Ok(Reach {
+        head: health.head,
+        age_ms,
+        retention_minutes: health.retention_minutes,
+    })
 }

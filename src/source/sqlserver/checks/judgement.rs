@@ -143,20 +143,20 @@ fn job(facts: &DatabaseFacts) -> Finding {
 
 /// How far what reads the log has come.
 fn progress(facts: &DatabaseFacts) -> Finding {
-    let Some(health) = &facts.health else {
+    let Some(reach) = &facts.reach else {
         return unknown(
             Check::CaptureJob,
             "without cdc.lsn_time_mapping nobody knows how far capture is",
         );
     };
-    let Some(head) = &health.head else {
+    if reach.head.is_none() {
         return failing(
             Check::CaptureJob,
             "nothing has been captured yet: wait a few seconds where capture was just enabled, else start the job",
         )
         .mended_by(START_CAPTURE_JOB);
-    };
-    let age_ms = health.now_ms - head.newest.end_time_ms;
+    }
+    let age_ms = reach.age_ms;
     let seen = format!("has come to a commit of {} ago", span(age_ms));
     let limit = if facts.engine_edition == AZURE {
         QUIET_AZURE_MS
@@ -206,7 +206,11 @@ fn agent(facts: &DatabaseFacts) -> Option<Finding> {
 }
 
 fn retention(facts: &DatabaseFacts) -> Finding {
-    match facts.health.as_ref().and_then(|h| h.retention_minutes) {
+    match facts
+        .reach
+        .as_ref()
+        .and_then(|reach| reach.retention_minutes)
+    {
         None => unknown(
             Check::Retention,
             "this login may not read the clean-up job; three days unless set",
@@ -233,7 +237,10 @@ fn retention(facts: &DatabaseFacts) -> Finding {
 
 /// Whether what `lag_ms` behind the newest commit has time enough until clean-up.
 pub(super) fn retention_for(facts: &DatabaseFacts, lag_ms: i64) -> Finding {
-    let known = facts.health.as_ref().and_then(|h| h.retention_minutes);
+    let known = facts
+        .reach
+        .as_ref()
+        .and_then(|reach| reach.retention_minutes);
     let minutes = known.unwrap_or(DEFAULT_MINUTES);
     let assumed = if known.is_some() { "" } else { " unless set" };
     let seen = format!(

@@ -11,7 +11,7 @@ use super::{ApplicationIntent, ConnectionConfig, ConnectionOption, Encrypt, Logi
 use crate::nearest::nearest;
 use crate::source::sqlserver::connect_error::ConnectError;
 
-const OPTIONS: [&str; 18] = ConnectionConfig::OPTIONS;
+const OPTIONS: [&str; 19] = ConnectionConfig::OPTIONS;
 
 const DEFAULT_PORT: u16 = 1433;
 /// Where the SQL Server Browser answers.
@@ -140,6 +140,7 @@ impl Draft {
             application_name: self
                 .text("application_name")
                 .unwrap_or_else(|| DEFAULT_APPLICATION_NAME.to_string()),
+            time_zone: self.parsed("time_zone", None, |name| name.parse().map(Some))?,
             connect_timeout: self.parsed("connect_timeout", DEFAULT_CONNECT_TIMEOUT, seconds)?,
             command_timeout: self.parsed("command_timeout", DEFAULT_COMMAND_TIMEOUT, seconds)?,
             retry_time: self.parsed("retry_timeout", ConnectionConfig::RETRY_TIME, retry_time)?,

@@ -89,6 +89,7 @@ fn each_mistake_is_named() {
         ("retry_timeout", "a while", "seconds"),
         ("trust_server_certificate", "maybe", "true nor false"),
         ("command_timeout", "-1", "seconds"),
+        ("time_zone", "Mars", "Europe/Berlin"),
     ] {
         let mut pairs = base.to_vec();
         pairs.extend([("password", "p"), (name, value)]);

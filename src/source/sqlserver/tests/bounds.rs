@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::simulator::{
-    Behaviour, CaptureBehaviour, CommitTimes, Database as Simulated, Simulator, SimulatorOptions,
+    Behaviour, CaptureBehaviour, CommitTimes, Database as Simulated, LocalTime, ServerZone,
+    Simulator, SimulatorOptions,
 };
 use crate::source::sqlserver::{FeedBound, FeedBounds};
 
@@ -23,7 +24,10 @@ INSERT INTO dbo.t VALUES (3, N'c');
 
 async fn server(utc_offset: i16) -> (Simulator, Database) {
     let behaviour = Behaviour {
-        utc_offset,
+        zone: ServerZone {
+            local: LocalTime::Ahead(utc_offset),
+            id: None,
+        },
         ..Behaviour::default()
     };
     started(behaviour).await

@@ -5,6 +5,7 @@ mod connections;
 mod faults;
 mod on_demand;
 mod pushdown;
+mod zones;
 
 use std::sync::Arc;
 

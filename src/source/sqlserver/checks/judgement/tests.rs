@@ -1,6 +1,6 @@
+use super::super::database::Reach;
 use super::*;
 use crate::change::{Commit, Lsn};
-use crate::source::sqlserver::health::Health;
 use crate::source::sqlserver::news::Head;
 
 const MINUTE: i64 = 60_000;
@@ -33,14 +33,13 @@ pub(in super::super) fn known(age_ms: i64) -> DatabaseFacts {
         has_capture_job: Some(true),
         agent: Some(("SQL Server Agent (X)".to_string(), "Running".to_string())),
         scan_error: None,
-        health: Some(Health {
-            now_ms: commit.end_time_ms + age_ms,
+        reach: Some(Reach {
+            age_ms,
             head: Some(Head {
                 newest: commit.clone(),
                 oldest: commit,
                 is_replica: false,
             }),
-            utc_offset_ms: 0,
             retention_minutes: Some(DEFAULT_MINUTES),
         }),
     }
@@ -153,7 +152,7 @@ fn what_the_login_may_not_know_is_unknown() {
         has_performance_state: false,
         has_capture_job: None,
         agent: None,
-        health: None,
+        reach: None,
         ..known(0)
     };
     for check in [Check::CaptureJob, Check::Agent, Check::Retention] {
