@@ -13,7 +13,7 @@ use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
 use super::step::Step;
-use crate::change::{Commit, Lsn};
+use crate::change::{Commit, Lsn, OnSchemaChange};
 use crate::engine::{Again, Tries};
 use crate::error::Error;
 use crate::source::sqlserver::WindowLimits;
@@ -232,10 +232,12 @@ impl Pipeline {
         Ok(true)
     }
 
-    /// The flow as it reads the newest capture instance of its table, if it has come to `upto`, where that begins, by an
-    /// older one.
+    /// The flow as it reads the newest capture instance of its table, if that may bring it new columns, and if it has come
+    /// to `upto`, where that begins, by an older one.
     async fn handed_over(&self, flow: &Flow, upto: Lsn) -> Result<Option<Flow>, Error> {
-        if flow.table.instance_id() == flow.newest_instance || upto < flow.newest_after {
+        let is_older = flow.table.instance_id() != flow.newest_instance;
+        let adds = flow.declaration.on_schema_change == OnSchemaChange::Add;
+        if !(is_older && adds) || upto < flow.newest_after {
             return Ok(None);
         }
         self.bind_again(flow).await.map(Some)
