@@ -29,8 +29,8 @@
 //! 2. [`pipeline`] binds them: connects, opens the targets, takes schemas, expands stars, and plans every
 //!    flow once without running it, so that a mistake is found before anything is read or written.
 //! 3. The loop reads the ceiling and the flow's checkpoint. Without a checkpoint the table is copied: note
-//!    L0, read the table into a temporary file, wait until capture has come to a fence F past the end of the read; rows
-//!    that did not change in (L0, F], and the net changes of (L0, F], are one commit at F.
+//!    L0, read the table in chunks, which lie beside the target until then, wait until capture has come to a fence F past
+//!    the end of the read; rows that did not change in (L0, F], and the net changes of (L0, F], are one commit at F.
 //! 4. [`source`] reads the change table in the order of the log, decodes rows straight into Arrow builders
 //!    and streams them; the instance's low end is checked in the same batch before and after the rows.
 //! 5. Net changes keep the last image of each key, by a sort that spills.
@@ -48,7 +48,7 @@
 //! | [`engine`] | the DataFusion session: catalogs, planning | |
 //! | [`sql`] | text to statements; no I/O | |
 //! | [`source`] | SQL Server: connections, catalogue, live tables, change feeds, snapshots | tiberius |
-//! | [`sink`] | Delta tables: merge, append, checkpoint, history, maintenance | deltalake |
+//! | [`sink`] | Delta tables: merge, append, checkpoint, history, maintenance, staged copies | deltalake |
 //! | [`change`] | the nouns: LSNs, windows, kinds of change; no I/O, no async | |
 //! | `simulator` | an embedded SQL Server stand-in that speaks TDS | tokio-rustls, rcgen |
 //! | [`error`] | every error, what it means for the exit code, and whether to try again | |
@@ -64,8 +64,9 @@
 //!
 //! # Absent on purpose
 //!
-//! No checkpoint store, no scheduler, no plug-in registry, no text templating, no own SQL expressions or
-//! types, no own Parquet, no own line editing or table drawing.
+//! No checkpoint store (what a copy has read by now, in `_cdcql/` beside its target, is no checkpoint), no scheduler, no
+//! plug-in registry, no text templating, no own SQL expressions or types, no own Parquet, no own line editing or table
+//! drawing.
 
 pub mod change;
 pub mod cli;

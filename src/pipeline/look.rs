@@ -84,15 +84,18 @@ pub(super) async fn look(
         let Some(checkpoint) = checkpoint else {
             return Ok(beginning(flow, target, Some(ceiling.clone())));
         };
-        if target.lacks_backfill() {
-            return Ok(backfill(target, ceiling, checkpoint));
-        }
+
         let news = news
             .next()
             .unwrap_or_else(|| Err(Error::Internal("a table was not asked for its changes")));
         let news = news?;
         let rebinds = rebinds(flow, &checkpoint, &news);
+        let over = checkpoint.clone();
+        // The source is the flow's own, and has all changes since the checkpoint, whatever is done now.
         let job = job(flow, checkpoint, &head, ceiling, news)?;
+        if target.lacks_backfill() {
+            return Ok(backfill(target, ceiling, over));
+        }
         Ok(Work {
             target,
             job,

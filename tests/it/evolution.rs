@@ -5,6 +5,7 @@ use std::process::Stdio;
 use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
+use crate::follow::with_second_flow;
 use crate::served::Served;
 
 /// A pipeline whose target has this policy.
@@ -103,6 +104,28 @@ fn a_copy_for_a_new_column_that_is_killed_is_made_by_the_next_run() {
     let version = served.commits();
     assert!(served.run().succeeded().stderr.contains("nothing new"));
     assert_eq!(served.commits(), version);
+}
+
+#[test]
+fn a_copy_for_a_new_column_leaves_other_flows_their_windows() {
+    let served = with_second_flow(served("add"));
+    let _ = served.run().succeeded();
+    gets_a_column(&served);
+    let mut held = served
+        .simulator
+        .control()
+        .on_next("FROM [dbo].[a] AS t", Fault::Stall);
+    let mut command = served.command(&["run", "pipelines/p.sql", "--flow", "a"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    served.runtime.block_on(async {
+        let mut run = tokio::process::Command::from(command).spawn().unwrap();
+        held.struck().await.unwrap();
+        run.kill().await.unwrap();
+    });
+    served.execute("INSERT INTO dbo.b VALUES (77, 7);");
+    let _ = served.run().succeeded();
+    served.assert_true();
+    assert_eq!(served.rows("b"), served.rows("db.dbo.b"));
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn served() -> Served {
     Served::new(CaptureBehaviour::default())
 }
 
-fn with_second_flow(served: Served) -> Served {
+pub(crate) fn with_second_flow(served: Served) -> Served {
     served.execute(SECOND_TABLE);
     let file = served.project.read("pipelines/p.sql");
     served
