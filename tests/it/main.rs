@@ -24,6 +24,7 @@ mod large;
 mod lookups;
 mod maintain;
 mod many_connections;
+mod odd_names;
 mod query;
 mod random_changes;
 mod readme;
