@@ -30,6 +30,7 @@ mod checks;
 mod chunks;
 mod columns;
 mod commits;
+mod comparison;
 mod config;
 mod connect_error;
 mod connection;

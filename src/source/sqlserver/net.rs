@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, NullEquality, ScalarValue, internal_err, plan_err};
-use datafusion::datasource::provider_as_source;
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
@@ -289,11 +289,8 @@ pub(super) fn by_changed_keys(
     rows: LogicalPlan,
     join: JoinType,
 ) -> PlanResult {
-    let images = images(pool, table, window)?;
     let names = table.key_names();
-    let keys = names.iter().map(|name| column_of(&images, name));
-    let changed = LogicalPlanBuilder::from(images.clone())
-        .project(keys.collect::<Vec<_>>())?
+    let changed = LogicalPlanBuilder::from(keys_of_images(pool, table, window)?)
         .distinct()?
         .build()?;
     let columns_of = |plan: &LogicalPlan| {
@@ -306,6 +303,27 @@ pub(super) fn by_changed_keys(
     LogicalPlanBuilder::from(changed)
         .join_detailed(rows, join, on, None, NullEquality::NullEqualsNull)?
         .build()
+}
+
+/// The key of each image of the window.
+fn keys_of_images(pool: &Pool, table: &Arc<CapturedTable>, window: LsnRange) -> PlanResult {
+    let images = images(pool, table, window)?;
+    let names = table.key_names();
+    let keys = names.iter().map(|name| column_of(&images, name));
+    let keys = keys.collect::<Vec<_>>();
+    LogicalPlanBuilder::from(images).project(keys)?.build()
+}
+
+/// A table of the keys that changed in the window, each as often as it has images.
+pub(super) fn changed_keys(
+    pool: &Pool,
+    table: &Arc<CapturedTable>,
+    window: LsnRange,
+) -> Result<ViewTable, SourceError> {
+    require_key(table)?;
+    keys_of_images(pool, table, window)
+        .map(|plan| ViewTable::new(plan, None))
+        .map_err(|error| plan_error(table, error))
 }
 
 fn column_of(plan: &LogicalPlan, name: &str) -> Expr {

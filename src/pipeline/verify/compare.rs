@@ -1,0 +1,361 @@
+//! Rows of both sides in the order of their keys, key by key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Int8Type, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::row::RowConverter;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
+use futures::StreamExt;
+
+use super::digest::{Buckets, Chosen, converter};
+use super::sides::{Sides, column};
+use super::{Compared, Difference, MOST_LISTED, Unlike};
+use crate::change::LsnRange;
+use crate::error::Error;
+use crate::sink::delta::Spool;
+
+/// The column that says where a row comes from, and what it says.
+const SIDE: &str = "side";
+const SOURCE: i8 = 0;
+const TARGET: i8 = 1;
+const CHANGED: i8 = 2;
+
+/// The name of changed keys in a plan.
+const KEYS: &str = "changed";
+
+/// Keys that differ, in the row format, for those who copy them again.
+#[derive(Debug)]
+pub(super) struct Unlikes {
+    pub(super) keys: HashMap<Vec<u8>, Unlike>,
+    /// How many keys it takes.
+    most: usize,
+    /// How many bytes they may have.
+    most_bytes: usize,
+    /// Keys without a value in one of their columns, which ON finds equal to none.
+    pub(super) nulls: u64,
+    pub(super) overflows: bool,
+}
+
+impl Unlikes {
+    pub(super) fn new(most: usize, most_bytes: usize) -> Self {
+        Self {
+            keys: HashMap::new(),
+            most,
+            most_bytes,
+            nulls: 0,
+            overflows: false,
+        }
+    }
+
+    fn add(&mut self, key: &[u8], unlike: Unlike) {
+        if self.keys.len() >= self.most || key.len() > self.most_bytes {
+            self.overflows = true;
+            return;
+        }
+        self.most_bytes -= key.len();
+        self.keys.insert(key.to_vec(), unlike);
+    }
+}
+
+/// Compares the rows in `buckets`: those of the source in `spool` with the target's, but for keys that changed in `window`.
+/// What is not the same goes into `compared`, and all of its keys into `unlikes`.
+pub(super) async fn compare(
+    sides: &Sides,
+    (spool, buckets): (&Spool, &Buckets),
+    window: LsnRange,
+    compared: &mut Compared,
+    unlikes: &mut Unlikes,
+) -> Result<(), Error> {
+    let chosen = Chosen::Buckets(buckets.clone());
+    let failed = |error| sides.failed(error);
+    let table = spool.table().map_err(failed)?;
+    let plan = sides.expected(table).await?;
+    let changed = match window.is_empty() {
+        true => None,
+        false => {
+            let flow = &sides.flow;
+            Some(flow.database.changed_keys(&flow.table, window)?)
+        }
+    };
+    let plan = || -> DataFusionResult<LogicalPlan> {
+        let held = with_side(sides.held(Some(&chosen))?, sides, TARGET)?;
+        let mut plan = with_side(plan, sides, SOURCE)?.union(held.build()?)?;
+        if let Some(changed) = changed {
+            let keys = LogicalPlanBuilder::scan(KEYS, provider_as_source(changed), None)?;
+            plan = plan.union(changed_rows(keys, sides, &chosen)?)?;
+        }
+        let order = sides.key_places.iter();
+        let order = order.map(|place| col(column(*place)).sort(true, true));
+        plan.sort(order)?.build()
+    };
+    let plan = plan().map_err(failed)?;
+    let mut rows = sides.stream(&plan).await?;
+    let mut comparison = Comparison {
+        reader: RowReader::try_new(sides).map_err(|error| sides.failed(error))?,
+        group: None,
+        compared,
+        unlikes,
+    };
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(failed)?;
+        let added = comparison.add(&batch);
+        added.map_err(|error| sides.failed(error))?;
+    }
+    let ended = comparison.end_key();
+    ended.map_err(|error| sides.failed(error))
+}
+
+fn with_side(
+    plan: LogicalPlanBuilder,
+    sides: &Sides,
+    side: i8,
+) -> DataFusionResult<LogicalPlanBuilder> {
+    let row = (0..sides.schema.fields().len()).map(|place| col(column(place)));
+    plan.project(row.chain([lit(side).alias(SIDE)]))
+}
+
+/// Rows that have nothing but a key that changed.
+fn changed_rows(
+    keys: LogicalPlanBuilder,
+    sides: &Sides,
+    chosen: &Chosen,
+) -> DataFusionResult<LogicalPlan> {
+    let key = |other: &str| Expr::Column(Column::new(Some(KEYS), other));
+    let condition = sides.keys.iter().map(|(_, other)| key(other));
+    let row = sides.schema.fields().iter().enumerate();
+    let row = row.map(|(place, own)| {
+        let mut pairs = sides.keys.iter();
+        let value = match pairs.find(|(name, _)| name == own.name()) {
+            Some((_, other)) => key(other),
+            None => lit(ScalarValue::try_from(own.data_type())?),
+        };
+        Ok(value.alias(column(place)))
+    });
+    let mut row = row.collect::<DataFusionResult<Vec<_>>>()?;
+    row.push(lit(CHANGED).alias(SIDE));
+    let chosen = keys.filter(chosen.condition(condition.collect()))?;
+    chosen.project(row)?.build()
+}
+
+/// The row formats of whole rows and of their keys.
+struct RowReader {
+    schema: SchemaRef,
+    key_places: Vec<usize>,
+    whole: RowConverter,
+    key: RowConverter,
+}
+
+impl RowReader {
+    fn try_new(sides: &Sides) -> Result<Self, ArrowError> {
+        let schema = Arc::clone(&sides.schema);
+        let types = |place: &usize| schema.field(*place).data_type();
+        Ok(Self {
+            whole: converter(schema.fields().iter().map(|field| field.data_type()))?,
+            key: converter(sides.key_places.iter().map(types))?,
+            key_places: sides.key_places.clone(),
+            schema,
+        })
+    }
+}
+
+/// A row of one side.
+struct Seen {
+    row: Vec<u8>,
+    batch: RecordBatch,
+    index: usize,
+}
+
+/// The rows of a key.
+#[derive(Default)]
+struct Group {
+    key: Vec<u8>,
+    source: Option<Seen>,
+    /// Whether the source's rows are not all the same.
+    varies: bool,
+    target: Option<Seen>,
+    target_rows: u64,
+    changed: bool,
+}
+
+impl Group {
+    /// How its rows are not the same.
+    fn unlike(&self) -> Option<Unlike> {
+        match (&self.source, &self.target) {
+            (None, None) => None,
+            (Some(_), None) => Some(Unlike::OnlyInSource),
+            (None, Some(_)) => Some(Unlike::OnlyInTarget),
+            _ if self.target_rows > 1 => Some(Unlike::Repeated),
+            (Some(source), Some(target)) => {
+                (self.varies || source.row != target.row).then_some(Unlike::Different)
+            }
+        }
+    }
+}
+
+struct Comparison<'a> {
+    reader: RowReader,
+    group: Option<Group>,
+    compared: &'a mut Compared,
+    unlikes: &'a mut Unlikes,
+}
+
+impl Comparison<'_> {
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let columns = &batch.columns()[..self.reader.schema.fields().len()];
+        let rows = self.reader.whole.convert_columns(columns)?;
+        let places = &self.reader.key_places;
+        let keys = places.iter().map(|place| Arc::clone(batch.column(*place)));
+        let keys = self.reader.key.convert_columns(&keys.collect::<Vec<_>>())?;
+        let sides = batch.column(columns.len()).as_primitive::<Int8Type>();
+        for index in 0..batch.num_rows() {
+            let key = keys.row(index);
+            let is_same = |group: &Group| group.key == key.as_ref();
+            if !self.group.as_ref().is_some_and(is_same) {
+                self.end_key()?;
+            }
+            let group = self.group.get_or_insert_with(|| Group {
+                key: key.as_ref().to_vec(),
+                ..Group::default()
+            });
+            let seen = || Seen {
+                row: rows.row(index).as_ref().to_vec(),
+                batch: batch.clone(),
+                index,
+            };
+            match sides.value(index) {
+                SOURCE => match &group.source {
+                    Some(source) => group.varies |= source.row != rows.row(index).as_ref(),
+                    None => group.source = Some(seen()),
+                },
+                TARGET => {
+                    group.target_rows += 1;
+                    group.target.get_or_insert_with(seen);
+                }
+                _ => group.changed = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the rows of a key that is over.
+    fn end_key(&mut self) -> Result<(), ArrowError> {
+        let Some(group) = self.group.take() else {
+            return Ok(());
+        };
+        let Some(unlike) = group.unlike() else {
+            return Ok(());
+        };
+        if group.changed {
+            self.compared.left_out += 1;
+            return Ok(());
+        }
+        *self.compared.count_mut(unlike) += 1;
+        let Some(row) = group.target.as_ref().or(group.source.as_ref()) else {
+            return Ok(());
+        };
+        let places = self.reader.key_places.iter();
+        let key = places.clone().map(|place| row.batch.column(*place));
+        match key.clone().any(|column| column.is_null(row.index)) {
+            true => self.unlikes.nulls += 1,
+            false => self.unlikes.add(&group.key, unlike),
+        }
+        if self.compared.differences.len() < MOST_LISTED {
+            let columns = match (&group.source, &group.target) {
+                (Some(source), Some(target)) => self.reader.unlike_columns(source, target)?,
+                _ => Vec::new(),
+            };
+            self.compared.differences.push(Difference {
+                key: self.reader.condition(row)?,
+                unlike,
+                columns,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl RowReader {
+    /// The names of the columns in which two rows differ.
+    fn unlike_columns(&self, one: &Seen, other: &Seen) -> Result<Vec<String>, ArrowError> {
+        let mut names = Vec::new();
+        for (place, field) in self.schema.fields().iter().enumerate() {
+            let format = converter([field.data_type()])?;
+            let value = |seen: &Seen| {
+                let value = seen.batch.column(place).slice(seen.index, 1);
+                format.convert_columns(&[value])
+            };
+            if value(one)?.row(0) != value(other)?.row(0) {
+                names.push(field.name().clone());
+            }
+        }
+        Ok(names)
+    }
+
+    /// A row's key as the SQL condition that finds it.
+    fn condition(&self, row: &Seen) -> Result<String, ArrowError> {
+        let mut parts = Vec::with_capacity(self.key_places.len());
+        for place in &self.key_places {
+            let value = ScalarValue::try_from_array(row.batch.column(*place), row.index);
+            let value = value.map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+            parts.push(equality(self.schema.field(*place).name(), &value));
+        }
+        Ok(parts.join(" AND "))
+    }
+}
+
+/// `name = value`, in SQL.
+fn equality(name: &str, value: &ScalarValue) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let name = match name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        true => name.to_string(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
+    };
+    if value.is_null() {
+        return format!("{name} IS NULL");
+    }
+    let data_type = value.data_type();
+    let value = match value {
+        ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes)) => {
+            format!("X'{}'", hex::encode_upper(bytes))
+        }
+        value if data_type.is_numeric() || data_type == DataType::Boolean => value.to_string(),
+        value => format!("'{}'", shown(value).replace('\'', "''")),
+    };
+    format!("{name} = {value}")
+}
+
+/// A value as text.
+fn shown(value: &ScalarValue) -> String {
+    let text = value.cast_to(&DataType::Utf8);
+    match text {
+        Ok(ScalarValue::Utf8(Some(text))) => text,
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_as_the_condition_that_finds_it() {
+        let shown = |name, value: ScalarValue| equality(name, &value);
+        assert_eq!(shown("id", ScalarValue::from(3)), "id = 3");
+        assert_eq!(shown("Code", ScalarValue::from("it's")), "\"Code\" = 'it''s'");
+        assert_eq!(shown("a\"b", ScalarValue::Int32(None)), "\"a\"\"b\" IS NULL");
+        let cents = ScalarValue::Decimal128(Some(-150), 9, 2);
+        assert_eq!(shown("n", cents), "n = -1.50");
+        let bytes = ScalarValue::Binary(Some(vec![0xde, 0xad]));
+        assert_eq!(shown("b", bytes), "b = X'DEAD'");
+        let day = ScalarValue::Date32(Some(0));
+        assert_eq!(shown("d", day), "d = '1970-01-01'");
+        let time = ScalarValue::TimestampMicrosecond(Some(1_500_000), None);
+        assert_eq!(shown("t", time), "t = '1970-01-01T00:00:01.500'");
+    }
+}
