@@ -117,13 +117,10 @@ fn outcome(found: Vec<Verification>) -> Result<(), Error> {
     for one in found {
         match one.result {
             Ok(compared) => flows += usize::from(!compared.agrees()),
-            Err(error) => {
-                if let Some(later) = failure.as_ref().map(|_| &error) {
-                    print_error(later);
-                } else {
-                    failure = Some(error);
-                }
-            }
+            Err(error) => match failure {
+                None => failure = Some(error),
+                Some(_) => print_error(&error),
+            },
         }
     }
     match (flows, failure) {
@@ -195,8 +192,9 @@ fn differences_of(found: &[Verification]) -> Result<RecordBatch, ArrowError> {
     let listed = found
         .iter()
         .flat_map(|one| differences(one).iter().map(|found| (&one.flow, found)));
-    let text = |value: fn((&String, &Difference)) -> String| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(listed.clone().map(value)))
+    let listed: Vec<_> = listed.collect();
+    let text = |value: fn(&(&String, &Difference)) -> String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(listed.iter().map(value)))
     };
     RecordBatch::try_from_iter([
         ("flow", text(|(flow, _)| flow.clone())),

@@ -39,4 +39,5 @@ mod stores;
 mod story;
 mod support;
 mod types;
+mod verify;
 mod windows;

@@ -344,11 +344,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_more_keys_are_held_than_there_is_room_for() {
+        let mut unlikes = Unlikes::new(2, 10);
+        unlikes.add(b"one", Unlike::Different);
+        unlikes.add(b"other", Unlike::OnlyInTarget);
+        assert!(!unlikes.overflows);
+        unlikes.add(b"a", Unlike::Different);
+        assert!(unlikes.overflows);
+        assert_eq!(unlikes.keys.len(), 2);
+        let mut unlikes = Unlikes::new(2, 2);
+        unlikes.add(b"one", Unlike::Different);
+        assert!(unlikes.overflows && unlikes.keys.is_empty());
+    }
+
+    #[test]
     fn a_key_is_shown_as_the_condition_that_finds_it() {
         let shown = |name, value: ScalarValue| equality(name, &value);
         assert_eq!(shown("id", ScalarValue::from(3)), "id = 3");
-        assert_eq!(shown("Code", ScalarValue::from("it's")), "\"Code\" = 'it''s'");
-        assert_eq!(shown("a\"b", ScalarValue::Int32(None)), "\"a\"\"b\" IS NULL");
+        assert_eq!(
+            shown("Code", ScalarValue::from("it's")),
+            "\"Code\" = 'it''s'"
+        );
+        assert_eq!(
+            shown("a\"b", ScalarValue::Int32(None)),
+            "\"a\"\"b\" IS NULL"
+        );
         let cents = ScalarValue::Decimal128(Some(-150), 9, 2);
         assert_eq!(shown("n", cents), "n = -1.50");
         let bytes = ScalarValue::Binary(Some(vec![0xde, 0xad]));

@@ -118,7 +118,9 @@ impl RowHasher {
     }
 
     pub(super) fn add(&self, digest: &mut Digest, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let keys = self.key.convert_columns(batch.project(&self.keys)?.columns())?;
+        let keys = self
+            .key
+            .convert_columns(batch.project(&self.keys)?.columns())?;
         let rows = self.whole.convert_columns(batch.columns())?;
         for (key, row) in keys.iter().zip(rows.iter()) {
             digest.add(bucket_of(key.as_ref()), 1, hash(row.as_ref()));
@@ -270,7 +272,13 @@ mod tests {
             texts(&[(1, Some("a")), (2, Some("")), (3, Some("c"))]),
             texts(&[(1, Some("a")), (3, Some("c"))]),
             texts(&[(1, Some("a")), (2, None), (2, None), (3, Some("c"))]),
-            texts(&[(1, Some("a")), (2, None), (2, None), (2, None), (3, Some("c"))]),
+            texts(&[
+                (1, Some("a")),
+                (2, None),
+                (2, None),
+                (2, None),
+                (3, Some("c")),
+            ]),
         ] {
             let unlike = Chosen::Buckets(one.unlike(&other));
             let keys: ArrayRef = Arc::new(Int32Array::from(vec![1, 2, 3]));

@@ -185,8 +185,12 @@ impl Pipeline {
         let sides = Sides::try_new(self.engine(), flow, keys, at, options.parallel);
         let sides = Arc::new(sides.await?);
         let chunks = chunks_of(flow, checkpoint.lsn, options, reporter).await?;
+        if options.repair {
+            check_repairable(flow, &chunks)?;
+        }
         let (source, held) =
             futures::try_join!(sides.digest_of_source(&chunks), sides.digest_of_target())?;
+        chunks.table.check_count(source.rows());
         let mut compared = Compared {
             source_rows: source.rows(),
             target_rows: held.rows(),
@@ -213,6 +217,19 @@ impl Pipeline {
                 .await?;
         }
         Ok(compared)
+    }
+}
+
+/// Refuses to delete rows that the source may have, though they were not read.
+fn check_repairable(flow: &Flow, chunks: &Chunks) -> Result<(), Error> {
+    let (statement, span) = (&flow.statement, flow.merge.target_span);
+    match chunks.table.may_miss() {
+        None => Ok(()),
+        Some(reason) => Err(Error::invalid(statement.diagnostic(
+            span,
+            format!("--repair cannot tell what the source's table lacks: {reason}"),
+            Some("verify without --repair, and mend what is listed by hand".to_string()),
+        ))),
     }
 }
 

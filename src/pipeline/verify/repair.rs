@@ -97,9 +97,9 @@ fn changes(
     let rows = spool.table().map_err(failed)?;
     let chosen = Chosen::Keys(Arc::new(there));
     let rows = chosen_rows(sides, rows, &chosen).map_err(failed)?;
-    let inserts = flow
-        .database
-        .inserts(&flow.table, Arc::new(ViewTable::new(rows, None)), sides.at)?;
+    let inserts =
+        flow.database
+            .inserts(&flow.table, Arc::new(ViewTable::new(rows, None)), sides.at)?;
     let keys = keys_of(sides, gone).map_err(|error| sides.failed(error))?;
     let plan = || {
         let deletes = deletes(sides, keys, inserts.as_ref())?;

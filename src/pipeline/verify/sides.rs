@@ -37,6 +37,7 @@ const ROWS: &str = "rows";
 pub(super) struct Sides {
     pub(super) engine: Engine,
     pub(super) flow: Arc<Flow>,
+    /// The key, in the order of the target's columns.
     pub(super) keys: Keys,
     /// The target's columns.
     pub(super) schema: SchemaRef,
@@ -52,12 +53,13 @@ impl Sides {
     pub(super) async fn try_new(
         engine: &Engine,
         flow: &Arc<Flow>,
-        keys: Keys,
+        mut keys: Keys,
         (target, at): (&DeltaTarget, Lsn),
         parallel: u8,
     ) -> Result<Self, Error> {
         let target = DeltaTableProvider::try_new(target.clone(), None).await?;
         let schema = target.schema();
+        keys.sort_by_key(|(own, _)| schema.index_of(own).unwrap_or(usize::MAX));
         let places = keys.iter().map(|(own, _)| schema.index_of(own));
         let key_places = places
             .collect::<Result<_, _>>()

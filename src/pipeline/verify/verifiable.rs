@@ -36,7 +36,12 @@ pub(super) async fn verifiable(
     let others = tables.find(|table| **table != flow.stream && **table != flow.target);
     if let Some(other) = others {
         let message = format!("it looks up '{other}', which may have had other rows then");
-        return Err(refused(flow, None, &message, "compute from the change alone"));
+        return Err(refused(
+            flow,
+            None,
+            &message,
+            "compute from the change alone",
+        ));
     }
     let planned = planned_clauses(engine, flow, target).await?;
     let clause = |place: usize| planned.get(place);

@@ -65,6 +65,8 @@ pub struct TableChunks {
     rows_per_chunk: u64,
     estimated_rows: Option<u64>,
     may_filter: bool,
+    /// Whether the clustered key has a column whose updates are not captured.
+    moves_unseen: bool,
 }
 
 /// `table`'s key and `columns`, from a server that has captured `floor`, in chunks of `rows` or of what fits.
@@ -87,10 +89,12 @@ pub(super) async fn table_chunks(
         }
     }
     let (source, schema) = stored(table, columns);
+    let names = clustered_names(pool, table).await?;
     let rows_per_chunk = rows.map_or_else(|| likely_rows(&source.columns), u64::from);
     Ok(TableChunks {
         pool: pool.clone(),
-        key: Arc::new(clustered_key(pool, table).await?),
+        moves_unseen: moves_unseen(table, &names),
+        key: Arc::new(clustered_key(pool, table, &names).await?),
         table: Arc::new(source),
         schema,
         isolation,
@@ -134,8 +138,7 @@ fn likely_rows(columns: &[SourceColumn]) -> u64 {
     (CHUNK_BYTES / bytes.max(1)).min(MOST_ROWS)
 }
 
-/// The clustered key, without columns where chunks cannot follow it.
-async fn clustered_key(pool: &Pool, table: &CapturedTable) -> Result<SourceTable, SourceError> {
+async fn clustered_names(pool: &Pool, table: &CapturedTable) -> Result<Vec<String>, SourceError> {
     let action = format!("reading the clustered index of {}", table.name);
     let object_id = Parameter::Int(table.source_object_id);
     let rows = pool.rows(&action, CLUSTERED_KEY, &[&object_id]).await?;
@@ -145,7 +148,24 @@ async fn clustered_key(pool: &Pool, table: &CapturedTable) -> Result<SourceTable
             .required_text(0)
             .map(str::to_string)
     });
-    let names = names.collect::<Result<Vec<_>, _>>()?;
+    names.collect()
+}
+
+/// Whether rows can get another place in the clustered index by an update of which no change tells.
+fn moves_unseen(table: &CapturedTable, names: &[String]) -> bool {
+    let is_captured = |name: &String| {
+        let mut columns = table.columns.iter();
+        columns.any(|column| column.source_name.as_ref() == Some(name))
+    };
+    !names.iter().all(is_captured)
+}
+
+/// The clustered key, without columns where chunks cannot follow it.
+async fn clustered_key(
+    pool: &Pool,
+    table: &CapturedTable,
+    names: &[String],
+) -> Result<SourceTable, SourceError> {
     let mut key = Vec::with_capacity(names.len());
     if !names.is_empty() {
         let entry = TableEntry {
@@ -259,6 +279,19 @@ impl TableChunks {
         LiveRows::stated(pool, Arc::clone(table), schema, statement, reading)
     }
 
+    /// Why a row that was not read may be in the table all the same, and have no change that tells of it.
+    pub fn may_miss(&self) -> Option<&'static str> {
+        if self.may_filter {
+            Some("a security policy may hide rows of it from this login")
+        } else if self.moves_unseen {
+            Some(
+                "its clustered index has a column that is not captured, so that a row may move while others are read",
+            )
+        } else {
+            None
+        }
+    }
+
     /// Says so where far fewer than the counted rows were read, and no policy is known to hide them: metadata of
     /// policies is for who may see definitions.
     pub fn check_count(&self, read: u64) {
@@ -330,6 +363,17 @@ mod tests {
             stored(&table, &all).1.fields().len(),
             table.columns.len() - 1
         );
+    }
+
+    #[test]
+    fn a_row_moves_unseen_by_a_column_that_is_not_captured() {
+        let mut table = customers();
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(!moves_unseen(&table, &[]));
+        assert!(!moves_unseen(&table, &names(&["name", "id"])));
+        assert!(moves_unseen(&table, &names(&["id", "place"])));
+        table.columns[1].source_name = None;
+        assert!(moves_unseen(&table, &names(&["name", "id"])));
     }
 
     #[test]
