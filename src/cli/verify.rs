@@ -197,7 +197,7 @@ fn differences_of(found: &[Verification]) -> Result<RecordBatch, ArrowError> {
         Arc::new(StringArray::from_iter_values(listed.iter().map(value)))
     };
     RecordBatch::try_from_iter([
-        ("flow", text(|(flow, _)| flow.clone())),
+        ("flow", text(|(flow, _)| (*flow).clone())),
         ("key", text(|(_, found)| found.key.clone())),
         ("rows", text(|(_, found)| words(found.unlike).to_string())),
         ("columns", text(|(_, found)| found.columns.join(", "))),

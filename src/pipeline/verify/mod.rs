@@ -34,6 +34,7 @@ use super::flow::Flow;
 use super::look::{Job, Work, look_for};
 use super::run::RunOptions;
 use crate::change::{Checkpoint, Lsn, LsnRange};
+use crate::engine::{log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::DeltaTarget;
 
@@ -176,7 +177,8 @@ impl Pipeline {
         reporter: &Reporter,
         verification: &mut Verification,
     ) -> Result<Compared, Error> {
-        let work = look_for(flow, None).await?;
+        let time = flow.database.retry_time();
+        let work = retried(time, log_retry, async || look_for(flow, None).await).await?;
         verification.version = work.target.version();
         let (target, checkpoint) = standing(flow, work)?;
         verification.checkpoint = Some(checkpoint.lsn);
@@ -205,12 +207,22 @@ impl Pipeline {
         let fence = fence(flow, checkpoint.lsn, options.capture_wait, reporter).await?;
         let window = LsnRange::new(checkpoint.lsn, fence.lsn)
             .ok_or(Error::Internal("the fence of a comparison lies before it"))?;
-        let mut unlikes = match options.repair {
-            true => Unlikes::new(MOST_REPAIRED, MOST_BYTES),
-            false => Unlikes::new(0, 0),
+        let room = match options.repair {
+            true => (MOST_REPAIRED, MOST_BYTES),
+            false => (0, 0),
         };
-        let rows = (&spool, &buckets);
-        compare(&sides, rows, window, &mut compared, &mut unlikes).await?;
+        let mut tries = chunks.tries();
+        let unlikes = loop {
+            let (mut found, mut unlikes) = (compared.clone(), Unlikes::new(room.0, room.1));
+            let rows = (&spool, &buckets);
+            match compare(&sides, rows, window, &mut found, &mut unlikes).await {
+                Ok(()) => {
+                    compared = found;
+                    break unlikes;
+                }
+                Err(error) => chunks.pause(&mut tries, error).await?,
+            }
+        };
         if options.repair && compared.unlike() > 0 {
             let rows = (&spool, unlikes);
             self.repair(&sides, rows, (target, checkpoint), &mut compared)

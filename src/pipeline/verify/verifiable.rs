@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::dml::MergeIntoClause;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WriteOp};
@@ -17,6 +17,9 @@ use crate::engine::{Engine, Overlay};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget};
 use crate::source::sqlserver::LargeValues;
+
+/// The key of the metadata of a column that a Delta table computes.
+const GENERATED: &str = "delta.generationExpression";
 
 /// The keys of a flow whose target is a function of its source's rows.
 ///
@@ -197,6 +200,17 @@ fn check_alike(
             Some(clauses.insert),
             &format!("column '{own}' does not get '{other}', which ON compares it with"),
             "insert the key as it is",
+        ));
+    }
+    let is_generated = |field: &&Arc<Field>| {
+        field.metadata().contains_key(GENERATED) && !inserted.contains_key(field.name().as_str())
+    };
+    if let Some(column) = schema.fields().iter().find(is_generated) {
+        return Err(refused(
+            flow,
+            Some(clauses.insert),
+            &format!("the table computes column '{}' itself", column.name()),
+            "compute it in the flow",
         ));
     }
     let mut columns = inserted.keys().chain(updated.keys());

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::datasource::ViewTable;
 
 use super::captured::CapturedTable;
 use super::database::Database;
 use super::error::SourceError;
 use super::first_copy::inserts;
-use super::net::changed_keys;
+use super::key::require_key;
+use super::net::{keys_of_images, plan_error};
 use crate::change::{Lsn, LsnRange};
 
 impl Database {
@@ -38,7 +40,9 @@ impl Database {
         table: &CapturedTable,
         window: LsnRange,
     ) -> Result<Arc<dyn TableProvider>, SourceError> {
-        let table = Arc::new(table.clone());
-        Ok(Arc::new(changed_keys(self.pool(), &table, window)?))
+        require_key(table)?;
+        let keys = keys_of_images(self.pool(), &Arc::new(table.clone()), window);
+        let keys = keys.map_err(|error| plan_error(table, error))?;
+        Ok(Arc::new(ViewTable::new(keys, None)))
     }
 }

@@ -28,6 +28,7 @@ mod change_rows;
 mod changes;
 mod checks;
 mod chunks;
+mod clustered;
 mod columns;
 mod commits;
 mod comparison;

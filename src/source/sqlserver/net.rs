@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, NullEquality, ScalarValue, internal_err, plan_err};
-use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
@@ -306,24 +306,16 @@ pub(super) fn by_changed_keys(
 }
 
 /// The key of each image of the window.
-fn keys_of_images(pool: &Pool, table: &Arc<CapturedTable>, window: LsnRange) -> PlanResult {
+pub(super) fn keys_of_images(
+    pool: &Pool,
+    table: &Arc<CapturedTable>,
+    window: LsnRange,
+) -> PlanResult {
     let images = images(pool, table, window)?;
     let names = table.key_names();
     let keys = names.iter().map(|name| column_of(&images, name));
     let keys = keys.collect::<Vec<_>>();
     LogicalPlanBuilder::from(images).project(keys)?.build()
-}
-
-/// A table of the keys that changed in the window, each as often as it has images.
-pub(super) fn changed_keys(
-    pool: &Pool,
-    table: &Arc<CapturedTable>,
-    window: LsnRange,
-) -> Result<ViewTable, SourceError> {
-    require_key(table)?;
-    keys_of_images(pool, table, window)
-        .map(|plan| ViewTable::new(plan, None))
-        .map_err(|error| plan_error(table, error))
 }
 
 fn column_of(plan: &LogicalPlan, name: &str) -> Expr {
