@@ -13,12 +13,11 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 use futures::StreamExt;
 
-use super::digest::{Buckets, Chosen, converter};
+use super::digest::{Chosen, converter};
 use super::sides::{Sides, column};
-use super::{Compared, Difference, MOST_LISTED, Unlike};
+use super::{Compared, Difference, MOST_LISTED, Rows, Unlike};
 use crate::change::LsnRange;
 use crate::error::Error;
-use crate::sink::delta::Spool;
 
 /// The column that says where a row comes from, and what it says.
 const SIDE: &str = "side";
@@ -63,29 +62,44 @@ impl Unlikes {
     }
 }
 
-/// Compares the rows in `buckets`: those of the source in `spool` with the target's, but for keys that changed in `window`.
-/// What is not the same goes into `compared`, and all of its keys into `unlikes`.
+/// Compares the rows of the source with the target's in the same buckets, but for keys that changed in `window`. What is not
+/// the same goes into `compared`, and all of its keys into `unlikes`.
 pub(super) async fn compare(
     sides: &Sides,
-    (spool, buckets): (&Spool, &Buckets),
+    rows: &Rows,
     window: LsnRange,
     compared: &mut Compared,
     unlikes: &mut Unlikes,
 ) -> Result<(), Error> {
-    let chosen = Chosen::Buckets(buckets.clone());
-    let failed = |error| sides.failed(error);
-    let table = spool.table().map_err(failed)?;
-    let plan = sides.expected(table).await?;
+    let failed = |error: ArrowError| sides.failed(error);
+    let plan = rows_by_key(sides, rows, window).await?;
+    let mut rows = sides.stream(&plan).await?;
+    let mut comparison = Comparison {
+        reader: RowReader::try_new(sides).map_err(failed)?,
+        group: None,
+        compared,
+        unlikes,
+    };
+    while let Some(batch) = rows.next().await {
+        let batch = batch.map_err(|error| sides.failed(error))?;
+        comparison.add(&batch).map_err(failed)?;
+    }
+    comparison.end_key().map_err(failed)
+}
+
+/// A plan of the rows of both sides, and of the keys that changed, in the order of their keys.
+async fn rows_by_key(sides: &Sides, rows: &Rows, window: LsnRange) -> Result<LogicalPlan, Error> {
+    let chosen = Chosen::Buckets(rows.buckets.clone());
+    let table = rows.spool.table().map_err(|error| sides.failed(error))?;
+    let expected = sides.expected(table).await?;
+    let flow = &sides.flow;
     let changed = match window.is_empty() {
         true => None,
-        false => {
-            let flow = &sides.flow;
-            Some(flow.database.changed_keys(&flow.table, window)?)
-        }
+        false => Some(flow.database.changed_keys(&flow.table, window)?),
     };
     let plan = || -> DataFusionResult<LogicalPlan> {
         let held = with_side(sides.held(Some(&chosen))?, sides, TARGET)?;
-        let mut plan = with_side(plan, sides, SOURCE)?.union(held.build()?)?;
+        let mut plan = with_side(expected, sides, SOURCE)?.union(held.build()?)?;
         if let Some(changed) = changed {
             let keys = LogicalPlanBuilder::scan(KEYS, provider_as_source(changed), None)?;
             plan = plan.union(changed_rows(keys, sides, &chosen)?)?;
@@ -94,21 +108,7 @@ pub(super) async fn compare(
         let order = order.map(|place| col(column(*place)).sort(true, true));
         plan.sort(order)?.build()
     };
-    let plan = plan().map_err(failed)?;
-    let mut rows = sides.stream(&plan).await?;
-    let mut comparison = Comparison {
-        reader: RowReader::try_new(sides).map_err(|error| sides.failed(error))?,
-        group: None,
-        compared,
-        unlikes,
-    };
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(failed)?;
-        let added = comparison.add(&batch);
-        added.map_err(|error| sides.failed(error))?;
-    }
-    let ended = comparison.end_key();
-    ended.map_err(|error| sides.failed(error))
+    plan().map_err(|error| sides.failed(error))
 }
 
 fn with_side(

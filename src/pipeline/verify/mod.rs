@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::compare::{Unlikes, compare};
+use self::digest::Buckets;
 use self::repair::{MOST_BYTES, MOST_REPAIRED};
 use self::sides::Sides;
 use self::verifiable::verifiable;
@@ -36,7 +37,7 @@ use super::run::RunOptions;
 use crate::change::{Checkpoint, Lsn, LsnRange};
 use crate::engine::{log_retry, retried};
 use crate::error::Error;
-use crate::sink::delta::DeltaTarget;
+use crate::sink::delta::{DeltaTarget, Spool};
 
 /// Keys of a flow that are told one by one; beyond that they are counted.
 pub const MOST_LISTED: usize = 100;
@@ -190,45 +191,69 @@ impl Pipeline {
         if options.repair {
             check_repairable(flow, &chunks)?;
         }
-        let (source, held) =
-            futures::try_join!(sides.digest_of_source(&chunks), sides.digest_of_target())?;
-        chunks.table.check_count(source.rows());
-        let mut compared = Compared {
-            source_rows: source.rows(),
-            target_rows: held.rows(),
-            ..Compared::default()
-        };
-        let buckets = source.unlike(&held);
-        drop((source, held));
+        let (mut compared, buckets) = digests(&sides, &chunks).await?;
         if buckets.is_empty() {
             return Ok(compared);
         }
-        let spool = sides.read_again(&chunks, &buckets).await?;
+        let rows = Rows {
+            spool: sides.read_again(&chunks, &buckets).await?,
+            buckets,
+        };
         let fence = fence(flow, checkpoint.lsn, options.capture_wait, reporter).await?;
         let window = LsnRange::new(checkpoint.lsn, fence.lsn)
             .ok_or(Error::Internal("the fence of a comparison lies before it"))?;
-        let room = match options.repair {
-            true => (MOST_REPAIRED, MOST_BYTES),
-            false => (0, 0),
-        };
-        let mut tries = chunks.tries();
-        let unlikes = loop {
-            let (mut found, mut unlikes) = (compared.clone(), Unlikes::new(room.0, room.1));
-            let rows = (&spool, &buckets);
-            match compare(&sides, rows, window, &mut found, &mut unlikes).await {
-                Ok(()) => {
-                    compared = found;
-                    break unlikes;
-                }
-                Err(error) => chunks.pause(&mut tries, error).await?,
-            }
-        };
+        let unlikes = rows_compared(&sides, &chunks, &rows, (window, options), &mut compared);
+        let unlikes = unlikes.await?;
         if options.repair && compared.unlike() > 0 {
-            let rows = (&spool, unlikes);
+            let rows = (&rows.spool, unlikes);
             self.repair(&sides, rows, (target, checkpoint), &mut compared)
                 .await?;
         }
         Ok(compared)
+    }
+}
+
+/// The source's rows in the buckets that differ.
+struct Rows {
+    spool: Spool,
+    buckets: Buckets,
+}
+
+/// How many rows the sides have, and the buckets in which they differ.
+async fn digests(sides: &Arc<Sides>, chunks: &Arc<Chunks>) -> Result<(Compared, Buckets), Error> {
+    let (source, held) =
+        futures::try_join!(sides.digest_of_source(chunks), sides.digest_of_target())?;
+    chunks.table.check_count(source.rows());
+    let compared = Compared {
+        source_rows: source.rows(),
+        target_rows: held.rows(),
+        ..Compared::default()
+    };
+    Ok((compared, source.unlike(&held)))
+}
+
+/// Compares rows, once more where what passes by itself keeps the changes in `window` from being read.
+async fn rows_compared(
+    sides: &Sides,
+    chunks: &Chunks,
+    rows: &Rows,
+    (window, options): (LsnRange, VerifyOptions),
+    compared: &mut Compared,
+) -> Result<Unlikes, Error> {
+    let room = match options.repair {
+        true => (MOST_REPAIRED, MOST_BYTES),
+        false => (0, 0),
+    };
+    let mut tries = chunks.tries();
+    loop {
+        let (mut found, mut unlikes) = (compared.clone(), Unlikes::new(room.0, room.1));
+        match compare(sides, rows, window, &mut found, &mut unlikes).await {
+            Ok(()) => {
+                *compared = found;
+                return Ok(unlikes);
+            }
+            Err(error) => chunks.pause(&mut tries, error).await?,
+        }
     }
 }
 

@@ -53,27 +53,13 @@ impl Pipeline {
                 most: MOST_REPAIRED,
             });
         }
-        let of = |wanted: fn(Unlike) -> bool| {
-            let keys = unlikes.keys.iter().filter(|(_, unlike)| wanted(**unlike));
-            keys.map(|(key, _)| key.clone()).collect::<HashSet<_>>()
-        };
-        let repeated = of(|unlike| unlike == Unlike::Repeated);
-        let gone = of(|unlike| unlike == Unlike::OnlyInTarget);
-        let there = of(|unlike| unlike != Unlike::OnlyInTarget);
         let commit = FlowCommit {
             key: flow.key.clone(),
             expected: Some(checkpoint.clone()),
             upto: checkpoint,
             gap: None,
         };
-        let mut steps = Vec::new();
-        if !repeated.is_empty() {
-            steps.push((repeated, HashSet::new()));
-        }
-        if !(gone.is_empty() && there.is_empty()) {
-            steps.push((gone, there));
-        }
-        for (gone, there) in steps {
+        for (gone, there) in steps(&unlikes) {
             let changes = changes(sides, spool, &gone, there)?;
             let missing = MissingValues::default();
             let step = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
@@ -83,6 +69,22 @@ impl Pipeline {
         compared.repaired = unlikes.keys.len() as u64;
         Ok(())
     }
+}
+
+/// The keys to delete and those to insert, commit by commit.
+fn steps(unlikes: &Unlikes) -> Vec<(HashSet<Vec<u8>>, HashSet<Vec<u8>>)> {
+    let of = |wanted: fn(Unlike) -> bool| {
+        let keys = unlikes.keys.iter().filter(|(_, unlike)| wanted(**unlike));
+        keys.map(|(key, _)| key.clone()).collect::<HashSet<_>>()
+    };
+    let repeated = of(|unlike| unlike == Unlike::Repeated);
+    let gone = of(|unlike| unlike == Unlike::OnlyInTarget);
+    let there = of(|unlike| unlike != Unlike::OnlyInTarget);
+    let steps = [(repeated, HashSet::new()), (gone, there)];
+    let steps = steps.into_iter();
+    steps
+        .filter(|(gone, there)| !(gone.is_empty() && there.is_empty()))
+        .collect()
 }
 
 /// A `delete` for each of the keys `gone`, and an `insert` of what `spool` has for each of those `there`.

@@ -26,7 +26,9 @@ use super::digest::{Buckets, Chosen, Digest, RowHasher};
 use crate::change::Lsn;
 use crate::engine::{Engine, Overlay};
 use crate::error::Error;
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget, Spool, SpoolWriter};
+use crate::sink::delta::{
+    DeltaTableProvider, DeltaTarget, Spool, SpoolWriter, joined_within_memory,
+};
 use crate::source::sqlserver::KeyRange;
 
 /// The name of a side in a plan.
@@ -76,9 +78,9 @@ impl Sides {
         })
     }
 
-    /// A session for rows of the two.
+    /// A session for rows of the two, whose sorts keep to the memory that there is.
     pub(super) fn state(&self) -> SessionState {
-        let state = self.engine.state();
+        let state = joined_within_memory(&self.engine.state());
         match self.flow.reads_large_values() {
             true => self.engine.for_large_rows(&state),
             false => state,

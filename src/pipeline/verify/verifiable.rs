@@ -52,6 +52,7 @@ pub(super) async fn verifiable(
         return Err(Error::Internal("a clause of a MERGE was not planned"));
     };
     check_values(flow, schema, (clauses.insert, insert))?;
+    check_generated(flow, schema, (clauses.insert, insert))?;
     check_alike(flow, schema, &keys, (&clauses, update, insert))?;
     Ok(keys)
 }
@@ -177,6 +178,26 @@ fn unsteady(value: &Expr) -> Result<Option<String>, datafusion::error::DataFusio
     Ok(found)
 }
 
+/// Refuses columns that are left to the table to compute.
+fn check_generated(
+    flow: &Flow,
+    schema: &SchemaRef,
+    (place, insert): (usize, &MergeIntoClause),
+) -> Result<(), Error> {
+    let inserted = assigned(insert, schema);
+    let is_given = |field: &Field| inserted.iter().any(|(name, _)| *name == field.name());
+    let mut fields = schema.fields().iter();
+    match fields.find(|field| field.metadata().contains_key(GENERATED) && !is_given(field)) {
+        None => Ok(()),
+        Some(column) => Err(refused(
+            flow,
+            Some(place),
+            &format!("the table computes column '{}' itself", column.name()),
+            "compute it in the flow",
+        )),
+    }
+}
+
 /// Refuses an UPDATE that makes another row than the INSERT, and keys that are not the source's.
 fn check_alike(
     flow: &Flow,
@@ -200,17 +221,6 @@ fn check_alike(
             Some(clauses.insert),
             &format!("column '{own}' does not get '{other}', which ON compares it with"),
             "insert the key as it is",
-        ));
-    }
-    let is_generated = |field: &&Arc<Field>| {
-        field.metadata().contains_key(GENERATED) && !inserted.contains_key(field.name().as_str())
-    };
-    if let Some(column) = schema.fields().iter().find(is_generated) {
-        return Err(refused(
-            flow,
-            Some(clauses.insert),
-            &format!("the table computes column '{}' itself", column.name()),
-            "compute it in the flow",
         ));
     }
     let mut columns = inserted.keys().chain(updated.keys());

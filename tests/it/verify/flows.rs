@@ -142,3 +142,25 @@ fn rows_that_may_have_moved_unseen_are_not_deleted() {
     assert!(repaired.stderr.contains(words), "{}", repaired.stderr);
     assert_eq!(served.commits(), commits);
 }
+
+#[test]
+fn a_table_that_does_not_fit_in_memory_is_compared_on_the_disk() {
+    let script = "\
+        CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NULL, t NVARCHAR(500) NULL);
+        GO
+        INSERT INTO dbo.a SELECT s.value, s.value, REPLICATE(N'text ', 100) FROM GENERATE_SERIES(1, 30000) AS s;
+        GO
+        EXEC sys.sp_cdc_enable_db;
+        EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
+    let served = Served::of(script, SimulatorOptions::default());
+    let _ = served.run().succeeded();
+    meddle(&served, "UPDATE a SET n = -1");
+    let verify = ["verify", "pipelines/p.sql", "--memory", "16MiB"];
+    let ended = served.cdcql(&verify);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let words = "30000 keys differ, of which 100 are listed";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    let repaired = served.cdcql(&[&verify[..], &["--repair"]].concat());
+    let _ = repaired.succeeded();
+    let _ = agrees(&served);
+}
