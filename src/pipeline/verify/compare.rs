@@ -36,8 +36,8 @@ pub(super) struct Unlikes {
     most: usize,
     /// How many bytes they may have.
     most_bytes: usize,
-    /// Keys without a value in one of their columns, which ON finds equal to none.
-    pub(super) nulls: u64,
+    /// Whether the source's row of one of them was read more than once.
+    pub(super) read_twice: bool,
     pub(super) overflows: bool,
 }
 
@@ -47,7 +47,7 @@ impl Unlikes {
             keys: HashMap::new(),
             most,
             most_bytes,
-            nulls: 0,
+            read_twice: false,
             overflows: false,
         }
     }
@@ -176,7 +176,8 @@ struct Seen {
 struct Group {
     key: Vec<u8>,
     source: Option<Seen>,
-    /// Whether the source's rows are not all the same.
+    /// Whether the source's row was read more than once, and whether it was another one then.
+    read_twice: bool,
     varies: bool,
     target: Option<Seen>,
     target_rows: u64,
@@ -230,7 +231,10 @@ impl Comparison<'_> {
             };
             match sides.value(index) {
                 SOURCE => match &group.source {
-                    Some(source) => group.varies |= source.row != rows.row(index).as_ref(),
+                    Some(source) => {
+                        group.read_twice = true;
+                        group.varies |= source.row != rows.row(index).as_ref();
+                    }
                     None => group.source = Some(seen()),
                 },
                 TARGET => {
@@ -256,14 +260,15 @@ impl Comparison<'_> {
             return Ok(());
         }
         *self.compared.count_mut(unlike) += 1;
+        self.unlikes.read_twice |= group.read_twice;
         let Some(row) = group.target.as_ref().or(group.source.as_ref()) else {
             return Ok(());
         };
         let places = self.reader.key_places.iter();
-        let key = places.clone().map(|place| row.batch.column(*place));
-        match key.clone().any(|column| column.is_null(row.index)) {
-            true => self.unlikes.nulls += 1,
-            false => self.unlikes.add(&group.key, unlike),
+        let mut key = places.map(|place| row.batch.column(*place));
+        // ON finds a key without a value equal to none.
+        if !key.any(|column| column.is_null(row.index)) {
+            self.unlikes.add(&group.key, unlike);
         }
         if self.compared.differences.len() < MOST_LISTED {
             let columns = match (&group.source, &group.target) {

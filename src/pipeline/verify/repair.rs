@@ -60,7 +60,7 @@ impl Pipeline {
             gap: None,
         };
         for (gone, there) in steps(&unlikes) {
-            let changes = changes(sides, spool, &gone, there)?;
+            let changes = changes(sides, (spool, unlikes.read_twice), &gone, there)?;
             let missing = MissingValues::default();
             let step = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
             let _ = Box::pin(step).await?;
@@ -71,16 +71,19 @@ impl Pipeline {
     }
 }
 
+/// Keys in the row format.
+type RowKeys = HashSet<Vec<u8>>;
+
 /// The keys to delete and those to insert, commit by commit.
-fn steps(unlikes: &Unlikes) -> Vec<(HashSet<Vec<u8>>, HashSet<Vec<u8>>)> {
+fn steps(unlikes: &Unlikes) -> Vec<(RowKeys, RowKeys)> {
     let of = |wanted: fn(Unlike) -> bool| {
         let keys = unlikes.keys.iter().filter(|(_, unlike)| wanted(**unlike));
-        keys.map(|(key, _)| key.clone()).collect::<HashSet<_>>()
+        keys.map(|(key, _)| key.clone()).collect::<RowKeys>()
     };
     let repeated = of(|unlike| unlike == Unlike::Repeated);
     let gone = of(|unlike| unlike == Unlike::OnlyInTarget);
     let there = of(|unlike| unlike != Unlike::OnlyInTarget);
-    let steps = [(repeated, HashSet::new()), (gone, there)];
+    let steps = [(repeated, RowKeys::new()), (gone, there)];
     let steps = steps.into_iter();
     steps
         .filter(|(gone, there)| !(gone.is_empty() && there.is_empty()))
@@ -90,15 +93,15 @@ fn steps(unlikes: &Unlikes) -> Vec<(HashSet<Vec<u8>>, HashSet<Vec<u8>>)> {
 /// A `delete` for each of the keys `gone`, and an `insert` of what `spool` has for each of those `there`.
 fn changes(
     sides: &Sides,
-    spool: &Spool,
-    gone: &HashSet<Vec<u8>>,
-    there: HashSet<Vec<u8>>,
+    (spool, read_twice): (&Spool, bool),
+    gone: &RowKeys,
+    there: RowKeys,
 ) -> Result<Arc<dyn TableProvider>, Error> {
     let flow = &sides.flow;
     let failed = |error| sides.failed(error);
     let rows = spool.table().map_err(failed)?;
     let chosen = Chosen::Keys(Arc::new(there));
-    let rows = chosen_rows(sides, rows, &chosen).map_err(failed)?;
+    let rows = chosen_rows(sides, (rows, read_twice), &chosen).map_err(failed)?;
     let inserts =
         flow.database
             .inserts(&flow.table, Arc::new(ViewTable::new(rows, None)), sides.at)?;
@@ -113,22 +116,24 @@ fn changes(
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// Those `rows` whose keys are `chosen`, each once.
+/// Those `rows` whose keys are `chosen`, each once also where some were read twice.
 fn chosen_rows(
     sides: &Sides,
-    rows: Arc<dyn TableProvider>,
+    (rows, read_twice): (Arc<dyn TableProvider>, bool),
     chosen: &Chosen,
 ) -> DataFusionResult<LogicalPlan> {
     let keys = sides.keys.iter();
     let keys = keys.map(|(_, other)| Expr::Column(Column::new(Some(ROWS), other)));
-    LogicalPlanBuilder::scan(ROWS, provider_as_source(rows), None)?
-        .filter(chosen.condition(keys.collect()))?
-        .distinct()?
-        .build()
+    let rows = LogicalPlanBuilder::scan(ROWS, provider_as_source(rows), None)?
+        .filter(chosen.condition(keys.collect()))?;
+    match read_twice {
+        true => rows.distinct()?.build(),
+        false => rows.build(),
+    }
 }
 
 /// Keys as rows, under the names of [`column`].
-fn keys_of(sides: &Sides, keys: &HashSet<Vec<u8>>) -> Result<RecordBatch, ArrowError> {
+fn keys_of(sides: &Sides, keys: &RowKeys) -> Result<RecordBatch, ArrowError> {
     let types = sides.key_places.iter();
     let types = types.map(|place| sides.schema.field(*place).data_type());
     let format = converter(types)?;

@@ -11,7 +11,9 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::execution::{
+    SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
@@ -206,12 +208,16 @@ impl Sides {
         Ok(())
     }
 
-    /// The rows of a plan.
+    /// The rows of a plan, which is executed in one piece: sorts that are at work at once share the memory.
     pub(super) async fn stream(
         &self,
         plan: &LogicalPlan,
     ) -> Result<SendableRecordBatchStream, Error> {
         let state = self.state();
+        let config = state.config().clone().with_target_partitions(1);
+        let state = SessionStateBuilder::new_from_existing(state)
+            .with_config(config)
+            .build();
         let rows = async {
             let plan = state.create_physical_plan(plan).await?;
             execute_stream(plan, state.task_ctx())
