@@ -79,6 +79,29 @@ pub enum Error {
         /// The exit code of such a run.
         exit_code: u8,
     },
+    /// Targets that do not have what their sources have.
+    #[error("{}", if *.flows == 1 {
+        "the target of 1 flow does not have what its source has".to_string()
+    } else {
+        format!("the targets of {} flows do not have what their sources have", .flows)
+    })]
+    Unlike {
+        /// How many.
+        flows: usize,
+    },
+    /// More rows differ than are copied again one by one.
+    #[error(
+        "flow '{flow}': {keys} keys differ, more than --repair copies again one by one (up to {most}, and 64 MiB of keys): \
+         nothing was changed; copy the whole table again with cdcql run FILE --flow {flow} --snapshot"
+    )]
+    TooManyToRepair {
+        /// The flow.
+        flow: String,
+        /// How many.
+        keys: u64,
+        /// How many could be.
+        most: usize,
+    },
     /// No flow of that name.
     #[error("there is no flow '{name}'{}", nearest_or_all(.name, .known))]
     UnknownFlow {

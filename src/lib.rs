@@ -39,6 +39,10 @@
 //! What many such commits leave behind, small files and deleted rows, is mended by `cdcql maintain` alone, never by a
 //! run: in commits that change no row and carry no checkpoint, each a compare-and-swap as a merge's is.
 //!
+//! Whether a target is true is a question to both ends (`cdcql verify`): counts and checksums of ranges of hashed keys, of
+//! what the flow makes of the source's rows and of what the target has as of its checkpoint; what has changed since is left
+//! out.
+//!
 //! # Rooms
 //!
 //! | room | what it does | what only it names |

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::verify::VerifyArguments;
 use crate::pipeline::RunOptions;
 use crate::sink::delta::Maintenance;
 use crate::source::sqlserver::WindowLimits;
@@ -76,6 +77,20 @@ pub(super) enum Command {
     /// source; where the target lies in an object store, an object is put below _cdcql and deleted again. Exit code 0
     /// says that a run would work, any other is the one that it would have ended with.
     Doctor(DoctorArguments),
+    /// Say whether the targets of a pipeline file have the rows that their sources have, and copy again what differs
+    ///
+    /// Both sides are read, each where it lies, and compared by counts and checksums of 65,536 ranges of hashed keys;
+    /// where those differ, the source's rows in them are read again and compared one by one. They are compared as of the
+    /// commit that the target holds: keys that have changed since are left out and counted, if they are not the same by
+    /// chance. Of the keys that differ the first hundred of each flow are listed, as the condition that finds them in the
+    /// target, with the columns that differ.
+    ///
+    /// What the target should have is what the flow's INSERT makes of the source's rows. A flow is refused that makes
+    /// anything else of them: the MERGE must read the STREAM itself, compare exactly the source's key, begin with WHEN
+    /// MATCHED AND change._change_type = 'delete' THEN DELETE, and update and insert all other rows alike, from the
+    /// source's columns alone. Nothing is written but by --repair. Exit code 1 if a target differs, or else that of what
+    /// kept one from being compared.
+    Verify(VerifyArguments),
     /// Execute statements and print what they answer
     Query(QueryArguments),
     /// Keep the Delta tables of a pipeline file fast: rewrite small files and files with deleted rows, shorten the log

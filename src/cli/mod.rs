@@ -18,6 +18,7 @@ mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod status;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -91,6 +92,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Run(ref run)) => run::run(run, manner).await,
         Some(Command::Query(ref query)) => query::run(query, memory).await,
         Some(Command::Status(ref status)) => status::run(status, memory).await,
+        Some(Command::Verify(ref verify)) => verify::run(verify, manner).await,
         Some(Command::Doctor(ref doctor)) => doctor::run(doctor, manner.quiet, memory).await,
         Some(Command::Maintain(ref maintain)) => {
             maintain::run(maintain, manner.quiet, memory).await

@@ -27,7 +27,7 @@ impl Manner {
         !self.quiet && self.log_format == LogFormat::Text
     }
 
-    fn reporter(self, lines: Lines) -> Reporter {
+    pub(super) fn reporter(self, lines: Lines) -> Reporter {
         match self.log_format {
             LogFormat::Text => progress::reporter(self.quiet, lines),
             LogFormat::Json => events::reporter(),

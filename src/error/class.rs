@@ -46,6 +46,8 @@ impl Error {
             | Self::LookupFailed { .. }
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
+            | Self::Unlike { .. }
+            | Self::TooManyToRepair { .. }
             | Self::Internal(_) => 1,
         }
     }

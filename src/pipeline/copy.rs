@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
-use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::chunks::{Ahead, Chunks};
 use super::event::{Event, Reporter};
 use super::flow::Flow;
-use super::run::{RunOptions, event_of};
+use super::run::RunOptions;
 use super::staged::{Found, chain};
 use crate::change::{Commit, Lsn, LsnRange};
-use crate::engine::Tries;
 use crate::error::Error;
 use crate::sink::delta::{ChunkName, DeltaTarget, StagedChunk, Staging};
 use crate::source::sqlserver::{Asked, KeyBound, KeyRange, TableChunks};
@@ -47,9 +46,13 @@ pub(super) async fn copied(
     let chunks = flow
         .database
         .table_chunks(&flow.table, &flow.columns, start, options.chunk_rows);
-    let chunks = Arc::new(chunks.await?);
+    let chunks = Arc::new(Chunks {
+        flow: Arc::clone(flow),
+        table: chunks.await?,
+        reporter: reporter.clone(),
+    });
     let begun = Begun {
-        source: identity(flow, &chunks),
+        source: identity(flow, &chunks.table),
         start,
         anchor: newest.cloned(),
     };
@@ -69,17 +72,17 @@ pub(super) async fn copied(
         rows,
     });
     let copier = Arc::new(Copier {
-        flow: Arc::clone(flow),
         chunks: Arc::clone(&chunks),
         staging: staging.clone(),
         run: Uuid::new_v4(),
         rows: AtomicU64::new(rows),
-        reporter: reporter.clone(),
     });
     let staged = copier.all(found, options.parallel.into()).await?;
-    chunks.check_count(staged.iter().map(|chunk| chunk.rows).sum());
+    chunks
+        .table
+        .check_count(staged.iter().map(|chunk| chunk.rows).sum());
     Ok(Copied {
-        rows: staging.table(staged, chunks.schema()),
+        rows: staging.table(staged, chunks.table.schema()),
         start,
         staging,
     })
@@ -167,19 +170,11 @@ async fn left_behind(
 
 /// Reads chunks and stages them.
 struct Copier {
-    flow: Arc<Flow>,
-    chunks: Arc<TableChunks>,
+    chunks: Arc<Chunks>,
     staging: Staging,
     run: Uuid,
     /// Rows that are staged, or on the way.
     rows: AtomicU64,
-    reporter: Reporter,
-}
-
-/// A chunk that is to be read.
-struct Ahead {
-    number: u32,
-    range: KeyRange,
 }
 
 impl Copier {
@@ -205,7 +200,7 @@ impl Copier {
             })
         });
         let rest = match end {
-            Some((number, after)) => self.ahead(number, bound(after.as_deref())?),
+            Some((number, after)) => self.chunks.ahead(number, bound(after.as_deref())?),
             None => stream::empty().boxed(),
         };
         let read = stream::iter(gaps)
@@ -221,35 +216,6 @@ impl Copier {
         Ok(staged)
     }
 
-    /// The chunks past a key, each of which is looked for when a reader is free.
-    fn ahead(
-        self: &Arc<Self>,
-        number: u32,
-        after: Option<KeyBound>,
-    ) -> BoxStream<'static, Result<Ahead, Error>> {
-        let begin = (Arc::clone(self), Some((number, after)));
-        let chunks = stream::try_unfold(begin, |(copier, next)| async move {
-            let Some((number, after)) = next else {
-                return Ok(None);
-            };
-            let upto = copier.end_of_chunk(after.as_ref()).await?;
-            let next = upto.clone().map(|upto| (number + 1, Some(upto)));
-            let range = KeyRange { after, upto };
-            Ok(Some((Ahead { number, range }, (copier, next))))
-        });
-        chunks.boxed()
-    }
-
-    async fn end_of_chunk(&self, after: Option<&KeyBound>) -> Result<Option<KeyBound>, Error> {
-        let mut tries = self.tries();
-        loop {
-            match self.chunks.end_of_chunk(after).await {
-                Ok(end) => return Ok(end),
-                Err(error) => self.pause(&mut tries, error.into()).await?,
-            }
-        }
-    }
-
     async fn chunk(&self, ahead: Ahead) -> Result<StagedChunk, Error> {
         let name = ChunkName {
             number: ahead.number,
@@ -257,9 +223,9 @@ impl Copier {
             after: text(ahead.range.after.as_ref())?,
             upto: text(ahead.range.upto.as_ref())?,
         };
-        let mut tries = self.tries();
+        let mut tries = self.chunks.tries();
         loop {
-            let rows = self.chunks.rows(&ahead.range)?;
+            let rows = self.chunks.table.rows(&ahead.range)?;
             let read = AtomicU64::new(0);
             let written = self.staging.write(name.clone(), rows, |batch| {
                 let rows = batch.num_rows() as u64;
@@ -271,28 +237,17 @@ impl Copier {
                 Ok(chunk) => return Ok(chunk),
                 Err(error) => {
                     self.rows.fetch_sub(read.into_inner(), Ordering::Relaxed);
-                    self.pause(&mut tries, error.into()).await?;
+                    self.chunks.pause(&mut tries, error.into()).await?;
                 }
             }
         }
     }
 
-    fn tries(&self) -> Tries {
-        Tries::within(self.flow.database.retry_time())
-    }
-
-    async fn pause(&self, tries: &mut Tries, error: Error) -> Result<(), Error> {
-        let tell = |again: crate::engine::Again<'_>| {
-            self.reporter.report(event_of(&self.flow.name, &again));
-        };
-        tries.pause_after(error, &tell).await
-    }
-
     fn report(&self) {
-        self.reporter.report(Event::SnapshotProgress {
-            flow: self.flow.name.clone(),
+        self.chunks.reporter.report(Event::SnapshotProgress {
+            flow: self.chunks.flow.name.clone(),
             rows: self.rows.load(Ordering::Relaxed),
-            estimated_rows: self.chunks.estimated_rows(),
+            estimated_rows: self.chunks.table.estimated_rows(),
         });
     }
 }

@@ -6,11 +6,14 @@
 //!
 //! [`examine`] looks at all that the flows need before they run, and goes on where one of them could not be bound.
 //!
+//! [`Pipeline::verify`] compares what the targets hold with their sources, and can copy again what differs.
+//!
 //! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
 //! them.
 
 mod bind;
 mod capture;
+mod chunks;
 mod copy;
 mod doctor;
 mod event;
@@ -28,6 +31,7 @@ mod staged;
 mod status;
 mod step;
 mod values;
+mod verify;
 mod window;
 
 pub use bind::Pipeline;
@@ -38,3 +42,4 @@ pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use run::RunOptions;
 pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};
+pub use verify::{Compared, Difference, MOST_LISTED, Unlike, Verification, VerifyOptions};

@@ -25,6 +25,9 @@ const TARGET: &str = "target";
 /// The columns by which rows of a target are told apart, with those of its source.
 pub(super) type Keys = Vec<(String, String)>;
 
+/// What a comparison with the source cannot do without.
+pub(super) const UNKNOWN_ROWS: &str = "verify cannot tell what rows the target should have";
+
 /// Why a flow copies its table over what its target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
@@ -36,27 +39,36 @@ pub(super) enum Over {
     Foreign,
     /// They lack the values of columns that the target has got.
     NewColumns,
+    /// It does not: the two are compared.
+    Comparison,
 }
 
 impl Over {
-    /// Who wants it, and how to do without.
+    /// What cannot be done, and how to do without.
     fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Gap => ("'cdcql.onGap' = 'resnapshot'", "or leave the property out"),
+            Self::Gap => (
+                "'cdcql.onGap' = 'resnapshot' cannot delete what the source no longer has",
+                "or leave the property out",
+            ),
             Self::Asked => (
-                "--snapshot",
+                "--snapshot cannot delete what the source no longer has",
                 "or empty the target and run without --snapshot",
             ),
-            Self::Foreign => ("--adopt", "or point LOCATION at an empty place"),
+            Self::Foreign => (
+                "--adopt cannot delete what the source no longer has",
+                "or point LOCATION at an empty place",
+            ),
             Self::NewColumns => (
-                "'cdcql.onSchemaChange' = 'add', which copies the table again,",
+                "'cdcql.onSchemaChange' = 'add', which copies the table again, cannot delete what the source no longer has",
                 "or write 'ignore'",
             ),
+            Self::Comparison => (UNKNOWN_ROWS, "or name the other flows with --flow"),
         }
     }
 }
 
-/// The keys of a flow that may copy its table again over what its target has.
+/// The keys of a flow that may copy its table again over what its target has, or be compared with it.
 ///
 /// # Errors
 /// `Invalid` for a MERGE that may do something else with a `delete` row which has nothing but its key than to delete the
@@ -68,9 +80,9 @@ pub(super) fn reconcilable(
     target: &SchemaRef,
     over: Over,
 ) -> Result<Keys, Error> {
-    let (who, without) = over.words();
+    let (what, without) = over.words();
     let refused = |message: &str, help: &str| {
-        let message = format!("{who} cannot delete what the source no longer has: {message}");
+        let message = format!("{what}: {message}");
         Err(Error::invalid(statement.diagnostic(
             merge.target_span,
             message,
@@ -125,7 +137,7 @@ pub(super) fn reconcilable(
 }
 
 /// The place of a column, by its name as written, or else by the one that differs in case alone.
-fn field(schema: &SchemaRef, name: &str) -> Option<usize> {
+pub(super) fn field(schema: &SchemaRef, name: &str) -> Option<usize> {
     schema.index_of(name).ok().or_else(|| {
         let same = |place: &usize| schema.field(*place).name().eq_ignore_ascii_case(name);
         let mut places = (0..schema.fields().len()).filter(same);

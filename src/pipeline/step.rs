@@ -262,7 +262,8 @@ impl Pipeline {
         self.execute(flow, target, changes, commit, &missing).await
     }
 
-    async fn execute(
+    /// Executes the flow's SQL over `changes` in one commit; `missing` tells where values lack.
+    pub(super) async fn execute(
         &self,
         flow: &Flow,
         target: DeltaTarget,

@@ -1,10 +1,11 @@
 //! What a MERGE says that keeps its target like its source, row by row and key by key.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, MergeAction, MergeClauseKind, TableFactor, Value,
+    BinaryOperator, Expr, Ident, MergeAction, MergeClauseKind, TableFactor, UnaryOperator, Value,
 };
 
 use super::merge::MergeStatement;
+use super::source::Span;
 use crate::change::CHANGE_TYPE;
 
 impl MergeStatement {
@@ -61,8 +62,51 @@ impl MergeStatement {
             .collect()
     }
 
+    /// Of each clause, whether it takes every row that the source has not deleted, and that no clause before it took.
+    pub fn clauses_of_rows(&self) -> Vec<bool> {
+        let clauses = self.ast.clauses.iter();
+        let conditions = clauses.map(|clause| clause.predicate.as_ref());
+        conditions
+            .map(|condition| condition.is_none_or(|condition| self.is_of_rows(condition)))
+            .collect()
+    }
+
+    /// Where each clause is written.
+    pub fn clause_spans(&self) -> Vec<Span> {
+        let clauses = self.ast.clauses.iter();
+        let spans = clauses.map(|clause| clause.when_token.0.span);
+        spans.map(|span| self.source.locate(span)).collect()
+    }
+
+    /// Whether a condition is that `_change_type` of the source is not 'delete', in one of the ways to say so.
+    fn is_of_rows(&self, condition: &Expr) -> bool {
+        match condition {
+            Expr::Nested(inner) => self.is_of_rows(inner),
+            Expr::UnaryOp {
+                op: UnaryOperator::Not,
+                expr: inner,
+            }
+            | Expr::IsNotTrue(inner) => self.is_of_deletes(inner),
+            Expr::BinaryOp { left, op, right } if *op == BinaryOperator::NotEq => {
+                self.is_type_and_delete(left, right)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a condition is `_change_type = 'delete'` of the source.
     fn is_of_deletes(&self, condition: &Expr) -> bool {
+        match condition {
+            Expr::Nested(inner) => self.is_of_deletes(inner),
+            Expr::BinaryOp { left, op, right } if *op == BinaryOperator::Eq => {
+                self.is_type_and_delete(left, right)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether one of two sides is `_change_type` of the source, and the other 'delete'.
+    fn is_type_and_delete(&self, left: &Expr, right: &Expr) -> bool {
         let is_type = |side: &Expr| {
             qualified(side).is_some_and(|(table, column)| {
                 table.value.eq_ignore_ascii_case(&self.source_alias.value)
@@ -75,13 +119,7 @@ impl MergeStatement {
             }
             _ => false,
         };
-        match condition {
-            Expr::Nested(inner) => self.is_of_deletes(inner),
-            Expr::BinaryOp { left, op, right } if *op == BinaryOperator::Eq => {
-                is_type(left) && is_delete(right) || is_type(right) && is_delete(left)
-            }
-            _ => false,
-        }
+        is_type(left) && is_delete(right) || is_type(right) && is_delete(left)
     }
 }
 

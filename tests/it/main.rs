@@ -43,4 +43,5 @@ mod stores;
 mod story;
 mod support;
 mod types;
+mod verify;
 mod windows;

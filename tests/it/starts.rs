@@ -56,6 +56,8 @@ fn a_flow_that_begins_now_has_what_changes_from_then_on() {
     let _ = served.run().succeeded();
     assert_eq!(ids(&served), "1,7 9,9");
     assert!(served.run().succeeded().stderr.contains("nothing new"));
+    let verified = served.cdcql(&["verify", "pipelines/p.sql"]);
+    let _ = verified.failed(3, &["begins without a copy of the table"]);
 }
 
 #[test]

@@ -51,4 +51,4 @@ pub use schema::TableOptions;
 pub use staging::{ChunkName, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
-pub(crate) use write::joined_within_memory;
+pub(crate) use write::{Spool, SpoolWriter, joined_within_memory};

@@ -7,9 +7,10 @@ use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 
 use super::captured::CapturedTable;
-use super::catalogue::{SourceColumn, SourceTable, TableEntry, select_list, source_table};
+use super::catalogue::{SourceColumn, SourceTable, select_list};
 use super::caution::{Caution, Cautions};
 use super::cell::{Cells, Parameter};
+use super::clustered::{clustered_key, clustered_names, moves_unseen};
 use super::error::SourceError;
 use super::filter::ALIAS;
 use super::ident::{TableName, quote};
@@ -39,14 +40,6 @@ FROM sys.databases AS d WHERE d.name = DB_NAME() OPTION (MAXDOP 1)";
 /// `snapshot_isolation_state` where SNAPSHOT may be asked for.
 const ALLOWED: i64 = 1;
 
-/// The key of a table's (`@P1`: its object_id) clustered index, the order in which its rows lie.
-const CLUSTERED_KEY: &str = "\
-SELECT c.name FROM sys.indexes AS i \
-JOIN sys.index_columns AS k ON k.object_id = i.object_id AND k.index_id = i.index_id \
-JOIN sys.columns AS c ON c.object_id = k.object_id AND c.column_id = k.column_id \
-WHERE i.object_id = @P1 AND i.index_id = 1 AND i.type = 1 AND k.key_ordinal > 0 \
-ORDER BY k.key_ordinal OPTION (MAXDOP 1)";
-
 /// A table that is read in chunks: the key and some columns of all its rows, each chunk at some time past a commit.
 ///
 /// Chunks follow the clustered index. A table without one, or with one whose key allows NULL or has a type that cannot
@@ -65,6 +58,8 @@ pub struct TableChunks {
     rows_per_chunk: u64,
     estimated_rows: Option<u64>,
     may_filter: bool,
+    /// Whether the clustered key has a column whose updates are not captured.
+    moves_unseen: bool,
 }
 
 /// `table`'s key and `columns`, from a server that has captured `floor`, in chunks of `rows` or of what fits.
@@ -87,10 +82,12 @@ pub(super) async fn table_chunks(
         }
     }
     let (source, schema) = stored(table, columns);
+    let names = clustered_names(pool, table).await?;
     let rows_per_chunk = rows.map_or_else(|| likely_rows(&source.columns), u64::from);
     Ok(TableChunks {
         pool: pool.clone(),
-        key: Arc::new(clustered_key(pool, table).await?),
+        moves_unseen: moves_unseen(table, &names),
+        key: Arc::new(clustered_key(pool, table, &names).await?),
         table: Arc::new(source),
         schema,
         isolation,
@@ -132,46 +129,6 @@ fn likely_rows(columns: &[SourceColumn]) -> u64 {
     });
     let bytes: u64 = bytes.sum();
     (CHUNK_BYTES / bytes.max(1)).min(MOST_ROWS)
-}
-
-/// The clustered key, without columns where chunks cannot follow it.
-async fn clustered_key(pool: &Pool, table: &CapturedTable) -> Result<SourceTable, SourceError> {
-    let action = format!("reading the clustered index of {}", table.name);
-    let object_id = Parameter::Int(table.source_object_id);
-    let rows = pool.rows(&action, CLUSTERED_KEY, &[&object_id]).await?;
-    let names = rows.iter();
-    let names = names.map(|row| {
-        Cells::new(row, &action)
-            .required_text(0)
-            .map(str::to_string)
-    });
-    let names = names.collect::<Result<Vec<_>, _>>()?;
-    let mut key = Vec::with_capacity(names.len());
-    if !names.is_empty() {
-        let entry = TableEntry {
-            name: table.name.clone(),
-            object_id: table.source_object_id,
-        };
-        let live = source_table(pool, &entry).await?;
-        let found = names.iter().map(|name| {
-            let mut columns = live.columns.iter();
-            columns.find(|column| column.name == *name && is_usable(column))
-        });
-        key.extend(
-            found
-                .collect::<Option<Vec<_>>>()
-                .into_iter()
-                .flatten()
-                .cloned(),
-        );
-    }
-    let name = table.name.clone();
-    Ok(SourceTable::new(name, key, Cautions::default()))
-}
-
-/// No NULL, since no key is past it, and no value that the login is not shown.
-fn is_usable(column: &SourceColumn) -> bool {
-    column.comparable && !column.masked && !column.nullable && column.sql_type.is_supported()
 }
 
 impl TableChunks {
@@ -257,6 +214,19 @@ impl TableChunks {
         let reading = (self.isolation, self.floor);
         let pool = self.pool.clone();
         LiveRows::stated(pool, Arc::clone(table), schema, statement, reading)
+    }
+
+    /// Why a row that was not read may be in the table all the same, and have no change that tells of it.
+    pub fn may_miss(&self) -> Option<&'static str> {
+        if self.may_filter {
+            Some("a security policy may hide rows of it from this login")
+        } else if self.moves_unseen {
+            Some(
+                "its clustered index has a column that is not captured, so that a row may move while others are read",
+            )
+        } else {
+            None
+        }
     }
 
     /// Says so where far fewer than the counted rows were read, and no policy is known to hide them: metadata of

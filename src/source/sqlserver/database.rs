@@ -400,6 +400,10 @@ impl Database {
         self.inner.pool.batch("running a batch", sql).await
     }
 
+    pub(super) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
     fn known_tables(&self) -> Arc<Vec<TableEntry>> {
         let tables = self.inner.tables.read();
         Arc::clone(&tables.unwrap_or_else(PoisonError::into_inner))

@@ -51,6 +51,24 @@ pub(super) fn first_copy(
         .map_err(|error| plan_error(table, error))
 }
 
+/// A table of `rows` as inserts of the commit `at`, of which nothing but the LSN is told.
+pub(super) fn inserts(
+    table: &CapturedTable,
+    rows: Arc<dyn TableProvider>,
+    at: Lsn,
+) -> Result<ViewTable, SourceError> {
+    let plan = || {
+        let schema = rows.schema();
+        let row = inserted_row(table, &schema, (at, 0), LargeValues::ReadBack)?;
+        LogicalPlanBuilder::scan(SNAPSHOT, provider_as_source(rows), None)?
+            .project(row)?
+            .build()
+    };
+    plan()
+        .map(|plan| ViewTable::new(plan, None))
+        .map_err(|error| plan_error(table, error))
+}
+
 /// The columns of a snapshot's row, which has those of `stored`, as an insert of the commit at `end`.
 fn inserted_row(
     table: &CapturedTable,

@@ -289,11 +289,8 @@ pub(super) fn by_changed_keys(
     rows: LogicalPlan,
     join: JoinType,
 ) -> PlanResult {
-    let images = images(pool, table, window)?;
     let names = table.key_names();
-    let keys = names.iter().map(|name| column_of(&images, name));
-    let changed = LogicalPlanBuilder::from(images.clone())
-        .project(keys.collect::<Vec<_>>())?
+    let changed = LogicalPlanBuilder::from(keys_of_images(pool, table, window)?)
         .distinct()?
         .build()?;
     let columns_of = |plan: &LogicalPlan| {
@@ -306,6 +303,19 @@ pub(super) fn by_changed_keys(
     LogicalPlanBuilder::from(changed)
         .join_detailed(rows, join, on, None, NullEquality::NullEqualsNull)?
         .build()
+}
+
+/// The key of each image of the window.
+pub(super) fn keys_of_images(
+    pool: &Pool,
+    table: &Arc<CapturedTable>,
+    window: LsnRange,
+) -> PlanResult {
+    let images = images(pool, table, window)?;
+    let names = table.key_names();
+    let keys = names.iter().map(|name| column_of(&images, name));
+    let keys = keys.collect::<Vec<_>>();
+    LogicalPlanBuilder::from(images).project(keys)?.build()
 }
 
 fn column_of(plan: &LogicalPlan, name: &str) -> Expr {

@@ -21,8 +21,8 @@ mod strategy;
 
 pub(super) use clauses::{MergeClauses, RowChange};
 pub(super) use plan::{Operation, WriteExec, WriteTask};
-pub(crate) use row_level::joined_within_memory;
 pub(super) use row_level::{
     DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,
 };
+pub(crate) use row_level::{Spool, SpoolWriter, joined_within_memory};
 pub(super) use strategy::{Strategy, obstacle};

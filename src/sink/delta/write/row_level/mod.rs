@@ -31,6 +31,7 @@ pub(in super::super) use files::{DataFile, data_files, scalar_value};
 pub(crate) use matching::joined_within_memory;
 pub(in super::super) use rewrite::{Rewrite, Rewritten};
 pub(in super::super) use settle::SMALL_FILE;
+pub(crate) use spool::{Spool, SpoolWriter};
 pub(in super::super) use vectors::vector_path;
 
 use std::collections::HashMap;
@@ -54,7 +55,6 @@ use self::images::change_schema;
 use self::matching::{Join, Matching, effects, live_rows, without_bounds};
 use self::pruning::SourceKeys;
 use self::scan::FileTable;
-use self::spool::{Spool, SpoolWriter};
 use self::touched::Touched;
 use super::super::{CommitOutcome, DeltaTarget, SinkError, SinkErrorKind};
 use super::clauses::{Clause, MergeClauses, RowChange, names_target};

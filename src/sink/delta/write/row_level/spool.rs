@@ -25,7 +25,7 @@ const SHARE: usize = 8;
 const UNLIMITED_SHARE: usize = 256 << 20;
 
 /// Takes rows in: into memory as far as its share of the pool goes, and into temporary files after that.
-pub(super) struct SpoolWriter {
+pub(crate) struct SpoolWriter {
     name: &'static str,
     schema: SchemaRef,
     spills: SpillManager,
@@ -38,7 +38,7 @@ pub(super) struct SpoolWriter {
 
 impl SpoolWriter {
     /// A spool named `name` for rows of `schema`.
-    pub(super) fn new(runtime: &Arc<RuntimeEnv>, schema: SchemaRef, name: &'static str) -> Self {
+    pub(crate) fn new(runtime: &Arc<RuntimeEnv>, schema: SchemaRef, name: &'static str) -> Self {
         let metrics = SpillMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
         let limit = match runtime.memory_pool.memory_limit() {
             MemoryLimit::Finite(bytes) => bytes / SHARE,
@@ -63,7 +63,7 @@ impl SpoolWriter {
     /// # Errors
     ///
     /// A temporary file cannot be written.
-    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -88,7 +88,7 @@ impl SpoolWriter {
     }
 
     /// Ends the taking in.
-    pub(super) fn finish(mut self) -> Result<Spool> {
+    pub(crate) fn finish(mut self) -> Result<Spool> {
         if !self.files.is_empty() && !self.batches.is_empty() {
             self.spill()?;
         }
@@ -105,7 +105,7 @@ impl SpoolWriter {
 
 /// Rows that can be read as often as needed: all in memory, or all in files.
 #[derive(Debug, Clone)]
-pub(super) struct Spool(Arc<Stored>);
+pub(crate) struct Spool(Arc<Stored>);
 
 struct Stored {
     schema: SchemaRef,
@@ -124,17 +124,17 @@ impl fmt::Debug for Stored {
 
 impl Spool {
     /// How many rows there are.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.0.rows
     }
 
     /// The rows, if they are in memory.
-    pub(super) fn in_memory(&self) -> Option<&[RecordBatch]> {
+    pub(crate) fn in_memory(&self) -> Option<&[RecordBatch]> {
         self.0.files.is_empty().then_some(self.0.batches.as_slice())
     }
 
     /// The rows as a table of one partition.
-    pub(super) fn table(&self) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) fn table(&self) -> Result<Arc<dyn TableProvider>> {
         let partition = Arc::new(self.clone()) as Arc<dyn PartitionStream>;
         let schema = Arc::clone(&self.0.schema);
         Ok(Arc::new(StreamingTable::try_new(schema, vec![partition])?))
