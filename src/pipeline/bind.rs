@@ -209,16 +209,10 @@ pub(super) async fn bind_flow(
     if earlier.iter().any(|flow| flow.target == target) {
         return Err(second_flow(statement, &merge, &declaration));
     }
-    let parts = parts_of(&stream.name);
-    let [connection, schema, table] = parts.as_slice() else {
-        return Err(Error::invalid(statement.diagnostic(
-            stream.span,
-            format!("'{}' does not name a connection", stream.name),
-            Some("write STREAM connection.schema.table CHANGES".to_string()),
-        )));
-    };
+    let [connection, schema, table] = source_name(statement, &stream)?;
+    let (schema, table) = (schema.as_str(), table.as_str());
     let database = engine
-        .database(connection)
+        .database(&connection)
         .map_err(|error| error.at(statement, stream.span))?;
     let opened = declaration
         .open()
@@ -246,11 +240,7 @@ pub(super) async fn bind_flow(
     let marker = engine.resolve(&stream.marker);
     let overlay = Overlay::default().with(&marker, feed);
     let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
-    let lost = table.columns().iter();
-    let lost: BTreeSet<&str> = lost
-        .filter(|column| column.source_name().is_none())
-        .map(CapturedColumn::name)
-        .collect();
+    let lost = lost_columns(&table);
     let (target_schema, added) = Box::pin(settle_schema(
         engine,
         statement,
@@ -259,15 +249,8 @@ pub(super) async fn bind_flow(
         (&overlay, &lost),
     ))
     .await?;
-    let start = match &stream.start {
-        StreamStart::Copy => Start::Copy,
-        StreamStart::Now => Start::Now,
-        StreamStart::From(bound) => Start::From(feed_bound(bound).map_err(|error| {
-            Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
-        })?),
-    };
     let mut flow = Flow {
-        start,
+        start: start_of(statement, &stream)?,
         name: declaration.name.clone(),
         key,
         statement: statement.clone(),
@@ -292,6 +275,34 @@ pub(super) async fn bind_flow(
             other => other.at(statement, statement.span),
         })?;
     Ok(flow)
+}
+
+/// The connection, schema and table that a STREAM names.
+fn source_name(statement: &Statement, stream: &StreamRef) -> Result<[String; 3], Error> {
+    parts_of(&stream.name).try_into().map_err(|_| {
+        Error::invalid(statement.diagnostic(
+            stream.span,
+            format!("'{}' does not name a connection", stream.name),
+            Some("write STREAM connection.schema.table CHANGES".to_string()),
+        ))
+    })
+}
+
+fn start_of(statement: &Statement, stream: &StreamRef) -> Result<Start, Error> {
+    Ok(match &stream.start {
+        StreamStart::Copy => Start::Copy,
+        StreamStart::Now => Start::Now,
+        StreamStart::From(bound) => Start::From(feed_bound(bound).map_err(|error| {
+            Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
+        })?),
+    })
+}
+
+/// The captured columns that the live table does not have any more.
+fn lost_columns(table: &CapturedTable) -> BTreeSet<&str> {
+    let lost = table.columns().iter();
+    let lost = lost.filter(|column| column.source_name().is_none());
+    lost.map(CapturedColumn::name).collect()
 }
 
 /// `overlay`, with the targets of `earlier` flows that the statement names and that do not exist yet, as they will be.
