@@ -257,7 +257,7 @@ fn a_schema_change_stops_the_flow_with_what_changed() {
             "p.sql:5:30",
             "no column `m`",
             "* EXCEPT (m)",
-            "copy the table again",
+            "'cdcql.onSchemaChange' = 'add'",
         ],
     );
     assert_eq!(query(&project, "SELECT * FROM a"), before);
