@@ -19,7 +19,6 @@ mod support;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
@@ -32,7 +31,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use python::Peer;
 use support::{
-    Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment,
+    Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment, run_apart,
 };
 
 type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
@@ -80,7 +79,7 @@ async fn measure() -> BenchResult<()> {
     );
     for target in [OWN, PEERS] {
         if target == OWN || peer.is_some() {
-            run_apart(folder.path(), target, &server.url)?;
+            run_once(folder.path(), target, &server.url)?;
         }
     }
     let source = Database::connect(ConnectionConfig::from_url(&server.url)?).await?;
@@ -92,7 +91,7 @@ async fn measure() -> BenchResult<()> {
                 .await?;
         }
     }
-    let own = Cost::of(&server, || run_apart(folder.path(), OWN, &server.url))?;
+    let own = Cost::of(&server, || run_once(folder.path(), OWN, &server.url))?;
     own.print("cdcql", load.count());
     let expected = sums(source.table("dbo", "big").await?.ok_or("no table")?).await?;
     check(folder.path(), OWN, &expected).await?;
@@ -256,19 +255,13 @@ async fn bind(folder: &Path, target: &str, url: &str) -> BenchResult<Pipeline> {
     Ok(Pipeline::bind(engine, statements, None).await?)
 }
 
-/// Runs the pipeline once in a process of its own, so that no other's memory is counted.
-fn run_apart(folder: &Path, target: &str, url: &str) -> BenchResult<Usage> {
-    let output = Command::new(std::env::current_exe()?)
-        .env(RUN, folder)
-        .env(TARGET, target)
-        .env(URL, url)
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err("a run failed".into());
-    }
-    let text = String::from_utf8(output.stdout)?;
-    Ok(Usage::read(&text).ok_or("a run did not say what it took")?)
+/// Runs the pipeline once in a process of its own.
+fn run_once(folder: &Path, target: &str, url: &str) -> BenchResult<Usage> {
+    run_apart(&[
+        (RUN, folder.as_os_str()),
+        (TARGET, target.as_ref()),
+        (URL, url.as_ref()),
+    ])
 }
 
 async fn work(folder: &Path) -> BenchResult<()> {

@@ -14,14 +14,13 @@ mod python;
 mod support;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
 use cdcql::pipeline::{FlowResult, Pipeline, Reporter, RunOptions};
 use cdcql::sql::{SourceText, parse};
 use python::Peer;
 use support::{
-    Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment,
+    Server, Usage, peak_memory, processor_time, reset_peak_memory, rows_from_environment, run_apart,
 };
 
 type BenchResult<T> = Result<T, Box<dyn std::error::Error>>;
@@ -137,7 +136,14 @@ fn copy(server: &Server, side: Side, target: &Path) -> BenchResult<Cost> {
     std::fs::create_dir_all(target)?;
     let before = processor_time(&server.process())?;
     let usage = match side {
-        Side::Own(parallel) => run_apart(target, &server.url, parallel)?,
+        Side::Own(parallel) => {
+            let parallel = parallel.to_string();
+            run_apart(&[
+                (RUN, target.as_os_str()),
+                (URL, server.url.as_ref()),
+                (PARALLEL, parallel.as_ref()),
+            ])?
+        }
         Side::Peers(package) => {
             let peer = Peer::find(package)?.ok_or("the peer has gone")?;
             peer.run(SCRIPT, &server.url, &target.join("big"), package)?
@@ -167,21 +173,6 @@ fn script(rows: u64) -> String {
          GO
         "
     )
-}
-
-/// Copies in a process of its own, so that no other's memory is counted.
-fn run_apart(folder: &Path, url: &str, parallel: u8) -> BenchResult<Usage> {
-    let output = Command::new(std::env::current_exe()?)
-        .env(RUN, folder)
-        .env(URL, url)
-        .env(PARALLEL, parallel.to_string())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        return Err("a copy failed".into());
-    }
-    let text = String::from_utf8(output.stdout)?;
-    Ok(Usage::read(&text).ok_or("a copy did not say what it took")?)
 }
 
 async fn work(folder: &Path) -> BenchResult<()> {

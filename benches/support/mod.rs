@@ -206,3 +206,19 @@ fn transferred() -> (u64, u64) {
     };
     (value("rchar:"), value("wchar:"))
 }
+
+/// Runs this program again with more of an environment, in a process of its own, so that no other's memory is counted;
+/// what it says that it took.
+pub(crate) fn run_apart(
+    environment: &[(&str, &std::ffi::OsStr)],
+) -> Result<Usage, Box<dyn std::error::Error>> {
+    let output = Command::new(std::env::current_exe()?)
+        .envs(environment.iter().copied())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("a run failed".into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(Usage::read(&text).ok_or("a run did not say what it took")?)
+}

@@ -4,32 +4,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::flow::{Flow, Start};
+use super::columns::{lost_columns, settle_schema};
+use super::flow::Flow;
 use super::kept::{check_kept, with_kept};
+use super::named::{
+    chosen_flows, refuse_others, second_flow, source_name, start_of, stream_of, target_of,
+};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
 use super::reconcile::{Over, reconcilable};
-use super::schema::{
-    check_declared, check_star, inserted_row, names, source_query, without_change_columns,
-};
 use super::values::check_values;
-use crate::change::{FlowKey, LsnRange, OnGap, OnSchemaChange};
-use crate::engine::{Engine, Overlay, TableDeclaration, feed_bound, log_retry, retried};
+use crate::change::{FlowKey, LsnRange, OnGap};
+use crate::engine::{Engine, Overlay, log_retry, retried};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
-use crate::source::sqlserver::{
-    CapturedColumn, CapturedTable, Database, LargeValues, MissingValues, SourceError,
-};
-use crate::sql::{
-    Absent, MergeStatement, Statement, StatementKind, StreamRef, StreamStart, expand_stars,
-    table_references,
-};
+use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
+use crate::sql::{Statement, StatementKind, table_references};
 
 /// The flows of a file, bound to their sources and targets.
 #[derive(Debug)]
@@ -141,60 +135,6 @@ impl Pipeline {
     }
 }
 
-/// The flows among `statements`; those named in `chosen` alone, unless that is empty.
-fn chosen_flows(
-    engine: &Engine,
-    statements: Vec<Statement>,
-    chosen: &[String],
-) -> Result<Vec<Statement>, Error> {
-    let mut flows = Vec::with_capacity(statements.len());
-    for statement in statements {
-        if let StatementKind::Merge(merge) = &statement.kind {
-            let name = match chosen.is_empty() {
-                true => String::new(),
-                false => target_of(engine, &statement, merge)?.1.name,
-            };
-            flows.push((name, statement));
-        }
-    }
-    let is_named = |name: &str, wanted: &String| wanted.eq_ignore_ascii_case(name);
-    let mut wanted = chosen.iter();
-    if let Some(unknown) =
-        wanted.find(|wanted| !flows.iter().any(|(name, _)| is_named(name, wanted)))
-    {
-        return Err(Error::UnknownFlow {
-            name: unknown.clone(),
-            known: flows.into_iter().map(|(name, _)| name).collect(),
-        });
-    }
-    flows.retain(|(name, _)| {
-        chosen.is_empty() || chosen.iter().any(|wanted| is_named(name, wanted))
-    });
-    Ok(flows.into_iter().map(|(_, statement)| statement).collect())
-}
-
-/// Refuses statements that a run would have to ignore.
-pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
-    let diagnostics: Vec<_> = statements
-        .iter()
-        .filter(|statement| {
-            matches!(statement.kind, StatementKind::Other(_)) && !Engine::is_definition(statement)
-        })
-        .map(|statement| {
-            statement.diagnostic(
-                statement.span,
-                "a run executes flows, and this statement is none",
-                Some("move it to `cdcql query`, or write MERGE INTO … USING STREAM …".to_string()),
-            )
-        })
-        .collect();
-    if diagnostics.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Invalid { diagnostics })
-    }
-}
-
 pub(super) async fn bind_flow(
     engine: &Engine,
     statement: &Statement,
@@ -277,34 +217,6 @@ pub(super) async fn bind_flow(
     Ok(flow)
 }
 
-/// The connection, schema and table that a STREAM names.
-fn source_name(statement: &Statement, stream: &StreamRef) -> Result<[String; 3], Error> {
-    parts_of(&stream.name).try_into().map_err(|_| {
-        Error::invalid(statement.diagnostic(
-            stream.span,
-            format!("'{}' does not name a connection", stream.name),
-            Some("write STREAM connection.schema.table CHANGES".to_string()),
-        ))
-    })
-}
-
-fn start_of(statement: &Statement, stream: &StreamRef) -> Result<Start, Error> {
-    Ok(match &stream.start {
-        StreamStart::Copy => Start::Copy,
-        StreamStart::Now => Start::Now,
-        StreamStart::From(bound) => Start::From(feed_bound(bound).map_err(|error| {
-            Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
-        })?),
-    })
-}
-
-/// The captured columns that the live table does not have any more.
-fn lost_columns(table: &CapturedTable) -> BTreeSet<&str> {
-    let lost = table.columns().iter();
-    let lost = lost.filter(|column| column.source_name().is_none());
-    lost.map(CapturedColumn::name).collect()
-}
-
 /// `overlay`, with the targets of `earlier` flows that the statement names and that do not exist yet, as they will be.
 async fn with_targets_to_be(
     engine: &Engine,
@@ -348,111 +260,6 @@ async fn instance_for(
             Ok(newest)
         }
         Err(error) => Err(error.into()),
-    }
-}
-
-/// One target has one flow.
-pub(super) fn second_flow(
-    statement: &Statement,
-    merge: &MergeStatement,
-    declaration: &TableDeclaration,
-) -> Error {
-    let message = format!("a second flow writes '{}'", declaration.name);
-    let help = "one target has one flow; give this one a table of its own";
-    refuse(statement, merge, message, help)
-}
-
-/// The flow's one STREAM.
-pub(super) fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
-    if merge.schema_evolution {
-        return Err(refuse(
-            statement,
-            merge,
-            "MERGE WITH SCHEMA EVOLUTION is not supported yet".to_string(),
-            "leave WITH SCHEMA EVOLUTION out",
-        ));
-    }
-    merge.stream.clone().ok_or_else(|| {
-        refuse(
-            statement,
-            merge,
-            "this MERGE reads no STREAM, so it has no window to run over".to_string(),
-            "write USING STREAM connection.schema.table CHANGES, or execute it with `cdcql query`",
-        )
-    })
-}
-
-pub(super) fn target_of(
-    engine: &Engine,
-    statement: &Statement,
-    merge: &MergeStatement,
-) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
-    let reference = engine.resolve(&merge.target);
-    let Some(declaration) = engine.declaration(&reference) else {
-        return Err(refuse(
-            statement,
-            merge,
-            format!("there is no Delta table '{}'", merge.target),
-            "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
-        ));
-    };
-    Ok((reference, declaration))
-}
-
-fn refuse(statement: &Statement, merge: &MergeStatement, message: String, help: &str) -> Error {
-    Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
-}
-
-/// Expands the stars of `merge` and answers with the target's schema: what it has, what was declared, or
-/// what the flow inserts.
-async fn settle_schema(
-    engine: &Engine,
-    statement: &Statement,
-    merge: &mut MergeStatement,
-    (declaration, target): (&TableDeclaration, &DeltaTarget),
-    (overlay, lost): (&Overlay, &BTreeSet<&str>),
-) -> Result<(SchemaRef, Vec<Field>), Error> {
-    let existing = target.schema();
-    if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
-        check_declared(statement, merge, &declaration.location, existing, declared)?;
-    }
-    let known = existing.or_else(|| declaration.columns.clone());
-    let (_, plan) = engine
-        .plan(statement, source_query(statement, merge)?, overlay.clone())
-        .await?;
-    let source = Arc::new(plan.schema().as_arrow().clone());
-    let written = without_change_columns(&source);
-    let mut added = Vec::new();
-    if merge.has_stars() {
-        let policy = declaration.on_schema_change;
-        let absent = match policy {
-            OnSchemaChange::Fail => Absent::Refused,
-            OnSchemaChange::Ignore | OnSchemaChange::Add => Absent::Null,
-        };
-        // What the source has lost is as good as never there, unless the flow stops for it.
-        let is_there = |name: &str| absent == Absent::Refused || !lost.contains(name);
-        if let Some(target) = &known {
-            let live = written
-                .fields()
-                .iter()
-                .filter(|field| is_there(field.name()));
-            let live = Schema::new(live.cloned().collect::<Vec<_>>());
-            let policy = (declaration.columns.is_some(), policy);
-            added = check_star(statement, merge, &live, target, policy)?;
-        }
-        let target = known.as_ref().unwrap_or(&written);
-        let mut source = names(&source);
-        source.retain(|name| is_there(name));
-        expand_stars(merge, &names(target), &source, absent).map_err(Error::invalid)?;
-    }
-    match known {
-        Some(schema) => Ok((schema, added)),
-        None => {
-            let (_, plan) = engine
-                .plan(statement, inserted_row(statement, merge)?, overlay.clone())
-                .await?;
-            Ok((without_change_columns(plan.schema().as_arrow()), added))
-        }
     }
 }
 
@@ -514,14 +321,4 @@ async fn rehearse(
             Error::DataFusion(error) => Error::from_datafusion(*error, Some(statement)),
             other => other.at(statement, statement.span),
         })
-}
-
-pub(super) fn parts_of(name: &ObjectName) -> Vec<String> {
-    name.0
-        .iter()
-        .map(|part| {
-            part.as_ident()
-                .map_or_else(|| part.to_string(), |ident| ident.value.clone())
-        })
-        .collect()
 }

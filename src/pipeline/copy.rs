@@ -14,7 +14,7 @@ use super::event::{Event, Reporter};
 use super::flow::Flow;
 use super::run::RunOptions;
 use super::staged::{Found, chain};
-use crate::change::{Commit, Lsn, LsnRange};
+use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
 use crate::error::Error;
 use crate::sink::delta::{ChunkName, DeltaTarget, StagedChunk, Staging};
 use crate::source::sqlserver::{Asked, KeyBound, KeyRange, TableChunks};
@@ -32,11 +32,11 @@ pub(super) struct Copied {
 }
 
 /// Reads the rows of the flow's table beside `target`, or what an earlier run has not read of them. `newest` is the
-/// newest commit of the source, and `again` says that the target has rows already.
+/// newest commit of the source, `again` says that the target has rows already, and `over` where it stands.
 pub(super) async fn copied(
     flow: &Arc<Flow>,
     target: &DeltaTarget,
-    (newest, again): (Option<&Commit>, bool),
+    (newest, again, over): (Option<&Commit>, bool, Option<&Checkpoint>),
     options: RunOptions,
     reporter: &Reporter,
 ) -> Result<Copied, Error> {
@@ -53,6 +53,7 @@ pub(super) async fn copied(
     });
     let begun = Begun {
         source: identity(flow, &chunks.table),
+        over: over.map(|over| over.lsn),
         start,
         anchor: newest.cloned(),
     };
@@ -93,6 +94,8 @@ pub(super) async fn copied(
 struct Begun {
     /// What is copied, in what form.
     source: Value,
+    /// Where the target stood: what is left behind by a copy that was committed is of no use any more.
+    over: Option<Lsn>,
     /// The commit past which rows are read.
     start: Lsn,
     /// The newest commit then, by which the source's history is known again.
@@ -117,6 +120,7 @@ impl Begun {
         json!({
             "format": FORMAT,
             "source": self.source,
+            "over": self.over.map(|over| over.to_hex()),
             "start": self.start.to_hex(),
             "anchor": self.anchor.as_ref().map(|anchor| json!({
                 "lsn": anchor.lsn.to_hex(),
@@ -138,7 +142,10 @@ async fn left_behind(
         return Ok(None);
     };
     let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
-    let is_same = manifest["format"] == FORMAT && manifest["source"] == begun.source;
+    let expected = begun.to_json();
+    let is_same = ["format", "source", "over"]
+        .into_iter()
+        .all(|part| manifest[part] == expected[part]);
     let lsn = |value: &Value| value.as_str().and_then(|text| text.parse::<Lsn>().ok());
     let (start, anchor) = (lsn(&manifest["start"]), lsn(&manifest["anchor"]["lsn"]));
     let (true, Some(start), Some(anchor), Some(newest)) = (is_same, start, anchor, &begun.anchor)

@@ -9,9 +9,10 @@ use std::sync::Arc;
 pub use examination::{Examination, Examined};
 use examination::{check_of, text_of};
 
-use super::bind::{bind_flow, parts_of, refuse_others, stream_of, target_of};
+use super::bind::bind_flow;
 use super::flow::Flow;
 use super::look::{Job, Work, look_for};
+use super::named::{parts_of, refuse_others, stream_of, target_of};
 use super::order::{in_order, lookups_of};
 use crate::change::{Check, CheckState, Finding, OnGap};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::common::ResolvedTableReference;
 
-use super::bind::{refuse_others, second_flow, stream_of, target_of};
+use super::named::{refuse_others, second_flow, stream_of, target_of};
 use crate::engine::{Engine, TableDeclaration};
 use crate::error::Error;
 use crate::sink::delta::{Maintenance, MaintenanceEvent, MaintenanceReport};

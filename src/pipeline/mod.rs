@@ -14,6 +14,7 @@
 mod bind;
 mod capture;
 mod chunks;
+mod columns;
 mod copy;
 mod doctor;
 mod event;
@@ -23,6 +24,7 @@ mod gap;
 mod kept;
 mod look;
 mod maintain;
+mod named;
 mod order;
 mod reconcile;
 mod run;

@@ -202,12 +202,12 @@ impl Pipeline {
         let why = why_over(flow, &target, over.as_ref(), gap.as_ref(), options)?;
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         target.prepare_folder().await?;
-        let copied = copied(flow, &target, (newest, why.is_some()), options, reporter).await?;
+        let standing = (newest, why.is_some(), over.as_ref());
         let Copied {
             rows,
             start,
             staging,
-        } = copied;
+        } = copied(flow, &target, standing, options, reporter).await?;
         let fence = fence(flow, start, options.capture_wait, reporter).await?;
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;

@@ -1,11 +1,7 @@
 //! Copies of whole tables in chunks, which go on after an end.
 
-use std::process::Stdio;
-
 use cdcql::simulator::control::{Fault, PendingFault};
 use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
-
-use futures::FutureExt;
 
 use crate::served::Served;
 
@@ -93,7 +89,7 @@ fn a_copy_follows_clustered_keys_of_all_kinds_in_the_servers_own_order() {
     ];
     for (columns, key, values) in keys {
         let served = served(&script(columns, key, values));
-        let mut bounds = served
+        let bounds = served
             .simulator
             .control()
             .on_next("FETCH NEXT", Fault::Interjections);
@@ -104,10 +100,8 @@ fn a_copy_follows_clustered_keys_of_all_kinds_in_the_servers_own_order() {
             copied.stderr
         );
         served.assert_true();
-        let looked = bounds.struck().now_or_never();
-        assert!(looked.is_some(), "{key}: no chunk was looked for");
+        assert!(bounds.has_struck(), "{key}: no chunk was looked for");
         assert_swept(&served);
-        eprintln!("{key} done");
     }
 }
 
@@ -153,16 +147,7 @@ fn killed_in_the_middle(served: &Served) {
     let chunk = "SELECT t.[id], t.[k], t.[n] FROM";
     // The first read of the table is of its first chunk.
     let (_others, mut held) = on_nth(served, chunk, 4, Fault::Stall);
-    let mut command = served.command(&copy);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    served.runtime.block_on(async {
-        let mut run = tokio::process::Command::from(command).spawn().unwrap();
-        tokio::select! {
-            struck = held.struck() => struck.unwrap(),
-            ended = run.wait() => panic!("it ended: {ended:?}"),
-        }
-        run.kill().await.unwrap();
-    });
+    served.killed_at(&mut held, &copy);
     assert!(
         !served
             .project
@@ -265,12 +250,12 @@ fn rows_are_read_at_one_instant_where_the_database_allows_it() {
     let served = Served::new(CaptureBehaviour::default());
     served.execute("ALTER DATABASE app_db SET ALLOW_SNAPSHOT_ISOLATION ON;");
     let control = served.simulator.control();
-    let mut begun = control.on_next(
+    let begun = control.on_next(
         "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
         Fault::Interjections,
     );
     let _ = served.run().succeeded();
-    assert!(begun.struck().now_or_never().is_some());
+    assert!(begun.has_struck());
     served.assert_true();
 }
 
@@ -346,5 +331,54 @@ fn a_flow_that_cannot_delete_what_the_source_lacks_is_not_copied_again() {
             "empty the target",
         ],
     );
+    assert_swept(&served);
+}
+
+#[test]
+fn rows_that_move_without_a_change_are_read_in_one_piece() {
+    let unseen = script("k INT NOT NULL", "k", "s.value").replace(
+        "@role_name = NULL;",
+        "@role_name = NULL, @captured_column_list = N'id, n', @index_name = N'pk';",
+    );
+    let served = served(&unseen);
+    let looked = served
+        .simulator
+        .control()
+        .on_next("FETCH NEXT", Fault::Interjections);
+    let copied = served.cdcql(&COPY).succeeded();
+    let warning = "the clustered index of dbo.a has a column that is not captured";
+    assert!(copied.stderr.contains(warning), "{}", copied.stderr);
+    assert!(!looked.has_struck());
+    assert_eq!(
+        served.csv("SELECT id, n FROM a ORDER BY id"),
+        served.csv("SELECT id, n FROM db.dbo.a ORDER BY id")
+    );
+}
+
+#[test]
+fn what_a_copy_has_left_that_was_committed_is_not_used_again() {
+    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    killed_in_the_middle(&served);
+    let folder = served.project.path().join("pipelines/lake/a/_cdcql/a");
+    let left: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    let copied = served.cdcql(&COPY).succeeded();
+    assert!(copied.stderr.contains(GOING_ON), "{}", copied.stderr);
+    std::fs::create_dir_all(&folder).unwrap();
+    for (path, bytes) in left {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let anew = served.cdcql(&[&COPY[..], &["--snapshot"]].concat());
+    let anew = anew.succeeded();
+    assert!(
+        anew.stderr.contains("a: new copy of dbo.a"),
+        "{}",
+        anew.stderr
+    );
+    served.assert_true();
     assert_swept(&served);
 }

@@ -1,7 +1,5 @@
 //! A source whose columns change.
 
-use std::process::Stdio;
-
 use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
@@ -88,16 +86,7 @@ fn a_copy_for_a_new_column_that_is_killed_is_made_by_the_next_run() {
         .simulator
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
-    let mut command = served.command(&["run", "pipelines/p.sql"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    served.runtime.block_on(async {
-        let mut run = tokio::process::Command::from(command).spawn().unwrap();
-        tokio::select! {
-            struck = held.struck() => struck.unwrap(),
-            ended = run.wait() => panic!("it ended: {ended:?}"),
-        }
-        run.kill().await.unwrap();
-    });
+    served.killed_at(&mut held, &["run", "pipelines/p.sql"]);
     served.execute("UPDATE dbo.a SET note = N'meanwhile' WHERE id = 2;");
     let _ = served.run().succeeded();
     served.assert_true();
@@ -115,13 +104,7 @@ fn a_copy_for_a_new_column_leaves_other_flows_their_windows() {
         .simulator
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
-    let mut command = served.command(&["run", "pipelines/p.sql", "--flow", "a"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    served.runtime.block_on(async {
-        let mut run = tokio::process::Command::from(command).spawn().unwrap();
-        held.struck().await.unwrap();
-        run.kill().await.unwrap();
-    });
+    served.killed_at(&mut held, &["run", "pipelines/p.sql", "--flow", "a"]);
     served.execute("INSERT INTO dbo.b VALUES (77, 7);");
     let _ = served.run().succeeded();
     served.assert_true();
@@ -172,17 +155,7 @@ fn a_column_that_the_source_has_lost_is_null_in_rows_that_change() {
         let _ = served.run().succeeded();
         let _ = served.run().succeeded();
         assert_same(&served, "id, code, on_sale");
-        let sql = "SELECT id, n FROM a ORDER BY id";
-        let query = [
-            "query",
-            "--pipeline",
-            "pipelines/p.sql",
-            "--format",
-            "csv",
-            "-c",
-            sql,
-        ];
-        let rows = served.cdcql(&query).succeeded().stdout;
+        let rows = served.csv("SELECT id, n FROM a ORDER BY id");
         assert_eq!(rows, "id,n\n1,\n2,\n3,3\n4,4\n7,\n8,\n", "{policy}");
     }
 }

@@ -100,16 +100,7 @@ impl Written {
     /// The rows of a version.
     fn version(&self, version: usize) -> Rows {
         let sql = format!("SELECT id, n FROM a VERSION AS OF {version}");
-        let query = [
-            "query",
-            "--pipeline",
-            "pipelines/p.sql",
-            "--format",
-            "csv",
-            "-c",
-            &sql,
-        ];
-        let rows = self.served.cdcql(&query).succeeded().stdout;
+        let rows = self.served.csv(&sql);
         let rows = rows.lines().skip(1).map(|line| {
             let (id, n) = line.split_once(',').unwrap();
             (id.parse().unwrap(), n.parse().unwrap())

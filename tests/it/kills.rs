@@ -1,8 +1,6 @@
 //! The program is killed at each step between a look at the source and the commit; what the run had not committed is as if
 //! it had not begun, and the next one does it. The steps of the commit itself are killed in `stores`.
 
-use std::process::Stdio;
-
 use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
@@ -19,16 +17,11 @@ const LOOKING: Step = ("looking at the source", "AS is_newest");
 /// Kills a run while the server holds `step`.
 fn killed_at(served: &Served, (name, text): Step) {
     let mut held = served.simulator.control().on_next(text, Fault::Stall);
-    let mut command = served.command(&["run", "pipelines/p.sql", "--window-rows", "100"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    served.runtime.block_on(async {
-        let mut run = tokio::process::Command::from(command).spawn().unwrap();
-        tokio::select! {
-            struck = held.struck() => struck.unwrap(),
-            ended = run.wait() => panic!("it ended without {name}: {ended:?}"),
-        }
-        run.kill().await.unwrap();
-    });
+    served.killed_at(
+        &mut held,
+        &["run", "pipelines/p.sql", "--window-rows", "100"],
+    );
+    assert!(held.has_struck(), "{name}");
 }
 
 fn versions(served: &Served) -> usize {

@@ -1,7 +1,8 @@
 //! A database that is served within the test, which has a hand on its capture.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use cdcql::simulator::control::PendingFault;
 use cdcql::simulator::{
     Behaviour, CaptureBehaviour, CaptureControl, Database, Simulator, SimulatorOptions,
 };
@@ -119,6 +120,34 @@ impl Served {
 
     pub(crate) fn cdcql(&self, arguments: &[&str]) -> Ended {
         Ended::from(self.command(arguments).output().unwrap())
+    }
+
+    /// Kills the program with these arguments when the server comes to the statement that `held` holds.
+    pub(crate) fn killed_at(&self, held: &mut PendingFault, arguments: &[&str]) {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.runtime.block_on(async {
+            let mut run = tokio::process::Command::from(command).spawn().unwrap();
+            tokio::select! {
+                struck = held.struck() => struck.unwrap(),
+                ended = run.wait() => panic!("{arguments:?} ended before: {ended:?}"),
+            }
+            run.kill().await.unwrap();
+        });
+    }
+
+    /// What a query answers, as comma-separated values below a line of names.
+    pub(crate) fn csv(&self, sql: &str) -> String {
+        let arguments = [
+            "query",
+            "--pipeline",
+            "pipelines/p.sql",
+            "--format",
+            "csv",
+            "-c",
+            sql,
+        ];
+        self.cdcql(&arguments).succeeded().stdout
     }
 
     pub(crate) fn run(&self) -> Ended {

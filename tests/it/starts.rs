@@ -20,17 +20,7 @@ fn start(served: &Served, clause: &str) {
 }
 
 fn ids(served: &Served) -> String {
-    let sql = "SELECT id, n FROM a ORDER BY id";
-    let query = [
-        "query",
-        "--pipeline",
-        "pipelines/p.sql",
-        "--format",
-        "csv",
-        "-c",
-        sql,
-    ];
-    let rows = served.cdcql(&query).succeeded().stdout;
+    let rows = served.csv("SELECT id, n FROM a ORDER BY id");
     rows.lines().skip(1).collect::<Vec<_>>().join(" ")
 }
 

@@ -128,13 +128,24 @@ impl SourceTable {
         conditions: &[String],
         top: Option<&str>,
     ) -> String {
+        self.select_hinted(projection, conditions, top, "MAXDOP 1")
+    }
+
+    /// The same with other hints.
+    pub(super) fn select_hinted(
+        &self,
+        projection: &[usize],
+        conditions: &[String],
+        top: Option<&str>,
+        hints: &str,
+    ) -> String {
         let filter = if conditions.is_empty() {
             String::new()
         } else {
             format!(" WHERE {}", conditions.join(" AND "))
         };
         format!(
-            "SELECT {}{} FROM {} AS {ALIAS}{filter} OPTION (MAXDOP 1)",
+            "SELECT {}{} FROM {} AS {ALIAS}{filter} OPTION ({hints})",
             top_clause(top),
             select_list(projection.iter().map(|index| {
                 let column = &self.columns[*index];

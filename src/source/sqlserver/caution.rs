@@ -19,6 +19,8 @@ pub(super) enum Caution {
         read: u64,
         counted: u64,
     },
+    /// Rows can move while they are read, and no change tells of it.
+    MovesUnseen { table: TableName },
     /// Columns are read as masks.
     Masked { table: TableName, columns: String },
     /// The rules of the server's zone are not known, and its clock is not at UTC.
@@ -71,6 +73,12 @@ impl fmt::Display for Caution {
                 "{read} rows of {table} were read where the server counts {counted}: a security policy may hide the others, \
                  and this login may not see policies: let the policy's predicate pass this login, or grant it VIEW DEFINITION \
                  on the database to be told"
+            ),
+            Self::MovesUnseen { table } => write!(
+                f,
+                "the clustered index of {table} has a column that is not captured, so that a copy may miss a row that moves \
+                 while it is read: ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON, or enable capture of the table anew \
+                 with that column"
             ),
             Self::Masked { table, columns } => write!(
                 f,

@@ -42,8 +42,8 @@ const ALLOWED: i64 = 1;
 
 /// A table that is read in chunks: the key and some columns of all its rows, each chunk at some time past a commit.
 ///
-/// Chunks follow the clustered index. A table without one, or with one whose key allows NULL or has a type that cannot
-/// be sent back exactly, is one chunk. Where the database allows SNAPSHOT, each chunk is read in a transaction of its own
+/// Chunks follow the clustered index. A table without one, or with one whose key allows NULL, has a type that cannot be
+/// sent back exactly, or a column that is not captured, is one chunk. Where the database allows SNAPSHOT, each chunk is read in a transaction of its own
 /// at one instant, and waits for nobody; else under READ COMMITTED. Rows that change meanwhile may be there in either
 /// form, twice or not at all: a copy takes those from the change table.
 #[derive(Debug)]
@@ -83,11 +83,22 @@ pub(super) async fn table_chunks(
     }
     let (source, schema) = stored(table, columns);
     let names = clustered_names(pool, table).await?;
+    let moves_unseen = moves_unseen(table, &names);
+    // A row that goes from a chunk that is read to one that was would be in neither.
+    let key = match moves_unseen {
+        true => SourceTable::new(table.name.clone(), Vec::new(), Cautions::default()),
+        false => clustered_key(pool, table, &names).await?,
+    };
+    if moves_unseen && isolation == Isolation::ReadCommitted {
+        pool.cautions().say(&Caution::MovesUnseen {
+            table: table.name.clone(),
+        });
+    }
     let rows_per_chunk = rows.map_or_else(|| likely_rows(&source.columns), u64::from);
     Ok(TableChunks {
         pool: pool.clone(),
-        moves_unseen: moves_unseen(table, &names),
-        key: Arc::new(clustered_key(pool, table, &names).await?),
+        moves_unseen,
+        key: Arc::new(key),
         table: Arc::new(source),
         schema,
         isolation,
@@ -185,12 +196,10 @@ impl TableChunks {
     pub fn rows(&self, range: &KeyRange) -> Result<SendableRecordBatchStream, SourceError> {
         let (conditions, parameters) = self.conditions(range)?;
         let projection: Vec<usize> = (0..self.table.columns.len()).collect();
-        let sql = self.table.select(&projection, &conditions, None);
-        // A plan that serves one range need not serve another.
-        let sql = match conditions.is_empty() {
-            true => sql,
-            false => sql.replace(PLAIN, &hints(true)),
-        };
+        let hints = hints(!conditions.is_empty());
+        let sql = self
+            .table
+            .select_hinted(&projection, &conditions, None, hints);
         let rows = self.live_rows(&self.table, self.schema(), Statement { sql, parameters });
         Ok(start(Arc::new(rows.of_a_copy())))
     }
@@ -220,7 +229,7 @@ impl TableChunks {
     pub fn may_miss(&self) -> Option<&'static str> {
         if self.may_filter {
             Some("a security policy may hide rows of it from this login")
-        } else if self.moves_unseen {
+        } else if self.moves_unseen && self.isolation == Isolation::ReadCommitted {
             Some(
                 "its clustered index has a column that is not captured, so that a row may move while others are read",
             )
@@ -260,7 +269,7 @@ fn nth_row(table: &TableName, key: &[SourceColumn], conditions: &[String], nth: 
     };
     format!(
         "SELECT {} FROM (SELECT {names} FROM {} AS {ALIAS}{filter} ORDER BY {names} \
-         OFFSET {} ROWS FETCH NEXT 1 ROWS ONLY) AS b{}",
+         OFFSET {} ROWS FETCH NEXT 1 ROWS ONLY) AS b OPTION ({})",
         select_list(read),
         table.quoted(),
         nth.saturating_sub(1),
@@ -268,13 +277,11 @@ fn nth_row(table: &TableName, key: &[SourceColumn], conditions: &[String], nth: 
     )
 }
 
-/// The hints that every statement has.
-const PLAIN: &str = " OPTION (MAXDOP 1)";
-
-fn hints(of_a_range: bool) -> String {
+/// A plan that serves one range need not serve another.
+fn hints(of_a_range: bool) -> &'static str {
     match of_a_range {
-        true => " OPTION (MAXDOP 1, RECOMPILE)".to_string(),
-        false => PLAIN.to_string(),
+        true => "MAXDOP 1, RECOMPILE",
+        false => "MAXDOP 1",
     }
 }
 

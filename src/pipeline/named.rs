@@ -1,0 +1,146 @@
+//! What the statement of a flow names: its stream, its target, and how it begins.
+
+use datafusion::common::ResolvedTableReference;
+use datafusion::sql::sqlparser::ast::ObjectName;
+
+use super::flow::Start;
+use crate::engine::{Engine, TableDeclaration, feed_bound};
+use crate::error::Error;
+use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, StreamStart};
+
+/// The flows among `statements`; those named in `chosen` alone, unless that is empty.
+pub(super) fn chosen_flows(
+    engine: &Engine,
+    statements: Vec<Statement>,
+    chosen: &[String],
+) -> Result<Vec<Statement>, Error> {
+    let mut flows = Vec::with_capacity(statements.len());
+    for statement in statements {
+        if let StatementKind::Merge(merge) = &statement.kind {
+            let name = match chosen.is_empty() {
+                true => String::new(),
+                false => target_of(engine, &statement, merge)?.1.name,
+            };
+            flows.push((name, statement));
+        }
+    }
+    let is_named = |name: &str, wanted: &String| wanted.eq_ignore_ascii_case(name);
+    let mut wanted = chosen.iter();
+    if let Some(unknown) =
+        wanted.find(|wanted| !flows.iter().any(|(name, _)| is_named(name, wanted)))
+    {
+        return Err(Error::UnknownFlow {
+            name: unknown.clone(),
+            known: flows.into_iter().map(|(name, _)| name).collect(),
+        });
+    }
+    flows.retain(|(name, _)| {
+        chosen.is_empty() || chosen.iter().any(|wanted| is_named(name, wanted))
+    });
+    Ok(flows.into_iter().map(|(_, statement)| statement).collect())
+}
+
+/// Refuses statements that a run would have to ignore.
+pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
+    let diagnostics: Vec<_> = statements
+        .iter()
+        .filter(|statement| {
+            matches!(statement.kind, StatementKind::Other(_)) && !Engine::is_definition(statement)
+        })
+        .map(|statement| {
+            statement.diagnostic(
+                statement.span,
+                "a run executes flows, and this statement is none",
+                Some("move it to `cdcql query`, or write MERGE INTO … USING STREAM …".to_string()),
+            )
+        })
+        .collect();
+    if diagnostics.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid { diagnostics })
+    }
+}
+
+/// One target has one flow.
+pub(super) fn second_flow(
+    statement: &Statement,
+    merge: &MergeStatement,
+    declaration: &TableDeclaration,
+) -> Error {
+    let message = format!("a second flow writes '{}'", declaration.name);
+    let help = "one target has one flow; give this one a table of its own";
+    refuse(statement, merge, message, help)
+}
+
+/// The flow's one STREAM.
+pub(super) fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
+    if merge.schema_evolution {
+        return Err(refuse(
+            statement,
+            merge,
+            "MERGE WITH SCHEMA EVOLUTION is not supported yet".to_string(),
+            "leave WITH SCHEMA EVOLUTION out",
+        ));
+    }
+    merge.stream.clone().ok_or_else(|| {
+        refuse(
+            statement,
+            merge,
+            "this MERGE reads no STREAM, so it has no window to run over".to_string(),
+            "write USING STREAM connection.schema.table CHANGES, or execute it with `cdcql query`",
+        )
+    })
+}
+
+pub(super) fn target_of(
+    engine: &Engine,
+    statement: &Statement,
+    merge: &MergeStatement,
+) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
+    let reference = engine.resolve(&merge.target);
+    let Some(declaration) = engine.declaration(&reference) else {
+        return Err(refuse(
+            statement,
+            merge,
+            format!("there is no Delta table '{}'", merge.target),
+            "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
+        ));
+    };
+    Ok((reference, declaration))
+}
+
+fn refuse(statement: &Statement, merge: &MergeStatement, message: String, help: &str) -> Error {
+    Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
+}
+
+/// The connection, schema and table that a STREAM names.
+pub(super) fn source_name(statement: &Statement, stream: &StreamRef) -> Result<[String; 3], Error> {
+    parts_of(&stream.name).try_into().map_err(|_| {
+        Error::invalid(statement.diagnostic(
+            stream.span,
+            format!("'{}' does not name a connection", stream.name),
+            Some("write STREAM connection.schema.table CHANGES".to_string()),
+        ))
+    })
+}
+
+pub(super) fn start_of(statement: &Statement, stream: &StreamRef) -> Result<Start, Error> {
+    Ok(match &stream.start {
+        StreamStart::Copy => Start::Copy,
+        StreamStart::Now => Start::Now,
+        StreamStart::From(bound) => Start::From(feed_bound(bound).map_err(|error| {
+            Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
+        })?),
+    })
+}
+
+pub(super) fn parts_of(name: &ObjectName) -> Vec<String> {
+    name.0
+        .iter()
+        .map(|part| {
+            part.as_ident()
+                .map_or_else(|| part.to_string(), |ident| ident.value.clone())
+        })
+        .collect()
+}
