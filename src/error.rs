@@ -102,6 +102,14 @@ pub enum Error {
         /// How many could be.
         most: usize,
     },
+    /// A part of a table is to be copied over a target that has no whole copy.
+    #[error(
+        "flow '{flow}' has no copy of its table yet, which a part of it could go over; run it without --where first"
+    )]
+    NoWholeCopy {
+        /// The flow.
+        flow: String,
+    },
     /// No flow of that name.
     #[error("there is no flow '{name}'{}", nearest_or_all(.name, .known))]
     UnknownFlow {

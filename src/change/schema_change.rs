@@ -16,11 +16,18 @@ pub enum OnSchemaChange {
     /// New columns come to the target, and the table is copied again so that all rows have them; those that the source
     /// has lost are NULL in rows that change.
     Add,
+    /// As [`OnSchemaChange::Add`], and columns whose types have become wider become so in the target.
+    Evolve,
 }
 
 impl OnSchemaChange {
     /// Every policy.
-    pub const ALL: [Self; 3] = [Self::Fail, Self::Ignore, Self::Add];
+    pub const ALL: [Self; 4] = [Self::Fail, Self::Ignore, Self::Add, Self::Evolve];
+
+    /// Whether new columns come to the target.
+    pub fn adds(self) -> bool {
+        matches!(self, Self::Add | Self::Evolve)
+    }
 }
 
 impl fmt::Display for OnSchemaChange {
@@ -29,6 +36,7 @@ impl fmt::Display for OnSchemaChange {
             Self::Fail => "fail",
             Self::Ignore => "ignore",
             Self::Add => "add",
+            Self::Evolve => "evolve",
         })
     }
 }

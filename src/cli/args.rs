@@ -152,6 +152,17 @@ pub(super) struct RunArguments {
     /// are deleted, all in one Delta commit.
     #[arg(long, conflicts_with = "follow")]
     pub(super) snapshot: bool,
+    /// Copy again only the rows for which this condition over the source's columns holds, such as "region = 'EU'"
+    ///
+    /// The flow is brought up to date first. Then the source's rows for which it holds go over the target's, and those of
+    /// the target's for which it holds, and which the source has not, are deleted; all others stay.
+    #[arg(
+        long = "where",
+        value_name = "CONDITION",
+        requires = "snapshot",
+        requires = "flow"
+    )]
+    pub(super) condition: Option<String>,
     /// Take over targets that have rows but no checkpoint of their flow: they are copied anew, and the rows that the
     /// source does not have are deleted
     #[arg(long)]

@@ -84,6 +84,10 @@ async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Erro
         &arguments.flow,
     )
     .await?;
+    let pipeline = match &arguments.condition {
+        Some(condition) => pipeline.only(condition).await?,
+        None => pipeline,
+    };
     if pipeline.flows().is_empty() && manner.is_for_people() {
         let file = arguments.file.display();
         eprintln!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");

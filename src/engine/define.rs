@@ -419,7 +419,7 @@ fn on_schema_change(
     given.map_or(Ok(OnSchemaChange::default()), |property| {
         let policy = property.value.text().parse();
         policy.map_err(|UnknownPolicy| {
-            let help = "write 'fail', 'ignore' or 'add'; types are not widened yet ('evolve')";
+            let help = "write 'fail', 'ignore', 'add' or 'evolve'";
             no_value(statement, property, "policy", help)
         })
     })

@@ -117,6 +117,13 @@ impl Engine {
         statement: &Statement,
         merge: &MergeStatement,
     ) -> Result<MergeStatement, Error> {
+        if merge.schema_evolution {
+            return Err(Error::invalid(statement.diagnostic(
+                statement.span,
+                "WITH SCHEMA EVOLUTION is for flows: this MERGE reads no STREAM",
+                Some("add the columns by ALTER TABLE of another tool, or leave WITH SCHEMA EVOLUTION out".to_string()),
+            )));
+        }
         let mut merge = merge.clone();
         if merge.has_stars() {
             let target = self.columns_of_factor(statement, &merge.ast.table).await?;

@@ -42,6 +42,7 @@ impl Error {
             | Self::TableNotCreated { .. }
             | Self::TargetNotEmpty { .. }
             | Self::StartAhead { .. }
+            | Self::NoWholeCopy { .. }
             | Self::TargetGone { .. }
             | Self::LookupFailed { .. }
             | Self::CaptureNotRunning { .. }

@@ -8,14 +8,16 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
 
 use super::columns::{lost_columns, settle_schema};
-use super::flow::Flow;
+use super::flow::{Flow, Start};
 use super::kept::{check_kept, with_kept};
 use super::named::{
-    chosen_flows, refuse_others, second_flow, source_name, start_of, stream_of, target_of,
+    chosen_flows, copies_unasked, refuse_others, second_flow, source_name, start_of, stream_of,
+    target_of,
 };
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
+use super::part::Part;
 use super::reconcile::{Over, reconcilable};
 use super::values::check_values;
 use crate::change::{FlowKey, LsnRange, OnGap};
@@ -34,6 +36,8 @@ pub struct Pipeline {
     lookups: Lookups,
     /// The place of each in an order in which those come first that others look up.
     ranks: Vec<usize>,
+    /// The part of its one flow's table that is copied again.
+    part: Option<Part>,
 }
 
 impl Pipeline {
@@ -102,7 +106,30 @@ impl Pipeline {
             flows,
             lookups,
             ranks,
+            part: None,
         })
+    }
+
+    /// The same, where a copy over what the target has is one of the rows for which `condition` holds: SQL over the source's
+    /// columns.
+    ///
+    /// # Errors
+    /// `Invalid` for a condition that the rows of the source and of the target cannot both be asked; `Internal` for more than
+    /// one flow.
+    pub async fn only(mut self, condition: &str) -> Result<Self, Error> {
+        let [flow] = self.flows.as_slice() else {
+            return Err(Error::Internal("a part of the tables of several flows"));
+        };
+        let part = retried(self.engine.retry_time(), log_retry, async || {
+            Box::pin(Part::parse(&self.engine, flow, condition)).await
+        });
+        self.part = Some(part.await?);
+        Ok(self)
+    }
+
+    /// The part that is copied again, if it is not the whole table.
+    pub(super) fn copied_part(&self) -> Option<&Part> {
+        self.part.as_ref()
     }
 
     /// The rank of a flow in an order in which each comes after those whose targets it looks up.
@@ -169,6 +196,10 @@ pub(super) async fn bind_flow(
         schema: newest.schema_name().to_string(),
         table: newest.table_name().to_string(),
     };
+    let start = start_of(statement, &stream)?;
+    if start != Start::Copy && declaration.on_schema_change.adds() {
+        return Err(copies_unasked(statement, &stream));
+    }
     let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
     let table = instance_for(&database, newest, &opened, &key)
         .await
@@ -181,7 +212,7 @@ pub(super) async fn bind_flow(
     let overlay = Overlay::default().with(&marker, feed);
     let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
     let lost = lost_columns(&table);
-    let (target_schema, added) = Box::pin(settle_schema(
+    let (target_schema, growth) = Box::pin(settle_schema(
         engine,
         statement,
         &mut merge,
@@ -190,7 +221,7 @@ pub(super) async fn bind_flow(
     ))
     .await?;
     let mut flow = Flow {
-        start: start_of(statement, &stream)?,
+        start,
         name: declaration.name.clone(),
         key,
         statement: statement.clone(),
@@ -204,7 +235,7 @@ pub(super) async fn bind_flow(
         target,
         declaration,
         target_schema,
-        added,
+        growth,
         reads: Vec::new(),
         columns: BTreeSet::new(),
     };
@@ -274,7 +305,7 @@ async fn rehearse(
     overlay: Overlay,
 ) -> Result<(Vec<ResolvedTableReference>, BTreeSet<usize>), Error> {
     let (statement, merge) = (&flow.statement, &flow.merge);
-    if !flow.added.is_empty() || target.lacks_backfill() {
+    if !flow.growth.added.is_empty() || target.lacks_backfill() {
         let table = &flow.table;
         let _ = reconcilable(
             statement,
@@ -294,7 +325,9 @@ async fn rehearse(
         .map_err(|error| Error::from(error).at(statement, merge.target_span))?;
     let mut overlay = overlay.with(&flow.target, Arc::new(provider));
     let (state, plan) = engine.plan(statement, flow.kind(), overlay.clone()).await?;
-    check_values(statement, merge, &plan)?;
+    if flow.growth.widened.is_empty() {
+        check_values(statement, merge, &plan)?;
+    }
     let form = flow.large_values();
     if form != LargeValues::ReadBack {
         let read = state.optimize(&plan);

@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::event::Reporter;
 use super::flow::Flow;
+use super::part::PartFilter;
 use super::run::event_of;
 use crate::engine::{Again, Tries};
 use crate::error::Error;
-use crate::source::sqlserver::{KeyBound, KeyRange, TableChunks};
+use crate::source::sqlserver::{KeyBound, KeyRange, SourceError, TableChunks};
 
 /// A flow's table by its chunks.
 #[derive(Debug)]
 pub(super) struct Chunks {
     pub(super) flow: Arc<Flow>,
-    pub(super) table: TableChunks,
+    pub(super) table: Arc<TableChunks>,
+    /// Of a part of the table, what the server may not have left out.
+    pub(super) filter: Option<PartFilter>,
     pub(super) reporter: Reporter,
 }
 
@@ -45,6 +49,15 @@ impl Chunks {
             Ok(Some((Ahead { number, range }, (chunks, next))))
         });
         chunks.boxed()
+    }
+
+    /// The rows of a chunk.
+    pub(super) fn rows(&self, range: &KeyRange) -> Result<SendableRecordBatchStream, SourceError> {
+        let rows = self.table.rows(range)?;
+        Ok(match &self.filter {
+            Some(filter) => filter.applied(rows),
+            None => rows,
+        })
     }
 
     async fn end_of_chunk(&self, after: Option<&KeyBound>) -> Result<Option<KeyBound>, Error> {

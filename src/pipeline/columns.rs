@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::schema::{
-    check_declared, check_star, inserted_row, names, source_query, without_change_columns,
+    Growth, check_declared, check_star, inserted_row, names, source_query, without_change_columns,
 };
 use crate::change::OnSchemaChange;
 use crate::engine::{Engine, Overlay, TableDeclaration};
@@ -23,7 +23,7 @@ pub(super) async fn settle_schema(
     merge: &mut MergeStatement,
     (declaration, target): (&TableDeclaration, &DeltaTarget),
     (overlay, lost): (&Overlay, &BTreeSet<&str>),
-) -> Result<(SchemaRef, Vec<Field>), Error> {
+) -> Result<(SchemaRef, Growth), Error> {
     let existing = target.schema();
     if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
         check_declared(statement, merge, &declaration.location, existing, declared)?;
@@ -34,12 +34,12 @@ pub(super) async fn settle_schema(
         .await?;
     let source = Arc::new(plan.schema().as_arrow().clone());
     let written = without_change_columns(&source);
-    let mut added = Vec::new();
+    let mut growth = Growth::default();
     if merge.has_stars() {
         let policy = declaration.on_schema_change;
         let absent = match policy {
             OnSchemaChange::Fail => Absent::Refused,
-            OnSchemaChange::Ignore | OnSchemaChange::Add => Absent::Null,
+            OnSchemaChange::Ignore | OnSchemaChange::Add | OnSchemaChange::Evolve => Absent::Null,
         };
         // What the source has lost is as good as never there, unless the flow stops for it.
         let is_there = |name: &str| absent == Absent::Refused || !lost.contains(name);
@@ -50,7 +50,7 @@ pub(super) async fn settle_schema(
                 .filter(|field| is_there(field.name()));
             let live = Schema::new(live.cloned().collect::<Vec<_>>());
             let policy = (declaration.columns.is_some(), policy);
-            added = check_star(statement, merge, &live, target, policy)?;
+            growth = check_star(statement, merge, &live, target, policy)?;
         }
         let target = known.as_ref().unwrap_or(&written);
         let mut source = names(&source);
@@ -58,12 +58,12 @@ pub(super) async fn settle_schema(
         expand_stars(merge, &names(target), &source, absent).map_err(Error::invalid)?;
     }
     match known {
-        Some(schema) => Ok((schema, added)),
+        Some(schema) => Ok((schema, growth)),
         None => {
             let (_, plan) = engine
                 .plan(statement, inserted_row(statement, merge)?, overlay.clone())
                 .await?;
-            Ok((without_change_columns(plan.schema().as_arrow()), added))
+            Ok((without_change_columns(plan.schema().as_arrow()), growth))
         }
     }
 }

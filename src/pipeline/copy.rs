@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,12 +13,15 @@ use uuid::Uuid;
 use super::chunks::{Ahead, Chunks};
 use super::event::{Event, Reporter};
 use super::flow::Flow;
+use super::part::{Part, rows_outside};
+use super::reconcile::Keys;
 use super::run::RunOptions;
 use super::staged::{Found, chain};
 use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::sink::delta::{ChunkName, DeltaTarget, StagedChunk, Staging};
-use crate::source::sqlserver::{Asked, KeyBound, KeyRange, TableChunks};
+use crate::sink::delta::{ChunkName, DeltaTableProvider, DeltaTarget, StagedChunk, Staging};
+use crate::source::sqlserver::{Asked, ErrorKind, KeyBound, KeyRange, TableChunks};
 
 /// The version of the manifest that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -31,43 +35,63 @@ pub(super) struct Copied {
     pub(super) staging: Staging,
 }
 
-/// Reads the rows of the flow's table beside `target`, or what an earlier run has not read of them. `newest` is the
-/// newest commit of the source, `again` says that the target has rows already, and `over` where it stands.
+/// What a copy goes over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing<'a> {
+    /// The newest commit of the source.
+    pub(super) newest: Option<&'a Commit>,
+    /// Where the target stands.
+    pub(super) over: Option<&'a Checkpoint>,
+    /// The keys of a target that has rows already.
+    pub(super) keys: Option<&'a Keys>,
+    /// The part that is copied, if it is not the whole table.
+    pub(super) part: Option<&'a Part>,
+}
+
+/// Reads the rows of the flow's table beside `target`, or what an earlier run has not read of them.
+///
+/// The rows of a part go with all changes since the target's checkpoint, those of a whole table with the changes since they
+/// were read.
 pub(super) async fn copied(
-    flow: &Arc<Flow>,
-    target: &DeltaTarget,
-    (newest, again, over): (Option<&Commit>, bool, Option<&Checkpoint>),
+    engine: &Engine,
+    (flow, target): (&Arc<Flow>, &DeltaTarget),
+    standing: Standing<'_>,
     options: RunOptions,
     reporter: &Reporter,
 ) -> Result<Copied, Error> {
+    let Standing {
+        newest,
+        over,
+        keys,
+        part,
+    } = standing;
     let staging = target.staging(&flow.name);
-    let start = newest.map(|commit| commit.lsn).unwrap_or_default();
-    let start = start.max(flow.table.earliest_after());
-    let chunks = flow
-        .database
-        .table_chunks(&flow.table, &flow.columns, start, options.chunk_rows);
-    let chunks = Arc::new(Chunks {
-        flow: Arc::clone(flow),
-        table: chunks.await?,
-        reporter: reporter.clone(),
-    });
+    let read_past = newest.map(|commit| commit.lsn).unwrap_or_default();
+    let read_past = read_past.max(flow.table.earliest_after());
+    let chunks = chunks_of((engine, flow), part, read_past, (options, reporter)).await?;
+    let start = match (part, over) {
+        (Some(_), Some(over)) => over.lsn,
+        _ => read_past,
+    };
     let begun = Begun {
-        source: identity(flow, &chunks.table),
+        copy: Uuid::new_v4(),
+        source: identity(flow, &chunks.table, part),
         over: over.map(|over| over.lsn),
         start,
         anchor: newest.cloned(),
     };
-    let (start, found) = match left_behind(flow, &staging, &begun).await? {
+    let left = left_behind(flow, &staging, &begun).await?;
+    let (copy, start, found) = match left {
         Some(left) => left,
         None => {
             staging.begin(begun.to_json().to_string()).await?;
-            (start, Found::default())
+            (begun.copy, start, Found::default())
         }
     };
     let rows: u64 = found.staged.iter().map(|chunk| chunk.rows).sum();
     let table = format!("{}.{}", flow.key.schema, flow.key.table);
     reporter.report(Event::SnapshotStarted {
-        again,
+        again: keys.is_some(),
         flow: flow.name.clone(),
         table,
         rows,
@@ -75,10 +99,15 @@ pub(super) async fn copied(
     let copier = Arc::new(Copier {
         chunks: Arc::clone(&chunks),
         staging: staging.clone(),
+        copy,
         run: Uuid::new_v4(),
         rows: AtomicU64::new(rows),
     });
-    let staged = copier.all(found, options.parallel.into()).await?;
+    let mut staged = copier.all(found, options.parallel.into()).await?;
+    if let (Some(part), Some(keys)) = (part, keys) {
+        let rows = copier.outside(engine, (part, keys), target, &staged);
+        staged.push(rows.await?);
+    }
     chunks
         .table
         .check_count(staged.iter().map(|chunk| chunk.rows).sum());
@@ -89,9 +118,36 @@ pub(super) async fn copied(
     })
 }
 
+/// The chunks of the flow's table, or of a part of it, as a server reads them that has captured `floor`.
+async fn chunks_of(
+    (engine, flow): (&Engine, &Arc<Flow>),
+    part: Option<&Part>,
+    floor: Lsn,
+    (options, reporter): (RunOptions, &Reporter),
+) -> Result<Arc<Chunks>, Error> {
+    let mut columns = flow.columns.clone();
+    columns.extend(part.into_iter().flat_map(|part| &part.columns));
+    let chunks = flow
+        .database
+        .table_chunks(&flow.table, &columns, floor, options.chunk_rows);
+    let (mut chunks, mut filter) = (chunks.await?, None);
+    if let Some(part) = part {
+        let (only, rest) = part.chunks(engine, flow, chunks).await?;
+        (chunks, filter) = (only, Some(rest));
+    }
+    Ok(Arc::new(Chunks {
+        flow: Arc::clone(flow),
+        table: Arc::new(chunks),
+        filter,
+        reporter: reporter.clone(),
+    }))
+}
+
 /// How a copy was begun.
 #[derive(Debug, PartialEq)]
 struct Begun {
+    /// What its chunks are known by.
+    copy: Uuid,
     /// What is copied, in what form.
     source: Value,
     /// Where the target stood: what is left behind by a copy that was committed is of no use any more.
@@ -102,7 +158,7 @@ struct Begun {
     anchor: Option<Commit>,
 }
 
-fn identity(flow: &Flow, chunks: &TableChunks) -> Value {
+fn identity(flow: &Flow, chunks: &TableChunks, part: Option<&Part>) -> Value {
     let columns = chunks.schema();
     let columns = columns.fields().iter();
     let columns = columns.map(|field| json!([field.name(), field.data_type().to_string()]));
@@ -111,7 +167,10 @@ fn identity(flow: &Flow, chunks: &TableChunks) -> Value {
         "table": [flow.key.schema, flow.key.table],
         "capture_instance": [flow.table.capture_instance(), flow.table.instance_id()],
         "columns": columns.collect::<Vec<_>>(),
+        // Another login may see other rows.
+        "may_miss": chunks.may_miss(),
         "chunks_by": chunks.key_names(),
+        "where": part.map(|part| &part.text),
     })
 }
 
@@ -119,6 +178,7 @@ impl Begun {
     fn to_json(&self) -> Value {
         json!({
             "format": FORMAT,
+            "copy": self.copy.to_string(),
             "source": self.source,
             "over": self.over.map(|over| over.to_hex()),
             "start": self.start.to_hex(),
@@ -131,13 +191,13 @@ impl Begun {
     }
 }
 
-/// What an earlier run has left of the same copy, and the commit that it began at; `None` if there is nothing, or the
-/// source does not have all changes since then any more.
+/// What an earlier run has left of the same copy, by what it is known, and the commit that it began at; `None` if there
+/// is nothing, or the source does not have all changes since then any more.
 async fn left_behind(
     flow: &Flow,
     staging: &Staging,
     begun: &Begun,
-) -> Result<Option<(Lsn, Found)>, Error> {
+) -> Result<Option<(Uuid, Lsn, Found)>, Error> {
     let Some(manifest) = staging.manifest().await? else {
         return Ok(None);
     };
@@ -148,7 +208,10 @@ async fn left_behind(
         .all(|part| manifest[part] == expected[part]);
     let lsn = |value: &Value| value.as_str().and_then(|text| text.parse::<Lsn>().ok());
     let (start, anchor) = (lsn(&manifest["start"]), lsn(&manifest["anchor"]["lsn"]));
-    let (true, Some(start), Some(anchor), Some(newest)) = (is_same, start, anchor, &begun.anchor)
+    let copy = manifest["copy"].as_str();
+    let copy = copy.and_then(|copy| Uuid::parse_str(copy).ok());
+    let (true, Some(copy), Some(start), Some(anchor), Some(newest)) =
+        (is_same, copy, start, anchor, &begun.anchor)
     else {
         return Ok(None);
     };
@@ -157,28 +220,32 @@ async fn left_behind(
         after: anchor,
     }];
     let mut news = flow.database.news(&asked, newest.lsn).await?;
-    let Some(Ok(news)) = news.pop() else {
-        return Ok(None);
+    let news = match news.pop() {
+        Some(Ok(news)) => news,
+        Some(Err(error)) if error.kind() != ErrorKind::ChangesLost => return Err(error.into()),
+        _ => return Ok(None),
     };
     let same_commit = news.anchor.as_ref().is_some_and(|commit| {
         manifest["anchor"]["end_time_ms"] == commit.end_time_ms
             && manifest["anchor"]["tran_id"] == commit.tran_id_hex()
     });
-    let window = LsnRange::new(start, newest.lsn.max(start));
-    let is_whole = window.is_some_and(|window| {
-        // A new instance may begin past the newest commit.
-        window.is_empty() || news.check(&flow.table, window).is_ok()
-    });
-    if !(same_commit && is_whole) {
-        return Ok(None);
+    // A new instance may begin past the newest commit.
+    let window = LsnRange::new(start, newest.lsn.max(start)).unwrap_or_default();
+    match news.check(&flow.table, window) {
+        Err(error) if error.kind() == ErrorKind::ChangesLost => return Ok(None),
+        // A server that is behind does not know the anchor either.
+        Err(error) if !window.is_empty() => return Err(error.into()),
+        _ if !same_commit => return Ok(None),
+        _ => {}
     }
-    Ok(Some((start, chain(staging.chunks().await?))))
+    Ok(Some((copy, start, chain(staging.chunks(copy).await?))))
 }
 
 /// Reads chunks and stages them.
 struct Copier {
     chunks: Arc<Chunks>,
     staging: Staging,
+    copy: Uuid,
     run: Uuid,
     /// Rows that are staged, or on the way.
     rows: AtomicU64,
@@ -225,6 +292,7 @@ impl Copier {
 
     async fn chunk(&self, ahead: Ahead) -> Result<StagedChunk, Error> {
         let name = ChunkName {
+            copy: self.copy,
             number: ahead.number,
             run: self.run,
             after: text(ahead.range.after.as_ref())?,
@@ -232,22 +300,64 @@ impl Copier {
         };
         let mut tries = self.chunks.tries();
         loop {
-            let rows = self.chunks.table.rows(&ahead.range)?;
-            let read = AtomicU64::new(0);
-            let written = self.staging.write(name.clone(), rows, |batch| {
-                let rows = batch.num_rows() as u64;
-                read.fetch_add(rows, Ordering::Relaxed);
-                self.rows.fetch_add(rows, Ordering::Relaxed);
-                self.report();
-            });
-            match written.await {
+            let rows = self.chunks.rows(&ahead.range)?;
+            match self.written(&name, rows).await {
                 Ok(chunk) => return Ok(chunk),
-                Err(error) => {
-                    self.rows.fetch_sub(read.into_inner(), Ordering::Relaxed);
-                    self.chunks.pause(&mut tries, error.into()).await?;
-                }
+                Err(error) => self.chunks.pause(&mut tries, error).await?,
             }
         }
+    }
+
+    /// What the target has in a part, `staged` lacks, and the source has all the same.
+    async fn outside(
+        &self,
+        engine: &Engine,
+        (part, keys): (&Part, &Keys),
+        target: &DeltaTarget,
+        staged: &[StagedChunk],
+    ) -> Result<StagedChunk, Error> {
+        let held = DeltaTableProvider::try_new(target.clone(), None).await?;
+        let held: Arc<dyn TableProvider> = Arc::new(held);
+        let held = part.of(&held)?;
+        let schema = self.chunks.table.schema();
+        let copied = self.staging.table(staged.to_vec(), schema);
+        let last = staged.iter().map(|chunk| chunk.name.number).max();
+        // No chunk follows it: a copy that goes on reads these rows anew.
+        let name = ChunkName {
+            copy: self.copy,
+            number: last.map_or(0, |last| last + 1),
+            run: self.run,
+            after: None,
+            upto: None,
+        };
+        let mut tries = self.chunks.tries();
+        loop {
+            let source = (Arc::clone(&self.chunks.table), keys);
+            let sides = (Arc::clone(&held), Arc::clone(&copied));
+            let rows = rows_outside(engine, source, sides).await?;
+            match self.written(&name, rows).await {
+                Ok(chunk) => return Ok(chunk),
+                Err(error) => self.chunks.pause(&mut tries, error).await?,
+            }
+        }
+    }
+
+    async fn written(
+        &self,
+        name: &ChunkName,
+        rows: SendableRecordBatchStream,
+    ) -> Result<StagedChunk, Error> {
+        let read = AtomicU64::new(0);
+        let written = self.staging.write(name.clone(), rows, |batch| {
+            let rows = batch.num_rows() as u64;
+            read.fetch_add(rows, Ordering::Relaxed);
+            self.rows.fetch_add(rows, Ordering::Relaxed);
+            self.report();
+        });
+        written.await.map_err(|error| {
+            self.rows.fetch_sub(read.into_inner(), Ordering::Relaxed);
+            error.into()
+        })
     }
 
     fn report(&self) {

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use datafusion::common::ResolvedTableReference;
 
+use super::schema::Growth;
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
 use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database, FeedBound, LargeValues};
 use crate::sql::{MergeStatement, Statement, StatementKind};
-use datafusion::arrow::datatypes::{Field, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 
 /// Where a flow begins that has no checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub struct Flow {
     /// The schema that a target gets which does not exist yet.
     pub(super) target_schema: SchemaRef,
     pub(super) key: FlowKey,
-    /// The columns that the target gets before anything else is done.
-    pub(super) added: Vec<Field>,
+    /// What the target gets before anything else is done.
+    pub(super) growth: Growth,
     /// The tables that its plan reads.
     pub(super) reads: Vec<ResolvedTableReference>,
     /// The stream's columns that its plan reads, as places among the captured ones.

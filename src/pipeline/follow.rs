@@ -27,6 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 /// A flow that has not succeeded for so long is stopped, whatever its failures are.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
+/// A newer capture instance that could not be read is tried again after this.
+const REBIND_PAUSE: Duration = Duration::from_secs(60);
 /// After so many commits of a flow its table is looked at for maintenance.
 const COMMITS_BETWEEN_MAINTENANCE: u64 = 20;
 
@@ -97,6 +99,8 @@ struct Following {
     failing: Option<Instant>,
     /// Commits since its table was maintained.
     commits: u64,
+    /// Until when it stays with its capture instance, since a newer one could not be read.
+    stays: Option<Instant>,
     /// Whether its target has had a checkpoint, without which there is none to copy anew unasked.
     has_copied: bool,
 }
@@ -109,6 +113,7 @@ impl Following {
             due: Instant::now(),
             failing: None,
             commits: 0,
+            stays: None,
             has_copied: false,
         }
     }
@@ -222,7 +227,10 @@ impl Feed {
         };
         self.outages.begin_again();
         let mut is_busy = false;
-        for (mut following, work) in due.into_iter().zip(works) {
+        for (mut following, mut work) in due.into_iter().zip(works) {
+            if let Some(Ok(work)) = &mut work {
+                work.rebinds &= following.stays.is_none_or(|until| until <= now);
+            }
             match work {
                 Some(Ok(Work {
                     job: Job::Nothing { .. },
@@ -354,12 +362,15 @@ impl Pipeline {
     ) -> Ended {
         let rebinds = matches!(&work, Some(Ok(work)) if work.rebinds);
         let run = self.run_flow(&mut following.flow, work, options, reporter);
-        let report = run.await;
+        let mut report = run.await;
         if rebinds && report.result.is_ok() {
             match self.bind_again(&following.flow).await {
                 Ok(flow) => following.flow = Arc::new(flow),
-                // The older one serves until it is dropped.
+                // What the newer one has does not fit the target: to go on by the older one would hide it.
+                Err(error @ Error::Invalid { .. }) => report.result = Err(error),
+                // The older one serves until the newer can be read.
                 Err(error) => {
+                    following.stays = Some(Instant::now() + REBIND_PAUSE);
                     let flow = &following.flow.name;
                     tracing::warn!(%flow, %error, "the table's newest capture instance cannot be read");
                 }

@@ -25,6 +25,13 @@ pub(super) struct Work {
     pub(super) gap: Option<Gap>,
 }
 
+impl Work {
+    /// Whether the target has the flow's checkpoint.
+    pub(super) fn is_of_own_target(&self) -> bool {
+        !matches!(self.job, Job::Copy { over: None, .. } | Job::Begin { .. })
+    }
+}
+
 /// What there is to do.
 #[derive(Debug)]
 pub(super) enum Job {

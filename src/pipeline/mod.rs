@@ -26,6 +26,7 @@ mod look;
 mod maintain;
 mod named;
 mod order;
+mod part;
 mod reconcile;
 mod run;
 mod schema;

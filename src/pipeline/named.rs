@@ -4,6 +4,7 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::flow::Start;
+use crate::change::OnSchemaChange;
 use crate::engine::{Engine, TableDeclaration, feed_bound};
 use crate::error::Error;
 use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, StreamStart};
@@ -75,12 +76,12 @@ pub(super) fn second_flow(
 
 /// The flow's one STREAM.
 pub(super) fn stream_of(statement: &Statement, merge: &MergeStatement) -> Result<StreamRef, Error> {
-    if merge.schema_evolution {
+    if merge.schema_evolution && !merge.has_stars() {
         return Err(refuse(
             statement,
             merge,
-            "MERGE WITH SCHEMA EVOLUTION is not supported yet".to_string(),
-            "leave WITH SCHEMA EVOLUTION out",
+            "WITH SCHEMA EVOLUTION adds the columns of a star, and this MERGE has none".to_string(),
+            "write UPDATE SET * and INSERT *, or leave WITH SCHEMA EVOLUTION out",
         ));
     }
     merge.stream.clone().ok_or_else(|| {
@@ -99,7 +100,7 @@ pub(super) fn target_of(
     merge: &MergeStatement,
 ) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
     let reference = engine.resolve(&merge.target);
-    let Some(declaration) = engine.declaration(&reference) else {
+    let Some(mut declaration) = engine.declaration(&reference) else {
         return Err(refuse(
             statement,
             merge,
@@ -107,6 +108,9 @@ pub(super) fn target_of(
             "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
         ));
     };
+    if merge.schema_evolution && !declaration.on_schema_change.adds() {
+        declaration.on_schema_change = OnSchemaChange::Add;
+    }
     Ok((reference, declaration))
 }
 
@@ -133,6 +137,15 @@ pub(super) fn start_of(statement: &Statement, stream: &StreamRef) -> Result<Star
             Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
         })?),
     })
+}
+
+/// A flow that begins without a copy, and would make one for a new column.
+pub(super) fn copies_unasked(statement: &Statement, stream: &StreamRef) -> Error {
+    Error::invalid(statement.diagnostic(
+        stream.span,
+        "this flow begins without a copy of its table, and 'cdcql.onSchemaChange' = 'add' copies the table",
+        Some("write 'ignore' or 'fail', or let the flow begin with a copy".to_string()),
+    ))
 }
 
 pub(super) fn parts_of(name: &ObjectName) -> Vec<String> {

@@ -101,6 +101,12 @@ pub(super) fn reconcilable(
             "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
         );
     }
+    if merge.tells_changes_apart().is_some() {
+        return refused(
+            "a WHEN asks what kind of change a row is, and all rows of a copy are inserts",
+            "ask of _change_type no more than whether it is 'delete'",
+        );
+    }
     let pairs = merge.key_pairs().unwrap_or_default();
     let source = table.schema_ref();
     let mut keys = Keys::with_capacity(pairs.len());
@@ -194,29 +200,7 @@ impl TableProvider for Reconciled {
 
 impl Reconciled {
     fn plan(&self) -> Result<LogicalPlanBuilder> {
-        let scan = |name, table: &Arc<dyn TableProvider>| {
-            LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(table)), None)
-        };
-        let own = self.keys.iter().map(|(own, _)| column(TARGET, own));
-        let keys = scan(TARGET, &self.target)?
-            .project(own.map(Expr::Column))?
-            .distinct()?;
-        let others = self.keys.iter().map(|(_, other)| column(COPY, other));
-        let copied = scan(COPY, &self.copy)?.project(others.clone().map(Expr::Column))?;
-        let on = (
-            self.keys
-                .iter()
-                .map(|(own, _)| column(TARGET, own))
-                .collect(),
-            others.collect::<Vec<_>>(),
-        );
-        let gone = keys.join_detailed(
-            copied.build()?,
-            JoinType::LeftAnti,
-            on,
-            None,
-            NullEquality::NullEqualsNull,
-        )?;
+        let gone = gone(&self.keys, &self.target, &self.copy)?;
         let deletes = gone.project(self.delete_row()?)?.build()?;
         scan(COPY, &self.copy)?.union(deletes)
     }
@@ -237,6 +221,32 @@ impl Reconciled {
         });
         row.collect()
     }
+}
+
+/// The keys that `target` has and `copy` lacks, each once, under the target's names.
+pub(super) fn gone(
+    keys: &Keys,
+    target: &Arc<dyn TableProvider>,
+    copy: &Arc<dyn TableProvider>,
+) -> Result<LogicalPlanBuilder> {
+    let own: Vec<Column> = keys.iter().map(|(own, _)| column(TARGET, own)).collect();
+    let others = keys.iter().map(|(_, other)| column(COPY, other));
+    let others: Vec<Column> = others.collect();
+    let held = scan(TARGET, target)?
+        .project(own.iter().cloned().map(Expr::Column))?
+        .distinct()?;
+    let copied = scan(COPY, copy)?.project(others.iter().cloned().map(Expr::Column))?;
+    held.join_detailed(
+        copied.build()?,
+        JoinType::LeftAnti,
+        (own, others),
+        None,
+        NullEquality::NullEqualsNull,
+    )
+}
+
+fn scan(name: &str, table: &Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
+    LogicalPlanBuilder::scan(name, provider_as_source(Arc::clone(table)), None)
 }
 
 fn column(relation: &str, name: &str) -> Column {

@@ -12,10 +12,11 @@ use super::flow::Flow;
 use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
-use super::step::Step;
-use crate::change::{Commit, Lsn, OnSchemaChange};
+use super::schema::Growth;
+use crate::change::{Commit, Lsn};
 use crate::engine::{Again, Tries};
 use crate::error::Error;
+use crate::sink::delta::DeltaTarget;
 use crate::source::sqlserver::WindowLimits;
 
 /// How many flows are at work at once; the others wait.
@@ -174,14 +175,25 @@ impl Pipeline {
         let mut ceiling = None;
         let mut done: Option<FlowResult> = None;
         let mut tries = Tries::within(flow.database.retry_time());
+        // A part is copied over a target that has all changes up to then.
+        let mut options = RunOptions {
+            anew: options.anew && self.copied_part().is_none(),
+            ..options
+        };
         loop {
             let step = async {
-                let work = match self.extend(flow).await? {
-                    true => None,
-                    false => work.take(),
-                };
-                self.next_step(flow, work, ceiling.as_ref(), options, reporter)
-                    .await
+                let begun = work.take();
+                let mut work = self.work(flow, begun, ceiling.as_ref(), options).await?;
+                if self.copied_part().is_some() && !work.is_of_own_target() {
+                    return Err(Error::NoWholeCopy { flow: name.clone() });
+                }
+                if !flow.growth.is_empty() && work.is_of_own_target() {
+                    self.grow(&work.target, &flow.growth).await?;
+                    *flow = Arc::new(self.bind_again(flow).await?);
+                    work = self.work(flow, None, ceiling.as_ref(), options).await?;
+                }
+                flow.growth.check_types()?;
+                self.step(flow, work, options, reporter).await
             };
             let step = match step.await {
                 Ok(step) => step,
@@ -212,8 +224,13 @@ impl Pipeline {
                     FlowResult::Applied { window, .. } => window.upto(),
                     FlowResult::UpToDate { at, .. } => *at,
                 };
-                match self.handed_over(flow, upto).await? {
-                    Some(newer) if !newer.added.is_empty() => *flow = Arc::new(newer),
+                match self.handed_over(flow, upto).await {
+                    Ok(Some(newer)) if !newer.growth.is_empty() => *flow = Arc::new(newer),
+                    // What passes by itself is for the next run: this one has done its work.
+                    Err(error) if !(error.is_transient() || error.is_of_storage()) => {
+                        return Err(error);
+                    }
+                    _ if self.copied_part().is_some() && !options.anew => options.anew = true,
                     _ => return Ok(result),
                 }
             }
@@ -221,22 +238,24 @@ impl Pipeline {
         }
     }
 
-    /// Gives the target of `flow` the columns that its source has got, and binds the flow anew; whether there were some.
-    async fn extend(&self, flow: &mut Arc<Flow>) -> Result<bool, Error> {
-        if flow.added.is_empty() {
-            return Ok(false);
+    /// Gives a target the columns and types that the flow's source has got.
+    async fn grow(&self, target: &DeltaTarget, growth: &Growth) -> Result<(), Error> {
+        let mut target = target.clone();
+        if !growth.widened.is_empty() {
+            let state = self.engine().state();
+            target = target.widen(&growth.widened, &state).await?;
         }
-        let target = flow.declaration.open().await?;
-        target.add_columns(&flow.added).await?;
-        *flow = Arc::new(self.bind_again(flow).await?);
-        Ok(true)
+        if !growth.added.is_empty() {
+            target.add_columns(&growth.added).await?;
+        }
+        Ok(())
     }
 
     /// The flow as it reads the newest capture instance of its table, if that may bring it new columns, and if it has come
     /// to `upto`, where that begins, by an older one.
     async fn handed_over(&self, flow: &Flow, upto: Lsn) -> Result<Option<Flow>, Error> {
         let is_older = flow.table.instance_id() != flow.newest_instance;
-        let adds = flow.declaration.on_schema_change == OnSchemaChange::Add;
+        let adds = flow.declaration.on_schema_change.adds();
         if !(is_older && adds) || upto < flow.newest_after {
             return Ok(None);
         }
@@ -277,20 +296,19 @@ impl Pipeline {
         work.map(Some)
     }
 
-    async fn next_step(
+    /// What `flow` does next, beginning with `work` if that is known.
+    async fn work(
         &self,
         flow: &Arc<Flow>,
         work: Option<Result<Work, Error>>,
         ceiling: Option<&Commit>,
         options: RunOptions,
-        reporter: &Reporter,
-    ) -> Result<Step, Error> {
-        let work = match work {
-            _ if options.anew => copy_anew(flow).await?,
-            Some(work) => work?,
-            None => look_for(flow, ceiling).await?,
-        };
-        self.step(flow, work, options, reporter).await
+    ) -> Result<Work, Error> {
+        match work {
+            _ if options.anew => copy_anew(flow).await,
+            Some(work) => work,
+            None => look_for(flow, ceiling).await,
+        }
     }
 }
 

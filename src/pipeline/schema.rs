@@ -10,8 +10,9 @@ use datafusion::sql::sqlparser::ast::{
 use crate::change::{OnSchemaChange, is_change_column};
 use crate::engine::select_from;
 use crate::error::Error;
+use crate::sink::delta::widens;
 use crate::source::sqlserver::unmarked;
-use crate::sql::{MergeStatement, Statement, StatementKind};
+use crate::sql::{Diagnostic, MergeStatement, Statement, StatementKind};
 
 /// The columns that a star over a change stream stands for: all but the three change columns.
 pub(super) fn without_change_columns(schema: &Schema) -> SchemaRef {
@@ -33,7 +34,32 @@ pub(super) fn names(schema: &Schema) -> Vec<String> {
         .collect()
 }
 
-/// The columns of a star's source that its target gets first, which took its schema from this flow.
+/// What a target gets which took its schema from a flow whose source has other columns since.
+#[derive(Debug, Default)]
+pub(super) struct Growth {
+    /// New columns.
+    pub(super) added: Vec<Field>,
+    /// Columns in wider types.
+    pub(super) widened: Vec<Field>,
+    /// Why nothing can be written before they are wider.
+    narrow: Option<Diagnostic>,
+}
+
+impl Growth {
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.widened.is_empty()
+    }
+
+    /// Refuses to write into columns whose types are too narrow, of a table that is not the flow's own.
+    pub(super) fn check_types(&self) -> Result<(), Error> {
+        match &self.narrow {
+            None => Ok(()),
+            Some(diagnostic) => Err(Error::invalid(diagnostic.clone())),
+        }
+    }
+}
+
+/// What the target of a star gets first, which took its schema from this flow.
 ///
 /// # Errors
 /// `Invalid` where source and target disagree: a type that differs, or, by the policy, a column that the target does not
@@ -44,12 +70,12 @@ pub(super) fn check_star(
     source: &Schema,
     target: &Schema,
     (columns_declared, policy): (bool, OnSchemaChange),
-) -> Result<Vec<Field>, Error> {
-    let mut added = Vec::new();
+) -> Result<Growth, Error> {
+    let mut growth = Growth::default();
     for field in source.fields() {
         match find(target, field.name()) {
             Some(existing) if !same_type(existing.data_type(), field.data_type()) => {
-                return Err(refuse(
+                let refusal = refusal(
                     statement,
                     merge,
                     format!(
@@ -59,12 +85,19 @@ pub(super) fn check_star(
                         type_name(existing.data_type())
                     ),
                     columns_declared,
-                ));
+                );
+                let widens = widens(existing.data_type(), field.data_type());
+                if !widens || columns_declared || policy != OnSchemaChange::Evolve {
+                    return Err(Error::invalid(refusal));
+                }
+                let wider = existing.clone().with_data_type(field.data_type().clone());
+                growth.widened.push(wider);
+                growth.narrow = Some(refusal);
             }
             None if columns_declared || policy == OnSchemaChange::Ignore => {}
-            None if policy == OnSchemaChange::Add => added.push(field.as_ref().clone()),
+            None if policy.adds() => growth.added.push(field.as_ref().clone()),
             None => {
-                return Err(refuse(
+                return Err(Error::invalid(refusal(
                     statement,
                     merge,
                     format!(
@@ -72,12 +105,12 @@ pub(super) fn check_star(
                         field.name()
                     ),
                     false,
-                ));
+                )));
             }
             _ => {}
         }
     }
-    Ok(added)
+    Ok(growth)
 }
 
 /// Refuses a declaration of other columns than the table at its location has: CREATE TABLE IF NOT EXISTS leaves
@@ -143,16 +176,21 @@ pub(super) fn type_name(data_type: &DataType) -> String {
     }
 }
 
-fn refuse(statement: &Statement, merge: &MergeStatement, message: String, declared: bool) -> Error {
+fn refusal(
+    statement: &Statement,
+    merge: &MergeStatement,
+    message: String,
+    declared: bool,
+) -> Diagnostic {
     let help = if declared {
         "declare the column as the source has it, or list the columns and their casts in SET and INSERT"
     } else {
         "where the source has changed since the target was made, say TBLPROPERTIES ('cdcql.onSchemaChange' = 'add') to have \
-         new columns in the target, or 'ignore' to leave them out; for another type list the columns and their casts in SET \
+         new columns in the target, 'evolve' to widen types too, or 'ignore' to leave new columns out; for another type list the columns and their casts in SET \
          and INSERT, or copy the table again to an empty LOCATION; where the target is another table's, choose another \
          LOCATION"
     };
-    Error::invalid(statement.diagnostic(merge.target_span, message, Some(help.to_string())))
+    statement.diagnostic(merge.target_span, message, Some(help.to_string()))
 }
 
 /// `SELECT * FROM <the source of the MERGE>`.

@@ -77,6 +77,7 @@ mod tests {
     fn chunk(run: u128, number: u32, after: &str, upto: &str) -> StagedChunk {
         let end = |text: &str| (!text.is_empty()).then(|| text.to_string());
         StagedChunk::named(ChunkName {
+            copy: Uuid::nil(),
             number,
             run: Uuid::from_u128(run),
             after: end(after),

@@ -7,11 +7,12 @@ use datafusion::catalog::TableProvider;
 
 use super::bind::Pipeline;
 use super::capture::{commit_past, fence};
-use super::copy::{Copied, copied};
+use super::copy::{Copied, Standing, copied};
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::{Flow, Start};
 use super::kept::with_kept;
 use super::look::{Job, Work};
+use super::part::Part;
 use super::reconcile::{Keys, Over, Reconciled, reconcilable};
 use super::run::RunOptions;
 use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
@@ -39,6 +40,8 @@ enum Rows {
         end: Commit,
         /// The keys of a target that has rows already, of which the source may not have some.
         keys: Option<Keys>,
+        /// The part that was copied, if it is not the whole table.
+        part: Option<Part>,
     },
 }
 
@@ -58,11 +61,15 @@ impl Rows {
                 window,
                 end,
                 keys,
+                part,
             } => {
                 let copy = database.first_copy(table, Arc::clone(rows), *window, end, large);
                 let copy = copy.await?;
                 match keys {
-                    Some(keys) => reconciled(target, copy, keys.clone(), end.lsn).await,
+                    Some(keys) => {
+                        let keys = (keys.clone(), part.as_ref());
+                        reconciled(target, copy, keys, end.lsn).await
+                    }
                     None => Ok(copy),
                 }
             }
@@ -202,12 +209,18 @@ impl Pipeline {
         let why = why_over(flow, &target, over.as_ref(), gap.as_ref(), options)?;
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         target.prepare_folder().await?;
-        let standing = (newest, why.is_some(), over.as_ref());
+        let part = self.copied_part();
+        let standing = Standing {
+            newest,
+            over: over.as_ref(),
+            keys: keys.as_ref(),
+            part,
+        };
         let Copied {
             rows,
             start,
             staging,
-        } = copied(flow, &target, standing, options, reporter).await?;
+        } = copied(self.engine(), (flow, &target), standing, options, reporter).await?;
         let fence = fence(flow, start, options.capture_wait, reporter).await?;
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
@@ -216,6 +229,7 @@ impl Pipeline {
             window,
             end: fence.clone(),
             keys,
+            part: part.cloned(),
         };
         let commit = commit_of(flow, (over, gap), &fence);
         let lacks_backfill = target.lacks_backfill();
@@ -354,9 +368,14 @@ async fn begin(
         Some(newest) => newest,
         None => commit_past(flow, earliest, options.capture_wait, reporter).await?,
     };
-    let after = match flow.start {
-        Start::From(bound) => flow.database.start_of_feed(&flow.table, bound).await?,
-        Start::Copy | Start::Now => Some(ceiling.lsn),
+    let (after, ceiling) = match flow.start {
+        Start::From(bound) => {
+            let after = flow.database.start_of_feed(bound).await?;
+            // The commit may have come since the ceiling was read.
+            let head = flow.database.head().await?;
+            (after, head.map_or(ceiling, |head| head.newest))
+        }
+        Start::Copy | Start::Now => (Some(ceiling.lsn), ceiling),
     };
     let window = after.and_then(|after| LsnRange::new(after, ceiling.lsn));
     let Some(window) = window else {
@@ -409,17 +428,22 @@ fn keys_of(flow: &Flow, why: Over) -> Result<Keys, Error> {
     )
 }
 
-/// `copy`, and a delete for each key that only `target` has.
+/// `copy`, and a delete for each key that only `target` has, in the part of it that was copied.
 async fn reconciled(
     target: &DeltaTarget,
     copy: Arc<dyn TableProvider>,
-    keys: Keys,
+    (keys, part): (Keys, Option<&Part>),
     end: Lsn,
 ) -> Result<Arc<dyn TableProvider>, Error> {
     let target = DeltaTableProvider::try_new(target.clone(), None).await?;
+    let target: Arc<dyn TableProvider> = Arc::new(target);
+    let target = match part {
+        Some(part) => part.of(&target)?,
+        None => target,
+    };
     Ok(Arc::new(Reconciled {
         copy,
-        target: Arc::new(target),
+        target,
         keys,
         end,
     }))

@@ -1,14 +1,17 @@
 //! The values that a flow assigns, against the types of the columns that take them.
 
 use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
-use datafusion::common::tree_node::TreeNode;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::dml::{MergeIntoAction, MergeIntoClause};
-use datafusion::logical_expr::{DmlStatement, Expr, ExprSchemable, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{
+    DmlStatement, Expr, ExprSchemable, LogicalPlan, Volatility, WriteOp,
+};
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::schema::{same_type, type_name};
+use crate::change::is_change_column;
 use crate::error::Error;
 use crate::sql::{MergeStatement, Statement};
 
@@ -100,6 +103,32 @@ pub(super) fn assigned<'a>(
         }
         MergeIntoAction::Delete => Vec::new(),
     }
+}
+
+/// What a value depends on besides the row.
+pub(super) fn unsteady(value: &Expr) -> DataFusionResult<Option<String>> {
+    let mut found = None;
+    value.apply(|part| {
+        found = match part {
+            Expr::Column(column) if is_change_column(&column.name) => {
+                Some(format!("has the change's {}", column.name))
+            }
+            Expr::ScalarFunction(call)
+                if call.func.signature().volatility != Volatility::Immutable =>
+            {
+                Some(format!("has the answer of {}() then", call.func.name()))
+            }
+            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => {
+                Some("has the answer of a query then".to_string())
+            }
+            _ => None,
+        };
+        Ok(match found {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
 }
 
 /// The part of `value` that a column of type `stored` would not hold, and its type.

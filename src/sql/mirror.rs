@@ -1,7 +1,10 @@
 //! What a MERGE says that keeps its target like its source, row by row and key by key.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, MergeAction, MergeClauseKind, TableFactor, UnaryOperator, Value,
+    AssignmentTarget, BinaryOperator, Expr, Ident, MergeAction, MergeClauseKind, MergeInsertKind,
+    ObjectName, TableFactor, UnaryOperator, Value, visit_expressions,
 };
 
 use super::merge::MergeStatement;
@@ -71,6 +74,63 @@ impl MergeStatement {
             .collect()
     }
 
+    /// The place of a clause that is not for all rows which the source has: it asks `_change_type` for more than whether
+    /// that is 'delete'.
+    pub fn tells_changes_apart(&self) -> Option<usize> {
+        let asks = |condition: &Expr| {
+            let found = visit_expressions(condition, |part: &Expr| match part {
+                Expr::Identifier(name) if name.value.eq_ignore_ascii_case(CHANGE_TYPE) => {
+                    ControlFlow::Break(())
+                }
+                part if qualified(part)
+                    .is_some_and(|(_, name)| name.value.eq_ignore_ascii_case(CHANGE_TYPE)) =>
+                {
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            });
+            found.is_break()
+        };
+        let mut clauses = self.ast.clauses.iter();
+        clauses.position(|clause| {
+            let condition = clause.predicate.as_ref();
+            condition.is_some_and(|condition| {
+                asks(condition) && !self.is_of_deletes(condition) && !self.is_of_rows(condition)
+            })
+        })
+    }
+
+    /// The target's column that has the source's column `name` as it is, whatever clause has written the row; stars must be
+    /// expanded.
+    pub fn column_that_keeps(&self, name: &str) -> Option<String> {
+        let is_source = |value: &Expr| {
+            qualified(value).is_some_and(|(table, column)| {
+                table.value.eq_ignore_ascii_case(&self.source_alias.value)
+                    && column.value.eq_ignore_ascii_case(name)
+            })
+        };
+        let clauses = self.ast.clauses.iter();
+        let mut writes: Vec<_> = clauses
+            .map(|clause| assignments(&clause.action))
+            .filter(|pairs| !pairs.is_empty())
+            .collect();
+        let first = writes.pop()?;
+        let (own, _) = first.iter().find(|(_, value)| is_source(value))?;
+        let compared = self.key_pairs().unwrap_or_default();
+        // What ON has found equal is as good as assigned.
+        let is_compared = compared.iter().any(|(target, source)| {
+            target.eq_ignore_ascii_case(own) && source.eq_ignore_ascii_case(name)
+        });
+        let keeps = writes.iter().all(|pairs| {
+            let mut pairs = pairs.iter();
+            match pairs.find(|(column, _)| column.eq_ignore_ascii_case(own)) {
+                Some((_, value)) => is_source(value),
+                None => is_compared,
+            }
+        });
+        keeps.then(|| own.to_string())
+    }
+
     /// Where each clause is written.
     pub fn clause_spans(&self) -> Vec<Span> {
         let clauses = self.ast.clauses.iter();
@@ -121,6 +181,37 @@ impl MergeStatement {
         };
         is_type(left) && is_delete(right) || is_type(right) && is_delete(left)
     }
+}
+
+/// The columns that a clause writes, with their values.
+fn assignments(action: &MergeAction) -> Vec<(&str, &Expr)> {
+    match action {
+        MergeAction::Update(update) => {
+            let pairs = update.assignments.iter();
+            let pairs = pairs.filter_map(|assignment| match &assignment.target {
+                AssignmentTarget::ColumnName(name) => Some((last_name(name)?, &assignment.value)),
+                AssignmentTarget::Tuple(_) => None,
+            });
+            pairs.collect()
+        }
+        MergeAction::Insert(insert) => {
+            let row = match &insert.kind {
+                MergeInsertKind::Values(values) => values.rows.first(),
+                MergeInsertKind::Row => None,
+            };
+            let values = row.into_iter().flat_map(|row| row.iter());
+            let pairs = insert.columns.iter().zip(values);
+            pairs
+                .filter_map(|(name, value)| Some((last_name(name)?, value)))
+                .collect()
+        }
+        MergeAction::Delete { .. } => Vec::new(),
+    }
+}
+
+fn last_name(name: &ObjectName) -> Option<&str> {
+    let last = name.0.last()?.as_ident()?;
+    Some(last.value.as_str())
 }
 
 /// A table's name and a column's, of a column that is written with both.

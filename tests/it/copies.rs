@@ -123,7 +123,7 @@ fn a_table_that_has_no_key_to_follow_is_one_chunk() {
 }
 
 /// Strikes the n-th statement with `text`; those before it get no more than messages.
-fn on_nth(
+pub(crate) fn on_nth(
     served: &Served,
     text: &str,
     nth: usize,

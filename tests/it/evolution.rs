@@ -1,7 +1,7 @@
 //! A source whose columns change.
 
-use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
+use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
 
 use crate::follow::with_second_flow;
 use crate::served::Served;
@@ -9,11 +9,15 @@ use crate::served::Served;
 /// A pipeline whose target has this policy.
 fn served(policy: &str) -> Served {
     let served = Served::new(CaptureBehaviour::default());
+    set_policy(&served, policy);
+    served
+}
+
+fn set_policy(served: &Served, policy: &str) {
     let text = served.project.read("pipelines/p.sql");
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
     let text = text.replace("LOCATION 'lake/a'", &table);
     served.project.write("pipelines/p.sql", &text);
-    served
 }
 
 const SECOND: &str = "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
@@ -160,10 +164,191 @@ fn a_column_that_the_source_has_lost_is_null_in_rows_that_change() {
     }
 }
 
+/// A table of three numbers, of which some rows have changed.
+fn numbers(policy: &str) -> Served {
+    let script = "CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NULL, price DECIMAL(6, 2) NULL, f REAL NULL);
+        GO
+        INSERT INTO dbo.a SELECT s.value, s.value, s.value / 4.0, s.value / 8.0 FROM GENERATE_SERIES(1, 2000) AS s;
+        GO
+        EXEC sys.sp_cdc_enable_db;
+        EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
+    let served = Served::of(script, SimulatorOptions::default());
+    set_policy(&served, policy);
+    let _ = served.run().succeeded();
+    served.execute(
+        "UPDATE dbo.a SET n = -n WHERE id % 100 = 7; DELETE FROM dbo.a WHERE id % 100 = 8;",
+    );
+    let _ = served.run().succeeded();
+    served
+}
+
+fn types(served: &Served) -> String {
+    let columns = "SELECT arrow_typeof(n) AS n, arrow_typeof(price) AS price, arrow_typeof(f) AS f FROM a LIMIT 1";
+    served
+        .csv(columns)
+        .lines()
+        .nth(1)
+        .unwrap_or_default()
+        .to_string()
+}
+
+#[test]
+fn wider_types_come_to_the_target_with_all_its_rows() {
+    let served = numbers("evolve");
+    assert_eq!(types(&served), "Int32,\"Decimal128(6, 2)\",Float32");
+    let before = served.csv("SELECT * FROM a ORDER BY id");
+    served.execute("ALTER TABLE dbo.a ALTER COLUMN n BIGINT NULL; ALTER TABLE dbo.a ALTER COLUMN price DECIMAL(12, 4) NULL;");
+    served.execute("ALTER TABLE dbo.a ALTER COLUMN f FLOAT NULL;");
+    served.execute("UPDATE dbo.a SET n = 5000000000, price = 12345678.0625, f = 0.1 WHERE id = 5; DELETE FROM dbo.a WHERE id = 9;");
+    let commits = served.commits();
+    let run = served.run().succeeded();
+    assert!(
+        run.stderr.contains("0 inserted, 1 updated, 1 deleted"),
+        "{}",
+        run.stderr
+    );
+    // One for the types, one for the rows.
+    assert_eq!(served.commits(), commits + 2);
+    assert_eq!(types(&served), "Int64,\"Decimal128(12, 4)\",Float64");
+    served.assert_true();
+    let version = commits - 1;
+    let then = served.csv(&format!(
+        "SELECT * FROM a VERSION AS OF {version} ORDER BY id"
+    ));
+    assert_eq!(then, before);
+    let _ = served.cdcql(&["verify", "pipelines/p.sql"]).succeeded();
+    let _ = served.cdcql(&["maintain", "pipelines/p.sql"]).succeeded();
+    served.assert_true();
+}
+
+#[test]
+fn wider_types_and_new_columns_come_in_one_run() {
+    let served = served("evolve");
+    let _ = served.run().succeeded();
+    gets_a_column(&served);
+    served.execute("ALTER TABLE dbo.a ALTER COLUMN n BIGINT NULL; UPDATE dbo.a SET n = 5000000000 WHERE id = 1;");
+    let _ = served.run().succeeded();
+    served.assert_true();
+    let commits = served.commits();
+    assert!(served.run().succeeded().stderr.contains("nothing new"));
+    assert_eq!(served.commits(), commits);
+}
+
+#[test]
+fn types_that_are_no_wider_stop_a_flow_and_so_do_wider_ones_where_nobody_has_said_so() {
+    let served = numbers("evolve");
+    served.execute("ALTER TABLE dbo.a ALTER COLUMN n SMALLINT NULL;");
+    let commits = served.commits();
+    let narrower = "column 'n' is SMALLINT in the source but INT in the target";
+    let _ = served.run().failed(
+        3,
+        &[
+            narrower,
+            "for another type list the columns and their casts",
+        ],
+    );
+    for policy in ["fail", "ignore", "add"] {
+        let served = numbers(policy);
+        served.execute("ALTER TABLE dbo.a ALTER COLUMN price DECIMAL(8, 2) NULL;");
+        let wider = "column 'price' is DECIMAL(8, 2) in the source but DECIMAL(6, 2) in the target";
+        let _ = served.run().failed(3, &[wider, "'evolve'"]);
+    }
+    assert_eq!(served.commits(), commits);
+}
+
+#[test]
+fn a_table_that_is_not_the_flows_own_gets_no_wider_types() {
+    let served = numbers("evolve");
+    let log = served.project.path().join("pipelines/lake/b");
+    let make = format!(
+        "CREATE TABLE b (id INT NOT NULL, n SMALLINT, price DECIMAL(5, 1), f REAL) USING DELTA LOCATION '{}';
+         INSERT INTO b VALUES (1, 10, 1.5, 0);",
+        log.display()
+    );
+    let _ = served.cdcql(&["query", "-c", &make]).succeeded();
+    let text = served.project.read("pipelines/p.sql");
+    served
+        .project
+        .write("pipelines/p.sql", &text.replace("'lake/a'", "'lake/b'"));
+    let adopted = served.cdcql(&["run", "pipelines/p.sql", "--adopt"]);
+    let _ = adopted.failed(
+        3,
+        &["column 'price' is DECIMAL(6, 2) in the source but DECIMAL(5, 1)"],
+    );
+}
+
 #[test]
 fn a_policy_that_there_is_not_is_refused() {
-    let served = served("evolve");
+    let served = served("evolves");
+    let words = ["is no policy", "'fail', 'ignore', 'add' or 'evolve'"];
+    let _ = served.run().failed(3, &words);
+}
+
+#[test]
+fn a_table_that_is_not_the_flows_own_gets_no_columns() {
+    let served = served("add");
+    let folder = served.project.path().join("pipelines/lake/a");
+    let make = format!(
+        "CREATE TABLE b (id INT NOT NULL, code INT) USING DELTA LOCATION '{}'; INSERT INTO b VALUES (1, 10);",
+        folder.display()
+    );
+    let _ = served.cdcql(&["query", "-c", &make]).succeeded();
+    let before = served.commits();
+    let refused = "holds rows but no checkpoint of this flow";
+    let _ = served.run().failed(1, &[refused]);
+    assert_eq!(served.commits(), before);
+    let adopted = served.cdcql(&["run", "pipelines/p.sql", "--adopt"]);
+    let _ = adopted.succeeded();
+    let _ = served.run().succeeded();
+    served.assert_true();
+}
+
+#[test]
+fn a_flow_that_tells_kinds_of_changes_apart_is_not_copied_again() {
+    let served = served("add");
+    let text = served.project.read("pipelines/p.sql");
+    let matched = "WHEN MATCHED THEN UPDATE";
+    let kinds = "WHEN MATCHED AND change._change_type = 'update_postimage' THEN UPDATE";
+    let text = text.replace(matched, kinds);
+    served.project.write("pipelines/p.sql", &text);
+    let _ = served.run().succeeded();
+    let anew = served.cdcql(&["run", "pipelines/p.sql", "--snapshot"]);
+    let _ = anew.failed(3, &["a WHEN asks what kind of change a row is"]);
+    gets_a_column(&served);
     let _ = served
         .run()
-        .failed(3, &["is no policy", "'fail', 'ignore' or 'add'"]);
+        .failed(3, &["a WHEN asks what kind of change a row is", "'ignore'"]);
+}
+
+#[test]
+fn a_flow_that_begins_without_a_copy_makes_none_for_a_new_column() {
+    let served = served("add");
+    let text = served.project.read("pipelines/p.sql");
+    let text = text.replace(" CHANGES AS", " CHANGES WITH (snapshot = false) AS");
+    served.project.write("pipelines/p.sql", &text);
+    let _ = served
+        .run()
+        .failed(3, &["begins without a copy of its table", "'ignore'"]);
+}
+
+#[test]
+fn a_merge_with_schema_evolution_adds_columns_by_itself() {
+    let served = served("fail");
+    let text = served.project.read("pipelines/p.sql");
+    let evolving = text.replace("MERGE INTO", "MERGE WITH SCHEMA EVOLUTION INTO");
+    served.project.write("pipelines/p.sql", &evolving);
+    let _ = served.run().succeeded();
+    gets_a_column(&served);
+    let _ = served.run().succeeded();
+    served.assert_true();
+    let starless = evolving
+        .replace("UPDATE SET *", "UPDATE SET n = change.n")
+        .replace("INSERT *", "INSERT (id, n) VALUES (change.id, change.n)");
+    served.project.write("pipelines/p.sql", &starless);
+    let _ = served
+        .run()
+        .failed(3, &["WITH SCHEMA EVOLUTION adds the columns of a star"]);
+    let query = "MERGE WITH SCHEMA EVOLUTION INTO a AS t USING a AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET *";
+    let query = ["query", "--pipeline", "pipelines/p.sql", "-c", query];
+    let _ = served.cdcql(&query).failed(3, &["is for flows"]);
 }

@@ -25,6 +25,7 @@ mod lookups;
 mod maintain;
 mod many_connections;
 mod odd_names;
+mod parts;
 mod query;
 mod random_changes;
 mod readme;

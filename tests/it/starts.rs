@@ -93,6 +93,10 @@ fn a_start_that_the_source_does_not_have_is_refused() {
     let _ = served
         .run()
         .failed(1, &["begins past the newest commit of its source"]);
+    start(&served, "FROM TIMESTAMP '2199-01-01T00:00:00Z'");
+    let _ = served
+        .run()
+        .failed(1, &["begins past the newest commit of its source"]);
     start(&served, "FROM VERSION '00000001:00000000:0001'");
     let _ = served.run().failed(5, &["are no longer on the server"]);
     start(&served, "FROM VERSION 'x'");

@@ -81,8 +81,15 @@ impl Examination {
                 && examined.finding.check == check
                 && table.as_ref().is_none_or(is_of)
         };
-        match self.findings.iter_mut().find(concerns) {
-            Some(Examined { finding, .. }) => match finding.state {
+        let told = self.findings.iter_mut().find(concerns);
+        let told = told.map(|examined| &mut examined.finding);
+        // Another flow's failure of the same kind is one of its own.
+        let told = told.filter(|finding| {
+            let is_other = finding.state == CheckState::Failing && finding.seen != text_of(error);
+            !(is_other && is_of_flows(check))
+        });
+        match told {
+            Some(finding) => match finding.state {
                 CheckState::Failing => {}
                 CheckState::Warning => finding.state = CheckState::Failing,
                 CheckState::Unknown | CheckState::Ok => {
@@ -146,6 +153,14 @@ pub(super) fn check_of(error: &Error) -> Check {
         | SourceError::CommitUnknown { .. } => Check::History,
         _ => Check::Flow,
     }
+}
+
+/// Whether two flows of one table may fail by it for reasons of their own.
+fn is_of_flows(check: Check) -> bool {
+    matches!(
+        check,
+        Check::Location | Check::Features | Check::History | Check::Flow
+    )
 }
 
 /// An error and its causes in one line.

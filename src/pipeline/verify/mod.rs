@@ -306,7 +306,8 @@ async fn chunks_of(
         .table_chunks(table, columns, floor, options.chunk_rows);
     Ok(Arc::new(Chunks {
         flow: Arc::clone(flow),
-        table: chunks.await?,
+        table: Arc::new(chunks.await?),
+        filter: None,
         reporter: reporter.clone(),
     }))
 }

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Field, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::dml::MergeIntoClause;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility, WriteOp};
+use datafusion::logical_expr::{Expr, LogicalPlan, WriteOp};
 use datafusion::sql::sqlparser::ast::{MergeAction, MergeClauseKind};
 
 use super::super::flow::{Flow, Start};
 use super::super::reconcile::{Keys, Over, UNKNOWN_ROWS, reconcilable};
-use super::super::values::assigned;
-use crate::change::{LsnRange, is_change_column};
+use super::super::values::{assigned, unsteady};
+use crate::change::LsnRange;
 use crate::engine::{Engine, Overlay};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget};
@@ -155,32 +154,6 @@ fn check_values(
         }
     }
     Ok(())
-}
-
-/// What a value depends on besides the row.
-fn unsteady(value: &Expr) -> Result<Option<String>, datafusion::error::DataFusionError> {
-    let mut found = None;
-    value.apply(|part| {
-        found = match part {
-            Expr::Column(column) if is_change_column(&column.name) => {
-                Some(format!("has the change's {}", column.name))
-            }
-            Expr::ScalarFunction(call)
-                if call.func.signature().volatility != Volatility::Immutable =>
-            {
-                Some(format!("has the answer of {}() then", call.func.name()))
-            }
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) => {
-                Some("has the answer of a query then".to_string())
-            }
-            _ => None,
-        };
-        Ok(match found {
-            Some(_) => TreeNodeRecursion::Stop,
-            None => TreeNodeRecursion::Continue,
-        })
-    })?;
-    Ok(found)
 }
 
 /// Refuses columns that are left to the table to compute.

@@ -15,6 +15,8 @@ use super::{DeltaTarget, SinkError};
 /// The table's property while its rows lack the values of new columns.
 const BACKFILL: &str = "cdcql.backfill";
 const PENDING: &str = "pending";
+/// How often another writer may come first.
+const MOST_TRIES: u32 = 10;
 
 impl DeltaTarget {
     /// Adds columns, of which each row has NULL until [`DeltaTarget::backfilled`] says otherwise; the newest version.
@@ -56,17 +58,27 @@ impl DeltaTarget {
         })
     }
 
-    /// Says that all rows have the values of all columns, in a commit of its own.
+    /// Says that all rows have the values of the columns that the loaded version has, in a commit of its own; not if
+    /// others have come since.
     ///
     /// # Errors
-    /// As [`DeltaTarget::add_columns`].
+    /// As [`DeltaTarget::add_columns`], but of other writers only where they come first time and again.
     pub async fn backfilled(&self) -> Result<(), SinkError> {
-        let mut target = self.clone();
-        target.refresh().await?;
-        let done = DeltaOperation::SetTableProperties {
-            properties: [(BACKFILL.to_string(), "done".to_string())].into(),
-        };
-        target.set_backfill(done, false).await
+        let mut tries = 0;
+        loop {
+            let mut target = self.clone();
+            target.refresh().await?;
+            if target.schema() != self.schema() {
+                return Ok(());
+            }
+            let done = DeltaOperation::SetTableProperties {
+                properties: [(BACKFILL.to_string(), "done".to_string())].into(),
+            };
+            match target.set_backfill(done, false).await {
+                Err(error) if error.is_retryable() && tries < MOST_TRIES => tries += 1,
+                other => return other,
+            }
+        }
     }
 
     async fn set_backfill(

@@ -33,6 +33,7 @@ mod schema;
 mod staging;
 mod storage;
 mod target;
+mod widening;
 mod write;
 
 #[cfg(test)]
@@ -51,4 +52,5 @@ pub use schema::TableOptions;
 pub use staging::{ChunkName, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
+pub use widening::widens;
 pub(crate) use write::{Spool, SpoolWriter, joined_within_memory};

@@ -12,7 +12,7 @@ use super::decode::{datetime_micros, micros};
 use super::error::SourceError;
 
 /// A value bound to `@P1`, `@P2`, ….
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Parameter {
     /// Ten bytes; the SQL casts it to `binary(10)`.
     Lsn(Lsn),

@@ -48,18 +48,20 @@ const ALLOWED: i64 = 1;
 /// form, twice or not at all: a copy takes those from the change table.
 #[derive(Debug)]
 pub struct TableChunks {
-    pool: Pool,
-    table: Arc<SourceTable>,
-    schema: SchemaRef,
+    pub(super) pool: Pool,
+    pub(super) table: Arc<SourceTable>,
+    pub(super) schema: SchemaRef,
     /// The clustered key, as a table of its own; without columns, there is one chunk.
     key: Arc<SourceTable>,
     isolation: Isolation,
-    floor: Lsn,
+    pub(super) floor: Lsn,
     rows_per_chunk: u64,
     estimated_rows: Option<u64>,
     may_filter: bool,
     /// Whether the clustered key has a column whose updates are not captured.
     moves_unseen: bool,
+    /// What the server can tell of the rows that a part of the table has.
+    pub(super) limits: Option<Conditions>,
 }
 
 /// `table`'s key and `columns`, from a server that has captured `floor`, in chunks of `rows` or of what fits.
@@ -106,6 +108,7 @@ pub(super) async fn table_chunks(
         rows_per_chunk: rows_per_chunk.max(1),
         estimated_rows,
         may_filter: table.row_filter,
+        limits: None,
     })
 }
 
@@ -154,9 +157,9 @@ impl TableChunks {
         columns.map(|column| column.name.as_str()).collect()
     }
 
-    /// How many rows the server counts, about.
+    /// How many rows the server counts, about; of a part nobody does.
     pub fn estimated_rows(&self) -> Option<u64> {
-        self.estimated_rows
+        self.estimated_rows.filter(|_| self.limits.is_none())
     }
 
     /// Where the chunk past `after` ends; `None` if it is the last.
@@ -206,7 +209,8 @@ impl TableChunks {
 
     /// What limits rows to a range, and the values of the parameters.
     fn conditions(&self, range: &KeyRange) -> Result<(Vec<String>, Vec<Parameter>), SourceError> {
-        let conditions = Conditions::of(range, &self.key.columns);
+        let limits = self.limits.clone().unwrap_or_default();
+        let conditions = limits.within(range, &self.key.columns);
         let conditions = conditions.ok_or_else(|| SourceError::UnexpectedAnswer {
             action: format!("reading {} by ranges of its key", self.table.name),
             reason: "the key has other columns or types than before".to_string(),
@@ -241,7 +245,7 @@ impl TableChunks {
     /// Says so where far fewer than the counted rows were read, and no policy is known to hide them: metadata of
     /// policies is for who may see definitions.
     pub fn check_count(&self, read: u64) {
-        if let Some(counted) = self.estimated_rows
+        if let Some(counted) = self.estimated_rows()
             && !self.may_filter
             && read.saturating_mul(10) < counted.saturating_mul(9)
         {

@@ -2,20 +2,22 @@
 
 use std::collections::VecDeque;
 
-use crate::change::Lsn;
+use crate::change::{Lsn, LsnRange};
 
 use super::captured::CapturedTable;
 use super::cell::{Cells, Parameter};
+use super::change_rows::check_visible;
 use super::dates::Dates;
 use super::error::SourceError;
 use super::pool::Lease;
 use super::zone::Known;
 
-/// The ends of commits from `@P1` up to `@P2`, one page at a time.
+/// How far the server that answers has captured, and the ends of commits from `@P1` up to `@P2`, one page at a time.
 const COMMIT_TIMES: &str = "\
+SELECT TOP (1) m.start_lsn FROM cdc.lsn_time_mapping AS m ORDER BY m.start_lsn DESC OPTION (MAXDOP 1);\n\
 SELECT TOP (2000) m.start_lsn, m.tran_end_time FROM cdc.lsn_time_mapping AS m \
 WHERE m.start_lsn >= CAST(@P1 AS binary(10)) AND m.start_lsn <= CAST(@P2 AS binary(10)) \
-ORDER BY m.start_lsn OPTION (MAXDOP 1)";
+ORDER BY m.start_lsn OPTION (MAXDOP 1);";
 
 /// The times of commits, asked for in ascending order and held one page at a time.
 pub(super) struct CommitTimes<'a> {
@@ -80,13 +82,20 @@ impl<'a> CommitTimes<'a> {
 
     async fn fetch(&mut self, from: Lsn) -> Result<(), SourceError> {
         let action = "reading the times of commits";
-        let (from, upto) = (Parameter::Lsn(from), Parameter::Lsn(self.upto));
+        let bounds = [from, self.upto].map(Parameter::Lsn);
         let results = self
             .lease
-            .results(action, COMMIT_TIMES, &[&from, &upto])
+            .results(action, COMMIT_TIMES, &[&bounds[0], &bounds[1]])
             .await?;
+        let newest = results.first().and_then(|rows| rows.first());
+        let visible = newest
+            .map(|row| Cells::new(row, action).lsn(0))
+            .transpose()?;
+        // Behind a listener it need not be the server that the rows come from.
+        let upto = LsnRange::new(self.upto, self.upto).unwrap_or_default();
+        check_visible(upto, visible.flatten())?;
         let mut page = Vec::new();
-        for row in results.first().into_iter().flatten() {
+        for row in results.get(1).into_iter().flatten() {
             let cells = Cells::new(row, action);
             let lsn = cells.lsn(0)?.unwrap_or(Lsn::ZERO);
             page.push((lsn, cells.required_millis(1)?));

@@ -107,14 +107,7 @@ pub(super) async fn window(
     let ceiling = newest(pool).await?.map_or(floor, |commit| commit.lsn);
     let after = match bounds.from {
         None => floor,
-        Some(FeedBound::Version { lsn, inclusive }) => before(lsn, inclusive),
-        Some(FeedBound::Timestamp { micros, inclusive }) => {
-            let operator = if inclusive { ">=" } else { ">" };
-            match mapped(pool, operator, micros).await? {
-                None => ceiling,
-                Some(lsn) => before(lsn, true),
-            }
-        }
+        Some(bound) => start(pool, bound).await?.unwrap_or(ceiling),
     };
     let upto = match bounds.to {
         None => ceiling,
@@ -125,6 +118,18 @@ pub(super) async fn window(
         }
     };
     Ok(LsnRange::new(after, upto.min(ceiling)))
+}
+
+/// The exclusive start of what `bound` begins; `None` if there is no commit at or past its instant.
+pub(super) async fn start(pool: &Pool, bound: FeedBound) -> Result<Option<Lsn>, SourceError> {
+    match bound {
+        FeedBound::Version { lsn, inclusive } => Ok(Some(before(lsn, inclusive))),
+        FeedBound::Timestamp { micros, inclusive } => {
+            let operator = if inclusive { ">=" } else { ">" };
+            let first = mapped(pool, operator, micros).await?;
+            Ok(first.map(|lsn| before(lsn, true)))
+        }
+    }
 }
 
 /// The LSN before `lsn`, if `lsn` itself belongs to what follows.

@@ -199,21 +199,12 @@ impl Database {
         )))
     }
 
-    /// The exclusive start of the changes of `table` from `bound` on; `None` if that lies past the newest commit.
+    /// The exclusive start of the changes from `bound` on; `None` if no commit at or past its instant was captured.
     ///
     /// # Errors
-    /// `ChangesLost` if the instance has been dropped.
-    pub async fn start_of_feed(
-        &self,
-        table: &CapturedTable,
-        bound: FeedBound,
-    ) -> Result<Option<Lsn>, SourceError> {
-        let bounds = FeedBounds {
-            from: Some(bound),
-            to: None,
-        };
-        let window = commits::window(&self.inner.pool, table, bounds).await?;
-        Ok(window.map(|window| window.after()))
+    /// Whatever asking for commits may give.
+    pub async fn start_of_feed(&self, bound: FeedBound) -> Result<Option<Lsn>, SourceError> {
+        commits::start(&self.inner.pool, bound).await
     }
 
     /// The net changes of `table` in `window`: at most one row per key, its last image, in the schema of

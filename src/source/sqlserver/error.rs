@@ -420,6 +420,7 @@ impl SourceError {
             | Self::Broken { .. }
             | Self::Behind { .. }
             | Self::Timeout { .. }
+            | Self::PoolExhausted { .. }
             | Self::OutOfRange { .. } => true,
             _ => self.number().is_some_and(transient::passes),
         }

@@ -76,6 +76,8 @@ enum Proof {
     /// The local time past which an entry must be dated, in milliseconds.
     Clock {
         past_ms: i64,
+        /// The newest entry at the first look: those before it are dated by a clock that may have been set back since.
+        after: Lsn,
         /// Whether the login may not see scans.
         is_hidden: bool,
     },
@@ -161,7 +163,10 @@ impl Fence {
     async fn begin(&self) -> Result<(String, Proof), SourceError> {
         let (answer, is_hidden) = match self.ask_for_scans().await {
             Ok(answer) => (answer, false),
-            Err(error) if is_hidden(&error) => (self.request(SERVER, &[], false).await?, true),
+            Err(error) if is_hidden(&error) => {
+                let sql = format!("{SERVER};\n{NEWEST};");
+                (self.request(&sql, &[], false).await?, true)
+            }
             Err(error) => return Err(error),
         };
         let proof = match answer.scans.first() {
@@ -172,6 +177,9 @@ impl Fence {
             },
             _ => Proof::Clock {
                 past_ms: answer.now_ms + margin_ms(answer.is_replica),
+                after: answer
+                    .commit
+                    .map_or(self.floor, |commit| commit.lsn.max(self.floor)),
                 is_hidden,
             },
         };
@@ -179,9 +187,9 @@ impl Fence {
     }
 
     async fn ask(&self, proof: Proof) -> Result<Answer, SourceError> {
-        let past_ms = match proof {
+        let (past_ms, after) = match proof {
             Proof::Scans { .. } => return self.ask_for_scans().await,
-            Proof::Clock { past_ms, .. } => past_ms,
+            Proof::Clock { past_ms, after, .. } => (past_ms, after),
         };
         let past = encode::datetimes_around(past_ms.saturating_mul(1000));
         let past = past.and_then(|(_, after)| encode::datetime(after));
@@ -189,7 +197,7 @@ impl Fence {
             action: ACTION.to_string(),
             reason: "its clock is out of range".to_string(),
         })?;
-        let bounds = [Parameter::Lsn(self.floor), Parameter::Value(past)];
+        let bounds = [Parameter::Lsn(after), Parameter::Value(past)];
         let sql = format!("{SERVER};\n{DATED};");
         self.request(&sql, &[&bounds[0], &bounds[1]], false).await
     }

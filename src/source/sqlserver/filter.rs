@@ -78,6 +78,8 @@ pub(super) fn support(
 pub(super) struct KeyValue {
     comparand: Comparand,
     pub(super) value: ColumnData<'static>,
+    /// Whether other values read alike.
+    pub(super) is_first_of_many: bool,
 }
 
 impl KeyValue {
@@ -94,13 +96,18 @@ pub(super) fn key_value(column: &SourceColumn, value: &ScalarValue) -> Option<Ke
         return None;
     }
     let comparand = comparand(column, &[value], false)?;
-    let value = match comparand.operands.first()? {
-        Operand::Exact { value, .. } | Operand::Span(value, _) => value,
-        Operand::Superset { equal, .. } => equal.as_ref()?,
+    let (value, is_first_of_many) = match comparand.operands.first()? {
+        Operand::Exact { value, .. } => (value, false),
+        Operand::Span(value, _) => (value, true),
+        Operand::Superset { equal, .. } => (equal.as_ref()?, false),
         Operand::Gap(..) => return None,
     };
     let value = value.clone();
-    (comparand.column == name(column)).then_some(KeyValue { comparand, value })
+    (comparand.column == name(column)).then_some(KeyValue {
+        comparand,
+        value,
+        is_first_of_many,
+    })
 }
 
 /// Translates filters and collects their parameters, `@P1` first.

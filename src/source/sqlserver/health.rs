@@ -95,17 +95,24 @@ pub(super) async fn rows_in(
 ) -> Result<u64, SourceError> {
     let action = format!("counting the changes of {}", table.name);
     let sql = format!(
-        "SELECT COUNT_BIG(*) AS behind FROM (SELECT TOP ({limit}) c.[__$start_lsn] AS lsn {} \
+        "SELECT COUNT_BIG(*) AS behind, COUNT_BIG(b.lsn) AS told FROM (SELECT TOP ({limit}) c.[__$start_lsn] AS lsn {} \
          ORDER BY c.[__$start_lsn]) AS b OPTION (MAXDOP 1)",
         table.relation.rows(AFTER, UPTO)
     );
     let bounds = [window.after(), window.upto()].map(Parameter::Lsn);
     let rows = pool.rows(&action, &sql, &[&bounds[0], &bounds[1]]).await;
     let rows = rows.map_err(|error| explained(table, error))?;
-    let count = match rows.first() {
-        Some(row) => Cells::new(row, &action).integer(0)?,
-        None => None,
+    let Some(row) = rows.first() else {
+        return Ok(0);
     };
+    let cells = Cells::new(row, &action);
+    let count = cells.integer(0)?;
+    // The row by which the function refuses has no LSN.
+    if count != cells.integer(1)? {
+        return Err(SourceError::ChangesHidden {
+            table: table.name.clone(),
+        });
+    }
     Ok(count
         .and_then(|count| u64::try_from(count).ok())
         .unwrap_or_default())

@@ -16,7 +16,7 @@ use super::ident::quote;
 
 /// The clustered key of a row.
 ///
-/// Where a key's type has more digits than are kept, it stands for the first key that reads the same.
+/// Where the type of a key's last column has more digits than are kept, it stands for the first key that reads the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyBound {
     /// One row of the key's columns.
@@ -57,7 +57,11 @@ impl KeyBound {
             let value = ScalarValue::try_from_array(value, 0).ok()?;
             key_value(column, &value)
         });
-        values.collect()
+        let values: Vec<KeyValue> = values.collect::<Option<_>>()?;
+        // Behind a value that stands for many, the next column's says nothing of which of two keys is first.
+        let (_, before) = values.split_last()?;
+        let is_in_order = !before.iter().any(|value| value.is_first_of_many);
+        is_in_order.then_some(values)
     }
 
     /// Whether it can be sent to the server as it is.
@@ -76,16 +80,16 @@ pub struct KeyRange {
 }
 
 /// Conditions that limit a table to a range, and the values of their parameters, `@P1` first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Conditions {
     pub(super) sql: Vec<String>,
     pub(super) parameters: Vec<Parameter>,
 }
 
 impl Conditions {
-    /// `None` where a bound cannot be sent.
-    pub(super) fn of(range: &KeyRange, key: &[SourceColumn]) -> Option<Self> {
-        let mut conditions = Self::default();
+    /// Those of a range besides; `None` where a bound cannot be sent.
+    pub(super) fn within(self, range: &KeyRange, key: &[SourceColumn]) -> Option<Self> {
+        let mut conditions = self;
         for (bound, past, sign) in [(&range.after, ">", ">"), (&range.upto, "<", "<=")] {
             let Some(bound) = bound else {
                 continue;
@@ -161,7 +165,7 @@ mod tests {
             after: Some(bound(1, ID, 3)),
             upto: None,
         };
-        let conditions = Conditions::of(&range, &key()).unwrap();
+        let conditions = Conditions::default().within(&range, &key()).unwrap();
         assert_eq!(
             conditions.sql,
             [
@@ -174,12 +178,13 @@ mod tests {
             after: Some(bound(1, ID, 3)),
             upto: Some(bound(4, ID, 6)),
         };
-        let conditions = Conditions::of(&range, &key()).unwrap();
+        let conditions = Conditions::default().within(&range, &key()).unwrap();
         assert_eq!(conditions.parameters.len(), 6);
         assert!(conditions.sql[1].starts_with("t.[a] <= CAST(@P4 AS int) AND (t.[a] < "));
         assert!(conditions.sql[1].contains("t.[c] <= CAST(@P6 AS int)"));
         assert_eq!(
-            Conditions::of(&KeyRange::default(), &key())
+            Conditions::default()
+                .within(&KeyRange::default(), &key())
                 .unwrap()
                 .sql
                 .len(),

@@ -64,6 +64,7 @@ mod last_images;
 mod live;
 mod net;
 mod news;
+mod part;
 mod pool;
 mod read_back;
 mod relation;

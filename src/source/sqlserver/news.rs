@@ -114,7 +114,7 @@ pub(super) async fn news(
     for tables in asked.chunks(TABLES_PER_STATEMENT) {
         match together(pool, tables, upto).await {
             Ok(found) => answers.extend(found),
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error) if error.is_transient() && !may_be_of_one(&error) => return Err(error),
             // What keeps one table from being read says nothing of the others.
             Err(_) => {
                 for table in tables {
@@ -129,11 +129,17 @@ pub(super) async fn news(
         };
         match first_of_function(pool, *asked, upto, news).await {
             Ok(first) => news.first_change = news.first_change.or(first),
-            Err(error) if error.is_transient() => return Err(error),
+            Err(error) if error.is_transient() && !may_be_of_one(&error) => return Err(error),
             Err(error) => *answer = Err(error),
         }
     }
     Ok(answers)
+}
+
+/// Whether an error that passes by itself says nothing of the other tables: a lock that was not given (1222), a deadlock
+/// (1205), bounds that the function does not take.
+fn may_be_of_one(error: &SourceError) -> bool {
+    matches!(error.number(), Some(1205 | 1222)) || matches!(error, SourceError::OutOfRange { .. })
 }
 
 /// The first change past what is known, of a table whose changes come from the function.

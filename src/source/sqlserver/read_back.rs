@@ -8,11 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use datafusion::arrow::array::{Array, ArrayRef, UInt32Array};
 use datafusion::arrow::compute::{interleave, take};
 use datafusion::arrow::datatypes::{Field, Schema};
-use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
-use datafusion::common::{Column, Result, ScalarValue};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, lit};
+use datafusion::common::Result;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tokio::sync::OnceCell;
@@ -21,10 +19,10 @@ use super::captured::CapturedTable;
 use super::catalogue::{SourceColumn, SourceTable, TableEntry, source_table};
 use super::caution::Cautions;
 use super::error::SourceError;
-use super::filter;
 use super::large::{KEPT, KNOWN, MISSING, SPARE, in_state, is_lacking, parts};
 use super::last_images::KnownRows;
 use super::live::LiveRows;
+use super::part::key_filter;
 use super::pool::Pool;
 use super::scan::collect;
 use crate::change::Lsn;
@@ -121,7 +119,11 @@ impl ReadBack {
             return Err(self.refused(why.to_string()));
         }
         let source = self.source().await?;
-        let filter = self.filter(&source, keys, asked)?;
+        let places: Vec<usize> = (0..keys.len()).collect();
+        let Some(filter) = key_filter(&source.columns, &places, keys, asked)? else {
+            let keys = self.table.key_names().join(", ");
+            return Err(self.refused(format!("rows cannot be looked up by their key ({keys})")));
+        };
         let schema = source.columns.iter();
         let schema = schema.map(|column| Field::new(&column.name, column.sql_type.arrow(), true));
         let schema = Arc::new(Schema::new(schema.collect::<Vec<_>>()));
@@ -143,55 +145,6 @@ impl ReadBack {
             self.keys_at_once.store(more, Ordering::Relaxed);
         }
         Ok(Some(found))
-    }
-
-    /// A condition that holds for the rows with these keys, and maybe for more. It is filled up with the last key, so
-    /// that questions of many lengths are one text.
-    fn filter(
-        &self,
-        source: &SourceTable,
-        keys: &[ArrayRef],
-        asked: &[usize],
-    ) -> std::result::Result<Expr, SourceError> {
-        let columns: Vec<Expr> = source.columns[..keys.len()]
-            .iter()
-            .map(|column| Expr::Column(Column::from_name(&column.name)))
-            .collect();
-        let last = asked.last().into_iter();
-        let fill = asked.len().next_power_of_two() - asked.len();
-        let asked = asked.iter().chain(last.cycle().take(fill));
-        let values = asked.map(|row| {
-            let values = keys.iter();
-            let values = values.map(|key| {
-                let value = ScalarValue::try_from_array(key, *row);
-                Ok(Expr::Literal(value.map_err(arrow_error)?, None))
-            });
-            values.collect::<std::result::Result<Vec<_>, SourceError>>()
-        });
-        let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
-        for (column, value) in values.iter().flat_map(|values| columns.iter().zip(values)) {
-            let equal = column.clone().eq(value.clone());
-            let support = filter::support(&source.columns, &[&equal]);
-            if support.contains(&TableProviderFilterPushDown::Unsupported) {
-                let keys = self.table.key_names().join(", ");
-                return Err(self.refused(format!("rows cannot be looked up by their key ({keys})")));
-            }
-        }
-        Ok(match columns.as_slice() {
-            [column] => column
-                .clone()
-                .in_list(values.into_iter().flatten().collect(), false),
-            columns => {
-                let row = |values: Vec<Expr>| {
-                    let equal = columns.iter().cloned().zip(values);
-                    equal
-                        .map(|(column, value)| column.eq(value))
-                        .reduce(Expr::and)
-                };
-                let rows = values.into_iter().filter_map(row);
-                rows.reduce(Expr::or).unwrap_or(lit(false))
-            }
-        })
     }
 
     fn refused(&self, why: String) -> SourceError {
@@ -243,12 +196,6 @@ impl ReadBack {
             table: self.table.name.clone(),
             column: self.table.columns[index].name.clone(),
         }
-    }
-}
-
-fn arrow_error(error: datafusion::error::DataFusionError) -> SourceError {
-    SourceError::Batch {
-        source: ArrowError::ExternalError(Box::new(error)),
     }
 }
 

@@ -79,7 +79,7 @@ fn a_flow_whose_target_is_more_than_its_sources_rows_is_refused_with_the_place()
         (
             "WHEN MATCHED THEN UPDATE SET *
              WHEN NOT MATCHED AND change._change_type = 'insert' THEN INSERT *;",
-            "this clause treats some rows unlike others",
+            "a WHEN asks what kind of change a row is",
         ),
         (
             "WHEN MATCHED THEN UPDATE SET n = target.n + change.n

@@ -138,6 +138,7 @@ impl Rewriting<'_> {
             target,
             files,
             keys,
+            schema: None,
             state: self.state,
         };
         let Rewritten { removed, added } = rewrite.run().await?;

@@ -45,6 +45,7 @@ const GROUP_BYTES: usize = 8 << 20;
 const FOOTERS_AT_ONCE: usize = 8;
 
 /// What a chunk's file says of it besides its rows.
+const COPY: &str = "cdcql.copy";
 const AFTER: &str = "cdcql.after";
 const UPTO: &str = "cdcql.upto";
 const BYTES: &str = "cdcql.bytes";
@@ -64,6 +65,8 @@ pub struct Staging {
 /// A chunk's place in a copy: which it is, and from where to where it goes, in words of the caller's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkName {
+    /// The copy that it is a part of.
+    pub copy: Uuid,
     /// Chunks are in the order of their numbers.
     pub number: u32,
     /// The run that has written it.
@@ -173,18 +176,21 @@ impl Staging {
         Ok(())
     }
 
-    /// The finished chunks, by number.
+    /// The finished chunks of a copy, by number: those of others may come from before it began.
     ///
     /// # Errors
     /// `Storage` if the store cannot be read. A file that is no chunk is left out.
-    pub async fn chunks(&self) -> Result<Vec<StagedChunk>, SinkError> {
+    pub async fn chunks(&self, copy: Uuid) -> Result<Vec<StagedChunk>, SinkError> {
         let files = self.store.list(Some(&self.folder));
         let files = files.map_err(|error| self.failed("read", error));
         let chunks = files
             .map_ok(|file| self.chunk(file))
             .try_buffer_unordered(FOOTERS_AT_ONCE);
         let mut chunks: Vec<StagedChunk> = chunks
-            .try_filter_map(|chunk| std::future::ready(Ok(chunk)))
+            .try_filter_map(|chunk| {
+                let chunk = chunk.filter(|chunk| chunk.name.copy == copy);
+                std::future::ready(Ok(chunk))
+            })
             .try_collect()
             .await?;
         chunks.sort_by_key(|chunk| (chunk.name.number, chunk.name.run));
@@ -219,9 +225,14 @@ impl Staging {
         let mut said: HashMap<&str, String> = said
             .filter_map(|said| Some((said.key.as_str(), said.value.clone()?)))
             .collect();
+        let copy = said.get(COPY).and_then(|copy| Uuid::parse_str(copy).ok());
+        let Some(copy) = copy else {
+            return Ok(None);
+        };
         let bytes = said.get(BYTES).and_then(|bytes| bytes.parse().ok());
         Ok(Some(StagedChunk {
             name: ChunkName {
+                copy,
                 number,
                 run,
                 after: said.remove(AFTER),
@@ -317,6 +328,9 @@ async fn filled(
             writer.append_key_value_metadata(KeyValue::new(key.to_string(), bound.clone()));
         }
     }
-    writer.append_key_value_metadata(KeyValue::new(BYTES.to_string(), bytes.to_string()));
+    let said = [(COPY, name.copy.to_string()), (BYTES, bytes.to_string())];
+    for (key, value) in said {
+        writer.append_key_value_metadata(KeyValue::new(key.to_string(), value));
+    }
     Ok((count, bytes))
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::cast;
 use deltalake::kernel::{Action, Add};
 
 use super::super::super::DeltaTarget;
 use super::files::{DataFile, vectors_of};
 use super::matching::{live_rows, of_target};
-use super::settle::{columns, write_all};
+use super::settle::write_all;
 use super::{Version, explained, nullable};
 
 /// Data files whose live rows go into new ones.
@@ -22,6 +24,8 @@ pub(in super::super::super) struct Rewrite<'a> {
     pub(in super::super::super) files: &'a [DataFile],
     /// The columns that the rows are sorted by within their partition; without any they keep the files' order.
     pub(in super::super::super) keys: &'a [String],
+    /// The columns with the types that the new files have them in; those of the table if `None`.
+    pub(in super::super::super) schema: Option<SchemaRef>,
     /// The session, with its memory pool.
     pub(in super::super::super) state: &'a SessionState,
 }
@@ -66,8 +70,13 @@ impl Rewrite<'_> {
         let files = (0..).zip(self.files.iter().cloned()).collect();
         let state = self.session();
         let table: Arc<dyn TableProvider> = Arc::new(version.table(files, &schema, &state)?);
-        let rows = live_rows(table, deleted)?.project(columns(&schema, of_target))?;
-        let writer = version.row_writer(&schema)?;
+        let written = self.schema.as_ref().map_or(Arc::clone(&schema), nullable);
+        let row = written.fields().iter().map(|field| {
+            let column = cast(of_target(field.name()), field.data_type().clone());
+            column.alias(field.name())
+        });
+        let rows = live_rows(table, deleted)?.project(row.collect::<Vec<_>>())?;
+        let writer = version.row_writer(&written)?;
         if self.keys.is_empty() {
             write_all(&state, rows, writer).await
         } else {
