@@ -181,7 +181,7 @@ pub(super) async fn bind_flow(
     let overlay = Overlay::default().with(&marker, feed);
     let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
     let lost = lost_columns(&table);
-    let (target_schema, added) = Box::pin(settle_schema(
+    let settled = Box::pin(settle_schema(
         engine,
         statement,
         &mut merge,
@@ -203,8 +203,9 @@ pub(super) async fn bind_flow(
         stream: marker,
         target,
         declaration,
-        target_schema,
-        added,
+        target_schema: settled.schema,
+        added: settled.added,
+        absents: settled.absents,
         reads: Vec::new(),
         columns: BTreeSet::new(),
     };

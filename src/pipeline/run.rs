@@ -12,7 +12,6 @@ use super::flow::Flow;
 use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
-use super::step::Step;
 use crate::change::{Commit, Lsn, OnSchemaChange};
 use crate::engine::{Again, Tries};
 use crate::error::Error;
@@ -176,22 +175,29 @@ impl Pipeline {
         let mut tries = Tries::within(flow.database.retry_time());
         loop {
             let step = async {
-                let work = match self.extend(flow).await? {
-                    true => None,
-                    false => work.take(),
-                };
-                self.next_step(flow, work, ceiling.as_ref(), options, reporter)
-                    .await
+                let begun = work.take();
+                let mut work = self.work(flow, begun, ceiling.as_ref(), options).await?;
+                work = self.as_it_is(flow, work, ceiling.as_ref(), options).await?;
+                if !flow.added.is_empty() && work.is_of_own_target() {
+                    work.target.add_columns(&flow.added).await?;
+                    *flow = Arc::new(self.bind_again(flow).await?);
+                    work = self.work(flow, None, ceiling.as_ref(), options).await?;
+                }
+                self.step(flow, work, options, reporter).await
             };
             let step = match step.await {
                 Ok(step) => step,
                 Err(error) => {
-                    let next = match error.is_loss() {
-                        true => {
+                    let next = match error {
+                        error if error.is_loss() => {
                             let lost = (error, options.capture_wait);
                             self.after_loss(flow, lost, &mut losses, reporter).await
                         }
-                        false => Err(error),
+                        error @ Error::Altered { .. } => {
+                            *flow = Arc::new(self.bind_again(flow).await?);
+                            Err(error)
+                        }
+                        error => Err(error),
                     };
                     match next {
                         Ok(next) => work = next.map(Ok),
@@ -212,24 +218,17 @@ impl Pipeline {
                     FlowResult::Applied { window, .. } => window.upto(),
                     FlowResult::UpToDate { at, .. } => *at,
                 };
-                match self.handed_over(flow, upto).await? {
-                    Some(newer) if !newer.added.is_empty() => *flow = Arc::new(newer),
+                match self.handed_over(flow, upto).await {
+                    Ok(Some(newer)) if !newer.added.is_empty() => *flow = Arc::new(newer),
+                    // What passes by itself is for the next run: this one has done its work.
+                    Err(error) if !(error.is_transient() || error.is_of_storage()) => {
+                        return Err(error);
+                    }
                     _ => return Ok(result),
                 }
             }
             (ceiling, done) = (step.rest, Some(result));
         }
-    }
-
-    /// Gives the target of `flow` the columns that its source has got, and binds the flow anew; whether there were some.
-    async fn extend(&self, flow: &mut Arc<Flow>) -> Result<bool, Error> {
-        if flow.added.is_empty() {
-            return Ok(false);
-        }
-        let target = flow.declaration.open().await?;
-        target.add_columns(&flow.added).await?;
-        *flow = Arc::new(self.bind_again(flow).await?);
-        Ok(true)
     }
 
     /// The flow as it reads the newest capture instance of its table, if that may bring it new columns, and if it has come
@@ -277,20 +276,19 @@ impl Pipeline {
         work.map(Some)
     }
 
-    async fn next_step(
+    /// What `flow` does next, beginning with `work` if that is known.
+    pub(super) async fn work(
         &self,
         flow: &Arc<Flow>,
         work: Option<Result<Work, Error>>,
         ceiling: Option<&Commit>,
         options: RunOptions,
-        reporter: &Reporter,
-    ) -> Result<Step, Error> {
-        let work = match work {
-            _ if options.anew => copy_anew(flow).await?,
-            Some(work) => work?,
-            None => look_for(flow, ceiling).await?,
-        };
-        self.step(flow, work, options, reporter).await
+    ) -> Result<Work, Error> {
+        match work {
+            _ if options.anew => copy_anew(flow).await,
+            Some(work) => work,
+            None => look_for(flow, ceiling).await,
+        }
     }
 }
 
