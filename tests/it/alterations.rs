@@ -87,16 +87,8 @@ fn altered(policy: &str, alteration: &str, instance: Instance, at_end: bool, win
     }
     if alteration == DROP {
         // What has not changed stays.
-        assert_eq!(
-            served.csv("SELECT n FROM a WHERE id = 4"),
-            "n\n4\n",
-            "{case}"
-        );
-        assert_eq!(
-            served.csv("SELECT n FROM a WHERE id = 2"),
-            "n\n\n",
-            "{case}"
-        );
+        let rows = served.csv("SELECT id, n FROM a WHERE id IN (2, 4) ORDER BY id");
+        assert_eq!(rows, "id,n\n2,\n4,4\n", "{case}");
     }
     let verified = served.cdcql(&["verify", "pipelines/p.sql"]);
     assert_eq!(
@@ -112,12 +104,15 @@ fn all_alterations(policy: &'static str) {
     thread::scope(|scope| {
         for alteration in [ADD, DROP] {
             scope.spawn(move || {
-                let later = [Instance::None, Instance::WithTheAlteration, Instance::Later];
-                for instance in later {
-                    altered(policy, alteration, instance, false, "1");
-                    altered(policy, alteration, instance, false, "100");
-                }
-                altered(policy, alteration, Instance::None, true, "1");
+                altered(policy, alteration, Instance::None, false, "1");
+                altered(
+                    policy,
+                    alteration,
+                    Instance::WithTheAlteration,
+                    false,
+                    "100",
+                );
+                altered(policy, alteration, Instance::Later, false, "1");
                 altered(policy, alteration, Instance::Later, true, "100");
             });
         }
@@ -204,15 +199,15 @@ fn a_column_that_goes_while_its_table_is_followed_stops_the_flow_or_is_null_from
         follower.wait_for(&["a: first copy:"]);
         served.execute(DROP);
         served.execute("UPDATE dbo.a SET t = 'two' WHERE id = 2;");
-        let n = |id: u32| served.csv(&format!("SELECT n FROM a WHERE id = {id}"));
+        let rows = || served.csv("SELECT id, n FROM a WHERE id IN (2, 4) ORDER BY id");
         if policy == "fail" {
             follower.wait_for(&["a: stopped:", "column n of dbo.a was dropped"]);
             assert_eq!(follower.ended().code, Some(3));
-            assert_eq!(n(2), "n\n2\n");
+            assert_eq!(rows(), "id,n\n2,2\n4,4\n");
         } else {
             follower.wait_for(&["a: 0 inserted, 1 updated"]);
             let _ = follower.end("-TERM");
-            assert_eq!((n(2), n(4)), ("n\n\n".into(), "n\n4\n".into()), "{policy}");
+            assert_eq!(rows(), "id,n\n2,\n4,4\n", "{policy}");
             assert_same(&served, "id, t", policy);
         }
     }
