@@ -116,7 +116,8 @@ fn keyed(column: &str, values: [&str; 3]) -> Served {
     let script = format!(
         "CREATE TABLE dbo.a (k {column} NOT NULL, id INT NOT NULL, n INT NULL, PRIMARY KEY (k, id));
         GO
-        INSERT INTO dbo.a VALUES ({first}, 1, 1), ({second}, 2, 2), ({third}, 3, 3);
+        INSERT INTO dbo.a VALUES ({first}, 1, 1); INSERT INTO dbo.a VALUES ({second}, 2, 2);
+        INSERT INTO dbo.a VALUES ({third}, 3, 3);
         GO
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;"
@@ -179,11 +180,7 @@ fn keys_are_told_apart(column: &str, values: [&str; 3], partitioned: bool) {
 #[test]
 fn keys_of_all_types_are_told_apart() {
     for (column, values) in [
-        ("DECIMAL(9, 3)", ["1.5", "-1.500", "0"]),
-        ("BIGINT", ["9223372036854775807", "-1", "0"]),
         ("CHAR(5)", ["'a'", "'A '", "''"]),
-        ("NVARCHAR(20)", ["N'a'", "N'ä'", "N' '"]),
-        ("DATE", ["'0001-01-01'", "'9999-12-31'", "'1970-01-01'"]),
         (
             "DATETIME",
             [
@@ -200,7 +197,6 @@ fn keys_of_all_types_are_told_apart() {
                 "'0001-01-01Z'",
             ],
         ),
-        ("TIME(3)", ["'23:59:59.999'", "'00:00'", "'12:00'"]),
         (
             "UNIQUEIDENTIFIER",
             [
@@ -212,7 +208,7 @@ fn keys_of_all_types_are_told_apart() {
         ("VARBINARY(8)", ["0x00", "0x0000", "0x"]),
         ("FLOAT", ["0.1", "-1e300", "0"]),
         ("MONEY", ["1.5", "-922337203685477.5808", "0"]),
-        ("TINYINT", ["255", "0", "1"]),
+        ("TIME(3)", ["'23:59:59.999'", "'00:00'", "'12:00'"]),
     ] {
         keys_are_told_apart(column, values, false);
     }
@@ -232,7 +228,6 @@ fn keys_that_part_a_table_are_told_apart() {
                 "'1753-01-01'",
             ],
         ),
-        ("INT", ["1", "-1", "0"]),
     ] {
         keys_are_told_apart(column, values, true);
     }
