@@ -61,10 +61,13 @@ pub(super) async fn settle_schema(
             let policy = (declaration.columns.is_some(), policy);
             added = check_star(statement, merge, &live, target, policy)?;
         }
-        let target = known.as_ref().unwrap_or(&written);
+        let mut target = names(known.as_ref().unwrap_or(&written));
+        if known.is_none() {
+            target.retain(|name| is_there(name));
+        }
         let mut source = names(&source);
         source.retain(|name| is_there(name));
-        absents = expand_stars(merge, &names(target), &source, absent).map_err(Error::invalid)?;
+        absents = expand_stars(merge, &target, &source, absent).map_err(Error::invalid)?;
     }
     let schema = match known {
         Some(schema) => schema,

@@ -161,6 +161,19 @@ fn a_column_that_the_source_has_lost_is_null_in_rows_that_change() {
 }
 
 #[test]
+fn a_target_that_is_made_anew_has_no_column_that_the_source_has_lost() {
+    for policy in ["add", "ignore"] {
+        let served = served(policy);
+        served.execute("ALTER TABLE dbo.a DROP COLUMN n;");
+        let _ = served.run().succeeded();
+        served.assert_true();
+        served.execute("UPDATE dbo.a SET on_sale = 1 WHERE id = 1;");
+        let _ = served.run().succeeded();
+        served.assert_true();
+    }
+}
+
+#[test]
 fn a_policy_that_there_is_not_is_refused() {
     let served = served("evolve");
     let _ = served
