@@ -245,6 +245,16 @@ pub enum Error {
         /// What differs.
         reason: &'static str,
     },
+    /// A table whose columns are others than when the flow was bound.
+    #[error(
+        "flow '{flow}': the columns of {table} were altered while it was read: nothing was written, run again"
+    )]
+    Altered {
+        /// The flow.
+        flow: String,
+        /// The source's table.
+        table: String,
+    },
     /// The capture job has written nothing that a flow could stop at.
     #[error(
         "flow '{flow}': the capture job of database {database} {missing} within {} s; \

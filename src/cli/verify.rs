@@ -36,8 +36,8 @@ pub(super) struct VerifyArguments {
     /// Copy the rows that differ again, and delete those that the source does not have
     ///
     /// They are written by the flow's own statement in one commit for each flow, which keeps its checkpoint; keys that the
-    /// target has more than once are deleted by another one before. The commit is refused if a run has moved the
-    /// checkpoint meanwhile. Up to 100,000 keys of a flow, and 64 MiB of them; beyond that, run --snapshot.
+    /// target has more than once are deleted by another one before. Where a run moves the checkpoint meanwhile, keys that it
+    /// has written are left out. Up to 100,000 keys of a flow, and 64 MiB of them; beyond that, run --snapshot.
     #[arg(long)]
     pub(super) repair: bool,
     /// How many chunks of one table are read at once, each over a connection of its own
@@ -89,12 +89,19 @@ async fn print(rows: Result<RecordBatch, ArrowError>, format: Format) -> Result<
     print_rows(Box::pin(rows), format).await.map(drop)
 }
 
-/// Says where not all keys are listed, and where some could not be copied again.
+/// Says which columns were not compared, where not all keys are listed, and where some could not be copied again.
 fn tell_the_rest(found: &[Verification]) {
     for one in found {
         let Ok(compared) = &one.result else {
             continue;
         };
+        if !compared.uncompared.is_empty() {
+            eprintln!(
+                "{}: not compared, since the source does not have them or the flow does not write them: {}",
+                one.flow,
+                compared.uncompared.join(", ")
+            );
+        }
         let unlike = compared.unlike();
         if unlike > MOST_LISTED as u64 {
             eprintln!(
@@ -172,13 +179,38 @@ fn summary(found: &[Verification], format: Format) -> Result<RecordBatch, ArrowE
     ];
     match format {
         Format::Table => {}
-        Format::Json => columns.push(("differences", lists(found), false)),
-        Format::Csv => columns.push(("differences", text(|one| Some(lines(one))), false)),
+        Format::Json => {
+            columns.push(("differences", lists(found), false));
+            columns.push(("uncompared", names(found), false));
+        }
+        Format::Csv => {
+            columns.push(("differences", text(|one| Some(lines(one))), false));
+            columns.push((
+                "uncompared",
+                text(|one| Some(uncompared(one).join(", "))),
+                false,
+            ));
+        }
     }
     if format != Format::Table {
         columns.push(("location", text(|one| Some(one.location.clone())), false));
     }
     RecordBatch::try_from_iter_with_nullable(columns)
+}
+
+fn uncompared(one: &Verification) -> &[String] {
+    one.result
+        .as_ref()
+        .map_or(&[], |compared| &compared.uncompared)
+}
+
+/// The columns that were not compared, as a list for each flow.
+fn names(found: &[Verification]) -> ArrayRef {
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    for one in found {
+        lists.append_value(uncompared(one).iter().map(Some));
+    }
+    Arc::new(lists.finish())
 }
 
 fn differences(one: &Verification) -> &[Difference] {

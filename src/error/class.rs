@@ -45,6 +45,7 @@ impl Error {
             | Self::NoWholeCopy { .. }
             | Self::TargetGone { .. }
             | Self::LookupFailed { .. }
+            | Self::Altered { .. }
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
             | Self::Unlike { .. }
@@ -64,7 +65,7 @@ impl Error {
     /// True when the same work, begun anew a little later, may succeed.
     pub fn is_transient(&self) -> bool {
         let error = self.source_error();
-        error.is_some_and(SourceError::is_transient)
+        matches!(self.cause(), Self::Altered { .. }) || error.is_some_and(SourceError::is_transient)
     }
 
     /// True when changes that the flow needs are lost, or the history that it left was replaced.

@@ -212,7 +212,7 @@ pub(super) async fn bind_flow(
     let overlay = Overlay::default().with(&marker, feed);
     let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
     let lost = lost_columns(&table);
-    let (target_schema, growth) = Box::pin(settle_schema(
+    let settled = Box::pin(settle_schema(
         engine,
         statement,
         &mut merge,
@@ -234,8 +234,9 @@ pub(super) async fn bind_flow(
         stream: marker,
         target,
         declaration,
-        target_schema,
-        growth,
+        target_schema: settled.schema,
+        growth: settled.growth,
+        absents: settled.absents,
         reads: Vec::new(),
         columns: BTreeSet::new(),
     };

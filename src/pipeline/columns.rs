@@ -15,15 +15,24 @@ use crate::sink::delta::DeltaTarget;
 use crate::source::sqlserver::{CapturedColumn, CapturedTable};
 use crate::sql::{Absent, MergeStatement, Statement, expand_stars};
 
-/// Expands the stars of `merge` and answers with the target's schema: what it has, what was declared, or
-/// what the flow inserts.
+/// A flow's target by its flow.
+pub(super) struct Settled {
+    /// What it has, what was declared, or what the flow inserts.
+    pub(super) schema: SchemaRef,
+    /// What it gets first.
+    pub(super) growth: Growth,
+    /// Those that stars make NULL, since the source does not have them.
+    pub(super) absents: BTreeSet<String>,
+}
+
+/// Expands the stars of `merge` and answers with what becomes of the target's columns.
 pub(super) async fn settle_schema(
     engine: &Engine,
     statement: &Statement,
     merge: &mut MergeStatement,
     (declaration, target): (&TableDeclaration, &DeltaTarget),
     (overlay, lost): (&Overlay, &BTreeSet<&str>),
-) -> Result<(SchemaRef, Growth), Error> {
+) -> Result<Settled, Error> {
     let existing = target.schema();
     if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
         check_declared(statement, merge, &declaration.location, existing, declared)?;
@@ -34,7 +43,7 @@ pub(super) async fn settle_schema(
         .await?;
     let source = Arc::new(plan.schema().as_arrow().clone());
     let written = without_change_columns(&source);
-    let mut growth = Growth::default();
+    let (mut growth, mut absents) = (Growth::default(), BTreeSet::new());
     if merge.has_stars() {
         let policy = declaration.on_schema_change;
         let absent = match policy {
@@ -52,20 +61,28 @@ pub(super) async fn settle_schema(
             let policy = (declaration.columns.is_some(), policy);
             growth = check_star(statement, merge, &live, target, policy)?;
         }
-        let target = known.as_ref().unwrap_or(&written);
+        let mut target = names(known.as_ref().unwrap_or(&written));
+        if known.is_none() {
+            target.retain(|name| is_there(name));
+        }
         let mut source = names(&source);
         source.retain(|name| is_there(name));
-        expand_stars(merge, &names(target), &source, absent).map_err(Error::invalid)?;
+        absents = expand_stars(merge, &target, &source, absent).map_err(Error::invalid)?;
     }
-    match known {
-        Some(schema) => Ok((schema, growth)),
+    let schema = match known {
+        Some(schema) => schema,
         None => {
             let (_, plan) = engine
                 .plan(statement, inserted_row(statement, merge)?, overlay.clone())
                 .await?;
-            Ok((without_change_columns(plan.schema().as_arrow()), growth))
+            without_change_columns(plan.schema().as_arrow())
         }
-    }
+    };
+    Ok(Settled {
+        schema,
+        growth,
+        absents,
+    })
 }
 
 /// The captured columns that the live table does not have any more.

@@ -21,7 +21,9 @@ use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::sink::delta::{ChunkName, DeltaTableProvider, DeltaTarget, StagedChunk, Staging};
-use crate::source::sqlserver::{Asked, ErrorKind, KeyBound, KeyRange, TableChunks};
+use crate::source::sqlserver::{
+    Asked, CapturedColumn, ErrorKind, KeyBound, KeyRange, TableChunks,
+};
 
 /// The version of the manifest that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -161,7 +163,11 @@ struct Begun {
 fn identity(flow: &Flow, chunks: &TableChunks, part: Option<&Part>) -> Value {
     let columns = chunks.schema();
     let columns = columns.fields().iter();
-    let columns = columns.map(|field| json!([field.name(), field.data_type().to_string()]));
+    let columns = columns.map(|field| {
+        let mut captured = flow.table.columns().iter();
+        let captured = captured.find(|column| column.name() == field.name());
+        json!([field.name(), captured.map(CapturedColumn::type_name)])
+    });
     json!({
         "database": flow.key.database,
         "table": [flow.key.schema, flow.key.table],

@@ -51,6 +51,8 @@ pub struct Flow {
     pub(super) key: FlowKey,
     /// What the target gets before anything else is done.
     pub(super) growth: Growth,
+    /// The target's columns that stars make NULL, since the source does not have them.
+    pub(super) absents: BTreeSet<String>,
     /// The tables that its plan reads.
     pub(super) reads: Vec<ResolvedTableReference>,
     /// The stream's columns that its plan reads, as places among the captured ones.
@@ -82,6 +84,11 @@ impl Flow {
         let columns = self.table.columns();
         let mut read = self.columns.iter().filter_map(|index| columns.get(*index));
         read.any(CapturedColumn::is_large)
+    }
+
+    /// The statement to plan for rows that are copied over what the target has: what the source does not have stays.
+    pub(super) fn kind_over(&self) -> StatementKind {
+        StatementKind::Merge(Box::new(self.merge.keeping(&self.absents)))
     }
 
     /// The statement to plan.

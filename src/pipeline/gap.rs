@@ -72,6 +72,7 @@ async fn copy_again(
             over: Some(checkpoint),
         },
         rebinds: false,
+        is_altered: false,
         gap: Some(Gap { upto, ..gap }),
     })
 }
@@ -85,6 +86,7 @@ pub(super) async fn copy_anew(flow: &Flow) -> Result<Work, Error> {
         target,
         job: Job::Copy { newest, over },
         rebinds: false,
+        is_altered: false,
         gap: None,
     })
 }
@@ -112,6 +114,7 @@ fn go_on(
         target,
         job,
         rebinds: false,
+        is_altered: false,
         gap: Some(Gap { upto: after, ..gap }),
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Work {
     pub(super) job: Job,
     /// Whether the flow can read a newer capture instance once that is done.
     pub(super) rebinds: bool,
+    /// Whether the source's table may have other columns than when the flow was bound.
+    pub(super) is_altered: bool,
     /// The changes that are missed by it.
     pub(super) gap: Option<Gap>,
 }
@@ -97,16 +99,21 @@ pub(super) async fn look(
             .unwrap_or_else(|| Err(Error::Internal("a table was not asked for its changes")));
         let news = news?;
         let rebinds = rebinds(flow, &checkpoint, &news);
+        let is_altered = news.is_altered(&flow.table);
         let over = checkpoint.clone();
         // The source is the flow's own, and has all changes since the checkpoint, whatever is done now.
         let job = job(flow, checkpoint, &head, ceiling, news)?;
         if target.lacks_backfill() {
-            return Ok(backfill(target, ceiling, over));
+            return Ok(Work {
+                is_altered,
+                ..backfill(target, ceiling, over)
+            });
         }
         Ok(Work {
             target,
             job,
             rebinds,
+            is_altered,
             gap: None,
         })
     });
@@ -146,6 +153,7 @@ fn backfill(target: DeltaTarget, newest: &Commit, over: Checkpoint) -> Work {
             over: Some(over),
         },
         rebinds: false,
+        is_altered: false,
         gap: None,
     }
 }
@@ -160,6 +168,7 @@ fn beginning(flow: &Flow, target: DeltaTarget, newest: Option<Commit>) -> Work {
         target,
         job,
         rebinds: false,
+        is_altered: false,
         gap: None,
     }
 }

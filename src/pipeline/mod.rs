@@ -11,6 +11,7 @@
 //! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
 //! them.
 
+mod altered;
 mod bind;
 mod capture;
 mod chunks;

@@ -184,6 +184,7 @@ impl Pipeline {
             let step = async {
                 let begun = work.take();
                 let mut work = self.work(flow, begun, ceiling.as_ref(), options).await?;
+                work = self.as_it_is(flow, work, ceiling.as_ref(), options).await?;
                 if self.copied_part().is_some() && !work.is_of_own_target() {
                     return Err(Error::NoWholeCopy { flow: name.clone() });
                 }
@@ -198,12 +199,16 @@ impl Pipeline {
             let step = match step.await {
                 Ok(step) => step,
                 Err(error) => {
-                    let next = match error.is_loss() {
-                        true => {
+                    let next = match error {
+                        error if error.is_loss() => {
                             let lost = (error, options.capture_wait);
                             self.after_loss(flow, lost, &mut losses, reporter).await
                         }
-                        false => Err(error),
+                        error @ Error::Altered { .. } => {
+                            *flow = Arc::new(self.bind_again(flow).await?);
+                            Err(error)
+                        }
+                        error => Err(error),
                     };
                     match next {
                         Ok(next) => work = next.map(Ok),
@@ -297,7 +302,7 @@ impl Pipeline {
     }
 
     /// What `flow` does next, beginning with `work` if that is known.
-    async fn work(
+    pub(super) async fn work(
         &self,
         flow: &Arc<Flow>,
         work: Option<Result<Work, Error>>,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use datafusion::catalog::TableProvider;
 
+use super::altered::check_columns;
 use super::bind::Pipeline;
 use super::capture::{commit_past, fence};
 use super::copy::{Copied, Standing, copied};
@@ -20,6 +21,7 @@ use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
 use crate::source::sqlserver::{Asked, LargeValues, MissingValues};
+use crate::sql::StatementKind;
 
 /// What a step of a flow has done.
 pub(super) struct Step {
@@ -46,6 +48,14 @@ enum Rows {
 }
 
 impl Rows {
+    /// The flow's statement over such rows.
+    fn kind(&self, flow: &Flow) -> StatementKind {
+        match self {
+            Self::Copy { keys: Some(_), .. } => flow.kind_over(),
+            _ => flow.kind(),
+        }
+    }
+
     /// The rows as a table, with large values as `large` says.
     async fn table(
         &self,
@@ -208,6 +218,7 @@ impl Pipeline {
     ) -> Result<FlowResult, Error> {
         let why = why_over(flow, &target, over.as_ref(), gap.as_ref(), options)?;
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
+        check_columns(flow).await?;
         target.prepare_folder().await?;
         let part = self.copied_part();
         let standing = Standing {
@@ -222,6 +233,7 @@ impl Pipeline {
             staging,
         } = copied(self.engine(), (flow, &target), standing, options, reporter).await?;
         let fence = fence(flow, start, options.capture_wait, reporter).await?;
+        check_columns(flow).await?;
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
         let rows = Rows::Copy {
@@ -265,7 +277,9 @@ impl Pipeline {
             (Rows::Copy { .. }, LargeValues::Kept { .. }) => LargeValues::Kept { read_back: true },
             (_, large) => large,
         };
+        let kind = rows.kind(flow);
         let changes = rows.table(flow, &target, large).await?;
+        let changes = (kind.clone(), changes);
         let tried = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
         let tried = tried.await;
         if tried.is_ok() || !missing.found() {
@@ -273,15 +287,16 @@ impl Pipeline {
         }
         let large = LargeValues::Kept { read_back: true };
         let changes = rows.table(flow, &target, large).await?;
-        self.execute(flow, target, changes, commit, &missing).await
+        self.execute(flow, target, (kind, changes), commit, &missing)
+            .await
     }
 
-    /// Executes the flow's SQL over `changes` in one commit; `missing` tells where values lack.
+    /// Executes the flow's SQL, as `kind` has it, over `changes` in one commit; `missing` tells where values lack.
     pub(super) async fn execute(
         &self,
         flow: &Flow,
         target: DeltaTarget,
-        changes: Arc<dyn TableProvider>,
+        (kind, changes): (StatementKind, Arc<dyn TableProvider>),
         commit: FlowCommit,
         missing: &MissingValues,
     ) -> Result<CommitOutcome, Error> {
@@ -294,10 +309,7 @@ impl Pipeline {
             &flow.target,
             Arc::clone(&provider) as Arc<dyn TableProvider>,
         );
-        let (state, plan) = self
-            .engine()
-            .plan(&flow.statement, flow.kind(), overlay)
-            .await?;
+        let (state, plan) = self.engine().plan(&flow.statement, kind, overlay).await?;
         let plan = with_kept(plan, missing)?;
         let state = match flow.reads_large_values() {
             true => self.engine().for_large_rows(&state),

@@ -1,5 +1,7 @@
 //! Columns by name: matching without regard to case, and what `*` in a MERGE stands for.
 
+use std::collections::BTreeSet;
+
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Expr, Ident, MergeAction, MergeInsertKind, ObjectName, Parens,
     Value, Values,
@@ -60,7 +62,8 @@ pub enum Absent {
     Null,
 }
 
-/// Replaces `UPDATE SET *` and `INSERT *` by the target's columns, each with the source's column of that name.
+/// Replaces `UPDATE SET *` and `INSERT *` by the target's columns, each with the source's column of that name. Answers
+/// with those that became NULL, since the source does not have them.
 ///
 /// `target_columns` are the columns to write; leave out those that a flow never writes. Names match without
 /// regard to case.
@@ -73,7 +76,8 @@ pub fn expand_stars(
     target_columns: &[String],
     source_columns: &[String],
     absent: Absent,
-) -> Result<(), Diagnostic> {
+) -> Result<BTreeSet<String>, Diagnostic> {
+    let mut absents = BTreeSet::new();
     let source = &merge.source;
     let value = |column: Option<String>| match column {
         Some(column) => Expr::CompoundIdentifier(vec![merge.source_alias.clone(), quoted(column)]),
@@ -85,6 +89,8 @@ pub fn expand_stars(
         };
         let columns = (target_columns, source_columns, absent);
         let columns = starred(source, &at, &except, columns)?;
+        let without = columns.iter().filter(|(_, column)| column.is_none());
+        absents.extend(without.map(|(target, _)| target.clone()));
         match &mut clause.action {
             MergeAction::Update(update) => {
                 let assign = |(target, column)| Assignment {
@@ -109,7 +115,30 @@ pub fn expand_stars(
             MergeAction::Delete { .. } => {}
         }
     }
-    Ok(())
+    Ok(absents)
+}
+
+impl MergeStatement {
+    /// The statement whose updates keep what a target has in the columns `absents`, which [`expand_stars`] has made NULL.
+    pub fn keeping(&self, absents: &BTreeSet<String>) -> Self {
+        let is_absent = |assignment: &Assignment| {
+            let AssignmentTarget::ColumnName(name) = &assignment.target else {
+                return false;
+            };
+            let name = name.0.last().and_then(|part| part.as_ident());
+            name.is_some_and(|name| absents.contains(&name.value))
+                && assignment.value == Expr::value(Value::Null)
+        };
+        let mut keeping = self.clone();
+        for clause in &mut keeping.ast.clauses {
+            if let MergeAction::Update(update) = &mut clause.action {
+                update
+                    .assignments
+                    .retain(|assignment| !is_absent(assignment));
+            }
+        }
+        keeping
+    }
 }
 
 pub(super) fn quoted(name: String) -> Ident {

@@ -278,6 +278,19 @@ fn a_table_that_is_not_the_flows_own_gets_no_wider_types() {
 }
 
 #[test]
+fn a_target_that_is_made_anew_has_no_column_that_the_source_has_lost() {
+    for policy in ["add", "ignore"] {
+        let served = served(policy);
+        served.execute("ALTER TABLE dbo.a DROP COLUMN n;");
+        let _ = served.run().succeeded();
+        served.assert_true();
+        served.execute("UPDATE dbo.a SET on_sale = 1 WHERE id = 1;");
+        let _ = served.run().succeeded();
+        served.assert_true();
+    }
+}
+
+#[test]
 fn a_policy_that_there_is_not_is_refused() {
     let served = served("evolves");
     let words = ["is no policy", "'fail', 'ignore', 'add' or 'evolve'"];

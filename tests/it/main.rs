@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod alterations;
 mod bad_input;
 mod capture;
 mod clients;

@@ -1,6 +1,6 @@
 //! Rows of both sides in the order of their keys, key by key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
@@ -118,6 +118,40 @@ fn with_side(
 ) -> DataFusionResult<LogicalPlanBuilder> {
     let row = (0..sides.schema.fields().len()).map(|place| col(column(place)));
     plan.project(row.chain([lit(side).alias(SIDE)]))
+}
+
+impl Sides {
+    /// Those of the keys `unlikes` that changed in `window`, in the row format.
+    pub(super) async fn changed_among(
+        &self,
+        unlikes: &Unlikes,
+        window: LsnRange,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let changed = self.flow.database.changed_keys(&self.flow.table, window)?;
+        let keys: HashSet<Vec<u8>> = unlikes.keys.keys().cloned().collect();
+        let chosen = Chosen::Keys(Arc::new(keys));
+        let key = |other: &str| Expr::Column(Column::new(Some(KEYS), other));
+        let row: Vec<Expr> = self.keys.iter().map(|(_, other)| key(other)).collect();
+        let plan = || {
+            LogicalPlanBuilder::scan(KEYS, provider_as_source(changed), None)?
+                .filter(chosen.condition(row.clone()))?
+                .project(row)?
+                .build()
+        };
+        let plan = plan().map_err(|error| self.failed(error))?;
+        let mut rows = self.stream(&plan).await?;
+        let types = self.key_places.iter();
+        let types = types.map(|place| self.schema.field(*place).data_type());
+        let format = converter(types).map_err(|error| self.failed(error))?;
+        let mut found = HashSet::new();
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(|error| self.failed(error))?;
+            let keys = format.convert_columns(batch.columns());
+            let keys = keys.map_err(|error| self.failed(error))?;
+            found.extend(keys.iter().map(|key| key.as_ref().to_vec()));
+        }
+        Ok(found.into_iter().collect())
+    }
 }
 
 /// Rows that have nothing but a key that changed.
@@ -278,6 +312,7 @@ impl Comparison<'_> {
             self.compared.differences.push(Difference {
                 key: self.reader.condition(row)?,
                 unlike,
+                bytes: group.key.clone(),
                 columns,
             });
         }

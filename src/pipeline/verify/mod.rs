@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use self::compare::{Unlikes, compare};
 use self::digest::Buckets;
-use self::repair::{MOST_BYTES, MOST_REPAIRED};
+use self::repair::{MOST_BYTES, MOST_REPAIRED, Repair};
 use self::sides::Sides;
 use self::verifiable::verifiable;
+use super::altered::check_columns;
 use super::bind::Pipeline;
 use super::capture::fence;
 use super::chunks::Chunks;
@@ -102,6 +103,8 @@ pub struct Compared {
     pub differences: Vec<Difference>,
     /// How many of these keys were copied again.
     pub repaired: u64,
+    /// The target's columns that were not compared: the flow writes nothing to them, or the source does not have them.
+    pub uncompared: Vec<String>,
 }
 
 impl Compared {
@@ -132,6 +135,8 @@ pub struct Difference {
     pub key: String,
     /// How they are not the same.
     pub unlike: Unlike,
+    /// The key in the row format.
+    bytes: Vec<u8>,
     /// The columns in which they differ, where both sides have the key.
     pub columns: Vec<String>,
 }
@@ -183,15 +188,17 @@ impl Pipeline {
         verification.version = work.target.version();
         let (target, checkpoint) = standing(flow, work)?;
         verification.checkpoint = Some(checkpoint.lsn);
-        let keys = verifiable(self.engine(), flow, &target).await?;
+        let verifiable = verifiable(self.engine(), flow, &target).await?;
+        let uncompared = verifiable.uncompared.clone();
         let at = (&target, checkpoint.lsn);
-        let sides = Sides::try_new(self.engine(), flow, keys, at, options.parallel);
+        let sides = Sides::try_new(self.engine(), flow, verifiable, at, options.parallel);
         let sides = Arc::new(sides.await?);
         let chunks = chunks_of(flow, checkpoint.lsn, options, reporter).await?;
         if options.repair {
             check_repairable(flow, &chunks)?;
         }
         let (mut compared, buckets) = digests(&sides, &chunks).await?;
+        compared.uncompared = uncompared;
         if buckets.is_empty() {
             return Ok(compared);
         }
@@ -200,14 +207,21 @@ impl Pipeline {
             buckets,
         };
         let fence = fence(flow, checkpoint.lsn, options.capture_wait, reporter).await?;
+        check_columns(flow).await?;
         let window = LsnRange::new(checkpoint.lsn, fence.lsn)
             .ok_or(Error::Internal("the fence of a comparison lies before it"))?;
         let unlikes = rows_compared(&sides, &chunks, &rows, (window, options), &mut compared);
         let unlikes = unlikes.await?;
         if options.repair && compared.unlike() > 0 {
-            let rows = (&rows.spool, unlikes);
-            self.repair(&sides, rows, (target, checkpoint), &mut compared)
-                .await?;
+            let repair = Repair {
+                sides: &sides,
+                rows: &rows.spool,
+                unlikes,
+                target,
+                checkpoint,
+                known: fence.lsn,
+            };
+            self.repair(repair, &mut compared).await?;
         }
         Ok(compared)
     }

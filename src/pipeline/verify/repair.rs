@@ -2,7 +2,7 @@
 //!
 //! They are as of the commit that the target holds: none of their keys has changed since. So the flow's own statement over
 //! them, an `insert` for each key that the source has and a `delete` for each that it does not, makes of the target
-//! what it should have been, and its checkpoint stays. The commit is refused where another one has moved that meanwhile.
+//! what it should have been, and its checkpoint stays.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 
 use super::super::bind::Pipeline;
+use super::super::look::look_for;
 use super::compare::Unlikes;
 use super::digest::{Chosen, converter};
 use super::sides::{Sides, column};
-use super::{Compared, Unlike};
-use crate::change::{CHANGE_TYPE, COMMIT_VERSION, ChangeType, Checkpoint};
+use super::{Compared, Unlike, standing};
+use crate::change::{CHANGE_TYPE, COMMIT_VERSION, ChangeType, Checkpoint, Lsn, LsnRange};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTarget, FlowCommit, Spool};
 use crate::source::sqlserver::MissingValues;
@@ -34,60 +35,130 @@ pub(super) const MOST_BYTES: usize = 64 << 20;
 const ROWS: &str = "rows";
 const KEYS: &str = "keys";
 
+/// How often another commit of the flow may come first.
+const MOST_TRIES: u32 = 30;
+
+/// What is needed to copy keys again.
+pub(super) struct Repair<'a> {
+    pub(super) sides: &'a Sides,
+    /// The source's rows of these keys, among others.
+    pub(super) rows: &'a Spool,
+    pub(super) unlikes: Unlikes,
+    pub(super) target: DeltaTarget,
+    /// The commit that the target holds.
+    pub(super) checkpoint: Checkpoint,
+    /// The keys have not changed up to here.
+    pub(super) known: Lsn,
+}
+
 impl Pipeline {
-    /// Copies what differs from `spool` into `target`, which holds `checkpoint`.
+    /// Copies what differs again into the target.
     ///
     /// A key that the target has more than once is deleted first, in a commit of its own: a MERGE makes of each row one.
+    /// Where a run moves the checkpoint meanwhile, the keys that have changed up to there are its work, and the others
+    /// are as they were.
     pub(super) async fn repair(
         &self,
-        sides: &Sides,
-        (spool, unlikes): (&Spool, Unlikes),
-        (mut target, checkpoint): (DeltaTarget, Checkpoint),
+        mut repair: Repair<'_>,
         compared: &mut Compared,
     ) -> Result<(), Error> {
-        let flow = &sides.flow;
-        if unlikes.overflows {
+        let flow = &repair.sides.flow;
+        if repair.unlikes.overflows {
             return Err(Error::TooManyToRepair {
                 flow: flow.name.clone(),
                 keys: compared.unlike(),
                 most: MOST_REPAIRED,
             });
         }
-        let commit = FlowCommit {
-            key: flow.key.clone(),
-            expected: Some(checkpoint.clone()),
-            upto: checkpoint,
-            gap: None,
-        };
-        for (gone, there) in steps(&unlikes) {
-            let changes = changes(sides, (spool, unlikes.read_twice), &gone, there)?;
-            let missing = MissingValues::default();
-            let step = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
-            let _ = Box::pin(step).await?;
-            target.refresh().await?;
+        let mut tries = 0;
+        for step in [repeated, all] {
+            loop {
+                let (gone, there) = step(&repair.unlikes);
+                if gone.is_empty() && there.is_empty() {
+                    break;
+                }
+                let commit = FlowCommit {
+                    key: flow.key.clone(),
+                    expected: Some(repair.checkpoint.clone()),
+                    upto: repair.checkpoint.clone(),
+                    gap: None,
+                };
+                let changes = (flow.kind_over(), repair.changes(&gone, there)?);
+                let missing = MissingValues::default();
+                let step = self.execute(flow, repair.target.clone(), changes, commit, &missing);
+                match Box::pin(step).await {
+                    Ok(_) => {
+                        repair.target.refresh().await?;
+                        break;
+                    }
+                    Err(error) if error.is_conflict() && tries < MOST_TRIES => {
+                        tries += 1;
+                        repair.go_on_after(error, compared).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         }
-        compared.repaired = unlikes.keys.len() as u64;
+        compared.repaired = repair.unlikes.keys.len() as u64;
         Ok(())
+    }
+}
+
+impl Repair<'_> {
+    /// Goes on from where the target stands now, after `error` has said that it does not stand where it stood.
+    async fn go_on_after(&mut self, error: Error, compared: &mut Compared) -> Result<(), Error> {
+        let flow = &self.sides.flow;
+        let (target, checkpoint) = standing(flow, look_for(flow, None).await?)?;
+        if checkpoint.lsn < self.checkpoint.lsn {
+            return Err(error);
+        }
+        if let Some(window) = LsnRange::new(self.known, checkpoint.lsn)
+            && !window.is_empty()
+        {
+            for key in self.sides.changed_among(&self.unlikes, window).await? {
+                if let Some(unlike) = self.unlikes.keys.remove(&key) {
+                    *compared.count_mut(unlike) -= 1;
+                    compared.left_out += 1;
+                    compared.differences.retain(|listed| listed.bytes != key);
+                }
+            }
+            self.known = checkpoint.lsn;
+        }
+        (self.target, self.checkpoint) = (target, checkpoint);
+        Ok(())
+    }
+
+    /// A `delete` for each of the keys `gone`, and an `insert` of the source's row for each of those `there`.
+    fn changes(&self, gone: &RowKeys, there: RowKeys) -> Result<Arc<dyn TableProvider>, Error> {
+        changes(
+            self.sides,
+            (self.rows, self.unlikes.read_twice),
+            gone,
+            there,
+        )
     }
 }
 
 /// Keys in the row format.
 type RowKeys = HashSet<Vec<u8>>;
 
-/// The keys to delete and those to insert, commit by commit.
-fn steps(unlikes: &Unlikes) -> Vec<(RowKeys, RowKeys)> {
-    let of = |wanted: fn(Unlike) -> bool| {
-        let keys = unlikes.keys.iter().filter(|(_, unlike)| wanted(**unlike));
-        keys.map(|(key, _)| key.clone()).collect::<RowKeys>()
-    };
-    let repeated = of(|unlike| unlike == Unlike::Repeated);
-    let gone = of(|unlike| unlike == Unlike::OnlyInTarget);
-    let there = of(|unlike| unlike != Unlike::OnlyInTarget);
-    let steps = [(repeated, RowKeys::new()), (gone, there)];
-    let steps = steps.into_iter();
-    steps
-        .filter(|(gone, there)| !(gone.is_empty() && there.is_empty()))
-        .collect()
+/// The keys to delete and those to insert, so that the target has none more than once.
+fn repeated(unlikes: &Unlikes) -> (RowKeys, RowKeys) {
+    (
+        keys(unlikes, |unlike| unlike == Unlike::Repeated),
+        RowKeys::new(),
+    )
+}
+
+/// The keys to delete and those to insert.
+fn all(unlikes: &Unlikes) -> (RowKeys, RowKeys) {
+    let gone = keys(unlikes, |unlike| unlike == Unlike::OnlyInTarget);
+    (gone, keys(unlikes, |unlike| unlike != Unlike::OnlyInTarget))
+}
+
+fn keys(unlikes: &Unlikes, wanted: fn(Unlike) -> bool) -> RowKeys {
+    let keys = unlikes.keys.iter().filter(|(_, unlike)| wanted(**unlike));
+    keys.map(|(key, _)| key.clone()).collect()
 }
 
 /// A `delete` for each of the keys `gone`, and an `insert` of what `spool` has for each of those `there`.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::filter_record_batch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::runtime::SpawnedTask;
@@ -25,6 +25,7 @@ use super::super::flow::Flow;
 use super::super::reconcile::{Keys, field};
 use super::super::schema::inserted_row;
 use super::digest::{Buckets, Chosen, Digest, RowHasher};
+use super::verifiable::Verifiable;
 use crate::change::Lsn;
 use crate::engine::{Engine, Overlay};
 use crate::error::Error;
@@ -43,7 +44,7 @@ pub(super) struct Sides {
     pub(super) flow: Arc<Flow>,
     /// The key, in the order of the target's columns.
     pub(super) keys: Keys,
-    /// The target's columns.
+    /// The target's columns that are compared.
     pub(super) schema: SchemaRef,
     /// The places of the key's among them.
     pub(super) key_places: Vec<usize>,
@@ -57,12 +58,18 @@ impl Sides {
     pub(super) async fn try_new(
         engine: &Engine,
         flow: &Arc<Flow>,
-        mut keys: Keys,
+        Verifiable {
+            mut keys,
+            uncompared,
+        }: Verifiable,
         (target, at): (&DeltaTarget, Lsn),
         parallel: u8,
     ) -> Result<Self, Error> {
         let target = DeltaTableProvider::try_new(target.clone(), None).await?;
         let schema = target.schema();
+        let compared = schema.fields().iter();
+        let compared = compared.filter(|field| !uncompared.contains(field.name()));
+        let schema = Arc::new(Schema::new(compared.cloned().collect::<Vec<_>>()));
         keys.sort_by_key(|(own, _)| schema.index_of(own).unwrap_or(usize::MAX));
         let places = keys.iter().map(|(own, _)| schema.index_of(own));
         let key_places = places

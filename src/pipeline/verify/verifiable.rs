@@ -20,7 +20,16 @@ use crate::source::sqlserver::LargeValues;
 /// The key of the metadata of a column that a Delta table computes.
 const GENERATED: &str = "delta.generationExpression";
 
-/// The keys of a flow whose target is a function of its source's rows.
+/// What is compared of a flow whose target is a function of its source's rows.
+#[derive(Debug)]
+pub(super) struct Verifiable {
+    /// The columns by which rows are told apart, with the source's.
+    pub(super) keys: Keys,
+    /// The target's columns that are none of the flow's: it writes nothing to them, or the source does not have them.
+    pub(super) uncompared: Vec<String>,
+}
+
+/// What is compared of a flow whose target is a function of its source's rows.
 ///
 /// # Errors
 /// `Invalid`, with the place, for a flow whose target depends on anything else.
@@ -28,7 +37,7 @@ pub(super) async fn verifiable(
     engine: &Engine,
     flow: &Flow,
     target: &DeltaTarget,
-) -> Result<Keys, Error> {
+) -> Result<Verifiable, Error> {
     let schema = target.schema();
     let schema = schema.as_ref().unwrap_or(&flow.target_schema);
     let (statement, merge) = (&flow.statement, &flow.merge);
@@ -58,7 +67,14 @@ pub(super) async fn verifiable(
     check_values(flow, schema, (clauses.insert, insert))?;
     check_generated(flow, schema, (clauses.insert, insert))?;
     check_alike(flow, schema, &keys, (&clauses, update, insert))?;
-    Ok(keys)
+    let inserted = assigned(insert, schema);
+    let is_written = |name: &String| inserted.iter().any(|(own, _)| own == name);
+    let names = schema.fields().iter().map(|field| field.name());
+    let uncompared = names.filter(|name| !is_written(name) || flow.absents.contains(*name));
+    Ok(Verifiable {
+        uncompared: uncompared.cloned().collect(),
+        keys,
+    })
 }
 
 /// The clauses that make rows, by their places.

@@ -66,7 +66,7 @@ pub(super) fn capture(
                 .position(|c| c.column_id == *column_id)
         {
             required = true;
-            retype(state, &instance.name, at, *sql_type)?;
+            retype(state, (&instance.name, at), *sql_type, definition.at)?;
         }
         history.push(vec![
             instance.source.into(),
@@ -83,9 +83,9 @@ pub(super) fn capture(
 /// Gives a captured column another type, in the change table and in its description.
 fn retype(
     state: &mut State,
-    instance: &str,
-    at: usize,
+    (instance, at): (&str, usize),
     sql_type: SqlType,
+    now: i64,
 ) -> Result<(), ServerError> {
     let Some(capture) = &mut state.capture else {
         return Ok(());
@@ -101,6 +101,7 @@ fn retype(
     let database = state.name.clone();
     if let Some(table) = state.table_mut(change_table) {
         table.retype(captured, sql_type, &database)?;
+        table.modified = now;
     }
     metadata::refresh(state)
 }

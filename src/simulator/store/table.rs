@@ -126,6 +126,8 @@ pub(crate) struct Table {
     pub(crate) next_identity: Option<i64>,
     /// When it was created.
     pub(crate) created: i64,
+    /// When it was last altered (`modify_date`).
+    pub(crate) modified: i64,
     /// Whether the server made it (`is_ms_shipped`), as change data capture's tables.
     pub(crate) shipped: bool,
     /// The partition scheme that it lies on, and the `column_id` that chooses the partition.
@@ -163,6 +165,7 @@ impl Table {
             keys: keys.into(),
             next_identity,
             created,
+            modified: created,
             shipped: false,
             partitioned: None,
         }

@@ -110,6 +110,7 @@ pub(crate) fn alter_table(
         command: command.to_owned(),
         at: write.state().clock,
     });
+    table.modified = write.state().clock;
     write.forget(table.object_id);
     write.state_mut().put(table);
     Ok(())

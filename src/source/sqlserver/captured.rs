@@ -103,6 +103,8 @@ pub struct CapturedTable {
     /// Whether a policy is known that filters the live table's rows.
     pub(super) row_filter: bool,
     pub(super) has_command_id: bool,
+    /// When the live table and the change table had been altered last, before the columns were read.
+    pub(super) modified: [Option<i64>; 2],
     pub(super) schema: SchemaRef,
 }
 
@@ -202,7 +204,28 @@ pub(super) async fn captured_table(
         missing_key: found.missing_key,
         start_lsn,
         row_filter: instance.row_filter.is_some(),
+        modified: instance.modified,
     }))
+}
+
+/// Whether a table has the columns and types by now that it had when it was looked up; what reads an instance that is
+/// gone says so itself.
+pub(super) async fn has_columns_of(
+    pool: &Pool,
+    table: &CapturedTable,
+) -> Result<bool, SourceError> {
+    let entry = TableEntry {
+        name: table.name.clone(),
+        object_id: table.source_object_id,
+    };
+    let found = columns(pool, &entry, table.change_object_id, &table.relation).await?;
+    let shape = |column: &CapturedColumn| (column.source_name.clone(), column.sql_type.clone());
+    let is_same = found
+        .columns
+        .iter()
+        .map(shape)
+        .eq(table.columns.iter().map(shape));
+    Ok(is_same || found.columns.is_empty())
 }
 
 /// Whether changes have `__$command_id`; says so where they have none, or it costs a sort.

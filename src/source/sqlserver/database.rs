@@ -179,6 +179,14 @@ impl Database {
             })
     }
 
+    /// Whether `table` has the columns and types by now that it had when it was looked up.
+    ///
+    /// # Errors
+    /// Whatever asking for columns may give.
+    pub async fn has_columns_of(&self, table: &CapturedTable) -> Result<bool, SourceError> {
+        captured::has_columns_of(&self.inner.pool, table).await
+    }
+
     /// Every image of `table` within `bounds`, in commit order: its captured columns, then `_change_type`,
     /// `_commit_version` (20 hex digits) and `_commit_timestamp` (as [`Dates`] has it).
     ///

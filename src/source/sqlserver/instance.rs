@@ -12,7 +12,7 @@ use super::relation::{ALL_CHANGES, ChangeRelation};
 
 /// The capture instances of one source table (`@P1`: its object_id), newest first. The change table's name
 /// is looked up, never derived: it is NULL where the login may not see it. The function's name is derived, as the
-/// server does it. Partitions can be counted by everybody who sees the table; a security policy only by who may see
+/// server does it. The times of the last ALTER are that of the source table and that of the change table. Partitions can be counted by everybody who sees the table; a security policy only by who may see
 /// definitions, so that its absence here proves nothing.
 fn statement() -> String {
     format!(
@@ -23,7 +23,9 @@ fn statement() -> String {
          JOIN sys.security_policies AS q ON q.object_id = r.object_id \
          WHERE r.target_object_id = @P1 AND r.predicate_type = 0 AND q.is_enabled = 1) AS row_filter, \
          HAS_PERMS_BY_NAME(N'cdc.' + QUOTENAME(x.name), N'OBJECT', N'SELECT') AS reads_table, \
-         OBJECT_ID(N'cdc.' + QUOTENAME(N'{ALL_CHANGES}' + ct.capture_instance), N'IF') AS function_id \
+         OBJECT_ID(N'cdc.' + QUOTENAME(N'{ALL_CHANGES}' + ct.capture_instance), N'IF') AS function_id, \
+         (SELECT s.modify_date FROM sys.tables AS s WHERE s.object_id = @P1) AS source_modified, \
+         x.modify_date AS change_modified \
          FROM cdc.change_tables AS ct \
          LEFT JOIN sys.tables AS x ON x.object_id = ct.object_id \
          WHERE ct.source_object_id = @P1 \
@@ -47,6 +49,9 @@ pub(super) struct Instance {
     pub(super) switches: bool,
     /// A policy that filters the source table's rows.
     pub(super) row_filter: Option<String>,
+    /// When the source table and the change table were last altered, in milliseconds of the server's local time; absent
+    /// where the login may not see it.
+    pub(super) modified: [Option<i64>; 2],
 }
 
 impl Instance {
@@ -103,6 +108,7 @@ pub(super) async fn instances(
                 row_filter: cells.text(6)?.map(str::to_string),
                 reads_table: cells.flag(7)?,
                 function_id: object_id(cells.integer(8)?),
+                modified: [cells.millis(9)?, cells.millis(10)?],
             })
         })
         .collect()
@@ -135,6 +141,7 @@ mod tests {
             start_lsn: start.map(|lsn| lsn.parse().unwrap()),
             switches: false,
             row_filter: None,
+            modified: [None; 2],
         }
     }
 

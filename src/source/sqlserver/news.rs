@@ -63,12 +63,20 @@ pub struct News {
     pub first_change: Option<Lsn>,
     /// The object_id of the newest capture instance's change table.
     pub newest_instance: Option<i32>,
+    /// When the live table and the change table were last altered.
+    modified: [Option<i64>; 2],
 }
 
 impl News {
     /// The newest commit that the server which answered has captured.
     pub fn visible(&self) -> Lsn {
         self.visible.unwrap_or(Lsn::ZERO)
+    }
+
+    /// Whether a table may have other columns or types than when it was looked up. The changes up to the `upto` of this
+    /// look were made by what was seen then or is seen now.
+    pub fn is_altered(&self, table: &CapturedTable) -> bool {
+        self.modified != table.modified
     }
 
     /// Refuses a window whose changes the server does not have from its start to its end.
@@ -224,6 +232,7 @@ fn news_of(after: Lsn, cells: &Cells<'_>) -> Result<News, SourceError> {
         first_change: cells.lsn(3)?,
         anchor,
         newest_instance: cells.integer(6)?.and_then(|id| i32::try_from(id).ok()),
+        modified: [cells.millis(7)?, cells.millis(8)?],
     })
 }
 
@@ -235,7 +244,8 @@ fn dropped(table: &CapturedTable) -> SourceError {
 }
 
 /// One branch for each table: the instance's first LSN, the newest commit that this server has captured, the first
-/// change up to `@P1`, the commit at the table's own LSN (`@P2` and on), and the newest of its instances.
+/// change up to `@P1`, the commit at the table's own LSN (`@P2` and on), the newest of its instances, and when the table
+/// and the change table were last altered.
 ///
 /// Each change is sought forward from the LSN, never backward from the newest row, which capture may hold.
 fn statement(asked: &[Asked<'_>]) -> String {
@@ -259,7 +269,9 @@ fn statement(asked: &[Asked<'_>]) -> String {
              (SELECT m.tran_end_time FROM cdc.lsn_time_mapping AS m WHERE m.start_lsn = {after}) AS anchor_time, \
              (SELECT m.tran_id FROM cdc.lsn_time_mapping AS m WHERE m.start_lsn = {after}) AS anchor_tran_id, \
              (SELECT TOP (1) n.object_id FROM cdc.change_tables AS n WHERE n.source_object_id = {source} \
-             ORDER BY n.start_lsn DESC, n.create_date DESC) AS newest_instance \
+             ORDER BY n.start_lsn DESC, n.create_date DESC) AS newest_instance, \
+             (SELECT s.modify_date FROM sys.tables AS s WHERE s.object_id = {source}) AS source_modified, \
+             (SELECT x.modify_date FROM sys.tables AS x WHERE x.object_id = {instance}) AS change_modified \
              FROM cdc.change_tables AS ct WHERE ct.object_id = {instance}",
             source = asked.table.source_object_id,
             instance = asked.table.change_object_id,

@@ -33,7 +33,20 @@ pub(super) enum Step {
         table: usize,
         part: u8,
     },
+    /// The columns of `a` change, if they have not done so.
+    Alter(Alteration),
     Run(Run),
+}
+
+/// What happens to the columns of `a`, each once at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alteration {
+    /// A column comes, of which its capture instance tells nothing.
+    Add,
+    /// Another capture instance begins.
+    Recapture,
+    /// A captured column goes.
+    Drop,
 }
 
 /// One transaction over both tables: true for `a`.
@@ -42,7 +55,9 @@ pub(super) type Transaction = Vec<(bool, Change)>;
 /// How the pipeline is run.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
-    /// What is committed while it waits for capture, each after the next scan has fixed its end of the log.
+    /// Whether it copies what is there again.
+    pub(super) snapshots: bool,
+    /// What is committed while it reads a table, or waits for capture, each after the next scan has fixed its end of the log.
     pub(super) meanwhile: Vec<Transaction>,
     pub(super) rows: u32,
     pub(super) transactions: Option<u32>,
@@ -65,6 +80,7 @@ impl Run {
     /// One that nothing disturbs.
     pub(super) fn whole() -> Self {
         Self {
+            snapshots: false,
             meanwhile: Vec::new(),
             rows: 1000,
             transactions: None,
@@ -114,9 +130,19 @@ fn runs() -> impl Strategy<Value = Run> {
     let polls = prop::option::weighted(0.3, 1_u16..200);
     let meanwhile = prop::collection::vec(self::transactions(), 0..3);
     let anew = prop::bool::weighted(0.2);
-    let all = (rows, transactions, faults, polls, meanwhile, anew);
+    let snapshots = prop::bool::weighted(0.15);
+    let all = (
+        rows,
+        transactions,
+        faults,
+        polls,
+        meanwhile,
+        anew,
+        snapshots,
+    );
     all.prop_map(
-        |(rows, transactions, fault, polls, meanwhile, is_anew)| Run {
+        |(rows, transactions, fault, polls, meanwhile, is_anew, snapshots)| Run {
+            snapshots,
             meanwhile,
             rows,
             transactions,
@@ -133,12 +159,22 @@ fn clean_ups() -> impl Strategy<Value = Step> {
     (0_usize..2, part).prop_map(|(table, part)| Step::CleanUp { table, part })
 }
 
+fn alterations() -> impl Strategy<Value = Step> {
+    let one = prop_oneof![
+        1 => Just(Alteration::Add),
+        2 => Just(Alteration::Recapture),
+        1 => Just(Alteration::Drop),
+    ];
+    one.prop_map(Step::Alter)
+}
+
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => transactions().prop_map(Step::Transaction),
         4 => Just(Step::Capture),
         1 => Just(Step::Forget),
         4 => clean_ups(),
+        2 => alterations(),
         4 => runs().prop_map(Step::Run),
     ];
     prop::collection::vec(step, 1..STEPS)

@@ -30,18 +30,21 @@ const PASSWORD: &str = "Pa55word!";
 /// The capture instances of both tables.
 const INSTANCES: [&str; 2] = ["dbo_a", "dbo_b"];
 
+/// A part of the statements that read the chunks of a table.
+const READ: &str = "t.[n], t.[note]";
+
 /// A part of the statement by which a copy looks how far capture is.
 const LOOK: &str = "AS server_local OPTION";
 
 const SCRIPT: &str = "\
-CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NOT NULL, note NVARCHAR(MAX) NULL);
+CREATE TABLE dbo.a (id INT NOT NULL PRIMARY KEY, n INT NOT NULL, note NVARCHAR(MAX) NULL, gone INT NULL);
 CREATE TABLE dbo.b (k VARCHAR(4) NOT NULL, s INT NOT NULL, n INT NULL, note VARCHAR(MAX) NULL, PRIMARY KEY (k, s));
 GO
 EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'b', @role_name = NULL;
 GO
-INSERT INTO dbo.a VALUES (0, 0, N'0'), (1, 1, N'1');
+INSERT INTO dbo.a VALUES (0, 0, N'0', 0), (1, 1, N'1', 1);
 INSERT INTO dbo.b VALUES ('x', 0, 0, '0'), ('Y', 1, 1, '1');
 ";
 
@@ -52,6 +55,8 @@ pub(super) struct Subject {
     pub(super) omits: bool,
     /// An update of one row's key is captured as an update.
     pub(super) moves: bool,
+    /// Whether columns that come to `a` come to its target.
+    pub(super) adds: bool,
     /// Which of the tables are copied.
     pub(super) copied: [bool; 2],
 }
@@ -59,7 +64,7 @@ pub(super) struct Subject {
 /// Where changes are lost, the flow `a` ends, and `b` is copied again.
 const TABLES: &str = "\
 CREATE CONNECTION db TYPE sqlserver OPTIONS (url 'URL');
-CREATE TABLE IF NOT EXISTS a USING DELTA LOCATION 'lake/a';
+CREATE TABLE IF NOT EXISTS a USING DELTA LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'POLICY');
 CREATE TABLE IF NOT EXISTS b USING DELTA LOCATION 'lake/b' TBLPROPERTIES ('cdcql.onGap' = 'resnapshot');
 ";
 
@@ -142,6 +147,8 @@ impl World {
     pub(super) async fn pipeline(&self) -> Pipeline {
         let flows = self.tables().map(|table| FLOWS[table]);
         let text = TABLES.to_string() + &flows.collect::<String>();
+        let policy = if self.subject.adds { "add" } else { "ignore" };
+        let text = text.replace("POLICY", policy);
         let statements = parsed(&text.replace("URL", &self.simulator.url()));
         Pipeline::bind(self.engine(), statements, None)
             .await
@@ -160,6 +167,8 @@ impl World {
         let fault = run.fault;
         let _fault = fault.map(|fault| control.on_next("c.[__$operation]", fault.fault()));
         let options = RunOptions {
+            anew: run.snapshots,
+            chunk_rows: Some(2),
             limits: WindowLimits {
                 rows: run.rows,
                 bytes: RunOptions::WINDOW_BYTES,
@@ -184,11 +193,21 @@ impl World {
         loop {
             // A copy that waits looks again and again.
             let mut look = control.on_next(LOOK, Fault::Interjections);
+            // Writers come between the chunks.
+            let mut read = control.on_next(READ, Fault::Stall);
             tokio::select! {
                 reports = &mut running => return Ended { has_waited, reports },
                 () = waits.notified(), if !has_waited => has_waited = true,
                 struck = look.struck(), if has_waited => struck.unwrap(),
+                struck = read.struck() => {
+                    struck.unwrap();
+                    if let Some(changes) = meanwhile.next() {
+                        self.commit(model, changes).await;
+                    }
+                    continue;
+                }
             }
+            drop(read);
             let scan = capture.fix_log_end();
             let fixed = model.newest();
             if let Some(changes) = meanwhile.next() {
@@ -202,6 +221,18 @@ impl World {
     pub(super) async fn commit(&self, model: &mut Model, changes: &Transaction) {
         let batch = model.transaction(changes);
         self.client.execute_batch(&batch).await.unwrap();
+    }
+
+    pub(super) async fn alter(&self, batch: &str) {
+        self.client.execute_batch(batch).await.unwrap();
+    }
+
+    /// Whether the target of `a` has what came later.
+    pub(super) async fn has_extra(&self) -> bool {
+        let location = self.lake().join("a");
+        let target = DeltaTarget::open(location.to_str().unwrap(), HashMap::new());
+        let schema = target.await.unwrap().schema();
+        schema.is_some_and(|schema| schema.index_of("extra").is_ok())
     }
 
     /// Calls the clean-up of a table's changes.
@@ -234,10 +265,11 @@ impl World {
         let Some(checkpoint) = target.checkpoint(key).await.unwrap() else {
             return false;
         };
-        let instance = INSTANCES[table];
+        let name = ["dbo.a", "dbo.b"][table];
         let low = self
             .lsns(&format!(
-                "SELECT start_lsn FROM cdc.change_tables WHERE capture_instance = N'{instance}'"
+                "SELECT start_lsn FROM cdc.change_tables WHERE source_object_id = OBJECT_ID(N'{name}') \
+                 AND start_lsn IS NOT NULL ORDER BY start_lsn"
             ))
             .await;
         checkpoint.lsn.increment().unwrap() < low[0]
@@ -263,15 +295,19 @@ impl World {
         self.folder.path().join("lake")
     }
 
-    /// The rows of a target; none where there is no target.
-    pub(super) async fn rows(&self, table: usize) -> Vec<String> {
+    /// The rows of a target, with what came later if that is `told`; none where there is no target.
+    pub(super) async fn rows(&self, table: usize, told: bool) -> Vec<String> {
         if !self.has(table) {
             return Vec::new();
         }
         let engine = self.engine();
-        engine.define_tables(&parsed(TABLES), None).await.unwrap();
+        let tables = TABLES.replace("POLICY", "add");
+        engine.define_tables(&parsed(&tables), None).await.unwrap();
         let sql = [
-            "SELECT id, n, note FROM a ORDER BY id;",
+            match told {
+                true => "SELECT id, n, note, extra FROM a ORDER BY id;",
+                false => "SELECT id, n, note FROM a ORDER BY id;",
+            },
             "SELECT k, s, n, note FROM b ORDER BY s;",
         ][table];
         let statements = parsed(sql);

@@ -102,7 +102,7 @@ fn object(table: &Table, state: &State) -> Vec<Value> {
         "U ".into(),
         "USER_TABLE".into(),
         Value::Timestamp(table.created),
-        Value::Timestamp(table.created),
+        Value::Timestamp(table.modified),
         table.shipped.into(),
         false.into(),
         false.into(),

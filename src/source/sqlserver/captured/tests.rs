@@ -36,6 +36,7 @@ pub(in crate::source::sqlserver) fn customers() -> CapturedTable {
         start_lsn: "0:20:1".parse().unwrap(),
         row_filter: false,
         has_command_id: true,
+        modified: [None; 2],
     }
 }
 
