@@ -56,6 +56,14 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     /// Execute the flows of a pipeline file: copy what is new, and stop, or go on for ever
     Run(RunArguments),
+    /// Say what is wrong with a pipeline file, without a connection
+    ///
+    /// Looks at what the file says: syntax, structure, options, properties, types, and names that no statement declares. All
+    /// that is wrong is told at once, in the order of the file, up to a hundred errors. No server is asked, no table is
+    /// opened, and no secret looked up, so that it goes where those are not; environment variables without a default that
+    /// are not set are told. What only the source's columns or the targets tell is `cdcql plan`'s. Exit code 3 says that the
+    /// file is invalid.
+    Check(CheckArguments),
     /// Say where the flows of a pipeline file stand, and write nothing
     ///
     /// For each flow: the last commit that its target holds, the newest one that the source's capture has reached, how
@@ -199,6 +207,14 @@ impl RunArguments {
             ..RunOptions::default()
         }
     }
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
 }
 
 /// Arguments of `status`.

@@ -1,6 +1,7 @@
 //! How a person drives it: arguments, output, exit codes.
 
 mod args;
+mod check;
 #[cfg(feature = "simulator")]
 mod demo;
 mod doctor;
@@ -90,6 +91,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
     let (manner, memory) = (manner(&arguments), arguments.memory);
     match arguments.command {
         Some(Command::Run(ref run)) => run::run(run, manner).await,
+        Some(Command::Check(ref check)) => check::run(check, manner).await,
         Some(Command::Query(ref query)) => query::run(query, memory).await,
         Some(Command::Status(ref status)) => status::run(status, memory).await,
         Some(Command::Verify(ref verify)) => verify::run(verify, manner).await,

@@ -7,20 +7,19 @@ use std::sync::Arc;
 use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
 
+use super::check::lay_out_chosen;
 use super::columns::{lost_columns, settle_schema};
-use super::flow::Flow;
+use super::flow::{Flow, Start};
 use super::kept::{check_kept, with_kept};
-use super::named::{
-    chosen_flows, refuse_others, second_flow, source_name, start_of, stream_of, target_of,
-};
+use super::named::{copies_unasked, second_flow, source_name, start_of, stream_of, target_of};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
 use super::reconcile::{Over, reconcilable};
 use super::values::check_values;
-use crate::change::{FlowKey, LsnRange, OnGap};
+use crate::change::{FlowKey, LsnRange, OnGap, OnSchemaChange};
 use crate::engine::{Engine, Overlay, log_retry, retried};
-use crate::error::Error;
+use crate::error::{Error, Faults};
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
 use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
 use crate::sql::{Statement, StatementKind, table_references};
@@ -60,36 +59,31 @@ impl Pipeline {
         file: Option<&Path>,
         chosen: &[String],
     ) -> Result<Self, Error> {
-        refuse_others(&statements)?;
-        engine.define_all(&statements, file).await?;
-        let statements = chosen_flows(&engine, statements, chosen)?;
+        let flows = lay_out_chosen(&engine, &statements, file, chosen).await?;
+        engine.define_connections(&statements, file).await?;
+        engine.define_views(&statements, file).await?;
+        let statements = flows;
         let lookups = lookups_of(&engine, &statements);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
         let mut flows: BTreeMap<usize, Arc<Flow>> = BTreeMap::new();
-        let mut invalid = BTreeMap::new();
+        let mut faults = Faults::default();
         for place in order {
+            // What is wrong with one that it looks up is wrong with this one too.
             if lookups[place]
                 .iter()
-                .any(|other| invalid.contains_key(other))
+                .any(|other| !flows.contains_key(other))
             {
-                // What is wrong with that one is wrong with this one too.
-                invalid.insert(place, Vec::new());
                 continue;
             }
             let earlier: Vec<_> = flows.values().map(Arc::clone).collect();
             let bound = retried(engine.retry_time(), log_retry, async || {
                 Box::pin(bind_flow(&engine, &statements[place], &earlier)).await
             });
-            match bound.await {
-                Ok(flow) => _ = flows.insert(place, Arc::new(flow)),
-                Err(Error::Invalid { diagnostics }) => _ = invalid.insert(place, diagnostics),
-                Err(error) => return Err(error),
+            if let Some(flow) = faults.kept(bound.await)? {
+                flows.insert(place, Arc::new(flow));
             }
         }
-        if !invalid.is_empty() {
-            let diagnostics = invalid.into_values().flatten().collect();
-            return Err(Error::Invalid { diagnostics });
-        }
+        faults.into_result()?;
         let flows: Vec<_> = flows.into_values().collect();
         let lookups = lookups_by_plan(&flows);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
@@ -169,6 +163,10 @@ pub(super) async fn bind_flow(
         schema: newest.schema_name().to_string(),
         table: newest.table_name().to_string(),
     };
+    let start = start_of(statement, &stream)?;
+    if start != Start::Copy && declaration.on_schema_change == OnSchemaChange::Add {
+        return Err(copies_unasked(statement, &stream));
+    }
     let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
     let table = instance_for(&database, newest, &opened, &key)
         .await
@@ -190,7 +188,7 @@ pub(super) async fn bind_flow(
     ))
     .await?;
     let mut flow = Flow {
-        start: start_of(statement, &stream)?,
+        start,
         name: declaration.name.clone(),
         key,
         statement: statement.clone(),

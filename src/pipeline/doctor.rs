@@ -10,9 +10,10 @@ pub use examination::{Examination, Examined};
 use examination::{check_of, text_of};
 
 use super::bind::bind_flow;
+use super::check::lay_out;
 use super::flow::Flow;
 use super::look::{Job, Work, look_for};
-use super::named::{parts_of, refuse_others, stream_of, target_of};
+use super::named::{parts_of, stream_of, target_of};
 use super::order::{in_order, lookups_of};
 use crate::change::{Check, CheckState, Finding, OnGap};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};
@@ -31,7 +32,7 @@ pub async fn examine(
     statements: Vec<Statement>,
     file: Option<&Path>,
 ) -> Result<Examination, Error> {
-    refuse_others(&statements)?;
+    lay_out(engine, &statements, file).await?;
     let mut doctor = Doctor {
         engine,
         found: Examination::default(),
@@ -40,7 +41,6 @@ pub async fn examine(
         seen: BTreeSet::new(),
     };
     doctor.connect(&statements, file).await?;
-    engine.define_tables(&statements, file).await?;
     let views = engine.define_views(&statements, file).await;
     if doctor.unreachable.is_empty() {
         views?;

@@ -4,6 +4,8 @@
 //! writes; [`Pipeline::run`] brings each flow up to date once, [`Pipeline::follow`] for ever. One window is one
 //! execution of the flow's SQL and one Delta commit, which carries the window's end.
 //!
+//! [`check`] tells what is wrong with a file before a server is asked, as everything here does first.
+//!
 //! [`examine`] looks at all that the flows need before they run, and goes on where one of them could not be bound.
 //!
 //! [`Pipeline::verify`] compares what the targets hold with their sources, and can copy again what differs.
@@ -13,6 +15,7 @@
 
 mod bind;
 mod capture;
+mod check;
 mod chunks;
 mod columns;
 mod copy;
@@ -37,6 +40,7 @@ mod verify;
 mod window;
 
 pub use bind::Pipeline;
+pub use check::{Checked, check};
 pub use doctor::{Examination, Examined, examine};
 pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;

@@ -58,7 +58,10 @@ pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
     if diagnostics.is_empty() {
         Ok(())
     } else {
-        Err(Error::Invalid { diagnostics })
+        Err(Error::Invalid {
+            diagnostics,
+            more: 0,
+        })
     }
 }
 
@@ -100,12 +103,14 @@ pub(super) fn target_of(
 ) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
     let reference = engine.resolve(&merge.target);
     let Some(declaration) = engine.declaration(&reference) else {
-        return Err(refuse(
-            statement,
-            merge,
-            format!("there is no Delta table '{}'", merge.target),
-            "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
-        ));
+        let help = match engine.nearest_table(&reference) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => {
+                "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'".to_string()
+            }
+        };
+        let message = format!("there is no Delta table '{}'", merge.target);
+        return Err(refuse(statement, merge, message, &help));
     };
     Ok((reference, declaration))
 }
@@ -133,6 +138,15 @@ pub(super) fn start_of(statement: &Statement, stream: &StreamRef) -> Result<Star
             Error::from_datafusion(error, Some(statement)).at(statement, stream.span)
         })?),
     })
+}
+
+/// A flow that begins without a copy, and would make one for a new column.
+pub(super) fn copies_unasked(statement: &Statement, stream: &StreamRef) -> Error {
+    Error::invalid(statement.diagnostic(
+        stream.span,
+        "this flow begins without a copy of its table, and 'cdcql.onSchemaChange' = 'add' copies the table",
+        Some("write 'ignore' or 'fail', or let the flow begin with a copy".to_string()),
+    ))
 }
 
 pub(super) fn parts_of(name: &ObjectName) -> Vec<String> {

@@ -80,27 +80,8 @@ pub(super) fn reconcilable(
     target: &SchemaRef,
     over: Over,
 ) -> Result<Keys, Error> {
-    let (what, without) = over.words();
-    let refused = |message: &str, help: &str| {
-        let message = format!("{what}: {message}");
-        Err(Error::invalid(statement.diagnostic(
-            merge.target_span,
-            message,
-            Some(format!("{help}, {without}")),
-        )))
-    };
-    if !merge.reads_stream_alone() {
-        return refused(
-            "the source is a query, which may leave such rows out",
-            "write USING STREAM … CHANGES AS change",
-        );
-    }
-    if !merge.deletes_first() {
-        return refused(
-            "the first WHEN MATCHED does not delete what the source has deleted",
-            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
-        );
-    }
+    reconcilable_form(statement, merge, over)?;
+    let refused = |message: &str, help: &str| refuse(statement, merge, over, message, help);
     let pairs = merge.key_pairs().unwrap_or_default();
     let source = table.schema_ref();
     let mut keys = Keys::with_capacity(pairs.len());
@@ -134,6 +115,48 @@ pub(super) fn reconcilable(
         );
     }
     Ok(keys)
+}
+
+/// The part of [`reconcilable`] that the statement alone tells.
+pub(super) fn reconcilable_form(
+    statement: &Statement,
+    merge: &MergeStatement,
+    over: Over,
+) -> Result<(), Error> {
+    if !merge.reads_stream_alone() {
+        return refuse(
+            statement,
+            merge,
+            over,
+            "the source is a query, which may leave such rows out",
+            "write USING STREAM … CHANGES AS change",
+        );
+    }
+    if !merge.deletes_first() {
+        return refuse(
+            statement,
+            merge,
+            over,
+            "the first WHEN MATCHED does not delete what the source has deleted",
+            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
+        );
+    }
+    Ok(())
+}
+
+fn refuse<T>(
+    statement: &Statement,
+    merge: &MergeStatement,
+    over: Over,
+    message: &str,
+    help: &str,
+) -> Result<T, Error> {
+    let (what, without) = over.words();
+    Err(Error::invalid(statement.diagnostic(
+        merge.target_span,
+        format!("{what}: {message}"),
+        Some(format!("{help}, {without}")),
+    )))
 }
 
 /// The place of a column, by its name as written, or else by the one that differs in case alone.

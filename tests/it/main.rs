@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod capture;
+mod check;
 mod clients;
 mod connections;
 mod copies;

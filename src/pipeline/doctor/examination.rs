@@ -152,7 +152,7 @@ pub(super) fn check_of(error: &Error) -> Check {
 pub(super) fn text_of(error: &Error) -> String {
     let error = error.cause();
     let mut text = match error {
-        Error::Invalid { diagnostics } => {
+        Error::Invalid { diagnostics, .. } => {
             let told = diagnostics.iter().map(|diagnostic| {
                 let help = diagnostic.help().map(|help| format!("; {help}"));
                 let (file, line) = (diagnostic.file(), diagnostic.span().line);
