@@ -12,13 +12,13 @@ use examination::{check_of, text_of};
 use super::bind::bind_flow;
 use super::check::lay_out;
 use super::flow::Flow;
+use super::gap::goes_over;
 use super::look::{Job, Work, look_for};
 use super::named::{parts_of, stream_of, target_of};
 use super::order::{in_order, lookups_of};
-use crate::change::{Check, CheckState, Finding, OnGap};
+use crate::change::{Check, CheckState, Finding};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};
 use crate::error::Error;
-use crate::sink::delta::SinkError;
 use crate::source::sqlserver::{Database, DatabaseChecks};
 use crate::sql::{Statement, StatementKind};
 
@@ -289,15 +289,4 @@ impl Doctor<'_> {
         let head = checks.head()?;
         Some(checks.retention_for(head.newest.end_time_ms - end_time_ms))
     }
-}
-
-/// Whether a run with this policy goes over what it has lost.
-fn goes_over(policy: OnGap, lost: &Error) -> bool {
-    let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
-    lost.is_loss()
-        && match policy {
-            OnGap::Fail => false,
-            OnGap::Resnapshot => true,
-            OnGap::Continue => !is_targets,
-        }
 }

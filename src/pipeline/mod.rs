@@ -6,6 +6,8 @@
 //!
 //! [`check`] tells what is wrong with a file before a server is asked, as everything here does first.
 //!
+//! [`plan()`] tells what a run would do, and of flows that do not fit their sources why.
+//!
 //! [`examine`] looks at all that the flows need before they run, and goes on where one of them could not be bound.
 //!
 //! [`Pipeline::verify`] compares what the targets hold with their sources, and can copy again what differs.
@@ -29,6 +31,7 @@ mod look;
 mod maintain;
 mod named;
 mod order;
+mod plan;
 mod reconcile;
 mod run;
 mod schema;
@@ -46,6 +49,9 @@ pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
 pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
+pub use plan::{
+    ColumnDifference, ColumnEffect, FlowPlan, PlannedSource, PlannedWork, Plans, Setting, plan,
+};
 pub use run::RunOptions;
 pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};
 pub use verify::{Compared, Difference, MOST_LISTED, Unlike, Verification, VerifyOptions};

@@ -51,4 +51,5 @@ pub use schema::TableOptions;
 pub use staging::{ChunkName, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
+pub use write::merge_path;
 pub(crate) use write::{Spool, SpoolWriter, joined_within_memory};
