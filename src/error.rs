@@ -122,10 +122,12 @@ pub enum Error {
         name: String,
     },
     /// A table in a schema that was not created.
-    #[error("there is no schema '{name}'; write CREATE SCHEMA {name} first")]
+    #[error("there is no schema '{name}'; {}", nearest_or_create(.name, .known))]
     UnknownSchema {
         /// The schema.
         name: String,
+        /// The schemas that exist.
+        known: Vec<String>,
     },
     /// A Delta table that has no place.
     #[error("table '{table}' has no place; add LOCATION '…', or give its schema one")]
@@ -306,6 +308,13 @@ fn nearest_or_declare(name: &str, known: &[String]) -> String {
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean '{near}'?"),
         None => format!("{}; declare it with CREATE CONNECTION", among(known)),
+    }
+}
+
+fn nearest_or_create(name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("write CREATE SCHEMA {name} first"),
     }
 }
 

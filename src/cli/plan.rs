@@ -65,6 +65,9 @@ fn text_of(plan: &FlowPlan) -> String {
     if let Some(work) = &plan.work {
         line("would", sentence(work));
     }
+    if let Some(problem) = &plan.problem {
+        line("error", problem.clone());
+    }
     if let Some(source) = &plan.source {
         line("source", source_text(source));
         line("key", key_text(source));
@@ -304,8 +307,7 @@ fn object_of(plan: &FlowPlan) -> Value {
         json!({ "name": setting.name, "value": setting.value, "given": setting.is_given })
     });
     add("settings", settings.collect());
-    let error = plan.result.as_ref().err();
-    add("error", error.map(|error| error.cause().to_string()).into());
+    add("error", plan.problem.clone().into());
     Value::Object(object)
 }
 

@@ -249,6 +249,7 @@ impl Engine {
             .find_schema(&schema_name)
             .ok_or_else(|| Error::UnknownSchema {
                 name: schema_name.clone(),
+                known: self.lake.schema_names(),
             })?;
         let own = self.storage_of(&definition.options, base)?;
         let (location, storage) = match &definition.location {

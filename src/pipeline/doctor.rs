@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use examination::check_of;
+pub(super) use examination::text_of;
 pub use examination::{Examination, Examined};
-use examination::{check_of, text_of};
 
 use super::bind::bind_flow;
 use super::check::lay_out;

@@ -76,7 +76,7 @@ MERGEE INTO b USING x;
         ":1:46: error: unknown option `hots`",
         ":2:19: error: ",
         ":3:",
-        ":4:62: error: cdcql.onGap = 'sometimes' is no policy",
+        ":4:61: error: cdcql.onGap = 'sometimes' is no policy",
         ":5:14: error: the LOCATION of 'c' is empty",
         ":7:1: error: a run executes flows",
         ":9:12: error: a second flow writes 'd'",
@@ -139,6 +139,12 @@ fn names_that_nothing_declares_are_told_with_the_nearest() {
     ] {
         let _ = checked(&changed(from, to)).failed(3, words);
     }
+    let text = changed("EXISTS a ", "EXISTS silber.a ");
+    let text = format!("CREATE SCHEMA silver LOCATION 'lake/silver';\n{text}");
+    let _ = checked(&text).failed(3, &["there is no schema 'silber'; did you mean 'silver'?"]);
+    let text = changed("LOCATION 'lake/a'", "PARTITIONED BY (mm) LOCATION 'lake/a'")
+        .replace("n INT", "m INT");
+    let _ = checked(&text).failed(3, &["partition column 'mm'", "did you mean 'm'?"]);
     let views = format!(
         "{SOUND}CREATE VIEW v AS SELECT * FROM w;\nCREATE VIEW w AS SELECT * FROM db.dbo.x;\n"
     );

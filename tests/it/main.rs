@@ -26,6 +26,7 @@ mod lookups;
 mod maintain;
 mod many_connections;
 mod odd_names;
+mod plan;
 mod query;
 mod random_changes;
 mod readme;

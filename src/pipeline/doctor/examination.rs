@@ -149,7 +149,7 @@ pub(super) fn check_of(error: &Error) -> Check {
 }
 
 /// An error and its causes in one line.
-pub(super) fn text_of(error: &Error) -> String {
+pub(in super::super) fn text_of(error: &Error) -> String {
     let error = error.cause();
     let mut text = match error {
         Error::Invalid { diagnostics, .. } => {

@@ -19,6 +19,7 @@ use datafusion::arrow::datatypes::Schema;
 
 use super::bind::Sides;
 use super::check::lay_out_chosen;
+use super::doctor::text_of;
 use super::flow::Flow;
 use super::named::target_of;
 use super::order::{in_order, lookups_of};
@@ -63,7 +64,9 @@ pub struct FlowPlan {
     pub merge_path: Option<String>,
     /// Its MERGE with all stars expanded.
     pub merge: Option<String>,
-    /// What a run would end with.
+    /// What keeps a run from it, in one line.
+    pub problem: Option<String>,
+    /// What a run would end with; what is wrong with a flow that does not fit its source or target is in [`Plans::invalid`].
     pub result: Result<(), Error>,
 }
 
@@ -84,6 +87,7 @@ impl FlowPlan {
             goes_after: Vec::new(),
             merge_path: None,
             merge: None,
+            problem: None,
             result: Ok(()),
         }
     }
@@ -192,14 +196,17 @@ impl Planner<'_> {
             let (_, other) = target_of(self.engine, statement, other)?;
             plan.goes_after.push(other.name);
         }
-        let missing = others.iter().find(|other| !self.bound.contains_key(other));
-        if missing.is_some() {
+        let missing = others
+            .iter()
+            .position(|other| !self.bound.contains_key(other));
+        if let Some(missing) = missing {
             // What is wrong with that one is told there.
-            let other = plan.goes_after.first().cloned().unwrap_or_default();
-            plan.result = Err(Error::LookupFailed {
+            let error = Error::LookupFailed {
                 flow: plan.flow.clone(),
-                other,
-            });
+                other: plan.goes_after.get(missing).cloned().unwrap_or_default(),
+            };
+            plan.problem = Some(text_of(&error));
+            plan.result = Err(error.at(statement, merge.target_span));
             return Ok(plan);
         }
         let earlier: Vec<_> = self.bound.values().map(Arc::clone).collect();
@@ -207,10 +214,12 @@ impl Planner<'_> {
             Ok(flow) => {
                 let flow = Arc::new(flow);
                 let done = self.look(&mut plan, &flow).await;
+                plan.problem = done.as_ref().err().map(text_of);
                 plan.result = done.map_err(|error| error.at(statement, merge.target_span));
                 self.bound.insert(place, flow);
             }
             Err(error) => {
+                plan.problem = Some(text_of(&error));
                 if self.ended.is_none() {
                     self.ended = self.faults.keep(error).err();
                 }

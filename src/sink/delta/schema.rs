@@ -54,8 +54,13 @@ impl TableOptions {
         };
         for column in &self.partition_columns {
             if schema.index_of(column).is_err() {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let reason = match nearest(column, names) {
+                    Some(near) => format!("the table has no such column; did you mean '{near}'?"),
+                    None => "the table has no such column".to_string(),
+                };
                 let object = format!("partition column '{column}'");
-                return Err(invalid(object, "the table has no such column"));
+                return Err(invalid(object, &reason));
             }
         }
         if !self.partition_columns.is_empty()
