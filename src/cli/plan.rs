@@ -282,6 +282,7 @@ fn object_of(plan: &FlowPlan) -> Value {
     add("checkpoint_time", plan.checkpoint.map(time_of).into());
     add("source_lsn", lsn_of(plan.newest));
     add("source_time", plan.newest.map(time_of).into());
+    add("rows_behind", rows_behind(plan).into());
     add("location", plan.location.as_str().into());
     add(
         "source",
@@ -309,6 +310,15 @@ fn object_of(plan: &FlowPlan) -> Value {
     add("settings", settings.collect());
     add("error", plan.problem.clone().into());
     Value::Object(object)
+}
+
+/// Rows of changes that wait; `None` where the table is copied.
+fn rows_behind(plan: &FlowPlan) -> Option<u64> {
+    match plan.work.as_ref()? {
+        PlannedWork::Changes { rows, .. } => Some(*rows),
+        PlannedWork::Move { .. } | PlannedWork::Nothing => Some(0),
+        PlannedWork::Copy { .. } | PlannedWork::WaitForCapture => None,
+    }
 }
 
 fn lsn_of(moment: Option<Moment>) -> Value {
@@ -362,18 +372,17 @@ fn work_object(work: &PlannedWork) -> Value {
         }),
         PlannedWork::Changes {
             window,
-            rows,
             begins,
             lost,
+            ..
         } => json!({
             "action": if *begins { "begin" } else { "window" },
             "after": window.after().to_string(),
             "upto": window.upto().to_string(),
-            "rows_behind": rows,
             "lost": lost,
         }),
         PlannedWork::WaitForCapture => json!({ "action": "wait_for_capture" }),
         PlannedWork::Move { upto } => json!({ "action": "move", "upto": upto.to_string() }),
-        PlannedWork::Nothing => json!({ "action": "nothing", "rows_behind": 0 }),
+        PlannedWork::Nothing => json!({ "action": "nothing" }),
     }
 }
