@@ -136,7 +136,7 @@ pub(super) async fn bind_flow(
     earlier: &[Arc<Flow>],
 ) -> Result<Flow, Error> {
     let sides = Box::pin(Sides::of(engine, statement, earlier)).await?;
-    sides.bind(engine, earlier).await
+    Box::pin(sides.bind(engine, earlier)).await
 }
 
 /// The two sides of a flow as they are, before its statement is planned over them.
