@@ -12,8 +12,11 @@ use crate::change::OnSchemaChange;
 use crate::engine::{Engine, Overlay, TableDeclaration};
 use crate::error::Error;
 use crate::sink::delta::DeltaTarget;
-use crate::source::sqlserver::{CapturedColumn, CapturedTable};
-use crate::sql::{Absent, MergeStatement, Statement, expand_stars};
+use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database};
+use crate::sql::{Absent, Diagnostic, MergeStatement, Statement, expand_stars};
+
+/// How many statements that have changed a table are quoted, the newest.
+const MOST_QUOTED: usize = 3;
 
 /// A flow's target by its flow.
 pub(super) struct Settled {
@@ -90,4 +93,55 @@ pub(super) fn lost_columns(table: &CapturedTable) -> BTreeSet<&str> {
     let lost = table.columns().iter();
     let lost = lost.filter(|column| column.source_name().is_none());
     lost.map(CapturedColumn::name).collect()
+}
+
+/// `error`, with what was done to the source's table, where it is one of what it has now.
+pub(super) async fn with_history(
+    database: &Database,
+    table: &CapturedTable,
+    error: Error,
+) -> Error {
+    let Error::Invalid { diagnostics, more } = error else {
+        return error;
+    };
+    // What cannot be read is left out: the error is told all the same.
+    let history = database.ddl_history(table).await.ok().flatten();
+    let history = history.unwrap_or_default();
+    let from = history.len().saturating_sub(MOST_QUOTED);
+    let told = |diagnostic: Diagnostic| {
+        let told = history.iter().skip(from);
+        told.fold(diagnostic, |diagnostic, change| {
+            let (lsn, command) = (change.lsn, change.command.trim());
+            diagnostic.with_cause(format!("at {lsn} the source executed: {command}"))
+        })
+    };
+    Error::Invalid {
+        diagnostics: diagnostics.into_iter().map(told).collect(),
+        more,
+    }
+}
+
+/// Refuses to write NULL into a column of the target, one of `absents`, that the source has under another name now.
+pub(super) async fn check_names(
+    statement: &Statement,
+    merge: &MergeStatement,
+    (database, table): (&Database, &CapturedTable),
+    absents: &BTreeSet<String>,
+) -> Result<(), Error> {
+    if absents.is_empty() {
+        return Ok(());
+    }
+    let renamed = database.renamed_columns(table).await?;
+    let mut renamed = renamed.iter();
+    match renamed.find(|(old, _)| absents.iter().any(|name| name.eq_ignore_ascii_case(old))) {
+        None => Ok(()),
+        Some((old, new)) => Err(Error::invalid(statement.diagnostic(
+            merge.target_span,
+            format!("the source's column '{old}' is called '{new}' now, and the target has it as '{old}'"),
+            Some(format!(
+                "list the columns in SET and INSERT, with {old} = {source}.{new}; or copy the table to an empty LOCATION",
+                source = merge.source_alias.value
+            )),
+        ))),
+    }
 }

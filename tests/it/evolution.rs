@@ -365,3 +365,58 @@ fn a_merge_with_schema_evolution_adds_columns_by_itself() {
     let query = ["query", "--pipeline", "pipelines/p.sql", "-c", query];
     let _ = served.cdcql(&query).failed(3, &["is for flows"]);
 }
+
+#[test]
+fn a_column_that_has_another_name_stops_a_flow_whose_target_has_the_old_one() {
+    for policy in ["add", "ignore", "evolve"] {
+        let served = served(policy);
+        let _ = served.run().succeeded();
+        served.execute("EXEC sp_rename 'dbo.a.n', 'amount', 'COLUMN';");
+        served.execute("UPDATE dbo.a SET amount = 7 WHERE id = 1;");
+        // The older instance goes on under the old name.
+        let _ = served.run().succeeded();
+        assert!(served.csv("SELECT n FROM a WHERE id = 1").contains('7'));
+        served.execute(SECOND);
+        assert!(served.control.idle_entry());
+        let words = "the source's column 'n' is called 'amount' now";
+        let commits = served.commits();
+        let ended = served.run();
+        let ended = if ended.code == Some(0) {
+            served.run()
+        } else {
+            ended
+        };
+        let _ = ended.failed(3, &[words, "n = change.amount"]);
+        assert!(
+            served.commits() <= commits + 1,
+            "no more than the checkpoint moved"
+        );
+        let text = served.project.read("pipelines/p.sql");
+        let row =
+            "(id, code, n, on_sale) VALUES (change.id, change.code, change.amount, change.on_sale)";
+        let set = "SET code = change.code, n = change.amount, on_sale = change.on_sale";
+        let text = text
+            .replace("SET *", set)
+            .replace("INSERT *", &format!("INSERT {row}"));
+        served.project.write("pipelines/p.sql", &text);
+        served.execute("UPDATE dbo.a SET amount = 8 WHERE id = 2;");
+        let _ = served.run().succeeded();
+        let rows = served.csv("SELECT n FROM a ORDER BY id");
+        assert_eq!(
+            rows,
+            served.csv("SELECT amount AS n FROM db.dbo.a ORDER BY id")
+        );
+    }
+}
+
+#[test]
+fn what_was_done_to_the_table_is_quoted_where_a_flow_stops_for_it() {
+    let served = served("fail");
+    let _ = served.run().succeeded();
+    served.execute("ALTER TABLE dbo.a ALTER COLUMN n BIGINT NULL;");
+    let words = [
+        "the source executed: ALTER TABLE dbo.a ALTER COLUMN n BIGINT NULL",
+        "'evolve'",
+    ];
+    let _ = served.run().failed(3, &words);
+}

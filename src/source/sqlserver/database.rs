@@ -18,6 +18,7 @@ use super::commits::{self, FeedBound, FeedBounds};
 use super::config::ConnectionConfig;
 use super::cut::{self, WindowLimits};
 use super::dates::Dates;
+use super::definition::{self, DefinitionChange, TableDefinition};
 use super::error::SourceError;
 use super::fence::Fence;
 use super::first_copy::first_copy;
@@ -330,6 +331,36 @@ impl Database {
     /// As [`Database::head`].
     pub async fn health(&self) -> Result<Health, SourceError> {
         health::health(&self.inner.pool).await
+    }
+
+    /// What `table` is like now, beside what its capture instance records.
+    ///
+    /// # Errors
+    /// Whatever asking for columns and indexes may give.
+    pub async fn definition(&self, table: &CapturedTable) -> Result<TableDefinition, SourceError> {
+        definition::definition(&self.inner.pool, table).await
+    }
+
+    /// The columns of `table` that an older capture instance of it knows by other names, each with the old name first.
+    ///
+    /// # Errors
+    /// Whatever asking for the columns of capture instances may give.
+    pub async fn renamed_columns(
+        &self,
+        table: &CapturedTable,
+    ) -> Result<Vec<(String, String)>, SourceError> {
+        definition::renamed(&self.inner.pool, table).await
+    }
+
+    /// What was done to `table` while it was captured, oldest first; `None` if the login may not know.
+    ///
+    /// # Errors
+    /// Whatever asking for it may give.
+    pub async fn ddl_history(
+        &self,
+        table: &CapturedTable,
+    ) -> Result<Option<Vec<DefinitionChange>>, SourceError> {
+        definition::changes(&self.inner.pool, table).await
     }
 
     /// How many rows the changes of `table` in `window` have, counted up to `limit`.
