@@ -12,7 +12,7 @@ use super::named::{
 };
 use super::order::{in_order, lookups_of};
 use super::reconcile::{Over, reconcilable_form};
-use crate::change::{OnGap, OnSchemaChange};
+use crate::change::OnGap;
 use crate::engine::{Engine, LAKE};
 use crate::error::{Error, Faults};
 use crate::sql::{
@@ -249,7 +249,7 @@ impl Known<'_> {
         targets.push(reference);
         if let Some(stream) = &stream
             && start.is_some_and(|start| start != Start::Copy)
-            && declaration.on_schema_change == OnSchemaChange::Add
+            && declaration.on_schema_change.adds()
         {
             faults.keep(copies_unasked(statement, stream))?;
         }

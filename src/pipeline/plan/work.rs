@@ -67,8 +67,9 @@ pub(super) async fn planned_work(flow: &Arc<Flow>) -> Result<PlannedWork, Error>
         Err(error) => return Err(error),
     };
     let options = RunOptions::default();
-    let is_own = !matches!(work.job, Job::Copy { over: None, .. } | Job::Begin { .. });
-    if !flow.growth.added.is_empty() && is_own {
+    if !work.is_of_own_target() {
+        flow.growth.check_types()?;
+    } else if !flow.growth.added.is_empty() {
         let _ = keys_of(flow, Over::NewColumns)?;
         let newest = flow.database.head().await?.map(|head| head.newest);
         return copy(flow, newest, Some(text_of(Over::NewColumns)), None).await;
