@@ -1,6 +1,9 @@
 //! The union of the layers' errors: what a person sees, and what they do next.
 
 mod class;
+mod faults;
+
+pub(crate) use faults::Faults;
 
 use std::io;
 use std::path::PathBuf;
@@ -20,10 +23,12 @@ use crate::sql::{Diagnostic, Span, Statement};
 #[non_exhaustive]
 pub enum Error {
     /// The file is invalid; each diagnostic has its place and its remedy.
-    #[error("{}", join(.diagnostics))]
+    #[error("{}", join(.diagnostics, *.more))]
     Invalid {
         /// What is wrong, in the order of the file.
         diagnostics: Vec<Diagnostic>,
+        /// How many errors there are besides.
+        more: usize,
     },
     /// A failure that concerns a place in a file.
     #[error("{place}")]
@@ -56,7 +61,7 @@ pub enum Error {
     #[error(transparent)]
     Script(Box<dyn std::error::Error + Send + Sync>),
     /// No connection of that name.
-    #[error("there is no connection '{name}'{}; declare it with CREATE CONNECTION", among(.known))]
+    #[error("there is no connection '{name}'{}", nearest_or_declare(.name, .known))]
     UnknownConnection {
         /// The name as written.
         name: String,
@@ -125,10 +130,12 @@ pub enum Error {
         name: String,
     },
     /// A table in a schema that was not created.
-    #[error("there is no schema '{name}'; write CREATE SCHEMA {name} first")]
+    #[error("there is no schema '{name}'; {}", nearest_or_create(.name, .known))]
     UnknownSchema {
         /// The schema.
         name: String,
+        /// The schemas that exist.
+        known: Vec<String>,
     },
     /// A Delta table that has no place.
     #[error("table '{table}' has no place; add LOCATION '…', or give its schema one")]
@@ -291,8 +298,13 @@ pub enum Error {
     Internal(&'static str),
 }
 
-fn join(diagnostics: &[Diagnostic]) -> String {
-    let rendered: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+fn join(diagnostics: &[Diagnostic], more: usize) -> String {
+    let mut rendered: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    match more {
+        0 => {}
+        1 => rendered.push("and 1 more error".to_string()),
+        more => rendered.push(format!("and {more} more errors")),
+    }
     rendered.join("\n\n")
 }
 
@@ -310,6 +322,20 @@ fn nearest_or_all(name: &str, known: &[String]) -> String {
     }
 }
 
+fn nearest_or_declare(name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean '{near}'?"),
+        None => format!("{}; declare it with CREATE CONNECTION", among(known)),
+    }
+}
+
+fn nearest_or_create(name: &str, known: &[String]) -> String {
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("write CREATE SCHEMA {name} first"),
+    }
+}
+
 impl Error {
     /// The failure without its place in a file.
     pub fn cause(&self) -> &Self {
@@ -323,6 +349,7 @@ impl Error {
     pub fn invalid(diagnostic: Diagnostic) -> Self {
         Self::Invalid {
             diagnostics: vec![diagnostic],
+            more: 0,
         }
     }
 

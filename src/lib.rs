@@ -27,7 +27,9 @@
 //! 1. [`sql`] turns the text into statements that keep their places. `x CHANGES …` and `STREAM x CHANGES`
 //!    become names that only the catalogs understand.
 //! 2. [`pipeline`] binds them: connects, opens the targets, takes schemas, expands stars, and plans every
-//!    flow once without running it, so that a mistake is found before anything is read or written.
+//!    flow once without running it, so that a mistake is found before anything is read or written. All mistakes are told
+//!    at once: first those that the file alone shows (`cdcql check` ends there), then those of its connections, then those
+//!    of its flows. What would come next, `cdcql plan` tells and does not do.
 //! 3. The loop reads the ceiling and the flow's checkpoint. Without a checkpoint the table is copied: note
 //!    L0, read the table in chunks, which lie beside the target until then, wait until capture has come to a fence F past
 //!    the end of the read; rows that did not change in (L0, F], and the net changes of (L0, F], are one commit at F.

@@ -56,6 +56,24 @@ pub(super) enum LogFormat {
 pub(super) enum Command {
     /// Execute the flows of a pipeline file: copy what is new, and stop, or go on for ever
     Run(RunArguments),
+    /// Say what is wrong with a pipeline file, without a connection
+    ///
+    /// Looks at what the file says: syntax, structure, options, properties, types, and names that no statement declares. All
+    /// that is wrong is told at once, in the order of the file, up to a hundred errors. No server is asked, no table is
+    /// opened, and no secret looked up, so that it goes where those are not; environment variables without a default that
+    /// are not set are told. What only the source's columns or the targets tell is `cdcql plan`'s. Exit code 3 says that the
+    /// file is invalid.
+    Check(CheckArguments),
+    /// Say what a run would do with the flows of a pipeline file, and write nothing
+    ///
+    /// For each flow: what it reads and writes, the key and where it comes from, where it stands, and what a run would begin
+    /// with: a copy and about how many rows, or the window of changes and how many rows wait in it (counted up to 100,001);
+    /// the columns in which source and target differ, with what the flow's policy makes of them, and what was done to the
+    /// table at the source; how the MERGE would write, and its text with the stars written out; and each setting, given or by
+    /// default. Nothing is written at the source, nor at the target.
+    ///
+    /// A flow that does not fit its source or its target is told as far as it is known, and the exit code is that of a run.
+    Plan(PlanArguments),
     /// Say where the flows of a pipeline file stand, and write nothing
     ///
     /// For each flow: the last commit that its target holds, the newest one that the source's capture has reached, how
@@ -210,6 +228,38 @@ impl RunArguments {
             ..RunOptions::default()
         }
     }
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    /// The pipeline file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Plan this flow alone; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(super) flow: Vec<String>,
+    /// How flows are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(super) format: PlanFormat,
+}
+
+/// How plans are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// A paragraph for each flow
+    #[default]
+    Text,
+    /// One JSON object a line for each flow
+    Json,
 }
 
 /// Arguments of `status`.

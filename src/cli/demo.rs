@@ -5,7 +5,7 @@ use std::path::Path;
 use super::embedded::database_name;
 use super::output::write_out;
 use super::progress::{self, Lines};
-use super::session::{Session, parse_file};
+use super::session::Session;
 use crate::engine::{ConnectionResolver, EngineOptions, MAIN};
 use crate::error::Error;
 use crate::pipeline::{Pipeline, RunOptions};
@@ -121,7 +121,7 @@ impl Story {
 
     async fn run_pipeline(&self) -> Result<(), Error> {
         let session = self.session()?;
-        let statements = parse_file(&self.pipeline)?;
+        let statements = session.read(&self.pipeline).await?;
         let pipeline =
             Pipeline::bind(session.engine.clone(), statements, Some(&self.pipeline)).await?;
         for report in pipeline

@@ -10,7 +10,7 @@ use futures::stream;
 
 use super::args::{DoctorArguments, Format};
 use super::output::{print_rows, write_out};
-use super::session::{Session, parse_file};
+use super::session::Session;
 use crate::change::CheckState;
 use crate::error::Error;
 use crate::pipeline::{Examined, examine};
@@ -21,8 +21,8 @@ pub(super) async fn run(
     quiet: bool,
     memory: usize,
 ) -> Result<(), Error> {
-    let statements = parse_file(&arguments.file)?;
     let session = Session::try_new(memory)?;
+    let statements = session.read(&arguments.file).await?;
     let examination = examine(&session.engine, statements, Some(&arguments.file)).await?;
     let findings = examination.findings();
     if arguments.format == Format::Table {

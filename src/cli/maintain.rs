@@ -12,7 +12,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::args::MaintainArguments;
 use super::output::{print_error, print_rows};
-use super::session::{Session, parse_file};
+use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{Upkeep, UpkeepReport};
 use crate::sink::delta::{
@@ -26,8 +26,8 @@ pub(super) async fn run(
     quiet: bool,
     memory: usize,
 ) -> Result<(), Error> {
-    let statements = parse_file(&arguments.file)?;
     let session = Session::try_new(memory)?;
+    let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let flows = &arguments.flow;
     let upkeep = Upkeep::bind(session.engine.clone(), statements, file, flows).await?;

@@ -1,6 +1,7 @@
 //! How a person drives it: arguments, output, exit codes.
 
 mod args;
+mod check;
 #[cfg(feature = "simulator")]
 mod demo;
 mod doctor;
@@ -9,6 +10,7 @@ mod embedded;
 mod events;
 mod maintain;
 mod output;
+mod plan;
 mod progress;
 mod query;
 mod repl;
@@ -90,6 +92,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
     let (manner, memory) = (manner(&arguments), arguments.memory);
     match arguments.command {
         Some(Command::Run(ref run)) => run::run(run, manner).await,
+        Some(Command::Check(ref check)) => check::run(check, manner).await,
+        Some(Command::Plan(ref plan)) => plan::run(plan, memory).await,
         Some(Command::Query(ref query)) => query::run(query, memory).await,
         Some(Command::Status(ref status)) => status::run(status, memory).await,
         Some(Command::Verify(ref verify)) => verify::run(verify, manner).await,

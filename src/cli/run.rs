@@ -8,7 +8,7 @@ use super::args::{LogFormat, RunArguments};
 use super::events;
 use super::output::print_error;
 use super::progress::{self, Lines};
-use super::session::{Session, parse_file};
+use super::session::Session;
 use super::signals;
 use crate::error::Error;
 use crate::pipeline::{FlowReport, FollowOptions, Pipeline, Reporter};
@@ -23,7 +23,7 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    fn is_for_people(self) -> bool {
+    pub(super) fn is_for_people(self) -> bool {
         !self.quiet && self.log_format == LogFormat::Text
     }
 
@@ -75,8 +75,8 @@ pub(super) async fn follow(arguments: &RunArguments, manner: Manner) -> Result<(
 }
 
 async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Error> {
-    let statements = parse_file(&arguments.file)?;
     let session = Session::try_new(manner.memory)?;
+    let statements = session.read(&arguments.file).await?;
     let pipeline = Pipeline::bind_chosen(
         session.engine,
         statements,

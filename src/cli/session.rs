@@ -6,7 +6,8 @@ use super::args::Format;
 use super::output::print_rows;
 use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
 use crate::error::Error;
-use crate::sql::{SourceText, Statement, parse};
+use crate::pipeline::check;
+use crate::sql::{Parsed, SourceText, Statement, parse_all};
 
 /// An engine, and what must live as long as it.
 #[derive(Debug)]
@@ -48,9 +49,22 @@ impl Session {
         Self { format, ..self }
     }
 
+    /// The statements of a pipeline file.
+    ///
+    /// # Errors
+    /// Where some cannot be read, all that is wrong with the file as far as it can be known without a server.
+    pub(super) async fn read(&self, file: &Path) -> Result<Vec<Statement>, Error> {
+        let parsed = read_file(file)?;
+        if parsed.errors.is_empty() {
+            return Ok(parsed.statements);
+        }
+        let other = Self::try_new(self.engine.memory_limit())?.engine;
+        check(other, parsed, file).await.map(|_| Vec::new())
+    }
+
     /// Puts the connections and tables of a pipeline file in scope; its flows are not executed.
     pub(super) async fn load(&self, file: &Path) -> Result<(), Error> {
-        let statements = parse_file(file)?;
+        let statements = readable(read_file(file)?)?;
         self.engine.define_all(&statements, Some(file)).await
     }
 
@@ -99,21 +113,32 @@ impl Session {
     }
 }
 
-/// Reads and parses a file of statements.
-pub(super) fn parse_file(file: &Path) -> Result<Vec<Statement>, Error> {
+/// Reads a file of statements.
+pub(super) fn read_file(file: &Path) -> Result<Parsed, Error> {
     let text = std::fs::read_to_string(file).map_err(|source| Error::File {
         path: file.to_path_buf(),
         source,
     })?;
-    parse_text(&file.display().to_string(), &text)
+    let name = file.display().to_string();
+    Ok(parse_all(&SourceText { name, text }))
 }
 
 fn parse_text(name: &str, text: &str) -> Result<Vec<Statement>, Error> {
-    parse(&SourceText {
+    readable(parse_all(&SourceText {
         name: name.to_string(),
         text: text.to_string(),
-    })
-    .map_err(|diagnostics| Error::Invalid { diagnostics })
+    }))
+}
+
+/// The statements, if all could be read.
+fn readable(parsed: Parsed) -> Result<Vec<Statement>, Error> {
+    match parsed.errors.is_empty() {
+        true => Ok(parsed.statements),
+        false => Err(Error::Invalid {
+            diagnostics: parsed.errors,
+            more: parsed.more,
+        }),
+    }
 }
 
 #[cfg(feature = "simulator")]

@@ -18,7 +18,7 @@ use super::args::Format;
 use super::output::{print_error, print_rows};
 use super::progress::Lines;
 use super::run::Manner;
-use super::session::{Session, parse_file};
+use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{
     Compared, Difference, MOST_LISTED, Pipeline, RunOptions, Unlike, Verification, VerifyOptions,
@@ -67,8 +67,8 @@ impl VerifyArguments {
 /// Prints how the file's targets compare with their sources; one that differs decides the exit code, or else the first that
 /// could not be compared.
 pub(super) async fn run(arguments: &VerifyArguments, manner: Manner) -> Result<(), Error> {
-    let statements = parse_file(&arguments.file)?;
     let session = Session::try_new(manner.memory)?;
+    let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let pipeline = Pipeline::bind_chosen(session.engine, statements, file, &arguments.flow).await?;
     let found = pipeline

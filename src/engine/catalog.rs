@@ -11,6 +11,9 @@ use super::point::feed_bounds;
 use crate::source::sqlserver::Database;
 use crate::sql::{RelationKind, relation_from_marker};
 
+/// Why a table of SQL Server is not read as of a version.
+pub const NO_VERSIONS: &str = "a SQL Server table has no versions to go back to; VERSION AS OF and TIMESTAMP AS OF read Delta tables";
+
 /// The catalog of one connected database.
 #[derive(Debug)]
 pub(super) struct ConnectionCatalog {
@@ -66,10 +69,9 @@ impl ConnectionSchema {
                 table,
                 "STREAM stands only in a flow that `cdcql run` executes; in a query write CHANGES",
             )),
-            RelationKind::VersionAsOf(_) | RelationKind::TimestampAsOf(_) => Err(refused(
-                table,
-                "a SQL Server table has no versions to go back to; VERSION AS OF and TIMESTAMP AS OF read Delta tables",
-            )),
+            RelationKind::VersionAsOf(_) | RelationKind::TimestampAsOf(_) => {
+                Err(refused(table, NO_VERSIONS))
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Connections: what `CREATE CONNECTION` says, made real.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -90,6 +90,103 @@ impl Connections {
     }
 }
 
+/// What constants are: their values, or, in an engine that connects nowhere, stand-ins for what is not there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Values {
+    /// What was not there; `None` where that is an error.
+    absent: Option<Arc<Mutex<BTreeSet<String>>>>,
+}
+
+impl Values {
+    /// Values of which none is needed: secrets are not looked up, and variables may be unset.
+    pub(super) fn lenient() -> Self {
+        Self {
+            absent: Some(Arc::default()),
+        }
+    }
+
+    pub(super) fn are_lenient(&self) -> bool {
+        self.absent.is_some()
+    }
+
+    /// The environment variables that were not set.
+    pub(super) fn absent(&self) -> Vec<String> {
+        let absent = self.absent.iter();
+        let absent = absent.flat_map(|absent| {
+            let absent = absent.lock().unwrap_or_else(PoisonError::into_inner);
+            absent.iter().cloned().collect::<Vec<_>>()
+        });
+        absent.collect()
+    }
+
+    /// The value of a constant; `None` for one that is not known, and need not be.
+    pub(super) fn of(&self, constant: &Const, directory: &Path) -> Result<Option<String>, Error> {
+        let Some(absent) = &self.absent else {
+            return value_of(constant, directory).map(Some);
+        };
+        if let Const::Secret { .. } = constant {
+            return Ok(None);
+        }
+        match value_of(constant, directory) {
+            Err(Error::MissingVariable { name }) => {
+                let mut absent = absent.lock().unwrap_or_else(PoisonError::into_inner);
+                absent.insert(name);
+                Ok(None)
+            }
+            value => value.map(Some),
+        }
+    }
+}
+
+/// Options that a value can be wrong for whatever the others are.
+const INDEPENDENT: [&str; 10] = [
+    "port",
+    "instance",
+    "encrypt",
+    "application_intent",
+    "multi_subnet_failover",
+    "application_name",
+    "time_zone",
+    "connect_timeout",
+    "command_timeout",
+    "retry_timeout",
+];
+
+/// Checks the options of a connection as far as their values are known, and opens nothing.
+pub(super) fn check_options(
+    statement: &CreateConnection,
+    directory: &Path,
+    values: &Values,
+) -> Result<(), Error> {
+    let mut known = Vec::with_capacity(statement.options.len());
+    for option in &statement.options {
+        let value = values.of(&option.value, directory)?;
+        // What an embedded server is reached by is known when it runs.
+        let value = value.filter(|value| option.name != "url" || !value.starts_with("embedded:"));
+        known.extend(value.map(|value| ConnectionOption::new(&option.name, value)));
+    }
+    if known.len() == statement.options.len() {
+        ConnectionConfig::from_options(&known)?;
+        return Ok(());
+    }
+    let stand_ins = [
+        ("host", "h"),
+        ("database", "d"),
+        ("user", "u"),
+        ("password", "p"),
+    ];
+    for option in known {
+        if INDEPENDENT.contains(&option.name()) {
+            let mut options = stand_ins
+                .map(|(name, value)| ConnectionOption::new(name, value))
+                .to_vec();
+            options.push(option);
+            ConnectionConfig::from_options(&options)?;
+        }
+    }
+    Ok(())
+}
+
 /// Connects as `statement` says; `directory` is the folder that relative paths in it start from.
 pub(super) async fn connect(
     statement: &CreateConnection,
@@ -126,7 +223,7 @@ pub(super) async fn connect(
 }
 
 /// The value of a constant: environment variables and secret files are read here, and nowhere else.
-pub(super) fn value_of(constant: &Const, directory: &Path) -> Result<String, Error> {
+fn value_of(constant: &Const, directory: &Path) -> Result<String, Error> {
     let environment = |name: &str| {
         std::env::var(name).map_err(|_| Error::MissingVariable {
             name: name.to_string(),

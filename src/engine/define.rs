@@ -14,11 +14,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::catalog::ConnectionCatalog;
-use super::connect::{connect, value_of};
+use super::connect::{check_options, connect};
 use super::lake::TableDeclaration;
 use super::{Engine, LAKE, MAIN};
 use crate::change::{OnGap, OnSchemaChange, UnknownPolicy};
-use crate::error::Error;
+use crate::error::{Error, Faults};
 use crate::sink::delta::{StorageOptions, TableOptions};
 use crate::sql::{
     ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, GivenOption, Property,
@@ -38,6 +38,9 @@ impl fmt::Display for Defined {
 impl Engine {
     /// Makes all definitions of a file real, in whatever order they stand; other statements are left alone,
     /// but for views and SET, which are definitions too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, as far as it is the file's fault; else the first error.
     pub async fn define_all(
         &self,
         statements: &[Statement],
@@ -47,6 +50,9 @@ impl Engine {
     }
 
     /// Makes the schemas and tables of a file real, without a look at its connections or whatever else is in it.
+    ///
+    /// # Errors
+    /// As [`Engine::define_all`].
     pub async fn define_tables(
         &self,
         statements: &[Statement],
@@ -55,14 +61,41 @@ impl Engine {
         self.define_ranks(statements, file, SCHEMAS..=TABLES).await
     }
 
-    /// Makes the views of a file real, and executes its SET; what they read must be there by then.
-    pub async fn define_views(
+    /// Executes the SET of a file.
+    ///
+    /// # Errors
+    /// As [`Engine::define_all`].
+    pub async fn define_settings(
         &self,
         statements: &[Statement],
         file: Option<&Path>,
     ) -> Result<(), Error> {
         self.define_ranks(statements, file, SETTINGS..=SETTINGS)
-            .await?;
+            .await
+    }
+
+    /// Opens the connections of a file; of an [offline](Engine::offline) engine, checks what it says of them.
+    ///
+    /// # Errors
+    /// As [`Engine::define_all`].
+    pub async fn define_connections(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
+        self.define_ranks(statements, file, CONNECTIONS..=CONNECTIONS)
+            .await
+    }
+
+    /// Makes the views of a file real; what they read must be there by then.
+    ///
+    /// # Errors
+    /// As [`Engine::define_all`].
+    pub async fn define_views(
+        &self,
+        statements: &[Statement],
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
         self.define_ranks(statements, file, VIEWS..=VIEWS).await
     }
 
@@ -72,16 +105,36 @@ impl Engine {
         file: Option<&Path>,
         ranks: RangeInclusive<u8>,
     ) -> Result<(), Error> {
+        let mut faults = Faults::default();
         for rank in ranks {
+            // Views are planned over what was made before them.
+            if rank == VIEWS && !faults.is_empty() {
+                break;
+            }
             for statement in statements {
                 if rank_of(statement) != Some(rank) {
                     continue;
                 }
-                let defined = self.define(statement, file).await?;
-                if defined.is_none() {
-                    let _ = self.query(statement).await?;
+                let defined = Box::pin(self.define_or_execute(statement, file)).await;
+                let follows = |error: &Error| {
+                    !faults.is_empty() && matches!(error.cause(), Error::UnknownSchema { .. })
+                };
+                match defined {
+                    Err(error) if follows(&error) => {}
+                    defined => _ = faults.kept(defined)?,
                 }
             }
+        }
+        faults.into_result()
+    }
+
+    async fn define_or_execute(
+        &self,
+        statement: &Statement,
+        file: Option<&Path>,
+    ) -> Result<(), Error> {
+        if self.define(statement, file).await?.is_none() {
+            let _ = self.query(statement).await?;
         }
         Ok(())
     }
@@ -89,6 +142,20 @@ impl Engine {
     /// True for statements that [`Engine::define_all`] makes real.
     pub fn is_definition(statement: &Statement) -> bool {
         rank_of(statement).is_some()
+    }
+
+    /// The name of the view that a statement makes, if it makes one.
+    pub fn view_name(statement: &Statement) -> Option<&ObjectName> {
+        let StatementKind::Other(ast) = &statement.kind else {
+            return None;
+        };
+        match ast.as_ref() {
+            DfStatement::Statement(inner) => match inner.as_ref() {
+                ast::Statement::CreateView(view) => Some(&view.name),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// Makes one connection, schema or table real; `None` for any other statement.
@@ -132,6 +199,10 @@ impl Engine {
             }
             return Err(Error::NameTaken { name: name.clone() });
         }
+        if self.values.are_lenient() {
+            check_options(definition, base, &self.values)?;
+            return Ok(format!("connection {name} is not opened"));
+        }
         let database = connect(definition, base, &self.options.resolver).await?;
         let text = format!("connection {name} to database {}", database.shown_name());
         let catalog: Arc<dyn CatalogProvider> = Arc::new(ConnectionCatalog::new(database.clone()));
@@ -146,14 +217,17 @@ impl Engine {
         let location = definition
             .location
             .as_ref()
-            .map(|location| resolve_location(location, base, &name))
+            .map(|location| self.resolve_location(location, base, &name))
             .transpose()?;
-        let storage = storage_of(&definition.options, base)?;
+        let storage = self.storage_of(&definition.options, base)?;
         let storage = match &location {
-            Some(location) => storage.at(location)?,
+            Some(Located::Known(location)) => storage.at(location)?,
+            // Which options it may have is not known either.
+            Some(Located::Unknown(_)) => StorageOptions::default(),
             None if definition.options.is_empty() => storage,
             None => return Err(Error::OptionsOfNoStore { schema: name }),
         };
+        let location = location.map(Located::into_text);
         if self.lake.create_schema(&name, location, storage) {
             Ok(format!("schema {name}"))
         } else if definition.if_not_exists {
@@ -175,14 +249,17 @@ impl Engine {
             .find_schema(&schema_name)
             .ok_or_else(|| Error::UnknownSchema {
                 name: schema_name.clone(),
+                known: self.lake.schema_names(),
             })?;
-        let own = storage_of(&definition.options, base)?;
+        let own = self.storage_of(&definition.options, base)?;
         let (location, storage) = match &definition.location {
-            Some(location) => {
-                let location = resolve_location(location, base, &name)?;
-                let storage = own.at(&location)?;
-                (location, storage)
-            }
+            Some(location) => match self.resolve_location(location, base, &name)? {
+                Located::Known(location) => {
+                    let storage = own.at(&location)?;
+                    (location, storage)
+                }
+                Located::Unknown(stand_in) => (stand_in, StorageOptions::default()),
+            },
             None => {
                 let location = schema.default_location(&name);
                 let location = location.ok_or_else(|| Error::NoLocation {
@@ -214,6 +291,28 @@ impl Engine {
         } else {
             Err(Error::NameTaken { name })
         }
+    }
+
+    /// The options of a store, their values looked up.
+    fn storage_of(&self, options: &[GivenOption], base: &Path) -> Result<StorageOptions, Error> {
+        let options = options.iter().map(|option| {
+            let value = self.values.of(&option.value, base)?;
+            Ok((option.name.clone(), value.unwrap_or_default()))
+        });
+        options.collect()
+    }
+
+    /// A location of `name` as an absolute path or a URL.
+    fn resolve_location(
+        &self,
+        location: &Const,
+        base: &Path,
+        name: &str,
+    ) -> Result<Located, Error> {
+        let Some(text) = self.values.of(location, base)? else {
+            return Ok(Located::Unknown(location.to_string()));
+        };
+        absolute_location(&text, base, name).map(Located::Known)
     }
 
     /// Schema and name of an object of the lake, written with at most `most` parts besides the catalog.
@@ -307,6 +406,8 @@ fn delta_type(declared: &ast::DataType) -> Option<DataType> {
 
 /// In which round settings are made.
 const SETTINGS: u8 = 0;
+/// In which round connections are opened.
+const CONNECTIONS: u8 = 1;
 /// In which round schemas and tables are made.
 const SCHEMAS: u8 = 2;
 const TABLES: u8 = 3;
@@ -316,7 +417,7 @@ const VIEWS: u8 = 4;
 /// In which round [`Engine::define_all`] makes a statement real.
 fn rank_of(statement: &Statement) -> Option<u8> {
     match &statement.kind {
-        StatementKind::CreateConnection(_) => Some(1),
+        StatementKind::CreateConnection(_) => Some(CONNECTIONS),
         StatementKind::CreateSchema(_) => Some(SCHEMAS),
         StatementKind::CreateTable(_) => Some(TABLES),
         StatementKind::Other(ast) => match ast.as_ref() {
@@ -344,26 +445,32 @@ fn normalized(ident: &ast::Ident) -> String {
     }
 }
 
-/// The options of a store, their values looked up.
-fn storage_of(options: &[GivenOption], base: &Path) -> Result<StorageOptions, Error> {
-    let options = options
-        .iter()
-        .map(|option| Ok((option.name.clone(), value_of(&option.value, base)?)));
-    options.collect()
+/// Where a table lies.
+enum Located {
+    /// An absolute path or a URL.
+    Known(String),
+    /// What was written, in an engine that need not know its value.
+    Unknown(String),
 }
 
-/// A location of `name` as an absolute path or a URL.
-fn resolve_location(location: &Const, base: &Path, name: &str) -> Result<String, Error> {
-    let text = value_of(location, base)?;
+impl Located {
+    fn into_text(self) -> String {
+        match self {
+            Self::Known(text) | Self::Unknown(text) => text,
+        }
+    }
+}
+
+fn absolute_location(text: &str, base: &Path, name: &str) -> Result<String, Error> {
     if text.trim().is_empty() {
         return Err(Error::EmptyLocation {
             name: name.to_string(),
         });
     }
     if text.contains("://") {
-        return Ok(text);
+        return Ok(text.to_string());
     }
-    let path: PathBuf = base.join(&text);
+    let path: PathBuf = base.join(text);
     Ok(std::path::absolute(&path)
         .map_err(|source| Error::File { path, source })?
         .to_string_lossy()

@@ -21,6 +21,7 @@ mod select;
 mod session;
 mod unknown;
 
+pub use catalog::NO_VERSIONS;
 pub use connect::{ConnectionResolver, ResolveError};
 pub use define::Defined;
 pub use lake::TableDeclaration;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use datafusion::catalog::SchemaProvider as _;
 use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
@@ -15,6 +16,7 @@ use super::select::select_from;
 use super::unknown::unknown_table;
 use super::{Engine, LAKE, MAIN, Overlay};
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::sql::{
     Absent, MergeStatement, Statement, StatementKind, expand_stars, relation_from_marker,
     resolve_names, table_references,
@@ -163,6 +165,21 @@ impl Engine {
         run.await
             .map(|_| ())
             .map_err(|error| Error::from_datafusion(error, Some(statement)))
+    }
+
+    /// What an error says of a table that there is not, which is `written` so: the message, and the help if there is any.
+    pub fn unknown_table(
+        &self,
+        full: &ResolvedTableReference,
+        written: &str,
+    ) -> (String, Option<String>) {
+        unknown_table(&self.context.state(), full, written)
+    }
+
+    /// The table of the lake whose name is nearest to one that there is not, if one is near.
+    pub fn nearest_table(&self, full: &ResolvedTableReference) -> Option<String> {
+        let names = self.lake.find_schema(&full.schema)?.table_names();
+        nearest(&full.table, names.iter().map(String::as_str)).map(str::to_string)
     }
 
     /// The full name of a table written with one to three parts, unquoted parts in lower case.

@@ -12,7 +12,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use super::connect::{ConnectionResolver, Connections};
+use super::connect::{ConnectionResolver, Connections, Values};
 use super::lake::{Lake, TableDeclaration};
 use super::scratch::Scratch;
 use super::{LAKE, MAIN};
@@ -58,6 +58,7 @@ pub struct Engine {
     pub(super) connections: Arc<Connections>,
     pub(super) lake: Arc<Lake>,
     pub(super) options: EngineOptions,
+    pub(super) values: Values,
     _scratch: Option<Arc<Scratch>>,
 }
 
@@ -95,8 +96,29 @@ impl Engine {
             connections: Arc::new(Connections::default()),
             lake,
             options,
+            values: Values::default(),
             _scratch: scratch.map(Arc::new),
         })
+    }
+
+    /// An engine that connects nowhere: it takes the definitions of a file to check them, without the secrets in them, and
+    /// where environment variables are not set.
+    #[must_use]
+    pub fn offline(self) -> Self {
+        Self {
+            values: Values::lenient(),
+            ..self
+        }
+    }
+
+    /// The environment variables that an [offline](Engine::offline) engine has missed, by their names.
+    pub fn unset_variables(&self) -> Vec<String> {
+        self.values.absent()
+    }
+
+    /// Bytes that queries and merges may hold.
+    pub fn memory_limit(&self) -> usize {
+        self.options.memory_limit
     }
 
     /// The folder that relative paths start from: that of `file`, or the session's own.

@@ -7,25 +7,23 @@ use std::sync::Arc;
 use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
 
+use super::check::lay_out_chosen;
 use super::columns::{lost_columns, settle_schema};
 use super::flow::{Flow, Start};
 use super::kept::{check_kept, with_kept};
-use super::named::{
-    chosen_flows, copies_unasked, refuse_others, second_flow, source_name, start_of, stream_of,
-    target_of,
-};
+use super::named::{copies_unasked, second_flow, source_name, start_of, stream_of, target_of};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
 use super::part::Part;
 use super::reconcile::{Over, reconcilable};
 use super::values::check_values;
-use crate::change::{FlowKey, LsnRange, OnGap};
-use crate::engine::{Engine, Overlay, log_retry, retried};
-use crate::error::Error;
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
+use crate::change::{FlowKey, Lsn, LsnRange, OnGap};
+use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
+use crate::error::{Error, Faults};
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError, merge_path};
 use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
-use crate::sql::{Statement, StatementKind, table_references};
+use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, table_references};
 
 /// The flows of a file, bound to their sources and targets.
 #[derive(Debug)]
@@ -64,36 +62,31 @@ impl Pipeline {
         file: Option<&Path>,
         chosen: &[String],
     ) -> Result<Self, Error> {
-        refuse_others(&statements)?;
-        engine.define_all(&statements, file).await?;
-        let statements = chosen_flows(&engine, statements, chosen)?;
+        let flows = lay_out_chosen(&engine, &statements, file, chosen).await?;
+        engine.define_connections(&statements, file).await?;
+        engine.define_views(&statements, file).await?;
+        let statements = flows;
         let lookups = lookups_of(&engine, &statements);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
         let mut flows: BTreeMap<usize, Arc<Flow>> = BTreeMap::new();
-        let mut invalid = BTreeMap::new();
+        let mut faults = Faults::default();
         for place in order {
+            // What is wrong with one that it looks up is wrong with this one too.
             if lookups[place]
                 .iter()
-                .any(|other| invalid.contains_key(other))
+                .any(|other| !flows.contains_key(other))
             {
-                // What is wrong with that one is wrong with this one too.
-                invalid.insert(place, Vec::new());
                 continue;
             }
             let earlier: Vec<_> = flows.values().map(Arc::clone).collect();
             let bound = retried(engine.retry_time(), log_retry, async || {
                 Box::pin(bind_flow(&engine, &statements[place], &earlier)).await
             });
-            match bound.await {
-                Ok(flow) => _ = flows.insert(place, Arc::new(flow)),
-                Err(Error::Invalid { diagnostics }) => _ = invalid.insert(place, diagnostics),
-                Err(error) => return Err(error),
+            if let Some(flow) = faults.kept(bound.await)? {
+                flows.insert(place, Arc::new(flow));
             }
         }
-        if !invalid.is_empty() {
-            let diagnostics = invalid.into_values().flatten().collect();
-            return Err(Error::Invalid { diagnostics });
-        }
+        faults.into_result()?;
         let flows: Vec<_> = flows.into_values().collect();
         let lookups = lookups_by_plan(&flows);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
@@ -162,91 +155,172 @@ impl Pipeline {
     }
 }
 
+/// The flow that a MERGE is; `earlier` are those bound before it.
 pub(super) async fn bind_flow(
     engine: &Engine,
     statement: &Statement,
     earlier: &[Arc<Flow>],
 ) -> Result<Flow, Error> {
-    let mut merge = match &statement.kind {
-        StatementKind::Merge(merge) => (**merge).clone(),
-        _ => return Err(Error::Internal("a flow is no MERGE")),
-    };
-    let stream = stream_of(statement, &merge)?;
-    let (target, declaration) = target_of(engine, statement, &merge)?;
-    if earlier.iter().any(|flow| flow.target == target) {
-        return Err(second_flow(statement, &merge, &declaration));
+    let sides = Box::pin(Sides::of(engine, statement, earlier)).await?;
+    Box::pin(sides.bind(engine, earlier)).await
+}
+
+/// The two sides of a flow as they are, before its statement is planned over them.
+#[derive(Clone)]
+pub(super) struct Sides {
+    pub(super) statement: Statement,
+    pub(super) merge: MergeStatement,
+    pub(super) stream: StreamRef,
+    pub(super) target: ResolvedTableReference,
+    pub(super) declaration: TableDeclaration,
+    pub(super) connection: String,
+    pub(super) database: Database,
+    pub(super) opened: DeltaTarget,
+    pub(super) table: CapturedTable,
+    newest_instance: i32,
+    newest_after: Lsn,
+    pub(super) start: Start,
+    pub(super) key: FlowKey,
+}
+
+impl Sides {
+    /// Looks both sides of a MERGE up.
+    pub(super) async fn of(
+        engine: &Engine,
+        statement: &Statement,
+        earlier: &[Arc<Flow>],
+    ) -> Result<Self, Error> {
+        let merge = match &statement.kind {
+            StatementKind::Merge(merge) => (**merge).clone(),
+            _ => return Err(Error::Internal("a flow is no MERGE")),
+        };
+        let stream = stream_of(statement, &merge)?;
+        let (target, declaration) = target_of(engine, statement, &merge)?;
+        if earlier.iter().any(|flow| flow.target == target) {
+            return Err(second_flow(statement, &merge, &declaration));
+        }
+        let [connection, schema, table] = source_name(statement, &stream)?;
+        let database = engine
+            .database(&connection)
+            .map_err(|error| error.at(statement, stream.span))?;
+        let opened = declaration
+            .open()
+            .await
+            .map_err(|error| error.at(statement, merge.target_span))?;
+        let newest = database
+            .captured_table(&schema, &table)
+            .await
+            .map_err(|error| Error::from(error).at(statement, stream.span))?;
+        let key = FlowKey {
+            flow: declaration.name.clone(),
+            database: database.name().to_string(),
+            schema: newest.schema_name().to_string(),
+            table: newest.table_name().to_string(),
+        };
+        let start = start_of(statement, &stream)?;
+        if start != Start::Copy && declaration.on_schema_change.adds() {
+            return Err(copies_unasked(statement, &stream));
+        }
+        let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
+        let table = instance_for(&database, newest, &opened, &key)
+            .await
+            .map_err(|error| error.at(statement, stream.span))?;
+        Ok(Self {
+            statement: statement.clone(),
+            merge,
+            stream,
+            target,
+            declaration,
+            connection: connection.to_lowercase(),
+            database,
+            opened,
+            table,
+            newest_instance,
+            newest_after,
+            start,
+            key,
+        })
     }
-    let [connection, schema, table] = source_name(statement, &stream)?;
-    let (schema, table) = (schema.as_str(), table.as_str());
-    let database = engine
-        .database(&connection)
-        .map_err(|error| error.at(statement, stream.span))?;
-    let opened = declaration
-        .open()
-        .await
-        .map_err(|error| error.at(statement, merge.target_span))?;
-    let at_stream = |error: SourceError| Error::from(error).at(statement, stream.span);
-    let newest = database
-        .captured_table(schema, table)
-        .await
-        .map_err(at_stream)?;
-    let key = FlowKey {
-        flow: declaration.name.clone(),
-        database: database.name().to_string(),
-        schema: newest.schema_name().to_string(),
-        table: newest.table_name().to_string(),
-    };
-    let start = start_of(statement, &stream)?;
-    if start != Start::Copy && declaration.on_schema_change.adds() {
-        return Err(copies_unasked(statement, &stream));
+
+    /// True where the flow reads an older capture instance than its table has.
+    pub(super) fn reads_older_instance(&self) -> bool {
+        self.table.instance_id() != self.newest_instance
     }
-    let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
-    let table = instance_for(&database, newest, &opened, &key)
-        .await
-        .map_err(|error| error.at(statement, stream.span))?;
-    let feed = database
-        .net_changes(&table, LsnRange::default(), LargeValues::ReadBack)
-        .await
-        .map_err(at_stream)?;
-    let marker = engine.resolve(&stream.marker);
-    let overlay = Overlay::default().with(&marker, feed);
-    let overlay = with_targets_to_be(engine, statement, earlier, overlay).await?;
-    let lost = lost_columns(&table);
-    let settled = Box::pin(settle_schema(
-        engine,
-        statement,
-        &mut merge,
-        (&declaration, &opened),
-        (&overlay, &lost),
-    ))
-    .await?;
-    let mut flow = Flow {
-        start,
-        name: declaration.name.clone(),
-        key,
-        statement: statement.clone(),
-        merge,
-        connection: connection.to_lowercase(),
-        database,
-        table,
-        newest_instance,
-        newest_after,
-        stream: marker,
-        target,
-        declaration,
-        target_schema: settled.schema,
-        growth: settled.growth,
-        absents: settled.absents,
-        reads: Vec::new(),
-        columns: BTreeSet::new(),
-    };
-    (flow.reads, flow.columns) = Box::pin(rehearse(engine, &flow, opened, overlay))
-        .await
-        .map_err(|error| match error {
-            Error::Source(error) => at_stream(error),
-            other => other.at(statement, statement.span),
+
+    /// The names under which the statement is planned that are not the session's own: the stream, which has no rows, and
+    /// the targets of `earlier` flows which it looks up and that are not there yet.
+    pub(super) async fn overlay(
+        &self,
+        engine: &Engine,
+        earlier: &[Arc<Flow>],
+    ) -> Result<Overlay, Error> {
+        let feed = self
+            .database
+            .net_changes(&self.table, LsnRange::default(), LargeValues::ReadBack)
+            .await
+            .map_err(|error| self.at_stream(error))?;
+        let overlay = Overlay::default().with(&engine.resolve(&self.stream.marker), feed);
+        with_targets_to_be(engine, &self.statement, earlier, overlay).await
+    }
+
+    fn at_stream(&self, error: SourceError) -> Error {
+        Error::from(error).at(&self.statement, self.stream.span)
+    }
+
+    /// Checks the statement against both sides.
+    pub(super) async fn bind(self, engine: &Engine, earlier: &[Arc<Flow>]) -> Result<Flow, Error> {
+        let overlay = self.overlay(engine, earlier).await?;
+        let mut merge = self.merge;
+        let lost = lost_columns(&self.table);
+        let settled = Box::pin(settle_schema(
+            engine,
+            &self.statement,
+            &mut merge,
+            (&self.declaration, &self.opened),
+            (&overlay, &lost),
+        ))
+        .await?;
+        let mut flow = Flow {
+            start: self.start,
+            name: self.declaration.name.clone(),
+            key: self.key,
+            statement: self.statement,
+            merge,
+            connection: self.connection,
+            database: self.database,
+            table: self.table,
+            newest_instance: self.newest_instance,
+            newest_after: self.newest_after,
+            stream: engine.resolve(&self.stream.marker),
+            target: self.target,
+            declaration: self.declaration,
+            target_schema: settled.schema,
+            growth: settled.growth,
+            absents: settled.absents,
+            reads: Vec::new(),
+            columns: BTreeSet::new(),
+            merge_path: None,
+        };
+        let rehearsed = Box::pin(rehearse(engine, &flow, self.opened, overlay)).await;
+        let rehearsed = rehearsed.map_err(|error| match error {
+            Error::Source(error) => Error::from(error).at(&flow.statement, self.stream.span),
+            other => other.at(&flow.statement, flow.statement.span),
         })?;
-    Ok(flow)
+        flow.reads = rehearsed.reads;
+        flow.columns = rehearsed.columns;
+        flow.merge_path = rehearsed.merge_path;
+        Ok(flow)
+    }
+}
+
+/// What planning a flow has told.
+struct Rehearsed {
+    /// The tables that it reads.
+    reads: Vec<ResolvedTableReference>,
+    /// The stream's columns that it reads.
+    columns: BTreeSet<usize>,
+    /// How its MERGE writes.
+    merge_path: Option<String>,
 }
 
 /// `overlay`, with the targets of `earlier` flows that the statement names and that do not exist yet, as they will be.
@@ -298,13 +372,13 @@ async fn instance_for(
 /// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
 ///
 /// The stream in `overlay` is the real one over an empty window: planning asks the server nothing, and refuses the
-/// columns that it cannot carry. Answers with the tables and the stream's columns that the flow reads.
+/// columns that it cannot carry.
 async fn rehearse(
     engine: &Engine,
     flow: &Flow,
     target: DeltaTarget,
     overlay: Overlay,
-) -> Result<(Vec<ResolvedTableReference>, BTreeSet<usize>), Error> {
+) -> Result<Rehearsed, Error> {
     let (statement, merge) = (&flow.statement, &flow.merge);
     if !flow.growth.added.is_empty() || target.lacks_backfill() {
         let table = &flow.table;
@@ -343,10 +417,13 @@ async fn rehearse(
     let (state, plan) = engine.plan(statement, flow.kind(), overlay).await?;
     let planned = async {
         let plan = state.optimize(&with_kept(plan, &MissingValues::default())?)?;
-        let reads = (reads(&plan)?, columns_read(&plan, &flow.stream)?);
         let planner = state.query_planner();
-        planner.create_physical_plan(&plan, &state).await?;
-        Ok(reads)
+        let physical = planner.create_physical_plan(&plan, &state).await?;
+        Ok(Rehearsed {
+            reads: reads(&plan)?,
+            columns: columns_read(&plan, &flow.stream)?,
+            merge_path: merge_path(physical.as_ref()),
+        })
     };
     planned
         .await

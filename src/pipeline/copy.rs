@@ -21,9 +21,7 @@ use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::sink::delta::{ChunkName, DeltaTableProvider, DeltaTarget, StagedChunk, Staging};
-use crate::source::sqlserver::{
-    Asked, CapturedColumn, ErrorKind, KeyBound, KeyRange, TableChunks,
-};
+use crate::source::sqlserver::{Asked, CapturedColumn, ErrorKind, KeyBound, KeyRange, TableChunks};
 
 /// The version of the manifest that this program writes and reads.
 const FORMAT: u32 = 1;

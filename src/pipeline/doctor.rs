@@ -6,18 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use examination::check_of;
+pub(super) use examination::text_of;
 pub use examination::{Examination, Examined};
-use examination::{check_of, text_of};
 
 use super::bind::bind_flow;
+use super::check::lay_out;
 use super::flow::Flow;
+use super::gap::goes_over;
 use super::look::{Job, Work, look_for};
-use super::named::{parts_of, refuse_others, stream_of, target_of};
+use super::named::{parts_of, stream_of, target_of};
 use super::order::{in_order, lookups_of};
-use crate::change::{Check, CheckState, Finding, OnGap};
+use crate::change::{Check, CheckState, Finding};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};
 use crate::error::Error;
-use crate::sink::delta::SinkError;
 use crate::source::sqlserver::{Database, DatabaseChecks};
 use crate::sql::{Statement, StatementKind};
 
@@ -31,7 +33,7 @@ pub async fn examine(
     statements: Vec<Statement>,
     file: Option<&Path>,
 ) -> Result<Examination, Error> {
-    refuse_others(&statements)?;
+    lay_out(engine, &statements, file).await?;
     let mut doctor = Doctor {
         engine,
         found: Examination::default(),
@@ -40,7 +42,6 @@ pub async fn examine(
         seen: BTreeSet::new(),
     };
     doctor.connect(&statements, file).await?;
-    engine.define_tables(&statements, file).await?;
     let views = engine.define_views(&statements, file).await;
     if doctor.unreachable.is_empty() {
         views?;
@@ -289,15 +290,4 @@ impl Doctor<'_> {
         let head = checks.head()?;
         Some(checks.retention_for(head.newest.end_time_ms - end_time_ms))
     }
-}
-
-/// Whether a run with this policy goes over what it has lost.
-fn goes_over(policy: OnGap, lost: &Error) -> bool {
-    let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
-    lost.is_loss()
-        && match policy {
-            OnGap::Fail => false,
-            OnGap::Resnapshot => true,
-            OnGap::Continue => !is_targets,
-        }
 }

@@ -57,6 +57,8 @@ pub struct Flow {
     pub(super) reads: Vec<ResolvedTableReference>,
     /// The stream's columns that its plan reads, as places among the captured ones.
     pub(super) columns: BTreeSet<usize>,
+    /// How its MERGE writes, by the target that it was bound to.
+    pub(super) merge_path: Option<String>,
 }
 
 impl Flow {

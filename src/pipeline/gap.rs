@@ -25,9 +25,7 @@ impl Pipeline {
         reporter: &Reporter,
     ) -> Result<Work, Error> {
         let policy = flow.declaration.on_gap;
-        // Of a target that was replaced nobody knows what it has; no changes of the source can mend that.
-        let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
-        if policy == OnGap::Fail || policy == OnGap::Continue && is_targets {
+        if !goes_over(policy, &lost) {
             return Err(lost);
         }
         let target = flow.declaration.open().await?;
@@ -55,6 +53,18 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Whether a run with this policy goes over what it has lost.
+pub(super) fn goes_over(policy: OnGap, lost: &Error) -> bool {
+    // Of a target that was replaced nobody knows what it has; no changes of the source can mend that.
+    let is_targets = matches!(lost.cause(), Error::Sink(SinkError::TargetReplaced { .. }));
+    lost.is_loss()
+        && match policy {
+            OnGap::Fail => false,
+            OnGap::Resnapshot => true,
+            OnGap::Continue => !is_targets,
+        }
 }
 
 async fn copy_again(

@@ -4,6 +4,10 @@
 //! writes; [`Pipeline::run`] brings each flow up to date once, [`Pipeline::follow`] for ever. One window is one
 //! execution of the flow's SQL and one Delta commit, which carries the window's end.
 //!
+//! [`check`] tells what is wrong with a file before a server is asked, as everything here does first.
+//!
+//! [`plan()`] tells what a run would do, and of flows that do not fit their sources why.
+//!
 //! [`examine`] looks at all that the flows need before they run, and goes on where one of them could not be bound.
 //!
 //! [`Pipeline::verify`] compares what the targets hold with their sources, and can copy again what differs.
@@ -14,6 +18,7 @@
 mod altered;
 mod bind;
 mod capture;
+mod check;
 mod chunks;
 mod columns;
 mod copy;
@@ -28,6 +33,7 @@ mod maintain;
 mod named;
 mod order;
 mod part;
+mod plan;
 mod reconcile;
 mod run;
 mod schema;
@@ -39,11 +45,15 @@ mod verify;
 mod window;
 
 pub use bind::Pipeline;
+pub use check::{Checked, check};
 pub use doctor::{Examination, Examined, examine};
 pub use event::{Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
 pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
+pub use plan::{
+    ColumnDifference, ColumnEffect, FlowPlan, PlannedSource, PlannedWork, Plans, Setting, plan,
+};
 pub use run::RunOptions;
 pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};
 pub use verify::{Compared, Difference, MOST_LISTED, Unlike, Verification, VerifyOptions};

@@ -59,7 +59,10 @@ pub(super) fn refuse_others(statements: &[Statement]) -> Result<(), Error> {
     if diagnostics.is_empty() {
         Ok(())
     } else {
-        Err(Error::Invalid { diagnostics })
+        Err(Error::Invalid {
+            diagnostics,
+            more: 0,
+        })
     }
 }
 
@@ -101,12 +104,14 @@ pub(super) fn target_of(
 ) -> Result<(ResolvedTableReference, TableDeclaration), Error> {
     let reference = engine.resolve(&merge.target);
     let Some(mut declaration) = engine.declaration(&reference) else {
-        return Err(refuse(
-            statement,
-            merge,
-            format!("there is no Delta table '{}'", merge.target),
-            "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'",
-        ));
+        let help = match engine.nearest_table(&reference) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => {
+                "declare it: CREATE TABLE IF NOT EXISTS name USING DELTA LOCATION '…'".to_string()
+            }
+        };
+        let message = format!("there is no Delta table '{}'", merge.target);
+        return Err(refuse(statement, merge, message, &help));
     };
     if merge.schema_evolution && !declaration.on_schema_change.adds() {
         declaration.on_schema_change = OnSchemaChange::Add;

@@ -29,9 +29,11 @@ pub(super) fn lookups_of(engine: &Engine, statements: &[Statement]) -> Lookups {
             .map(|table| Some(engine.resolve(&table.table)))
             .collect();
         let others = targets.iter().enumerate();
+        // Its own target is no lookup, though a second flow should write it.
+        let own = &targets[place];
         others
             .filter(|(other, target)| {
-                *other != place && target.is_some() && tables.contains(target)
+                *other != place && *target != own && target.is_some() && tables.contains(target)
             })
             .map(|(other, _)| other)
             .collect()

@@ -247,7 +247,10 @@ fn written(text: &str) -> Result<(Statement, Box<ast::Query>), Error> {
         name: PLACE.to_string(),
         text: format!("{QUERY}{text}"),
     };
-    let statements = parse(&text).map_err(|diagnostics| Error::Invalid { diagnostics })?;
+    let statements = parse(&text).map_err(|diagnostics| Error::Invalid {
+        diagnostics,
+        more: 0,
+    })?;
     let is_one = statements.len() == 1;
     let Some(statement) = statements.into_iter().next() else {
         return Err(Error::Internal("a condition was parsed into no statement"));

@@ -80,33 +80,8 @@ pub(super) fn reconcilable(
     target: &SchemaRef,
     over: Over,
 ) -> Result<Keys, Error> {
-    let (what, without) = over.words();
-    let refused = |message: &str, help: &str| {
-        let message = format!("{what}: {message}");
-        Err(Error::invalid(statement.diagnostic(
-            merge.target_span,
-            message,
-            Some(format!("{help}, {without}")),
-        )))
-    };
-    if !merge.reads_stream_alone() {
-        return refused(
-            "the source is a query, which may leave such rows out",
-            "write USING STREAM … CHANGES AS change",
-        );
-    }
-    if !merge.deletes_first() {
-        return refused(
-            "the first WHEN MATCHED does not delete what the source has deleted",
-            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
-        );
-    }
-    if merge.tells_changes_apart().is_some() {
-        return refused(
-            "a WHEN asks what kind of change a row is, and all rows of a copy are inserts",
-            "ask of _change_type no more than whether it is 'delete'",
-        );
-    }
+    reconcilable_form(statement, merge, over)?;
+    let refused = |message: &str, help: &str| refuse(statement, merge, over, message, help);
     let pairs = merge.key_pairs().unwrap_or_default();
     let source = table.schema_ref();
     let mut keys = Keys::with_capacity(pairs.len());
@@ -140,6 +115,57 @@ pub(super) fn reconcilable(
         );
     }
     Ok(keys)
+}
+
+/// The part of [`reconcilable`] that the statement alone tells.
+pub(super) fn reconcilable_form(
+    statement: &Statement,
+    merge: &MergeStatement,
+    over: Over,
+) -> Result<(), Error> {
+    if !merge.reads_stream_alone() {
+        return refuse(
+            statement,
+            merge,
+            over,
+            "the source is a query, which may leave such rows out",
+            "write USING STREAM … CHANGES AS change",
+        );
+    }
+    if !merge.deletes_first() {
+        return refuse(
+            statement,
+            merge,
+            over,
+            "the first WHEN MATCHED does not delete what the source has deleted",
+            "begin with WHEN MATCHED AND change._change_type = 'delete' THEN DELETE",
+        );
+    }
+    if merge.tells_changes_apart().is_some() {
+        return refuse(
+            statement,
+            merge,
+            over,
+            "a WHEN asks what kind of change a row is, and all rows of a copy are inserts",
+            "ask of _change_type no more than whether it is 'delete'",
+        );
+    }
+    Ok(())
+}
+
+fn refuse<T>(
+    statement: &Statement,
+    merge: &MergeStatement,
+    over: Over,
+    message: &str,
+    help: &str,
+) -> Result<T, Error> {
+    let (what, without) = over.words();
+    Err(Error::invalid(statement.diagnostic(
+        merge.target_span,
+        format!("{what}: {message}"),
+        Some(format!("{help}, {without}")),
+    )))
 }
 
 /// The place of a column, by its name as written, or else by the one that differs in case alone.

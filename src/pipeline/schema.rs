@@ -244,7 +244,7 @@ fn items(columns: &[ast::ObjectName], row: &[Expr]) -> Vec<SelectItem> {
         .collect()
 }
 
-fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
+pub(super) fn find<'a>(schema: &'a Schema, name: &str) -> Option<&'a Field> {
     schema
         .fields()
         .iter()

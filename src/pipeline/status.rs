@@ -123,7 +123,8 @@ async fn fill(status: &mut FlowStatus, flow: &Arc<Flow>) -> Result<FlowState, Er
     })
 }
 
-async fn moment(lsn: Lsn, local_ms: i64, health: &Health) -> Result<Moment, Error> {
+/// The commit as an instant.
+pub(super) async fn moment(lsn: Lsn, local_ms: i64, health: &Health) -> Result<Moment, Error> {
     let utc_ms = health.dates.utc_ms(lsn, local_ms).await?;
     Ok(Moment { lsn, utc_ms })
 }

@@ -369,17 +369,23 @@ async fn begin(
     options: RunOptions,
     reporter: &Reporter,
 ) -> Result<(LsnRange, Commit), Error> {
-    if !target.is_empty() && !options.adopts {
-        return Err(Error::TargetNotEmpty {
-            flow: flow.name.clone(),
-            location: flow.declaration.location.clone(),
-        });
-    }
+    begins_on(flow, target, options)?;
     let earliest = flow.table.earliest_after();
     let ceiling = match newest.filter(|newest| newest.lsn >= earliest) {
         Some(newest) => newest,
         None => commit_past(flow, earliest, options.capture_wait, reporter).await?,
     };
+    first_window(flow, ceiling).await
+}
+
+/// The first window of a flow that begins without a copy, in a database whose newest commit is `ceiling`.
+///
+/// # Errors
+/// `StartAhead` and `ChangesLost`.
+pub(super) async fn first_window(
+    flow: &Flow,
+    ceiling: Commit,
+) -> Result<(LsnRange, Commit), Error> {
     let (after, ceiling) = match flow.start {
         Start::From(bound) => {
             let after = flow.database.start_of_feed(bound).await?;
@@ -406,11 +412,29 @@ async fn begin(
     Ok((window, ceiling))
 }
 
+/// Refuses to begin without a copy on a target that has rows.
+///
+/// # Errors
+/// `TargetNotEmpty`, unless somebody has said that they are its own.
+pub(super) fn begins_on(
+    flow: &Flow,
+    target: &DeltaTarget,
+    options: RunOptions,
+) -> Result<(), Error> {
+    if target.is_empty() || options.adopts {
+        return Ok(());
+    }
+    Err(Error::TargetNotEmpty {
+        flow: flow.name.clone(),
+        location: flow.declaration.location.clone(),
+    })
+}
+
 /// Why a copy goes over what the target has; `None` if it has nothing.
 ///
 /// # Errors
 /// `TargetNotEmpty` if nobody has said so.
-fn why_over(
+pub(super) fn why_over(
     flow: &Flow,
     target: &DeltaTarget,
     over: Option<&Checkpoint>,
@@ -430,7 +454,7 @@ fn why_over(
     }
 }
 
-fn keys_of(flow: &Flow, why: Over) -> Result<Keys, Error> {
+pub(super) fn keys_of(flow: &Flow, why: Over) -> Result<Keys, Error> {
     reconcilable(
         &flow.statement,
         &flow.merge,

@@ -22,6 +22,7 @@ struct Parts {
     message: String,
     label: Option<String>,
     help: Option<String>,
+    causes: Vec<String>,
     line: String,
     underlined: Range<usize>,
 }
@@ -35,6 +36,7 @@ impl Diagnostic {
             message: message.into(),
             label: None,
             help: None,
+            causes: Vec::new(),
             line,
             underlined,
         }))
@@ -49,6 +51,12 @@ impl Diagnostic {
     /// Says what to write instead.
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
+        self
+    }
+
+    /// Adds what caused it, below everything else.
+    pub fn with_cause(mut self, cause: impl Into<String>) -> Self {
+        self.0.causes.push(cause.into());
         self
     }
 
@@ -86,6 +94,7 @@ impl fmt::Display for Diagnostic {
             message,
             label,
             help,
+            causes,
             line,
             underlined,
         } = &*self.0;
@@ -105,7 +114,10 @@ impl fmt::Display for Diagnostic {
             .decor_style(DecorStyle::Ascii)
             .render(&[group]);
         // The renderer begins with a ` --> ` line when a snippet has a path; ours has none.
-        write!(f, "\n{rendered}")
+        write!(f, "\n{rendered}")?;
+        causes
+            .iter()
+            .try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
     }
 }
 

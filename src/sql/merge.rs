@@ -16,6 +16,8 @@ use super::factors;
 use super::ignored;
 use super::lexer::Lexeme;
 use super::parse::datafusion_statement;
+use super::references::references_of;
+use super::relation::RelationKind;
 use super::source::{SharedSource, Source, Span};
 use super::stream::{self, StreamRef};
 
@@ -52,6 +54,44 @@ impl MergeStatement {
             .clauses
             .iter()
             .any(|clause| actions::star(&clause.action).is_some())
+    }
+
+    /// Whether every `UPDATE SET *` and `INSERT *` leaves a column of the target out.
+    pub fn leaves_out(&self, column: &str) -> bool {
+        let clauses = self.ast.clauses.iter();
+        let mut stars = clauses.filter_map(|clause| actions::star(&clause.action));
+        stars.all(|(_, except)| {
+            let mut except = except.iter();
+            except.any(|name| name.value.eq_ignore_ascii_case(column))
+        })
+    }
+
+    /// Its text as the planner has it: what its file's says, with what stars stand for once they are expanded, and
+    /// conditions in place of DO NOTHING. Each clause is a line.
+    pub fn to_sql(&self) -> String {
+        let Merge {
+            table,
+            source,
+            on,
+            clauses,
+            ..
+        } = &self.ast;
+        let mut text = format!("MERGE INTO {table}\nUSING {source}\nON {on}");
+        for clause in clauses {
+            text.push_str(&format!("\n{clause}"));
+        }
+        for reference in references_of(&self.ast) {
+            let table = &reference.table;
+            let written = match reference.kind.to_string() {
+                _ if reference.kind == RelationKind::Live => continue,
+                kind => match kind.strip_prefix("STREAM") {
+                    Some(start) => format!("STREAM {table} CHANGES{start}"),
+                    None => format!("{table} {kind}"),
+                },
+            };
+            text = text.replace(&reference.name.to_string(), &written);
+        }
+        text
     }
 
     /// The target's columns that ON compares for equality, as they are written there with the target's name.

@@ -56,7 +56,7 @@ pub use lexer::is_complete;
 pub use merge::MergeStatement;
 pub use names::resolve_names;
 pub use options::GivenOption;
-pub use parse::parse;
+pub use parse::{Parsed, parse, parse_all};
 pub use references::{TableReference, table_references};
 pub use relation::{Bound, BoundUnit, Bounds, RelationKind, StreamStart, relation_from_marker};
 pub use source::{SourceText, Span};

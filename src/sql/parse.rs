@@ -27,50 +27,80 @@ const RECURSION_LIMIT: usize = 50;
 /// more than the 2 MiB of an ordinary thread.
 const STACK: usize = 32 << 20;
 
-/// Errors of one file that are reported at once.
-const MOST_ERRORS: usize = 50;
+/// Errors of one file that are kept; those after them are counted.
+const MOST_ERRORS: usize = 100;
+
+/// What could be read of a file, and what could not.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The statements that could be read, in their order.
+    pub statements: Vec<Statement>,
+    /// What is wrong with the others, in the order of the file, up to a hundred errors.
+    pub errors: Vec<Diagnostic>,
+    /// How many errors there are after those.
+    pub more: usize,
+    /// Whether one of the others begins with CREATE: what it would have declared is not known.
+    pub lacks_definitions: bool,
+}
+
+impl Parsed {
+    fn fail(&mut self, errors: Vec<Diagnostic>) {
+        let kept = MOST_ERRORS.saturating_sub(self.errors.len());
+        self.more += errors.len().saturating_sub(kept);
+        self.errors.extend(errors.into_iter().take(kept));
+    }
+}
 
 /// Reads a file.
 ///
 /// # Errors
-/// All errors of the file, in its order: a statement that cannot be read does not hide those after it. Reading
-/// ends after some fifty errors.
+/// All errors of the file up to a hundred, in its order: a statement that cannot be read does not hide those after it.
 pub fn parse(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+    let parsed = parse_all(text);
+    match parsed.errors.is_empty() {
+        true => Ok(parsed.statements),
+        false => Err(parsed.errors),
+    }
+}
+
+/// Reads as much of a file as there is to read.
+pub fn parse_all(text: &SourceText) -> Parsed {
     let parsed = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
         thread.spawn_scoped(scope, || file(text)).ok()?.join().ok()
     });
     parsed.unwrap_or_else(|| {
         let source = Source::new(text);
-        Err(vec![Diagnostic::new(
-            &source,
-            source.span(0, 0),
-            "the parser failed on this file",
-        )])
+        let failed = "the parser failed on this file";
+        Parsed {
+            errors: vec![Diagnostic::new(&source, source.span(0, 0), failed)],
+            lacks_definitions: true,
+            ..Parsed::default()
+        }
     })
 }
 
-fn file(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+fn file(text: &SourceText) -> Parsed {
     let mut source = Source::new(text);
     let lexed = lex(&mut source);
     let source = Arc::new(source);
-    let mut statements = Vec::new();
-    let mut errors = Vec::new();
+    let mut parsed = Parsed::default();
     for tokens in lexed.statements {
-        if errors.len() >= MOST_ERRORS {
-            return Err(errors);
-        }
+        let defines = tokens.lexemes.first().is_some_and(|l| l.is("CREATE"));
         match statement(&source, tokens) {
-            Ok(statement) => statements.push(statement),
-            Err(found) => errors.extend(found),
+            Ok(statement) => parsed.statements.push(statement),
+            Err(found) => {
+                parsed.lacks_definitions |= defines;
+                parsed.fail(found);
+            }
         }
     }
-    errors.extend(lexed.error);
-    if errors.is_empty() {
-        Ok(statements)
-    } else {
-        Err(errors)
+    if let Some(error) = lexed.error {
+        // What follows the place is not known.
+        parsed.lacks_definitions = true;
+        parsed.fail(vec![error]);
     }
+    parsed
 }
 
 fn statement(source: &SharedSource, tokens: StatementTokens) -> Result<Statement, Vec<Diagnostic>> {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
+    Merge, ObjectName, ObjectNamePart, Query, TableFactor, Visit, Visitor,
 };
 
 use super::ignored::visit;
@@ -33,20 +33,18 @@ pub fn table_references(statement: &Statement) -> Vec<TableReference> {
         StatementKind::Other(query) => visit(query, &mut references),
         _ => {}
     }
-    let mut found: Vec<TableReference> = Vec::new();
-    for name in references.names {
-        if !found.iter().any(|other| other.name == name) {
-            let span = statement.span_of(&name);
-            let (table, kind) = unmarked(&name);
-            found.push(TableReference {
-                name,
-                table,
-                kind,
-                span,
-            });
-        }
+    let mut found = references.found();
+    for reference in &mut found {
+        reference.span = statement.span_of(&reference.name);
     }
     found
+}
+
+/// The tables that a MERGE reads or writes, without their places.
+pub(super) fn references_of(merge: &Merge) -> Vec<TableReference> {
+    let mut references = References::default();
+    _ = merge.visit(&mut references);
+    references.found()
 }
 
 fn unmarked(name: &ObjectName) -> (ObjectName, RelationKind) {
@@ -67,6 +65,25 @@ struct References {
     ctes: Vec<Vec<String>>,
     /// Whether the next relation is a function's name.
     function: bool,
+}
+
+impl References {
+    /// Each name once, without its place.
+    fn found(self) -> Vec<TableReference> {
+        let mut found: Vec<TableReference> = Vec::new();
+        for name in self.names {
+            if !found.iter().any(|other| other.name == name) {
+                let (table, kind) = unmarked(&name);
+                found.push(TableReference {
+                    name,
+                    table,
+                    kind,
+                    span: Span::default(),
+                });
+            }
+        }
+        found
+    }
 }
 
 impl Visitor for References {

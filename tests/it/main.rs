@@ -5,6 +5,7 @@
 mod alterations;
 mod bad_input;
 mod capture;
+mod check;
 mod clients;
 mod connections;
 mod copies;
@@ -27,6 +28,7 @@ mod maintain;
 mod many_connections;
 mod odd_names;
 mod parts;
+mod plan;
 mod query;
 mod random_changes;
 mod readme;

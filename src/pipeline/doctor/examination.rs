@@ -164,10 +164,10 @@ fn is_of_flows(check: Check) -> bool {
 }
 
 /// An error and its causes in one line.
-pub(super) fn text_of(error: &Error) -> String {
+pub(in super::super) fn text_of(error: &Error) -> String {
     let error = error.cause();
     let mut text = match error {
-        Error::Invalid { diagnostics } => {
+        Error::Invalid { diagnostics, .. } => {
             let told = diagnostics.iter().map(|diagnostic| {
                 let help = diagnostic.help().map(|help| format!("; {help}"));
                 let (file, line) = (diagnostic.file(), diagnostic.span().line);

@@ -53,4 +53,5 @@ pub use staging::{ChunkName, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
 pub use widening::widens;
+pub use write::merge_path;
 pub(crate) use write::{Spool, SpoolWriter, joined_within_memory};

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, T
 use deltalake::TableProperty;
 
 use super::SinkError;
+use crate::nearest::nearest;
 
 /// Characters that Parquet, and so a Delta table without column mapping, has no place for in a name.
 const FORBIDDEN: [char; 10] = [' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
@@ -29,6 +30,21 @@ pub struct TableOptions {
 }
 
 impl TableOptions {
+    /// Checks the options, and the names and types of the `columns` if there are some, as if a table with them was made.
+    ///
+    /// # Errors
+    /// `InvalidTableOption`, `InvalidColumnName` or `InvalidColumnType`.
+    pub fn check(&self, location: &str, columns: Option<&Schema>) -> Result<(), SinkError> {
+        self.validate_own(location)?;
+        match columns {
+            Some(columns) => {
+                let stored = stored_schema(location, columns)?;
+                self.validate(location, &stored)
+            }
+            None => self.validate_properties(location),
+        }
+    }
+
     /// Checks the options against the columns of the new table.
     pub(super) fn validate(&self, location: &str, schema: &Schema) -> Result<(), SinkError> {
         let invalid = |object: String, reason: &str| SinkError::InvalidTableOption {
@@ -38,8 +54,13 @@ impl TableOptions {
         };
         for column in &self.partition_columns {
             if schema.index_of(column).is_err() {
+                let names = schema.fields().iter().map(|field| field.name().as_str());
+                let reason = match nearest(column, names) {
+                    Some(near) => format!("the table has no such column; did you mean '{near}'?"),
+                    None => "the table has no such column".to_string(),
+                };
                 let object = format!("partition column '{column}'");
-                return Err(invalid(object, "the table has no such column"));
+                return Err(invalid(object, &reason));
             }
         }
         if !self.partition_columns.is_empty()
@@ -48,10 +69,21 @@ impl TableOptions {
             let object = "PARTITIONED BY every column".to_string();
             return Err(invalid(object, "leave at least one column out"));
         }
+        self.validate_properties(location)
+    }
+
+    fn validate_properties(&self, location: &str) -> Result<(), SinkError> {
         for (key, _) in self.stored_properties() {
             if key.parse::<TableProperty>().is_err() {
-                let object = format!("table property '{key}'");
-                return Err(invalid(object, "Delta has no such property"));
+                let reason = match nearest(&key, DELTA_PROPERTIES.iter().copied()) {
+                    Some(near) => format!("Delta has no such property; did you mean '{near}'?"),
+                    None => "Delta has no such property".to_string(),
+                };
+                return Err(SinkError::InvalidTableOption {
+                    location: location.to_string(),
+                    object: format!("table property '{key}'"),
+                    reason,
+                });
             }
         }
         Ok(())
@@ -89,6 +121,31 @@ impl TableOptions {
         }
     }
 }
+
+/// Delta's properties that somebody may want to write.
+const DELTA_PROPERTIES: &[&str] = &[
+    "delta.appendOnly",
+    "delta.autoOptimize.autoCompact",
+    "delta.autoOptimize.optimizeWrite",
+    "delta.checkpointInterval",
+    "delta.checkpoint.writeStatsAsJson",
+    "delta.checkpoint.writeStatsAsStruct",
+    "delta.columnMapping.mode",
+    "delta.dataSkippingNumIndexedCols",
+    "delta.dataSkippingStatsColumns",
+    "delta.deletedFileRetentionDuration",
+    "delta.enableChangeDataFeed",
+    "delta.enableDeletionVectors",
+    "delta.enableExpiredLogCleanup",
+    "delta.isolationLevel",
+    "delta.logRetentionDuration",
+    "delta.minReaderVersion",
+    "delta.minWriterVersion",
+    "delta.randomizeFilePrefixes",
+    "delta.setTransactionRetentionDuration",
+    "delta.targetFileSize",
+    "delta.tuneFileSizesForRewrites",
+];
 
 /// The schema under which a new table at `location` stores `schema`; nullability is kept.
 ///

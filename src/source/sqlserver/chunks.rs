@@ -162,6 +162,16 @@ impl TableChunks {
         self.estimated_rows.filter(|_| self.limits.is_none())
     }
 
+    /// How many rows a chunk has at most, where there are chunks.
+    pub fn rows_per_chunk(&self) -> u64 {
+        self.rows_per_chunk
+    }
+
+    /// Whether each chunk is read as of one instant, and waits for no writer.
+    pub fn reads_snapshots(&self) -> bool {
+        self.isolation == Isolation::Snapshot
+    }
+
     /// Where the chunk past `after` ends; `None` if it is the last.
     ///
     /// # Errors

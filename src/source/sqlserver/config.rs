@@ -71,6 +71,11 @@ impl ConnectionOption {
         }
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same option with a value that no error shows; `call` is what was written for it, such as
     /// `secret('env', 'DB_HOST')`, and stands in its place.
     #[must_use]

@@ -18,6 +18,7 @@ use super::commits::{self, FeedBound, FeedBounds};
 use super::config::ConnectionConfig;
 use super::cut::{self, WindowLimits};
 use super::dates::Dates;
+use super::definition::{self, TableDefinition};
 use super::error::SourceError;
 use super::fence::Fence;
 use super::first_copy::first_copy;
@@ -330,6 +331,14 @@ impl Database {
     /// As [`Database::head`].
     pub async fn health(&self) -> Result<Health, SourceError> {
         health::health(&self.inner.pool).await
+    }
+
+    /// What `table` is like now, beside what its capture instance records.
+    ///
+    /// # Errors
+    /// Whatever asking for columns and indexes may give.
+    pub async fn definition(&self, table: &CapturedTable) -> Result<TableDefinition, SourceError> {
+        definition::definition(&self.inner.pool, table).await
     }
 
     /// How many rows the changes of `table` in `window` have, counted up to `limit`.

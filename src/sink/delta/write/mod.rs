@@ -20,6 +20,7 @@ mod source;
 mod strategy;
 
 pub(super) use clauses::{MergeClauses, RowChange};
+pub use plan::merge_path;
 pub(super) use plan::{Operation, WriteExec, WriteTask};
 pub(super) use row_level::{
     DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,

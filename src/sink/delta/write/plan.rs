@@ -198,6 +198,23 @@ impl WriteExec {
     }
 }
 
+/// How the MERGE in `plan` writes, by the target as it was planned over; `None` for a plan without one.
+///
+/// `append`, `touched rows (deletion vectors)`, `touched files (without deletion vectors)`, or `full join (…)` with the
+/// reason. Files that are small or mostly deleted are written anew whichever it is, which the files decide.
+pub fn merge_path(plan: &dyn ExecutionPlan) -> Option<String> {
+    if let Some(write) = plan.downcast_ref::<WriteExec>()
+        && let Operation::Merge(clauses) = &write.task.operation
+    {
+        let task = &write.task;
+        return Some(Strategy::of(&task.target, &task.options, clauses).to_string());
+    }
+    let children = plan.children();
+    children
+        .into_iter()
+        .find_map(|child| merge_path(child.as_ref()))
+}
+
 impl DisplayAs for WriteExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let task = &self.task;
