@@ -35,7 +35,7 @@ pub struct Pipeline {
     /// The place of each in an order in which those come first that others look up.
     ranks: Vec<usize>,
     /// The part of its one flow's table that is copied again.
-    part: Option<Part>,
+    part: Option<Arc<Part>>,
 }
 
 impl Pipeline {
@@ -116,12 +116,12 @@ impl Pipeline {
         let part = retried(self.engine.retry_time(), log_retry, async || {
             Box::pin(Part::parse(&self.engine, flow, condition)).await
         });
-        self.part = Some(part.await?);
+        self.part = Some(Arc::new(part.await?));
         Ok(self)
     }
 
     /// The part that is copied again, if it is not the whole table.
-    pub(super) fn copied_part(&self) -> Option<&Part> {
+    pub(super) fn copied_part(&self) -> Option<&Arc<Part>> {
         self.part.as_ref()
     }
 

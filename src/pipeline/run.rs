@@ -189,7 +189,7 @@ impl Pipeline {
                     return Err(Error::NoWholeCopy { flow: name.clone() });
                 }
                 if !flow.growth.is_empty() && work.is_of_own_target() {
-                    self.grow(&work.target, &flow.growth).await?;
+                    Box::pin(self.grow(&work.target, &flow.growth)).await?;
                     *flow = Arc::new(self.bind_again(flow).await?);
                     work = self.work(flow, None, ceiling.as_ref(), options).await?;
                 }

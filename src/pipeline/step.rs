@@ -43,7 +43,7 @@ enum Rows {
         /// The keys of a target that has rows already, of which the source may not have some.
         keys: Option<Keys>,
         /// The part that was copied, if it is not the whole table.
-        part: Option<Part>,
+        part: Option<Arc<Part>>,
     },
 }
 
@@ -77,7 +77,7 @@ impl Rows {
                 let copy = copy.await?;
                 match keys {
                     Some(keys) => {
-                        let keys = (keys.clone(), part.as_ref());
+                        let keys = (keys.clone(), part.as_deref());
                         reconciled(target, copy, keys, end.lsn).await
                     }
                     None => Ok(copy),
@@ -225,7 +225,7 @@ impl Pipeline {
             newest,
             over: over.as_ref(),
             keys: keys.as_ref(),
-            part,
+            part: part.map(Arc::as_ref),
         };
         let Copied {
             rows,
