@@ -29,6 +29,7 @@
 //! had not been set on yet. Instants that bound a feed are compared in the same way. A clock that is set wrong or
 //! corrected is believed: times may then not follow the order of commits.
 
+mod bulk;
 mod captured;
 mod catalogue;
 mod caution;
@@ -70,6 +71,7 @@ mod relation;
 mod scan;
 mod socket;
 mod transient;
+mod transport;
 mod types;
 mod zone;
 

@@ -218,6 +218,11 @@ impl Lease {
         self.connection.client()
     }
 
+    /// The same, for a query whose `result`-th result set, counted from zero, goes through [`Rows`](super::bulk::Rows).
+    pub(super) fn client_for_many(&mut self, result: usize) -> &mut Client {
+        self.connection.client_for(Some(result))
+    }
+
     /// Runs a query with a small answer and returns its result sets.
     pub(super) async fn results(
         &mut self,
