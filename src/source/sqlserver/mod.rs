@@ -16,6 +16,9 @@
 //! A read that is given up is cancelled on the server by an attention. Which errors pass by themselves, their numbers
 //! say ([`SourceError::is_transient`]); trying again is for the caller.
 //!
+//! Connections are made and spoken over by the driver, tiberius. TLS is below it, and so is what takes answers with many
+//! rows past its decoding.
+//!
 //! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority.
 //!
 //! Commits are dated in the server's local time, which becomes UTC by the rules of its zone ([`Dates`]): that of the

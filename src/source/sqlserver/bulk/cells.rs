@@ -44,9 +44,7 @@ pub(super) fn value<'a>(
         (Kind::Float(_), bytes) => float(bytes)?,
         (Kind::DateTime, bytes) => datetime(bytes)?,
         (Kind::Decimal(scale), bytes) => ColumnData::Numeric(Some(decimal(bytes, scale)?)),
-        (Kind::Guid, bytes) => {
-            ColumnData::Guid(Some(Uuid::from_bytes_le(bytes.try_into().ok()?)))
-        }
+        (Kind::Guid, bytes) => ColumnData::Guid(Some(Uuid::from_bytes_le(bytes.try_into().ok()?))),
         (Kind::Date, [a, b, c]) => ColumnData::Date(Some(date([*a, *b, *c]))),
         (Kind::Time(scale), bytes) => ColumnData::Time(Some(time(bytes, scale)?)),
         (Kind::DateTime2(scale), bytes) => ColumnData::DateTime2(Some(datetime2(bytes, scale)?)),
@@ -139,7 +137,9 @@ fn utf16<'a>(bytes: &[u8], text: &'a mut Vec<u8>) -> Option<&'a str> {
     let (units, []) = bytes.as_chunks::<2>() else {
         return None;
     };
-    let highs = units.iter().fold(0, |all, [low, high]| all | (low & 0x80) | high);
+    let highs = units
+        .iter()
+        .fold(0, |all, [low, high]| all | (low & 0x80) | high);
     if highs == 0 {
         text.extend(units.iter().map(|[low, _]| *low));
     } else {

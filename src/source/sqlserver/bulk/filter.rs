@@ -284,8 +284,10 @@ impl Filter {
     fn chunk(&mut self, chunk: Chunk, bytes: &[u8]) {
         let length = 1 + bytes.len();
         self.payload.push(ROW);
-        self.payload.extend_from_slice(&(length as u64).to_le_bytes());
-        self.payload.extend_from_slice(&(length as u32).to_le_bytes());
+        self.payload
+            .extend_from_slice(&(length as u64).to_le_bytes());
+        self.payload
+            .extend_from_slice(&(length as u32).to_le_bytes());
         self.payload.push(chunk as u8);
         self.payload.extend_from_slice(bytes);
         self.payload.extend_from_slice(&0_u32.to_le_bytes());

@@ -180,3 +180,21 @@ async fn read_message(carrier: &mut Carrier) -> io::Result<Message> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_is_found_where_the_table_says() {
+        let mut options = [0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xFF, 9, 9, 9, 9, 9, 9, 2];
+        *encryption_option(&mut options).unwrap() = 3;
+        assert_eq!(options[17], 3);
+        let without: &mut [u8] = &mut [0, 0, 6, 0, 1, 0xFF, 1];
+        let outside: &mut [u8] = &mut [1, 0, 60, 0, 1, 0xFF];
+        let endless: &mut [u8] = &mut [0; 5];
+        for options in [without, outside, endless, &mut []] {
+            assert!(encryption_option(options).is_none(), "{options:?}");
+        }
+    }
+}

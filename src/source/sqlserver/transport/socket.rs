@@ -312,3 +312,26 @@ impl AsyncWrite for Carrier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_whole_with_its_last_packet() {
+        let packet = |status, length: u8| {
+            let mut packet = vec![0x10, status, 0, length, 0, 0, 1, 0];
+            packet.resize(length.into(), 0xFF);
+            packet
+        };
+        let login = [packet(0, 20), packet(0, 8), packet(1, 11)].concat();
+        for size in 1..login.len() {
+            let mut outgoing = Outgoing::default();
+            let (last, before) = login.split_last().unwrap();
+            before.chunks(size).for_each(|part| outgoing.follow(part));
+            assert!(!outgoing.is_whole, "{size}");
+            outgoing.follow(&[*last]);
+            assert!(outgoing.is_whole, "{size}");
+        }
+    }
+}

@@ -15,7 +15,9 @@ pub(super) fn rows(answer: &[u8]) -> Vec<Row> {
 
 /// As above, or the driver's error.
 pub(super) fn read(answer: &[u8]) -> Result<Vec<Row>, tiberius::error::Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(Box::pin(async {
         let (near, far) = tokio::io::duplex(1 << 16);
         let mut config = Config::new();

@@ -33,7 +33,10 @@ fn edges() -> Vec<(Type, Vec<Value>)> {
         fixed(0x3D, &[&[0x46, 0x2E, 0xFF, 0xFF, 0, 0, 0, 0], &[0xFF; 8]]),
         fixed(0x3E, &[&(-0.0_f64).to_le_bytes(), &f64::MAX.to_le_bytes()]),
         fixed(0x7F, &[&i64::MIN.to_le_bytes(), &i64::MAX.to_le_bytes()]),
-        of_a_byte(&[0x24, 16], &[&[0; 16], &std::array::from_fn::<u8, 16, _>(|i| i as u8)]),
+        of_a_byte(
+            &[0x24, 16],
+            &[&[0; 16], &std::array::from_fn::<u8, 16, _>(|i| i as u8)],
+        ),
         of_a_byte(&[0x26, 1], &[&[0], &[255]]),
         of_a_byte(&[0x26, 2], &[&[0, 0x80]]),
         of_a_byte(&[0x26, 4], &[&i32::MIN.to_le_bytes()]),
@@ -52,9 +55,20 @@ fn edges() -> Vec<(Type, Vec<Value>)> {
             value[bytes] &= 0x4B;
             value
         };
-        let values: [&[u8]; 4] = [&digits(1, 0), &digits(0, 0xFF), &digits(1, 0xFF), &digits(0, 1)];
-        all.push(of_a_byte(&[0x6C, bytes as u8 + 1, precision, scale], &values));
-        all.push(of_a_byte(&[0x6A, bytes as u8 + 1, precision, scale], &values));
+        let values: [&[u8]; 4] = [
+            &digits(1, 0),
+            &digits(0, 0xFF),
+            &digits(1, 0xFF),
+            &digits(0, 1),
+        ];
+        all.push(of_a_byte(
+            &[0x6C, bytes as u8 + 1, precision, scale],
+            &values,
+        ));
+        all.push(of_a_byte(
+            &[0x6A, bytes as u8 + 1, precision, scale],
+            &values,
+        ));
     }
     for (scale, bytes) in [(0, 3), (2, 3), (3, 4), (4, 4), (5, 5), (7, 5)] {
         let value = |more: usize| vec![0xFE; bytes + more];
@@ -62,7 +76,13 @@ fn edges() -> Vec<(Type, Vec<Value>)> {
         all.push(of_a_byte(&[0x2A, scale], &[&value(3), &vec![0; bytes + 3]]));
         all.push(of_a_byte(&[0x2B, scale], &[&value(5), &vec![0; bytes + 5]]));
     }
-    let texts = ["", "a", "Zoë €", "ゴッサム 😀", "0123456789 abcdefghijklmnopqrstuvwxyz"];
+    let texts = [
+        "",
+        "a",
+        "Zoë €",
+        "ゴッサム 😀",
+        "0123456789 abcdefghijklmnopqrstuvwxyz",
+    ];
     let mut texts: Vec<Value> = texts.iter().map(|text| Some(utf16(text))).collect();
     // Halves of characters.
     texts.extend([
@@ -72,7 +92,12 @@ fn edges() -> Vec<(Type, Vec<Value>)> {
         Some(vec![0x00, 0xD8, 0x3D, 0xD8, 0x00, 0xDE]),
         None,
     ]);
-    let bytes: Vec<Value> = vec![Some(vec![]), Some(vec![0xFF; 7]), Some((0..=255).collect()), None];
+    let bytes: Vec<Value> = vec![
+        Some(vec![]),
+        Some(vec![0xFF; 7]),
+        Some((0..=255).collect()),
+        None,
+    ];
     for (length, chunk) in [(510, 0), (0xFFFF, 5), (0xFFFF, 6), (0xFFFF, 8000)] {
         all.push((Type::varying(0xE7, length, chunk), texts.clone()));
         all.push((Type::varying(0xA5, length, chunk), bytes.clone()));
@@ -120,12 +145,18 @@ fn what_is_not_read_here_is_left_to_the_driver() {
 
 #[test]
 fn the_other_results_and_tokens_of_an_answer_stay_as_they_are() {
-    let types = [Type::new(&[0x26, 4], Prefix::Byte), Type::varying(0xE7, 40, 0)];
+    let types = [
+        Type::new(&[0x26, 4], Prefix::Byte),
+        Type::varying(0xE7, 40, 0),
+    ];
     let row = |number: i32| {
         let value = number.to_le_bytes().to_vec();
         [Some(value), Some(utf16("text"))]
     };
-    let guard = [Type::new(&[0x38], Prefix::None), Type::new(&[0x6E, 8], Prefix::Byte)];
+    let guard = [
+        Type::new(&[0x38], Prefix::None),
+        Type::new(&[0x6E, 8], Prefix::Byte),
+    ];
     let guard_row = [Some(vec![1, 0, 0, 0]), None];
     let mut answer = Answer::default()
         .columns(&guard)
@@ -157,7 +188,10 @@ fn the_other_results_and_tokens_of_an_answer_stay_as_they_are() {
     assert!(through.len() < 60, "{}", through.len());
     // Where another result is wanted, or none that there is, the driver has the rest.
     assert_eq!(assert_same(7, &answer, &[]).len(), 0);
-    assert_eq!(cells(driver::rows(&filtered(7, &answer, &[]).unwrap()), 1).len(), 500);
+    assert_eq!(
+        cells(driver::rows(&filtered(7, &answer, &[]).unwrap()), 1).len(),
+        500
+    );
 }
 
 #[test]
