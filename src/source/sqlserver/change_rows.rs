@@ -92,7 +92,6 @@ impl ChangeRows {
         } else {
             (self.pool.lend().await?, None)
         };
-        let mut decoder = Decoder::new(self, window, times, &action);
         let (after, upto) = (
             Parameter::Lsn(window.after()),
             Parameter::Lsn(window.upto()),
@@ -103,12 +102,13 @@ impl ChangeRows {
         if let Some(limit) = &limit {
             parameters.push(limit);
         }
-        let stream = lease
-            .client_for_many(CHANGES)
+        let (client, rows) = lease.client_for_many(CHANGES);
+        let stream = client
             .query(guarded(&self.sql), &parameters)
             .await
             .map_err(failed)?;
         let mut stream = stream.into_row_stream();
+        let mut decoder = Decoder::new(self, (window, rows), times, &action);
         while let Some(row) = stream.next().await {
             decoder.take(row.map_err(failed)?)?;
             while decoder.next_change().await? {
@@ -150,7 +150,7 @@ struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     fn new(
         source: &'a ChangeRows,
-        window: LsnRange,
+        (window, rows): (LsnRange, Rows),
         times: Option<CommitTimes<'a>>,
         action: &'a str,
     ) -> Self {
@@ -160,7 +160,7 @@ impl<'a> Decoder<'a> {
             .map(|value| value.builder(&source.table))
             .collect();
         Self {
-            rows: Rows::new(),
+            rows,
             mask: Vec::new(),
             batcher: Batcher::new(Arc::clone(&source.schema), builders),
             times,

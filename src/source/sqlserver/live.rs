@@ -279,13 +279,9 @@ impl LiveRows {
             None => self.statement.sql.clone(),
             Some(_) => format!("{GUARD};\n{};", self.statement.sql),
         };
-        let stream = lease
-            .client_for_many(usize::from(self.floor.is_some()))
-            .query(sql, &parameters)
-            .await
-            .map_err(failed)?;
+        let (client, mut rows) = lease.client_for_many(usize::from(self.floor.is_some()));
+        let stream = client.query(sql, &parameters).await.map_err(failed)?;
         let mut stream = stream.into_row_stream();
-        let mut rows = Rows::new();
         while let Some(row) = stream.next().await {
             let row = row.map_err(failed)?;
             if let (Some(floor), 0) = (self.floor, row.result_index()) {

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::compat::Compat;
 
+use super::bulk::{Passage, Rows};
 use super::transport::{Encryption, Socket, Tcp, Wanted};
 
 /// A logged-in client; one request at a time.
@@ -71,14 +72,17 @@ impl Connection {
 
     /// The client, for a request.
     pub(super) fn client(&mut self) -> &mut Client {
-        self.client_for(None)
-    }
-
-    /// The client, for a request whose `result`-th result set, counted from zero, goes through [`Rows`](super::bulk::Rows).
-    pub(super) fn client_for(&mut self, result: Option<usize>) -> &mut Client {
-        self.wanted.set(result);
+        self.wanted.set(None);
         self.is_busy = true;
         &mut self.client
+    }
+
+    /// The client, for a request with many rows in its `result`-th result set, counted from zero, and what takes these.
+    pub(super) fn client_for_many(&mut self, result: usize) -> (&mut Client, Rows) {
+        let passage = Passage::default();
+        self.wanted.set(Some((result, passage.clone())));
+        self.is_busy = true;
+        (&mut self.client, Rows::new(passage))
     }
 
     /// The connection when its last answer has been read to the end, in nobody's hands.

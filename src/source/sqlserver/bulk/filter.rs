@@ -6,7 +6,7 @@ use tokio::io::ReadBuf;
 
 use super::columns::{Column, Description, Kind};
 use super::measure::{Measure, NBC_ROW, ROW};
-use super::{Chunk, malformed, mark};
+use super::{Chunk, Passage, malformed, mark};
 
 /// Of a packet (MS-TDS 2.2.3.1), with its type, status and length in it.
 const HEADER_BYTES: usize = 8;
@@ -23,7 +23,7 @@ const MOST_KEPT: usize = 1 << 16;
 const MOST_DESCRIPTION: usize = 1 << 22;
 
 const COLUMNS: u8 = 0x81;
-/// `varbinary`, here of any length.
+/// `varbinary`, here of one byte.
 const BINARY: u8 = 0xA5;
 
 /// What the bytes at hand are.
@@ -42,6 +42,7 @@ enum State {
 pub(in super::super) struct Filter {
     /// The result set whose rows are wanted together, as the driver counts.
     wanted: usize,
+    passage: Passage,
     /// How many result sets have begun.
     begun: usize,
     /// The columns of the last result set.
@@ -68,9 +69,10 @@ pub(in super::super) struct Filter {
 
 impl Filter {
     /// For an answer whose `wanted`-th result set, counted from zero, has many rows.
-    pub(in super::super) fn new(wanted: usize) -> Self {
+    pub(in super::super) fn new(wanted: usize, passage: Passage) -> Self {
         Self {
             wanted,
+            passage,
             begun: 0,
             columns: Vec::new(),
             is_together: false,
@@ -260,37 +262,32 @@ impl Filter {
             self.state = State::Pass(length);
             return Ok(Some(0));
         }
-        self.column_of_bytes();
+        self.column_of_words();
         self.chunk(Chunk::Columns, &bytes[1..length]);
         Ok(Some(length))
     }
 
-    /// Puts the description of one column of bytes, under a name that no other has.
-    fn column_of_bytes(&mut self) {
+    /// Puts the description of one column for words, under a name that no other has.
+    fn column_of_words(&mut self) {
         let name = mark();
         self.payload.push(COLUMNS);
         self.payload.extend_from_slice(&1_u16.to_le_bytes());
         // The user's type and the flags.
         self.payload.extend_from_slice(&[0; 6]);
         self.payload.push(BINARY);
-        self.payload.extend_from_slice(&u16::MAX.to_le_bytes());
+        self.payload.extend_from_slice(&1_u16.to_le_bytes());
         self.payload.push(name.len() as u8);
         for unit in name.encode_utf16() {
             self.payload.extend_from_slice(&unit.to_le_bytes());
         }
     }
 
-    /// Puts a row with one value in one chunk.
+    /// Puts bytes into the passage, and a row with the word for them.
     fn chunk(&mut self, chunk: Chunk, bytes: &[u8]) {
-        let length = 1 + bytes.len();
+        self.passage.put(bytes);
         self.payload.push(ROW);
-        self.payload
-            .extend_from_slice(&(length as u64).to_le_bytes());
-        self.payload
-            .extend_from_slice(&(length as u32).to_le_bytes());
+        self.payload.extend_from_slice(&1_u16.to_le_bytes());
         self.payload.push(chunk as u8);
-        self.payload.extend_from_slice(bytes);
-        self.payload.extend_from_slice(&0_u32.to_le_bytes());
     }
 
     /// Makes packets of what is there for the driver.

@@ -8,7 +8,7 @@ use tiberius::{ColumnData, Row};
 use super::cells::{null, value};
 use super::columns::{Column, Description, Kind, Length};
 use super::measure::{NBC_ROW, ROW, Skip, head, is_null, null_bytes};
-use super::{Chunk, mark};
+use super::{Chunk, Passage, mark};
 
 /// What is kept for the next value of text.
 const KEPT_TEXT: usize = 1 << 20;
@@ -17,6 +17,7 @@ const KEPT_TEXT: usize = 1 << 20;
 #[derive(Debug)]
 pub(in super::super) struct Rows {
     mark: String,
+    passage: Passage,
     columns: Vec<Column>,
     /// Rows as they are on the wire.
     bytes: Vec<u8>,
@@ -36,9 +37,11 @@ pub(in super::super) struct Rows {
 }
 
 impl Rows {
-    pub(in super::super) fn new() -> Self {
+    /// Those of a request with that passage.
+    pub(in super::super) fn new(passage: Passage) -> Self {
         Self {
             mark: mark(),
+            passage,
             columns: Vec::new(),
             bytes: Vec::new(),
             at: 0,
@@ -62,28 +65,27 @@ impl Rows {
             self.decoded = Some(cells.collect::<Vec<_>>().into_iter());
             return Ok(());
         }
-        let Some(ColumnData::Binary(Some(bytes))) = cells.next() else {
+        let Some(ColumnData::Binary(Some(word))) = cells.next() else {
             return Err(malformed());
         };
-        let mut bytes = bytes.into_owned();
-        match bytes.first() {
-            Some(kind) if *kind == Chunk::Columns as u8 => {
-                let Description::Columns(columns, _) = Description::read(&bytes[1..]) else {
+        let bytes = self.passage.take().ok_or_else(malformed)?;
+        match *word {
+            [word] if word == Chunk::Columns as u8 => {
+                let Description::Columns(columns, _) = Description::read(&bytes) else {
                     return Err(malformed());
                 };
                 self.columns = columns;
                 return Ok(());
             }
-            Some(kind) if *kind == Chunk::Whole as u8 => self.is_open = false,
-            Some(kind) if *kind == Chunk::Part as u8 => self.is_open = true,
+            [word] if word == Chunk::Whole as u8 => self.is_open = false,
+            [word] if word == Chunk::Part as u8 => self.is_open = true,
             _ => return Err(malformed()),
         }
         if self.bytes.is_empty() {
-            // The first byte is that of the chunk.
-            self.at = 1;
+            self.at = 0;
             self.bytes = bytes;
         } else {
-            self.bytes.extend(bytes.drain(1..));
+            self.bytes.extend_from_slice(&bytes);
         }
         Ok(())
     }

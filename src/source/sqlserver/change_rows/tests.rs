@@ -7,6 +7,7 @@ use tiberius::time::{Date, DateTime, DateTime2, Time};
 
 use super::*;
 use crate::source::sqlserver::ErrorKind;
+use crate::source::sqlserver::bulk::Passage;
 use crate::source::sqlserver::captured::tests::customers;
 use crate::source::sqlserver::net::tests::{unreached, window};
 
@@ -84,7 +85,12 @@ async fn read(
         schema: Arc::new(schema.project(&[0, 3, 4, 6]).unwrap()),
         ascending: None,
     };
-    let mut decoder = Decoder::new(&source, window(), None, "reading");
+    let mut decoder = Decoder::new(
+        &source,
+        (window(), Rows::new(Passage::default())),
+        None,
+        "reading",
+    );
     for row in answer {
         decoder.take(row)?;
         while decoder.next_change().await? {

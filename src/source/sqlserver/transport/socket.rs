@@ -3,15 +3,14 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use crate::source::sqlserver::bulk::Filter;
+use crate::source::sqlserver::bulk::{Filter, Passage};
 
 use super::frames::Frames;
 use super::negotiation::{Agreed, END_OF_MESSAGE, Encryption, HEADER_BYTES, negotiate};
@@ -20,19 +19,18 @@ use super::tcp::Tcp;
 /// Bytes that are read at once where an answer is filtered.
 const READ_BYTES: usize = 1 << 16;
 
-/// Says of the next answer which of its result sets has many rows.
+/// Says of the next answer which of its result sets has many rows, and where these go.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Wanted(Arc<AtomicUsize>);
+pub(in super::super) struct Wanted(Arc<Mutex<Option<(usize, Passage)>>>);
 
 impl Wanted {
     /// The one of that index, or none.
-    pub(in super::super) fn set(&self, result: Option<usize>) {
-        let number = result.map_or(0, |index| index + 1);
-        self.0.store(number, Ordering::Relaxed);
+    pub(in super::super) fn set(&self, result: Option<(usize, Passage)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = result;
     }
 
-    fn take(&self) -> Option<usize> {
-        self.0.swap(0, Ordering::Relaxed).checked_sub(1)
+    fn take(&self) -> Option<(usize, Passage)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -178,8 +176,8 @@ impl AsyncRead for Socket {
             *read += count;
             return Poll::Ready(Ok(()));
         }
-        if let Some(result) = this.wanted.take() {
-            this.filter = Some(Box::new(Filter::new(result)));
+        if let Some((result, passage)) = this.wanted.take() {
+            this.filter = Some(Box::new(Filter::new(result, passage)));
         }
         this.poll_filtered(cx, buf)
     }

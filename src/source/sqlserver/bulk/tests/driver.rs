@@ -28,7 +28,7 @@ pub(super) fn read(answer: &[u8]) -> Result<Vec<Row>, tiberius::error::Error> {
         config.lossy_utf16_decoding(true);
         let answer = answer.to_vec();
         let server = tokio::spawn(serve(far, answer));
-        let mut client = Client::connect(config, near.compat_write()).await?;
+        let mut client = Box::pin(Client::connect(config, near.compat_write())).await?;
         let rows = client.simple_query("SELECT").await?.into_row_stream();
         let rows = rows.try_collect().await;
         server.abort();

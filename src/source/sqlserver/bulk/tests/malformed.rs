@@ -4,12 +4,10 @@ use tiberius::{ColumnData, ColumnType, Row};
 
 use super::filtered;
 use super::wire::{Answer, Prefix, Type, packets};
-use crate::source::sqlserver::bulk::{Chunk, Filter, Rows, mark};
+use crate::source::sqlserver::bulk::{Chunk, Filter, Passage, Rows, mark};
 
-fn of_rows(kind: u8, bytes: &[u8]) -> Row {
-    let mut value = vec![kind];
-    value.extend(bytes);
-    let cell = ColumnData::Binary(Some(value.into()));
+fn word(chunk: u8) -> Row {
+    let cell = ColumnData::Binary(Some(vec![chunk].into()));
     Row::builder()
         .column(mark(), ColumnType::BigVarBin, cell)
         .build()
@@ -17,11 +15,14 @@ fn of_rows(kind: u8, bytes: &[u8]) -> Row {
 
 /// Reads all cells of what a filter has put together; an error ends it.
 fn read(columns: &[u8], chunks: &[(u8, Vec<u8>)]) -> Result<usize, tiberius::error::Error> {
-    let mut rows = Rows::new();
-    rows.take(of_rows(Chunk::Columns as u8, columns))?;
+    let passage = Passage::default();
+    let mut rows = Rows::new(passage.clone());
+    passage.put(columns);
+    rows.take(word(Chunk::Columns as u8))?;
     let mut cells = 0;
     for (kind, bytes) in chunks {
-        rows.take(of_rows(*kind, bytes))?;
+        passage.put(bytes);
+        rows.take(word(*kind))?;
         while rows.next_row()? {
             while rows.next_cell()?.is_some() {
                 cells += 1;
@@ -41,11 +42,11 @@ fn int_and_text() -> [Type; 3] {
 
 #[test]
 fn an_answer_that_is_none_is_an_error() {
-    let mut filter = Filter::new(0);
+    let mut filter = Filter::new(0, Passage::default());
     let other_type = [0x05, 1, 0, 9, 0, 0, 0, 0, 0];
     assert!(filter.take(&other_type).is_err());
     let too_short = [0x04, 1, 0, 7, 0, 0, 0, 0, 0];
-    assert!(Filter::new(0).take(&too_short).is_err());
+    assert!(Filter::new(0, Passage::default()).take(&too_short).is_err());
     let types = int_and_text();
     let within_a_row = Answer::default().columns(&types).token(&[0xD1, 4, 1]);
     assert!(filtered(0, &within_a_row.packets(4000), &[]).is_err());
@@ -111,7 +112,7 @@ proptest! {
     #[test]
     fn any_bytes_are_filtered_to_an_end(bytes in vec(any::<u8>(), 0..200), most in 1_usize..300) {
         // An error or an end, and never more than what came, but for what is put around it.
-        if let Ok(output) = filtered(0, &packets(&bytes, most), &[3, 5]) {
+        if let Ok((output, _)) = filtered(0, &packets(&bytes, most), &[3, 5]) {
             prop_assert!(output.len() <= 40 * (bytes.len() + 40));
         }
     }

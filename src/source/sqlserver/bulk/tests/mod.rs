@@ -10,11 +10,12 @@ use std::io;
 use tiberius::{ColumnData, Row};
 use tokio::io::ReadBuf;
 
-use super::{Filter, Rows};
+use super::{Filter, Passage, Rows};
 
 /// What a filter gives the driver of an answer that comes in reads of those sizes, and of the rest.
-fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<Vec<u8>> {
-    let mut filter = Filter::new(wanted);
+fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<(Vec<u8>, Passage)> {
+    let passage = Passage::default();
+    let mut filter = Filter::new(wanted, passage.clone());
     let mut output = Vec::new();
     let mut buffer = vec![0; 8 << 10];
     let mut rest = answer;
@@ -32,13 +33,13 @@ fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<Vec<u8>
             output.extend_from_slice(read.filled());
         }
     }
-    Ok(output)
+    Ok((output, passage))
 }
 
 /// The cells of one result set in the driver's rows, as text that tells all of them apart.
-fn cells(rows: Vec<Row>, wanted: usize) -> Vec<Vec<String>> {
+fn cells((rows, passage): (Vec<Row>, Passage), wanted: usize) -> Vec<Vec<String>> {
     let mut all = Vec::new();
-    let mut reader = Rows::new();
+    let mut reader = Rows::new(passage);
     for row in rows.into_iter().filter(|row| row.result_index() == wanted) {
         reader.take(row).unwrap();
         while reader.next_row().unwrap() {
@@ -63,9 +64,8 @@ fn shown(cell: &ColumnData<'_>) -> String {
 /// Reads an answer in both ways, and compares.
 #[track_caller]
 fn assert_same(wanted: usize, answer: &[u8], reads: &[usize]) -> Vec<Vec<String>> {
-    let plain = cells(driver::rows(answer), wanted);
-    let through = filtered(wanted, answer, reads).unwrap();
-    let rows = driver::rows(&through);
-    assert_eq!(cells(rows, wanted), plain);
+    let plain = cells((driver::rows(answer), Passage::default()), wanted);
+    let (through, passage) = filtered(wanted, answer, reads).unwrap();
+    assert_eq!(cells((driver::rows(&through), passage), wanted), plain);
     plain
 }
