@@ -53,7 +53,7 @@
 //! | [`pipeline`] | a file as flows; the one loop | |
 //! | [`engine`] | the DataFusion session: catalogs, planning | |
 //! | [`sql`] | text to statements; no I/O | |
-//! | [`source`] | SQL Server: connections, catalogue, live tables, change feeds, snapshots | tiberius |
+//! | [`source`] | SQL Server: connections, catalogue, live tables, change feeds, snapshots | tiberius, rustls-native-certs |
 //! | [`sink`] | Delta tables: merge, append, checkpoint, history, maintenance, staged copies | deltalake |
 //! | [`change`] | the nouns: LSNs, windows, kinds of change; no I/O, no async | |
 //! | `simulator` | an embedded SQL Server stand-in that speaks TDS | tokio-rustls, rcgen |

@@ -72,37 +72,17 @@ impl<'a> Cells<'a> {
         Self { row, action }
     }
 
-    fn cell(&self, index: usize) -> Result<&'a ColumnData<'static>, SourceError> {
-        let cell = self.row.cells().nth(index).map(|(_, value)| value);
-        cell.ok_or_else(|| self.unexpected(format!("column {} is missing", index + 1)))
-    }
-
-    fn unexpected(&self, reason: String) -> SourceError {
-        SourceError::UnexpectedAnswer {
-            action: self.action.to_string(),
-            reason,
-        }
-    }
-
-    fn mismatch(&self, index: usize, wanted: &str) -> SourceError {
-        self.unexpected(format!("column {} is not {wanted}", index + 1))
+    fn cell(&self, index: usize) -> Result<Cell<'a>, SourceError> {
+        let value = self.row.cells().nth(index).map(|(_, value)| value);
+        Cell::new(value, index, self.action)
     }
 
     pub(super) fn integer(&self, index: usize) -> Result<Option<i64>, SourceError> {
-        match self.cell(index)? {
-            ColumnData::U8(value) => Ok(value.map(i64::from)),
-            ColumnData::I16(value) => Ok(value.map(i64::from)),
-            ColumnData::I32(value) => Ok(value.map(i64::from)),
-            ColumnData::I64(value) => Ok(*value),
-            ColumnData::Bit(value) => Ok(value.map(i64::from)),
-            _ => Err(self.mismatch(index, "an integer")),
-        }
+        self.cell(index)?.integer()
     }
 
     pub(super) fn required_int(&self, index: usize) -> Result<i32, SourceError> {
-        self.integer(index)?
-            .and_then(|value| i32::try_from(value).ok())
-            .ok_or_else(|| self.mismatch(index, "an int"))
+        self.cell(index)?.required_int()
     }
 
     pub(super) fn flag(&self, index: usize) -> Result<bool, SourceError> {
@@ -110,44 +90,115 @@ impl<'a> Cells<'a> {
     }
 
     pub(super) fn text(&self, index: usize) -> Result<Option<&'a str>, SourceError> {
-        match self.cell(index)? {
+        let cell = self.cell(index)?;
+        match cell.value {
             ColumnData::String(value) => Ok(value.as_deref()),
-            _ => Err(self.mismatch(index, "text")),
+            _ => Err(cell.mismatch("text")),
         }
     }
 
     pub(super) fn required_text(&self, index: usize) -> Result<&'a str, SourceError> {
-        self.text(index)?
-            .ok_or_else(|| self.mismatch(index, "NOT NULL"))
+        match self.text(index)? {
+            Some(text) => Ok(text),
+            None => Err(self.cell(index)?.mismatch("NOT NULL")),
+        }
     }
 
     pub(super) fn bytes(&self, index: usize) -> Result<Option<&'a [u8]>, SourceError> {
-        match self.cell(index)? {
-            ColumnData::Binary(value) => Ok(value.as_deref()),
-            _ => Err(self.mismatch(index, "binary")),
-        }
+        self.cell(index)?.bytes()
     }
 
-    /// An LSN; the all-zero one, which stands for "none", reads as `None` too.
     pub(super) fn lsn(&self, index: usize) -> Result<Option<Lsn>, SourceError> {
-        match self.bytes(index)? {
-            None => Ok(None),
-            Some(bytes) => Lsn::from_slice(bytes)
-                .map(|lsn| (lsn != Lsn::ZERO).then_some(lsn))
-                .ok_or_else(|| self.mismatch(index, "a binary(10)")),
-        }
+        self.cell(index)?.lsn()
     }
 
     /// A `datetime` or `datetime2` in milliseconds since 1970, in the server's own zone.
     pub(super) fn millis(&self, index: usize) -> Result<Option<i64>, SourceError> {
-        match datetime_micros(self.cell(index)?) {
+        let cell = self.cell(index)?;
+        match datetime_micros(cell.value) {
             Some(micros) => Ok(micros.map(|micros| micros.div_euclid(1000))),
-            None => Err(self.mismatch(index, "a datetime")),
+            None => Err(cell.mismatch("a datetime")),
         }
     }
 
     pub(super) fn required_millis(&self, index: usize) -> Result<i64, SourceError> {
-        self.millis(index)?
-            .ok_or_else(|| self.mismatch(index, "NOT NULL"))
+        match self.millis(index)? {
+            Some(millis) => Ok(millis),
+            None => Err(self.cell(index)?.mismatch("NOT NULL")),
+        }
+    }
+}
+
+/// One cell of a row.
+#[derive(Debug)]
+pub(super) struct Cell<'a> {
+    value: &'a ColumnData<'a>,
+    index: usize,
+    action: &'a str,
+}
+
+impl<'a> Cell<'a> {
+    /// The value at that position.
+    ///
+    /// # Errors
+    /// `UnexpectedAnswer` where there is none.
+    pub(super) fn new(
+        value: Option<&'a ColumnData<'a>>,
+        index: usize,
+        action: &'a str,
+    ) -> Result<Self, SourceError> {
+        match value {
+            Some(value) => Ok(Self {
+                value,
+                index,
+                action,
+            }),
+            None => Err(unexpected(action, index, "missing")),
+        }
+    }
+
+    fn mismatch(&self, wanted: &str) -> SourceError {
+        unexpected(self.action, self.index, &format!("not {wanted}"))
+    }
+
+    fn integer(&self) -> Result<Option<i64>, SourceError> {
+        match self.value {
+            ColumnData::U8(value) => Ok(value.map(i64::from)),
+            ColumnData::I16(value) => Ok(value.map(i64::from)),
+            ColumnData::I32(value) => Ok(value.map(i64::from)),
+            ColumnData::I64(value) => Ok(*value),
+            ColumnData::Bit(value) => Ok(value.map(i64::from)),
+            _ => Err(self.mismatch("an integer")),
+        }
+    }
+
+    pub(super) fn required_int(&self) -> Result<i32, SourceError> {
+        self.integer()?
+            .and_then(|value| i32::try_from(value).ok())
+            .ok_or_else(|| self.mismatch("an int"))
+    }
+
+    pub(super) fn bytes(&self) -> Result<Option<&'a [u8]>, SourceError> {
+        match self.value {
+            ColumnData::Binary(value) => Ok(value.as_deref()),
+            _ => Err(self.mismatch("binary")),
+        }
+    }
+
+    /// An LSN; the all-zero one, which stands for "none", reads as `None` too.
+    pub(super) fn lsn(&self) -> Result<Option<Lsn>, SourceError> {
+        match self.bytes()? {
+            None => Ok(None),
+            Some(bytes) => Lsn::from_slice(bytes)
+                .map(|lsn| (lsn != Lsn::ZERO).then_some(lsn))
+                .ok_or_else(|| self.mismatch("a binary(10)")),
+        }
+    }
+}
+
+fn unexpected(action: &str, index: usize, reason: &str) -> SourceError {
+    SourceError::UnexpectedAnswer {
+        action: action.to_string(),
+        reason: format!("column {} is {reason}", index + 1),
     }
 }

@@ -10,9 +10,10 @@ use tiberius::{ColumnData, Row, ToSql};
 
 use crate::change::{ChangeType, Lsn, LsnRange};
 
+use super::bulk::Rows;
 use super::captured::CapturedTable;
-use super::cell::{Cells, Parameter, row_count};
-use super::changes::{FIRST_POSITION, Images, Value, fixed_columns, guarded};
+use super::cell::{Cell, Cells, Parameter, row_count};
+use super::changes::{FIRST_POSITION, Images, Value, guarded};
 use super::commit_times::CommitTimes;
 use super::dates::{Dates, clocks, known};
 use super::decode::unexpected;
@@ -91,7 +92,6 @@ impl ChangeRows {
         } else {
             (self.pool.lend().await?, None)
         };
-        let mut decoder = Decoder::new(self, window, times, &action);
         let (after, upto) = (
             Parameter::Lsn(window.after()),
             Parameter::Lsn(window.upto()),
@@ -102,21 +102,24 @@ impl ChangeRows {
         if let Some(limit) = &limit {
             parameters.push(limit);
         }
-        let stream = lease
-            .client()
+        let (client, rows) = lease.client_for_many(CHANGES);
+        let stream = client
             .query(guarded(&self.sql), &parameters)
             .await
             .map_err(failed)?;
-        let mut rows = stream.into_row_stream();
-        while let Some(row) = rows.next().await {
-            decoder.row(&row.map_err(failed)?).await?;
-            if let Some(batch) = decoder.full()?
-                && !output.send(batch).await
-            {
-                return Ok(());
+        let mut stream = stream.into_row_stream();
+        let mut decoder = Decoder::new(self, (window, rows), times, &action);
+        while let Some(row) = stream.next().await {
+            decoder.take(row.map_err(failed)?)?;
+            while decoder.next_change().await? {
+                if let Some(batch) = decoder.batcher.end_row()?
+                    && !output.send(batch).await
+                {
+                    return Ok(());
+                }
             }
         }
-        drop(rows);
+        drop(stream);
         lease.give_back();
         if let Some(batch) = decoder.finish()? {
             let _ = output.send(batch).await;
@@ -125,16 +128,21 @@ impl ChangeRows {
     }
 }
 
+/// The result set of the three that has the changes.
+const CHANGES: usize = 1;
+
 /// Takes the three result sets of one read apart.
 struct Decoder<'a> {
     source: &'a ChangeRows,
     window: LsnRange,
     action: &'a str,
+    rows: Rows,
+    /// The update mask of the change at hand.
+    mask: Vec<u8>,
     batcher: Batcher,
     times: Option<CommitTimes<'a>>,
     guards: usize,
     position: u64,
-    pending: bool,
     /// The last LSN and its hex digits: rows of a transaction share them.
     version: (Lsn, String),
 }
@@ -142,7 +150,7 @@ struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     fn new(
         source: &'a ChangeRows,
-        window: LsnRange,
+        (window, rows): (LsnRange, Rows),
         times: Option<CommitTimes<'a>>,
         action: &'a str,
     ) -> Self {
@@ -152,6 +160,8 @@ impl<'a> Decoder<'a> {
             .map(|value| value.builder(&source.table))
             .collect();
         Self {
+            rows,
+            mask: Vec::new(),
             batcher: Batcher::new(Arc::clone(&source.schema), builders),
             times,
             source,
@@ -159,17 +169,21 @@ impl<'a> Decoder<'a> {
             action,
             guards: 0,
             position: FIRST_POSITION,
-            pending: false,
             version: (Lsn::ZERO, Lsn::ZERO.to_hex()),
         }
     }
 
-    async fn row(&mut self, row: &Row) -> Result<(), SourceError> {
+    /// Takes a row of the driver.
+    fn take(&mut self, row: Row) -> Result<(), SourceError> {
         match row.result_index() {
-            0 => self.guard_before(row),
-            1 => self.change(row).await,
-            _ => self.guard(&Cells::new(row, self.action)),
+            0 => self.guard_before(&row),
+            CHANGES => self.rows.take(row).map_err(|error| self.broken(error)),
+            _ => self.guard(&Cells::new(&row, self.action)),
         }
+    }
+
+    fn broken(&self, error: tiberius::error::Error) -> SourceError {
+        self.source.pool.error(self.action, error)
     }
 
     fn guard_before(&mut self, row: &Row) -> Result<(), SourceError> {
@@ -189,27 +203,30 @@ impl<'a> Decoder<'a> {
         check_minimum(&self.source.table, self.window, minimum)
     }
 
-    async fn change(&mut self, row: &Row) -> Result<(), SourceError> {
-        let cells = Cells::new(row, self.action);
+    /// Appends the next change; false if there is none yet.
+    async fn next_change(&mut self) -> Result<bool, SourceError> {
+        if !self.rows.next_row().map_err(|error| self.broken(error))? {
+            return Ok(false);
+        }
         let table = &self.source.table;
-        let lsn = cells.lsn(0)?.ok_or_else(|| SourceError::ChangesHidden {
+        let lsn = self.fixed(0, |cell| cell.lsn())?;
+        let lsn = lsn.ok_or_else(|| SourceError::ChangesHidden {
             table: table.name.clone(),
         })?;
-        let operation = cells.required_int(1)?;
+        let operation = self.fixed(1, |cell| cell.required_int())?;
         let kind = change_type(table, operation, self.source.images)?;
         let values = &self.source.values;
         let has_images = values.iter().any(|value| matches!(value, Value::Image(_)));
-        let mask = if has_images { cells.bytes(2)? } else { None };
-        // What every row has comes first, then the captured columns in the order of the values.
-        let fixed = fixed_columns(has_images);
-        let mut data = row.cells().skip(fixed).map(|(_, value)| value);
+        let has_mask = has_images && self.read_mask()?;
+        // What every row has has come; the rest are the captured columns in the order of the values.
         for (index, value) in values.iter().enumerate() {
             match value {
-                Value::Captured(column) => self.captured(index, *column, data.next())?,
+                Value::Captured(column) => self.captured(index, *column)?,
                 Value::Image(column) => {
+                    let mask = has_mask.then_some(self.mask.as_slice());
                     let null = null_state(table, operation, mask, *column);
                     self.batcher.builder(index).tell_null(null);
-                    self.captured(index, *column, data.next())?;
+                    self.captured(index, *column)?;
                 }
                 Value::ChangeType => self.batcher.builder(index).append_str(kind.as_str()),
                 Value::CommitVersion => self.version(index, lsn),
@@ -223,8 +240,32 @@ impl<'a> Decoder<'a> {
             }
         }
         self.position += 1;
-        self.pending = true;
-        Ok(())
+        Ok(true)
+    }
+
+    /// The next cell, one of those that every change begins with.
+    fn fixed<T>(
+        &mut self,
+        index: usize,
+        read: impl FnOnce(&Cell<'_>) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        let (source, action) = (self.source, self.action);
+        let value = self.rows.next_cell();
+        let value = value.map_err(|error| source.pool.error(action, error))?;
+        read(&Cell::new(value.as_ref(), index, action)?)
+    }
+
+    /// Keeps the update mask, which is the next cell; false if that is NULL.
+    fn read_mask(&mut self) -> Result<bool, SourceError> {
+        let mut mask = std::mem::take(&mut self.mask);
+        mask.clear();
+        let has_mask = self.fixed(2, |cell| {
+            let bytes = cell.bytes()?;
+            mask.extend_from_slice(bytes.unwrap_or_default());
+            Ok(bytes.is_some())
+        })?;
+        self.mask = mask;
+        Ok(has_mask)
     }
 
     fn version(&mut self, index: usize, lsn: Lsn) {
@@ -234,28 +275,17 @@ impl<'a> Decoder<'a> {
         self.batcher.builder(index).append_str(&self.version.1);
     }
 
-    fn captured(
-        &mut self,
-        index: usize,
-        column: usize,
-        value: Option<&ColumnData<'static>>,
-    ) -> Result<(), SourceError> {
-        let column = &self.source.table.columns[column];
-        let value = value.unwrap_or(&ColumnData::I32(None));
-        if self.batcher.append(index, value) {
-            Ok(())
-        } else {
-            Err(unexpected(&column.name, &column.sql_type, value))
+    /// Appends the next cell, of a captured column.
+    fn captured(&mut self, index: usize, column: usize) -> Result<(), SourceError> {
+        let (source, action) = (self.source, self.action);
+        let value = self.rows.next_cell();
+        let value = value.map_err(|error| source.pool.error(action, error))?;
+        let value = value.unwrap_or(ColumnData::I32(None));
+        if self.batcher.append(index, &value) {
+            return Ok(());
         }
-    }
-
-    /// A batch, if the row that was just read filled one.
-    fn full(&mut self) -> Result<Option<RecordBatch>, SourceError> {
-        if std::mem::take(&mut self.pending) {
-            self.batcher.end_row()
-        } else {
-            Ok(None)
-        }
+        let column = &source.table.columns[column];
+        Err(unexpected(&column.name, &column.sql_type, &value))
     }
 
     /// The last batch. A guard without a row means that the instance has gone.

@@ -265,7 +265,7 @@ pub(super) fn rows_query(
 }
 
 /// How many columns stand before the captured ones: LSN, operation, and the update mask where images need it.
-pub(super) fn fixed_columns(has_images: bool) -> usize {
+fn fixed_columns(has_images: bool) -> usize {
     if has_images { 3 } else { 2 }
 }
 

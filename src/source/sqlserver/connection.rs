@@ -16,7 +16,8 @@ use tokio_util::compat::TokioAsyncWriteCompatExt;
 use super::config::{ApplicationIntent, ConnectionConfig, Encrypt, Login};
 use super::connect_error::ConnectError;
 use super::error::SourceError;
-use super::socket::{Client, Connection, Socket};
+use super::socket::{Client, Connection};
+use super::transport::{Encryption, Socket, Trust};
 
 /// Azure's gateway redirects once; a second hop is followed, a third is a circle.
 const MAX_REDIRECTS: usize = 2;
@@ -39,7 +40,7 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Connection, Connec
     // A redirection names a port, not an instance.
     let mut instance = config.instance();
     for _ in 0..=MAX_REDIRECTS {
-        let mut driver = driver_config(config, &host, port).await?;
+        let mut driver = driver_config(config, &host, port);
         let by_name = instance.take();
         if let Some(name) = by_name {
             driver.instance_name(name);
@@ -51,7 +52,8 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Connection, Connec
         }
         let log_in =
             async |socket: Socket| Box::pin(Client::connect(driver, socket.compat_write())).await;
-        match Connection::of(Socket::new(socket), log_in).await {
+        let encryption = encryption(config, &host).await?;
+        match Connection::of(socket, encryption, log_in).await {
             Ok(connection) => return Ok(connection),
             Err(DriverError::Routing {
                 host: next_host,
@@ -127,11 +129,7 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
-async fn driver_config(
-    config: &ConnectionConfig,
-    host: &str,
-    port: u16,
-) -> Result<tiberius::Config, ConnectError> {
+fn driver_config(config: &ConnectionConfig, host: &str, port: u16) -> tiberius::Config {
     let mut driver = tiberius::Config::new();
     driver.host(host);
     driver.port(port);
@@ -146,12 +144,8 @@ async fn driver_config(
         #[cfg(not(all(unix, feature = "integrated")))]
         Login::Integrated => AuthMethod::None,
     });
-    driver.encryption(match config.encrypt() {
-        Encrypt::Strict => EncryptionLevel::Strict,
-        Encrypt::Required => EncryptionLevel::Required,
-        Encrypt::Login => EncryptionLevel::Off,
-        Encrypt::Off => EncryptionLevel::NotSupported,
-    });
+    // The socket below encrypts.
+    driver.encryption(EncryptionLevel::NotSupported);
     driver.readonly(config.application_intent() == ApplicationIntent::ReadOnly);
     driver.multi_subnet_failover(config.multi_subnet_failover());
     driver.packet_size(PACKET_SIZE);
@@ -159,18 +153,26 @@ async fn driver_config(
     driver.command_timeout(Some(config.command_timeout()));
     // One lone surrogate in an nvarchar would otherwise end every read of its table for good.
     driver.lossy_utf16_decoding(true);
-    if config.trust_server_certificate() {
-        driver.trust_cert();
-    } else if let Some(path) = config.ca_file() {
-        let bytes = tokio::fs::read(path)
-            .await
-            .map_err(|source| ConnectError::CaFile {
+    driver
+}
+
+async fn encryption(config: &ConnectionConfig, host: &str) -> Result<Encryption, ConnectError> {
+    let trust = match (config.trust_server_certificate(), config.ca_file()) {
+        (true, _) => Trust::All,
+        (false, None) => Trust::Authorities(None),
+        (false, Some(path)) => {
+            let bytes = tokio::fs::read(path).await;
+            Trust::Authorities(Some(bytes.map_err(|source| ConnectError::CaFile {
                 path: PathBuf::from(config.masked(&path.display().to_string())),
                 source,
-            })?;
-        driver.trust_cert_ca_bundle(bytes);
-    }
-    Ok(driver)
+            })?))
+        }
+    };
+    Ok(Encryption {
+        wanted: config.encrypt(),
+        trust,
+        host: host.to_string(),
+    })
 }
 
 fn handshake_error(
@@ -193,7 +195,7 @@ fn handshake_error(
             kind: io::ErrorKind::InvalidData,
             message: reason,
         } => ConnectError::Tls {
-            reason: config.masked(short_reason(&reason)),
+            reason: config.masked(&reason),
             server,
         },
         DriverError::Io {
@@ -203,8 +205,11 @@ fn handshake_error(
             server,
             seconds: config.connect_timeout().as_secs(),
         },
-        DriverError::Protocol(reason) if reason.contains("encryption level") => handshake(
-            "the server offers no encryption".to_string(),
+        DriverError::Io {
+            kind: io::ErrorKind::Unsupported,
+            message,
+        } => handshake(
+            message,
             "install a certificate there, or set encrypt = off on a network you trust",
         ),
         DriverError::Io { message, .. } if config.encrypt() == Encrypt::Strict => {
@@ -213,12 +218,6 @@ fn handshake_error(
         DriverError::Io { message, .. } => handshake(message, NOT_A_SQL_SERVER),
         other => handshake(other.to_string(), NOT_A_SQL_SERVER),
     }
-}
-
-/// The driver appends advice about its own API to what TLS said.
-fn short_reason(reason: &str) -> &str {
-    let end = reason.find(" To connect anyway").unwrap_or(reason.len());
-    reason[..end].trim_end_matches('.')
 }
 
 fn login_error(config: &ConnectionConfig, token: &tiberius::error::TokenError) -> ConnectError {
@@ -313,7 +312,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = config(listener.local_addr().unwrap().port());
         let place = (config.host(), config.port());
-        let driver = driver_config(&config, place.0, place.1).await.unwrap();
+        let driver = driver_config(&config, place.0, place.1);
         let socket = connect_tcp(&config, &driver, place, false).await.unwrap();
         let socket = SockRef::from(&socket);
         assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
@@ -324,7 +323,7 @@ mod tests {
         let config = ConnectionConfig::from_url(
             "sqlserver://h/d?access_token=eyJ0.hush&application_intent=read_only&multi_subnet_failover=yes",
         );
-        let driver = driver_config(&config.unwrap(), "h", 1433).await.unwrap();
+        let driver = driver_config(&config.unwrap(), "h", 1433);
         let shown = format!("{driver:?}");
         assert!(driver.get_multi_subnet_failover());
         assert!(
@@ -389,11 +388,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.to_string().contains("while reading dbo.t"), "{error}");
         }
-    }
-
-    #[test]
-    fn advice_about_the_driver_is_cut() {
-        let reason = short_reason("rejected: UnknownIssuer. To connect anyway you can: (1) …");
-        assert_eq!(reason, "rejected: UnknownIssuer");
     }
 }

@@ -11,8 +11,9 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use tiberius::{Row, ToSql};
+use tiberius::{ColumnData, ToSql};
 
+use super::bulk::Rows;
 use super::catalogue::SourceTable;
 use super::cell::{Cells, Parameter, row_count};
 use super::decode::{ColumnBuilder, unexpected};
@@ -278,26 +279,26 @@ impl LiveRows {
             None => self.statement.sql.clone(),
             Some(_) => format!("{GUARD};\n{};", self.statement.sql),
         };
-        let stream = lease
-            .client()
-            .query(sql, &parameters)
-            .await
-            .map_err(failed)?;
-        let mut rows = stream.into_row_stream();
-        while let Some(row) = rows.next().await {
+        let (client, mut rows) = lease.client_for_many(usize::from(self.floor.is_some()));
+        let stream = client.query(sql, &parameters).await.map_err(failed)?;
+        let mut stream = stream.into_row_stream();
+        while let Some(row) = stream.next().await {
             let row = row.map_err(failed)?;
             if let (Some(floor), 0) = (self.floor, row.result_index()) {
                 check_server(&Cells::new(&row, &action), floor)?;
                 continue;
             }
-            self.append(&mut batcher, &row)?;
-            if let Some(batch) = batcher.end_row()?
-                && !output.send(batch).await
-            {
-                return Ok(());
+            rows.take(row).map_err(failed)?;
+            while rows.next_row().map_err(failed)? {
+                self.append(&mut batcher, &mut rows, &action)?;
+                if let Some(batch) = batcher.end_row()?
+                    && !output.send(batch).await
+                {
+                    return Ok(());
+                }
             }
         }
-        drop(rows);
+        drop(stream);
         if self.isolation == Isolation::Snapshot {
             lease.run(&action, END_SNAPSHOT).await?;
         }
@@ -308,11 +309,20 @@ impl LiveRows {
         Ok(())
     }
 
-    fn append(&self, batcher: &mut Batcher, row: &Row) -> Result<(), SourceError> {
-        for (index, (column, (_, value))) in self.projection.iter().zip(row.cells()).enumerate() {
-            if !batcher.append(index, value) {
+    /// Appends the row that is at hand.
+    fn append(
+        &self,
+        batcher: &mut Batcher,
+        rows: &mut Rows,
+        action: &str,
+    ) -> Result<(), SourceError> {
+        for (index, column) in self.projection.iter().enumerate() {
+            let value = rows.next_cell();
+            let value = value.map_err(|error| self.pool.error(action, error))?;
+            let value = value.unwrap_or(ColumnData::I32(None));
+            if !batcher.append(index, &value) {
                 let column = &self.table.columns[*column];
-                return Err(unexpected(&column.name, &column.sql_type, value));
+                return Err(unexpected(&column.name, &column.sql_type, &value));
             }
         }
         Ok(())

@@ -16,6 +16,9 @@
 //! A read that is given up is cancelled on the server by an attention. Which errors pass by themselves, their numbers
 //! say ([`SourceError::is_transient`]); trying again is for the caller.
 //!
+//! Connections are made and spoken over by the driver, tiberius. TLS is below it, and so is what takes answers with many
+//! rows past its decoding.
+//!
 //! Sessions read under READ COMMITTED with a lock time-out of 15 s and the lowest deadlock priority.
 //!
 //! Commits are dated in the server's local time, which becomes UTC by the rules of its zone ([`Dates`]): that of the
@@ -29,6 +32,7 @@
 //! had not been set on yet. Instants that bound a feed are compared in the same way. A clock that is set wrong or
 //! corrected is believed: times may then not follow the order of commits.
 
+mod bulk;
 mod captured;
 mod catalogue;
 mod caution;
@@ -72,6 +76,7 @@ mod relation;
 mod scan;
 mod socket;
 mod transient;
+mod transport;
 mod types;
 mod zone;
 

@@ -9,6 +9,7 @@ use tiberius::{Row, ToSql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::bulk::Rows;
 use super::caution::Cautions;
 use super::config::ConnectionConfig;
 use super::connect_error::ConnectError;
@@ -216,6 +217,11 @@ impl Lease {
     /// The connection itself, for streaming.
     pub(super) fn client(&mut self) -> &mut Client {
         self.connection.client()
+    }
+
+    /// The same, for a query with many rows in its `result`-th result set, counted from zero, and what takes these.
+    pub(super) fn client_for_many(&mut self, result: usize) -> (&mut Client, Rows) {
+        self.connection.client_for_many(result)
     }
 
     /// Runs a query with a small answer and returns its result sets.

@@ -1,22 +1,23 @@
-//! The TCP connection below a client, through which a request that nobody waits for any more is cancelled.
+//! A client and the connection below it, through which a request that nobody waits for any more is cancelled.
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::Shutdown;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::compat::Compat;
+
+use super::bulk::{Passage, Rows};
+use super::transport::{Encryption, Socket, Tcp, Wanted};
 
 /// A logged-in client; one request at a time.
 pub(super) type Client = tiberius::Client<Compat<Socket>>;
@@ -26,98 +27,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Bytes that are thrown away at once meanwhile.
 const DISCARDED: usize = 16 * 1024;
 
-/// A TCP stream that can be told that what is written next is its last.
-#[derive(Debug)]
-pub(super) struct Socket {
-    stream: Arc<TcpStream>,
-    last: Arc<AtomicBool>,
-}
-
-impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream: Arc::new(stream),
-            last: Arc::default(),
-        }
-    }
-
-    fn is_parting(&self) -> bool {
-        self.last.load(Ordering::Relaxed)
-    }
-
-    fn poll_try(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.is_parting() {
-            return Poll::Pending;
-        }
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read(buf.initialize_unfilled()) {
-                Ok(read) => {
-                    buf.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_try(cx, |stream| stream.try_write(buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_try(cx, |stream| stream.try_write_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// Never ends once the last words are written, so that nobody reads an answer to them.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_parting() {
-            Poll::Pending
-        } else {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.stream).shutdown(Shutdown::Write))
-    }
-}
-
 /// A client and the socket below it.
 ///
 /// Dropping it closes the connection; if a request may be under way, that is cancelled before.
@@ -125,6 +34,7 @@ pub(super) struct Connection {
     client: Box<Client>,
     stream: Arc<TcpStream>,
     last: Arc<AtomicBool>,
+    wanted: Wanted,
     /// Whether a request may be under way.
     is_busy: bool,
     /// The place that it takes among the connections of its pool while it is lent.
@@ -140,16 +50,21 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// The connection of the client that `log_in` makes over `socket`.
+    /// The connection of the client that `log_in` makes over `stream`.
     pub(super) async fn of<E>(
-        socket: Socket,
+        stream: TcpStream,
+        encryption: Encryption,
         log_in: impl AsyncFnOnce(Socket) -> Result<Client, E>,
     ) -> Result<Self, E> {
-        let (stream, last) = (Arc::clone(&socket.stream), Arc::clone(&socket.last));
+        let tcp = Tcp::new(stream);
+        let (stream, last) = tcp.parts();
+        let socket = Socket::new(tcp, encryption);
+        let wanted = socket.wanted();
         Ok(Self {
             client: Box::new(log_in(socket).await?),
             stream,
             last,
+            wanted,
             is_busy: false,
             permit: None,
         })
@@ -157,8 +72,17 @@ impl Connection {
 
     /// The client, for a request.
     pub(super) fn client(&mut self) -> &mut Client {
+        self.wanted.set(None);
         self.is_busy = true;
         &mut self.client
+    }
+
+    /// The client, for a request with many rows in its `result`-th result set, counted from zero, and what takes these.
+    pub(super) fn client_for_many(&mut self, result: usize) -> (&mut Client, Rows) {
+        let passage = Passage::default();
+        self.wanted.set(Some((result, passage.clone())));
+        self.is_busy = true;
+        (&mut self.client, Rows::new(passage))
     }
 
     /// The connection when its last answer has been read to the end, in nobody's hands.

@@ -7,6 +7,7 @@ use tiberius::time::{Date, DateTime, DateTime2, Time};
 
 use super::*;
 use crate::source::sqlserver::ErrorKind;
+use crate::source::sqlserver::bulk::Passage;
 use crate::source::sqlserver::captured::tests::customers;
 use crate::source::sqlserver::net::tests::{unreached, window};
 
@@ -55,7 +56,10 @@ fn change(at: &str, operation: i32, id: i32) -> Row {
 }
 
 /// Decodes the rows of one read of the window (0:30:0, 0:40:0].
-async fn read(images: Images, answer: &[Row]) -> Result<Option<RecordBatch>, SourceError> {
+async fn read(
+    images: Images,
+    answer: impl IntoIterator<Item = Row>,
+) -> Result<Option<RecordBatch>, SourceError> {
     let table = Arc::new(customers());
     let mut fields = table.schema.fields().to_vec();
     let position = datafusion::arrow::datatypes::Field::new(
@@ -81,15 +85,22 @@ async fn read(images: Images, answer: &[Row]) -> Result<Option<RecordBatch>, Sou
         schema: Arc::new(schema.project(&[0, 3, 4, 6]).unwrap()),
         ascending: None,
     };
-    let mut decoder = Decoder::new(&source, window(), None, "reading");
+    let mut decoder = Decoder::new(
+        &source,
+        (window(), Rows::new(Passage::default())),
+        None,
+        "reading",
+    );
     for row in answer {
-        decoder.row(row).await?;
-        assert!(decoder.full()?.is_none());
+        decoder.take(row)?;
+        while decoder.next_change().await? {
+            assert!(decoder.batcher.end_row()?.is_none());
+        }
     }
     decoder.finish()
 }
 
-async fn failure(answer: &[Row]) -> SourceError {
+async fn failure(answer: impl IntoIterator<Item = Row>) -> SourceError {
     read(Images::All, answer).await.unwrap_err()
 }
 
@@ -102,7 +113,7 @@ async fn rows_between_two_good_guards_are_decoded() {
         change("0:32:0", 1, 2),
         guard_after("0:20:1"),
     ];
-    let batch = read(Images::All, &answer).await.unwrap().unwrap();
+    let batch = read(Images::All, answer).await.unwrap().unwrap();
     let ids = batch.column(0).as_primitive::<Int32Type>().values();
     assert_eq!(ids, &[1, 1, 2]);
     let kinds = batch.column(1).as_string::<i32>();
@@ -126,7 +137,7 @@ async fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
         change("0:31:0", 4, 7),
         guard_after("0:20:1"),
     ];
-    let batch = read(Images::Net, &answer).await.unwrap().unwrap();
+    let batch = read(Images::Net, answer).await.unwrap().unwrap();
     let kinds = batch.column(1).as_string::<i32>();
     assert_eq!(
         kinds.iter().flatten().collect::<Vec<_>>(),
@@ -136,7 +147,7 @@ async fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
 
 #[tokio::test]
 async fn a_window_that_was_cleaned_before_the_read_is_lost() {
-    let error = failure(&[guard_before(Some("0:30:2"), "0:40:0")]).await;
+    let error = failure([guard_before(Some("0:30:2"), "0:40:0")]).await;
     assert!(matches!(error, SourceError::Purged { .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::ChangesLost);
 }
@@ -148,7 +159,7 @@ async fn a_window_that_was_cleaned_during_the_read_is_lost() {
         change("0:35:0", 2, 1),
         guard_after("0:35:0"),
     ];
-    let error = failure(&answer).await;
+    let error = failure(answer).await;
     assert!(matches!(error, SourceError::Purged { .. }), "{error}");
 }
 
@@ -158,46 +169,46 @@ async fn the_first_lsn_of_the_window_may_be_the_minimum() {
         guard_before(Some("0:30:1"), "0:40:0"),
         guard_after("0:30:1"),
     ];
-    assert!(read(Images::All, &answer).await.unwrap().is_none());
+    assert!(read(Images::All, answer).await.unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_zero_minimum_is_a_missing_permission() {
     for minimum in [None, Some("0:0:0")] {
-        let error = failure(&[guard_before(minimum, "0:40:0")]).await;
+        let error = failure([guard_before(minimum, "0:40:0")]).await;
         assert_eq!(error.kind(), ErrorKind::Permission, "{error}");
     }
 }
 
 #[tokio::test]
 async fn a_server_that_is_behind_is_asked_again_later() {
-    let error = failure(&[guard_before(Some("0:20:1"), "0:39:9")]).await;
+    let error = failure([guard_before(Some("0:20:1"), "0:39:9")]).await;
     assert!(matches!(error, SourceError::Behind { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_guard_without_row_means_that_the_instance_has_gone() {
     let dropped = |error| matches!(error, SourceError::InstanceDropped { .. });
-    assert!(dropped(failure(&[]).await));
+    assert!(dropped(failure([]).await));
     let answer = [
         guard_before(Some("0:20:1"), "0:40:0"),
         change("0:31:0", 2, 1),
     ];
-    assert!(dropped(failure(&answer).await));
+    assert!(dropped(failure(answer).await));
 }
 
 #[tokio::test]
 async fn strange_rows_are_errors() {
     let guard = || guard_before(Some("0:20:1"), "0:40:0");
-    let unknown = failure(&[guard(), change("0:31:0", 5, 1)]).await;
+    let unknown = failure([guard(), change("0:31:0", 5, 1)]).await;
     assert!(matches!(unknown, SourceError::UnknownOperation { .. }));
     // What the query functions of the server answer to an unauthorised reader.
     let nameless = row(1, vec![binary(None), ColumnData::I32(Some(2))]);
-    let hidden = failure(&[guard(), nameless]).await;
+    let hidden = failure([guard(), nameless]).await;
     assert!(matches!(hidden, SourceError::ChangesHidden { .. }));
     let mut cells = vec![binary(Some("0:31:0")), ColumnData::I32(Some(2))];
     cells.push(ColumnData::String(Some(Cow::Borrowed("private"))));
-    let mistyped = failure(&[guard(), row(1, cells)]).await;
+    let mistyped = failure([guard(), row(1, cells)]).await;
     assert!(!mistyped.to_string().contains("private"));
     assert!(matches!(mistyped, SourceError::UnexpectedValue { .. }));
 }
