@@ -364,6 +364,13 @@ fn equality(name: &str, value: &ScalarValue) -> String {
         ScalarValue::Binary(Some(bytes)) | ScalarValue::LargeBinary(Some(bytes)) => {
             format!("X'{}'", hex::encode_upper(bytes))
         }
+        // Written as text, an instant would become nanoseconds, of which years before 1678 and after 2261 have none.
+        value @ ScalarValue::TimestampMicrosecond(Some(micros), _)
+            if micros.checked_mul(1000).is_none() =>
+        {
+            let data_type = data_type.to_string().replace('\'', "''");
+            format!("arrow_cast('{}', '{data_type}')", shown(value))
+        }
         value if data_type.is_numeric() || data_type == DataType::Boolean => value.to_string(),
         value => format!("'{}'", shown(value).replace('\'', "''")),
     };

@@ -74,6 +74,8 @@ impl Rows {
                 let Description::Columns(columns, _) = Description::read(&bytes) else {
                     return Err(malformed());
                 };
+                // No row is at hand.
+                self.column = columns.len();
                 self.columns = columns;
                 return Ok(());
             }
@@ -101,6 +103,10 @@ impl Rows {
         }
         if self.is_open {
             return Ok(false);
+        }
+        // Who counts rows reads no cells.
+        while self.column < self.columns.len() {
+            let _ = self.next_cell()?;
         }
         let Some(token) = self.bytes.get(self.at) else {
             self.bytes = Vec::new();
