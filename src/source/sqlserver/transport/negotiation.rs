@@ -74,16 +74,22 @@ pub(super) async fn negotiate(
     }
     carrier.write_all(&request).await?;
     carrier.flush().await?;
+    // To the driver nothing is encrypted: what it would take for an answer, and this does not, must not get it to log in.
+    let may_be_plain = matches!(wanted, Encrypt::Off | Encrypt::Strict);
     let mut answer = match read_message(&mut carrier).await? {
         Message::Whole(answer) => answer,
         // No server of this kind: the driver says so.
-        Message::Other(answer) => return Ok(Agreed::plain(carrier, answer)),
+        Message::Other(answer) if may_be_plain => return Ok(Agreed::plain(carrier, answer)),
+        Message::Other(_) => return Err(no_answer()),
     };
     let mut unsaid = NOT_SUPPORTED;
     let option = encryption_option(&mut answer[HEADER_BYTES..]).unwrap_or(&mut unsaid);
     let said = *option;
     if said >= UNKNOWN {
-        return Ok(Agreed::plain(carrier, answer));
+        return match may_be_plain {
+            true => Ok(Agreed::plain(carrier, answer)),
+            false => Err(no_answer()),
+        };
     }
     *option = NOT_SUPPORTED;
     let only_login = match (wanted, said) {
@@ -119,6 +125,10 @@ impl Agreed {
             only_login: false,
         }
     }
+}
+
+fn no_answer() -> io::Error {
+    io::Error::other("the server's answer to the PRELOGIN cannot be read")
 }
 
 fn asked(wanted: Encrypt) -> u8 {
@@ -183,7 +193,52 @@ async fn read_message(carrier: &mut Carrier) -> io::Result<Message> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    /// A packet of one option, ENCRYPTION.
+    fn packet(kind: u8, encryption: u8) -> Vec<u8> {
+        vec![kind, 1, 0, 15, 0, 0, 1, 0, 1, 0, 6, 0, 1, 0xFF, encryption]
+    }
+
+    /// What becomes of an answer, and whether the connection would be plain.
+    async fn negotiated(wanted: Encrypt, answer: &[u8]) -> io::Result<bool> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let stream = TcpStream::connect(listener.local_addr()?).await?;
+        let (mut server, _) = listener.accept().await?;
+        server.write_all(answer).await?;
+        server.shutdown().await?;
+        let encryption = Encryption {
+            wanted,
+            trust: Trust::All,
+            host: "h".to_string(),
+        };
+        let request = packet(PRELOGIN, OFF);
+        let agreed = negotiate(Tcp::new(stream), request, encryption).await?;
+        Ok(matches!(agreed.carrier, Carrier::Plain(_)) && !agreed.only_login)
+    }
+
+    #[tokio::test]
+    async fn no_answer_makes_a_login_plain_that_has_to_be_encrypted() {
+        let answers = [
+            packet(TABULAR_RESULT, NOT_SUPPORTED),
+            packet(TABULAR_RESULT, OFF),
+            packet(TABULAR_RESULT, UNKNOWN),
+            packet(PRELOGIN, NOT_SUPPORTED),
+            packet(0x03, OFF),
+            vec![TABULAR_RESULT, 1, 0, 8, 0, 0, 1, 0],
+            b"HTTP/1.1 400 Bad Request".to_vec(),
+            Vec::new(),
+        ];
+        for answer in answers {
+            for wanted in [Encrypt::Required, Encrypt::Login] {
+                assert!(negotiated(wanted, &answer).await.is_err(), "{answer:?}");
+            }
+        }
+        let plain = packet(TABULAR_RESULT, NOT_SUPPORTED);
+        assert!(negotiated(Encrypt::Off, &plain).await.unwrap());
+    }
 
     #[test]
     fn the_option_is_found_where_the_table_says() {
