@@ -1,5 +1,6 @@
 //! The rows of a result set, whichever way they come.
 
+use std::ops::Range;
 use std::vec;
 
 use tiberius::error::Error;
@@ -28,7 +29,7 @@ pub(in super::super) struct Rows {
     /// The column of the next cell.
     column: usize,
     /// Where the bits that tell NULL stand in the bytes.
-    nulls: std::ops::Range<usize>,
+    nulls: Range<usize>,
     text: Vec<u8>,
     /// A row that the driver has decoded, until its turn.
     decoded: Option<vec::IntoIter<ColumnData<'static>>>,
@@ -74,7 +75,7 @@ impl Rows {
                 let Description::Columns(columns, _) = Description::read(&bytes) else {
                     return Err(malformed());
                 };
-                // No row is at hand.
+                // There is no row yet.
                 self.column = columns.len();
                 self.columns = columns;
                 return Ok(());
@@ -104,9 +105,9 @@ impl Rows {
         if self.is_open {
             return Ok(false);
         }
-        // Who counts rows reads no cells.
+        // Who wants no column has not come to the end of the row.
         while self.column < self.columns.len() {
-            let _ = self.next_cell()?;
+            self.next_range()?;
         }
         let Some(token) = self.bytes.get(self.at) else {
             self.bytes = Vec::new();
@@ -135,6 +136,20 @@ impl Rows {
         if let Some(cells) = &mut self.cells {
             return Ok(cells.next());
         }
+        let Some((kind, range)) = self.next_range()? else {
+            return Ok(None);
+        };
+        let Some(range) = range else {
+            return Ok(Some(null(kind)));
+        };
+        let bytes = self.bytes.get(range).ok_or_else(malformed)?;
+        let cell = value(kind, bytes, &mut self.text);
+        cell.map(Some).ok_or_else(|| no_value(kind))
+    }
+
+    /// Goes over the next value: of what kind it is, and where its own bytes are if it is not NULL; `None` after the last.
+    #[inline]
+    fn next_range(&mut self) -> Result<Option<(Kind, Option<Range<usize>>)>, Error> {
         let Some(column) = self.columns.get(self.column).copied() else {
             return Ok(None);
         };
@@ -143,22 +158,15 @@ impl Rows {
         if !self.nulls.is_empty() {
             let nulls = self.bytes.get(self.nulls.clone());
             if is_null(nulls.ok_or_else(malformed)?, index) {
-                return Ok(Some(null(column.kind)));
+                return Ok(Some((column.kind, None)));
             }
         }
-        match self.value_bytes(column.length) {
-            None => Err(malformed()),
-            Some(None) => Ok(Some(null(column.kind))),
-            Some(Some(range)) => {
-                let bytes = self.bytes.get(range).ok_or_else(malformed)?;
-                let cell = value(column.kind, bytes, &mut self.text);
-                cell.map(Some).ok_or_else(|| no_value(column.kind))
-            }
-        }
+        let range = self.value_bytes(column.length).ok_or_else(malformed)?;
+        Ok(Some((column.kind, range)))
     }
 
     /// Where the next value's own bytes are; the inner `None` is NULL, the outer bytes that do not suffice.
-    fn value_bytes(&mut self, length: Length) -> Option<Option<std::ops::Range<usize>>> {
+    fn value_bytes(&mut self, length: Length) -> Option<Option<Range<usize>>> {
         let rest = self.bytes.get(self.at..)?;
         let (used, skip) = head(length, rest)?;
         let is_null = match length {
