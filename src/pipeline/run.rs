@@ -291,7 +291,10 @@ impl Pipeline {
                     return Err(error);
                 }
                 // What the flow itself has failed with says more.
-                Err(_) => {}
+                Err(error) => {
+                    let flow = &flow.name;
+                    tracing::warn!(%flow, %error, "the flow cannot be bound to another capture instance");
+                }
             }
         }
         if *seen > MOST_LOSSES {

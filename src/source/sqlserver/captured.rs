@@ -175,8 +175,13 @@ pub(super) async fn captured_table(
     table: &TableEntry,
     after: Option<Lsn>,
 ) -> Result<Option<CapturedTable>, SourceError> {
-    let instances = instances(pool, table).await?;
-    let Some(instance) = choose(instances, after) else {
+    let mut instance = choose(instances(pool, table).await?, after);
+    let is_hidden = |instance: &Instance| instance.relation().is_none();
+    if instance.as_ref().is_some_and(is_hidden) {
+        // One that comes or goes while the catalogue is read is there without its change table.
+        instance = choose(instances(pool, table).await?, after);
+    }
+    let Some(instance) = instance else {
         return Ok(None);
     };
     let name = table.name.clone();
