@@ -14,6 +14,9 @@ use super::{Chunk, Passage, mark};
 /// What is kept for the next value of text.
 const KEPT_TEXT: usize = 1 << 20;
 
+/// Of what kind a value is, and where its own bytes are; `None` is NULL.
+type Place = (Kind, Option<Range<usize>>);
+
 /// Takes the driver's rows of one result set, and gives the rows that were on the wire, cell by cell.
 #[derive(Debug)]
 pub(in super::super) struct Rows {
@@ -149,7 +152,7 @@ impl Rows {
 
     /// Goes over the next value: of what kind it is, and where its own bytes are if it is not NULL; `None` after the last.
     #[inline]
-    fn next_range(&mut self) -> Result<Option<(Kind, Option<Range<usize>>)>, Error> {
+    fn next_range(&mut self) -> Result<Option<Place>, Error> {
         let Some(column) = self.columns.get(self.column).copied() else {
             return Ok(None);
         };
