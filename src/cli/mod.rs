@@ -20,6 +20,7 @@ mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
 mod status;
+mod units;
 mod verify;
 
 use std::io::IsTerminal as _;

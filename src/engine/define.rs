@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -16,13 +16,13 @@ use datafusion::sql::sqlparser::ast::{
 use super::catalog::ConnectionCatalog;
 use super::connect::{check_options, connect};
 use super::lake::TableDeclaration;
+use super::located::Located;
+use super::properties::{on_gap, on_schema_change, options_of, read_back};
 use super::{Engine, LAKE, MAIN};
-use crate::change::{OnGap, OnSchemaChange, UnknownPolicy};
 use crate::error::{Error, Faults};
-use crate::sink::delta::{StorageOptions, TableOptions};
+use crate::sink::delta::StorageOptions;
 use crate::sql::{
-    ColumnDefinition, Const, CreateConnection, CreateSchema, CreateTable, GivenOption, Property,
-    Statement, StatementKind,
+    ColumnDefinition, CreateConnection, CreateSchema, CreateTable, Statement, StatementKind,
 };
 
 /// What a definition made, in words.
@@ -293,28 +293,6 @@ impl Engine {
         }
     }
 
-    /// The options of a store, their values looked up.
-    fn storage_of(&self, options: &[GivenOption], base: &Path) -> Result<StorageOptions, Error> {
-        let options = options.iter().map(|option| {
-            let value = self.values.of(&option.value, base)?;
-            Ok((option.name.clone(), value.unwrap_or_default()))
-        });
-        options.collect()
-    }
-
-    /// A location of `name` as an absolute path or a URL.
-    fn resolve_location(
-        &self,
-        location: &Const,
-        base: &Path,
-        name: &str,
-    ) -> Result<Located, Error> {
-        let Some(text) = self.values.of(location, base)? else {
-            return Ok(Located::Unknown(location.to_string()));
-        };
-        absolute_location(&text, base, name).map(Located::Known)
-    }
-
     /// Schema and name of an object of the lake, written with at most `most` parts besides the catalog.
     fn lake_name(&self, name: &ObjectName, most: usize) -> Result<(String, String), Error> {
         let parts: Vec<String> = name.0.iter().map(part_text).collect();
@@ -443,115 +421,4 @@ fn normalized(ident: &ast::Ident) -> String {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     }
-}
-
-/// Where a table lies.
-enum Located {
-    /// An absolute path or a URL.
-    Known(String),
-    /// What was written, in an engine that need not know its value.
-    Unknown(String),
-}
-
-impl Located {
-    fn into_text(self) -> String {
-        match self {
-            Self::Known(text) | Self::Unknown(text) => text,
-        }
-    }
-}
-
-fn absolute_location(text: &str, base: &Path, name: &str) -> Result<String, Error> {
-    if text.trim().is_empty() {
-        return Err(Error::EmptyLocation {
-            name: name.to_string(),
-        });
-    }
-    if text.contains("://") {
-        return Ok(text.to_string());
-    }
-    let path: PathBuf = base.join(text);
-    Ok(std::path::absolute(&path)
-        .map_err(|source| Error::File { path, source })?
-        .to_string_lossy()
-        .into_owned())
-}
-
-/// What a new table gets.
-fn options_of(definition: &CreateTable) -> TableOptions {
-    let mut properties = Vec::new();
-    for property in &definition.properties {
-        let value = property.value.text();
-        match property.name.to_lowercase().as_str() {
-            ON_GAP | READ_BACK | ON_SCHEMA_CHANGE => {}
-            _ => properties.push((property.name.clone(), value.to_string())),
-        }
-    }
-    TableOptions {
-        partition_columns: definition
-            .partitioned_by
-            .iter()
-            .map(|column| column.value.clone())
-            .collect(),
-        comment: definition.comment.clone(),
-        properties,
-    }
-}
-
-/// The property that says what a flow does where changes are lost, in lower case.
-const ON_GAP: &str = "cdcql.ongap";
-
-/// The property that says what a flow does where its source has other columns, in lower case.
-const ON_SCHEMA_CHANGE: &str = "cdcql.onschemachange";
-
-/// The property that has large values read back which changes lack, in lower case.
-const READ_BACK: &str = "cdcql.readback";
-
-fn on_gap(statement: &Statement, definition: &CreateTable) -> Result<OnGap, Error> {
-    let given = property(definition, ON_GAP);
-    given.map_or(Ok(OnGap::default()), |property| {
-        let policy = property.value.text().parse();
-        policy.map_err(|UnknownPolicy| {
-            let help = "write 'fail', 'resnapshot' or 'continue'";
-            no_value(statement, property, "policy", help)
-        })
-    })
-}
-
-fn on_schema_change(
-    statement: &Statement,
-    definition: &CreateTable,
-) -> Result<OnSchemaChange, Error> {
-    let given = property(definition, ON_SCHEMA_CHANGE);
-    given.map_or(Ok(OnSchemaChange::default()), |property| {
-        let policy = property.value.text().parse();
-        policy.map_err(|UnknownPolicy| {
-            let help = "write 'fail', 'ignore', 'add' or 'evolve'";
-            no_value(statement, property, "policy", help)
-        })
-    })
-}
-
-fn read_back(statement: &Statement, definition: &CreateTable) -> Result<bool, Error> {
-    let given = property(definition, READ_BACK);
-    given.map_or(Ok(false), |property| {
-        let value = property.value.text().to_lowercase().parse();
-        let help = "write 'true' or 'false'";
-        value.map_err(|_| no_value(statement, property, "truth value", help))
-    })
-}
-
-/// The property with this name in lower case.
-fn property<'a>(definition: &'a CreateTable, name: &str) -> Option<&'a Property> {
-    let mut properties = definition.properties.iter();
-    properties.find(|property| property.name.to_lowercase() == name)
-}
-
-fn no_value(statement: &Statement, property: &Property, kind: &str, help: &str) -> Error {
-    let (name, value) = (&property.name, property.value.text());
-    Error::invalid(statement.diagnostic(
-        property.span,
-        format!("{name} = '{value}' is no {kind}"),
-        Some(help.to_string()),
-    ))
 }

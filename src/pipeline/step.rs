@@ -220,7 +220,8 @@ impl Pipeline {
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         check_columns(flow).await?;
         target.prepare_folder().await?;
-        let part = self.copied_part();
+        // Other copies, as for new columns, are of the whole table.
+        let part = self.copied_part().filter(|_| options.anew);
         let standing = Standing {
             newest,
             over: over.as_ref(),
@@ -244,7 +245,7 @@ impl Pipeline {
             part: part.cloned(),
         };
         let commit = commit_of(flow, (over, gap), &fence);
-        let lacks_backfill = target.lacks_backfill();
+        let lacks_backfill = target.lacks_backfill() && part.is_none();
         let committed = self.commit(flow, target.clone(), &rows, commit).await?;
         if lacks_backfill {
             target.backfilled().await?;

@@ -184,11 +184,7 @@ fn what_was_copied_of_another_history_or_table_is_copied_again() {
     type Change = fn(&Served);
     let changes: [(&str, Change); 3] = [
         ("changes since then are lost", |served| {
-            served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-            for n in 0..70 {
-                served.execute(&format!("UPDATE dbo.a SET n = {n} WHERE id = 2;"));
-            }
-            served.control.clean_up().unwrap();
+            served.lose_changes();
         }),
         ("another capture instance", |served| {
             served.execute(

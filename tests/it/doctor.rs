@@ -414,11 +414,7 @@ fn changes_that_are_lost_are_told_with_exit_code_5_or_as_the_policy_has_it() {
     let patient = Patient::healthy();
     let _ = patient.run().succeeded();
     let served = &patient.served;
-    served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-    for n in 0..70 {
-        served.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
-    }
-    served.control.clean_up().unwrap();
+    served.lose_changes();
     let look = patient.look();
     assert_eq!(look.code, Some(5), "{look:#?}");
     assert_eq!(look.checks(&["failing"]), ["history"]);

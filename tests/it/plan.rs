@@ -275,11 +275,7 @@ fn each_policy_for_columns_is_told_before_it_is_followed() {
 fn changes_that_are_lost_are_told_with_what_the_policy_makes_of_them() {
     let served = Served::new(CaptureBehaviour::default());
     let _ = served.run().succeeded();
-    served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-    for n in 0..70 {
-        served.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
-    }
-    served.control.clean_up().unwrap();
+    served.lose_changes();
     let ended = served.cdcql(&JSON);
     assert_eq!(ended.code, Some(5), "{}", ended.stderr);
     assert!(

@@ -122,6 +122,15 @@ impl Served {
         Ended::from(self.command(arguments).output().unwrap())
     }
 
+    /// Lets clean-up take changes that no flow has read, all of `dbo.a`.
+    pub(crate) fn lose_changes(&self) {
+        self.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
+        for n in 0..70 {
+            self.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
+        }
+        self.control.clean_up().unwrap();
+    }
+
     /// Kills the program with these arguments when the server comes to the statement that `held` holds.
     pub(crate) fn killed_at(&self, held: &mut PendingFault, arguments: &[&str]) {
         let mut command = self.command(arguments);

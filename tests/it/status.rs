@@ -56,11 +56,7 @@ fn a_flow_is_behind_until_it_has_run() {
 fn a_flow_that_has_lost_changes_is_told_with_exit_code_5() {
     let served = Served::new(CaptureBehaviour::default());
     let _ = served.run().succeeded();
-    served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-    for n in 0..70 {
-        served.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
-    }
-    served.control.clean_up().unwrap();
+    served.lose_changes();
     let ended = served.cdcql(&STATUS);
     assert_eq!(ended.code, Some(5), "{}", ended.stderr);
     assert!(
