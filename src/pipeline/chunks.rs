@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use tokio::sync::mpsc;
 
 use super::event::Reporter;
 use super::flow::Flow;
@@ -13,6 +15,9 @@ use super::run::event_of;
 use crate::engine::{Again, Tries};
 use crate::error::Error;
 use crate::source::sqlserver::{KeyBound, KeyRange, SourceError, TableChunks};
+
+/// How many chunks that nobody reads yet are known, besides the one that is being looked for.
+const FOUND_AHEAD: usize = 1;
 
 /// A flow's table by its chunks.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ pub(super) struct Ahead {
 }
 
 impl Chunks {
-    /// The chunks past a key, each of which is looked for when a reader is free.
+    /// The chunks past a key. The next one is looked for while those before are read, so that no reader waits for it.
     pub(super) fn ahead(
         self: &Arc<Self>,
         number: u32,
@@ -48,7 +53,26 @@ impl Chunks {
             let range = KeyRange { after, upto };
             Ok(Some((Ahead { number, range }, (chunks, next))))
         });
-        chunks.boxed()
+        let (sender, receiver) = mpsc::channel::<Result<Ahead, Error>>(FOUND_AHEAD);
+        let finder = SpawnedTask::spawn(async move {
+            let mut chunks = std::pin::pin!(chunks);
+            while let Some(found) = chunks.next().await {
+                // Nobody who reads wants more.
+                if sender.send(found).await.is_err() {
+                    break;
+                }
+            }
+        });
+        // Dropping the stream ends the task.
+        let found = stream::try_unfold((receiver, finder), |(mut receiver, finder)| async move {
+            if let Some(found) = receiver.recv().await {
+                return found.map(|ahead| Some((ahead, (receiver, finder))));
+            }
+            // A task that did not come to its end has not found all.
+            finder.join_unwind().await.map_err(|_| Error::Interrupted)?;
+            Ok(None)
+        });
+        found.boxed()
     }
 
     /// The rows of a chunk.
