@@ -9,9 +9,13 @@ pub const COMMIT_VERSION: &str = "_commit_version";
 /// Name of the change feed's column that holds the commit's time, in UTC.
 pub const COMMIT_TIMESTAMP: &str = "_commit_timestamp";
 
-/// True for the names of the three columns that a change feed appends to a table's own.
+/// Name of the column in which a flow's query says whether a row is one of the target's.
+pub const MEMBER: &str = "__cdcql_member";
+
+/// True for the names of the three columns that a change feed appends to a table's own, and of the one in which a flow's
+/// query says what the target's rows are: none of them is the target's.
 pub fn is_change_column(name: &str) -> bool {
-    [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP].contains(&name)
+    [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP, MEMBER].contains(&name)
 }
 
 /// What a row of a change feed says, in the words of Delta's change data feed.

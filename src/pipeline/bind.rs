@@ -11,7 +11,9 @@ use super::check::lay_out_chosen;
 use super::columns::{check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
 use super::kept::{check_kept, with_kept};
-use super::named::{copies_unasked, second_flow, source_name, start_of, stream_of, target_of};
+use super::named::{
+    check_name, copies_unasked, second_flow, source_name, start_of, stream_of, target_of,
+};
 use super::order::{
     Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
 };
@@ -199,6 +201,13 @@ impl Sides {
         if earlier.iter().any(|flow| flow.target == target) {
             return Err(second_flow(statement, &merge, &declaration));
         }
+        let name = merge.flow_name(&declaration.name);
+        check_name(
+            statement,
+            &merge,
+            name,
+            earlier.iter().map(|flow| flow.name.as_str()),
+        )?;
         let [connection, schema, table] = source_name(statement, &stream)?;
         let database = engine
             .database(&connection)
@@ -212,7 +221,7 @@ impl Sides {
             .await
             .map_err(|error| Error::from(error).at(statement, stream.span))?;
         let key = FlowKey {
-            flow: declaration.name.clone(),
+            flow: merge.flow_name(&declaration.name).to_string(),
             database: database.name().to_string(),
             schema: newest.schema_name().to_string(),
             table: newest.table_name().to_string(),
@@ -225,6 +234,7 @@ impl Sides {
         let table = instance_for(&database, newest, &opened, &key)
             .await
             .map_err(|error| error.at(statement, stream.span))?;
+        let merge = merge.keyed(&table.key_names()).map_err(Error::invalid)?;
         Ok(Self {
             statement: statement.clone(),
             merge,
@@ -291,7 +301,7 @@ impl Sides {
         check_names(&self.statement, &merge, source, &settled.absents).await?;
         let mut flow = Flow {
             start: self.start,
-            name: self.declaration.name.clone(),
+            name: self.key.flow.clone(),
             key: self.key,
             statement: self.statement,
             merge,

@@ -7,8 +7,8 @@ use datafusion::common::ResolvedTableReference;
 
 use super::flow::Start;
 use super::named::{
-    chosen_flows, copies_unasked, refuse_others, second_flow, source_name, start_of, stream_of,
-    target_of,
+    check_name, chosen_flows, copies_unasked, refuse_others, second_flow, source_name, start_of,
+    stream_of, target_of,
 };
 use super::order::{in_order, lookups_of};
 use super::reconcile::{Over, reconcilable_form};
@@ -174,10 +174,10 @@ fn check_flows(
     for view in statements.iter().filter(|statement| !is_flow(statement)) {
         known.check_references(view, faults)?;
     }
-    let mut targets = Vec::new();
+    let (mut targets, mut names_of_flows) = (Vec::new(), Vec::new());
     for flow in flows {
         if let StatementKind::Merge(merge) = &flow.kind {
-            known.check_flow(flow, merge, &mut targets, faults)?;
+            known.check_flow(flow, merge, (&mut targets, &mut names_of_flows), faults)?;
         }
     }
     let flows: Vec<Statement> = flows.iter().filter(|flow| is_flow(flow)).cloned().collect();
@@ -221,7 +221,7 @@ impl Known<'_> {
         &self,
         statement: &Statement,
         merge: &MergeStatement,
-        targets: &mut Vec<ResolvedTableReference>,
+        (targets, flows): (&mut Vec<ResolvedTableReference>, &mut Vec<String>),
         faults: &mut Faults,
     ) -> Result<(), Error> {
         self.check_references(statement, faults)?;
@@ -247,6 +247,10 @@ impl Known<'_> {
             return faults.keep(second_flow(statement, merge, &declaration));
         }
         targets.push(reference);
+        let name = merge.flow_name(&declaration.name);
+        let others = flows.iter().map(String::as_str);
+        faults.kept(check_name(statement, merge, name, others))?;
+        flows.push(name.to_string());
         if let Some(stream) = &stream
             && start.is_some_and(|start| start != Start::Copy)
             && declaration.on_schema_change.adds()

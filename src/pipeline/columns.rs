@@ -55,11 +55,12 @@ pub(super) async fn settle_schema(
         };
         // What the source has lost is as good as never there, unless the flow stops for it.
         let is_there = |name: &str| absent == Absent::Refused || !lost.contains(name);
+        let is_left_out = |name: &str| merge.auto.is_some() && merge.leaves_out(name);
         if let Some(target) = &known {
             let live = written
                 .fields()
                 .iter()
-                .filter(|field| is_there(field.name()));
+                .filter(|field| is_there(field.name()) && !is_left_out(field.name()));
             let live = Schema::new(live.cloned().collect::<Vec<_>>());
             let policy = (declaration.columns.is_some(), policy);
             growth = check_star(statement, merge, &live, target, policy)?;

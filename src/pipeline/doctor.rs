@@ -64,6 +64,8 @@ struct Place {
     schema: String,
     table: String,
     declaration: TableDeclaration,
+    /// The flow's name.
+    flow: String,
 }
 
 impl Place {
@@ -80,6 +82,7 @@ impl Place {
             connection: part().to_lowercase(),
             schema: part(),
             table: part(),
+            flow: merge.flow_name(&declaration.name).to_string(),
             declaration,
         })
     }
@@ -209,7 +212,7 @@ impl Doctor<'_> {
                 continue;
             }
             if let Some(other) = lookups[at].iter().find(|other| !bound.contains_key(other)) {
-                let other = &places[*other].declaration.name;
+                let other = &places[*other].flow;
                 let seen = format!("looks up the target of {other}, which would not run");
                 let found = Finding::new(Check::Flow, CheckState::Failing, seen);
                 self.found.add(&place.connection, found.of(&place.table()));

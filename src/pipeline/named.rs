@@ -20,7 +20,10 @@ pub(super) fn chosen_flows(
         if let StatementKind::Merge(merge) = &statement.kind {
             let name = match chosen.is_empty() {
                 true => String::new(),
-                false => target_of(engine, &statement, merge)?.1.name,
+                false => {
+                    let (_, declaration) = target_of(engine, &statement, merge)?;
+                    merge.flow_name(&declaration.name).to_string()
+                }
             };
             flows.push((name, statement));
         }
@@ -117,6 +120,29 @@ pub(super) fn target_of(
         declaration.on_schema_change = OnSchemaChange::Add;
     }
     Ok((reference, declaration))
+}
+
+/// Refuses a flow that has the name of another.
+pub(super) fn check_name<'a>(
+    statement: &Statement,
+    merge: &MergeStatement,
+    name: &str,
+    others: impl IntoIterator<Item = &'a str>,
+) -> Result<(), Error> {
+    let mut others = others.into_iter();
+    if !others.any(|other| other.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    let span = merge.flow.as_ref().map(|name| statement.ident_span(name));
+    let message = format!("a second flow is called '{name}'");
+    let help =
+        "a flow has its target's name unless CREATE FLOW gives it another; choose one that is free";
+    let span = span.unwrap_or(merge.target_span);
+    Err(Error::invalid(statement.diagnostic(
+        span,
+        message,
+        Some(help.to_string()),
+    )))
 }
 
 fn refuse(statement: &Statement, merge: &MergeStatement, message: String, help: &str) -> Error {

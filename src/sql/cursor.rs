@@ -118,6 +118,16 @@ impl<'a> Cursor<'a> {
             .to(self.last_span())
     }
 
+    /// The tokens from `first` to the one just read.
+    pub(super) fn since(&self, first: usize) -> &'a [Lexeme] {
+        self.lexemes.get(first..self.next).unwrap_or_default()
+    }
+
+    /// The place just after the last token.
+    pub(super) fn end(&self) -> Span {
+        self.end
+    }
+
     pub(super) fn error(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(self.source, self.span(), message)
     }

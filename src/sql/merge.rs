@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::actions;
+use super::auto_cdc::AutoCdc;
 use super::clauses;
 use super::diagnostic::Diagnostic;
 use super::factors;
@@ -39,6 +40,10 @@ pub struct MergeStatement {
     pub source_alias: Ident,
     /// The STREAM that makes the statement a flow.
     pub stream: Option<StreamRef>,
+    /// The flow's name, where CREATE FLOW gives it one; else it has its target's.
+    pub flow: Option<Ident>,
+    /// What an AUTO CDC tells besides; `None` for a MERGE that was written as one.
+    pub auto: Option<AutoCdc>,
     pub(super) source: SharedSource,
 }
 
@@ -174,6 +179,8 @@ pub(super) fn merge(
         target_alias,
         source_alias,
         stream,
+        flow: None,
+        auto: None,
         source: Arc::clone(source),
     })
 }

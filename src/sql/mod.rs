@@ -15,11 +15,14 @@
 //!   the same schema, which [`relation_from_marker`] takes apart again,
 //! - `UPDATE SET *`, `INSERT *` and `DO NOTHING` become actions on columns that nobody can name.
 //!
-//! CREATE CONNECTION, CREATE SCHEMA and CREATE TABLE … USING DELTA are read by hand. Whatever parses but would
+//! CREATE CONNECTION, CREATE SCHEMA and CREATE TABLE … USING DELTA are read by hand. AUTO CDC becomes a MERGE, and a
+//! CREATE STREAMING TABLE with its flow two statements. Whatever parses but would
 //! be ignored when planned is refused.
 
 mod actions;
+mod auto_cdc;
 mod brackets;
+mod cdc_clauses;
 mod clauses;
 mod constant;
 mod create;
@@ -28,8 +31,10 @@ mod diagnostic;
 mod factor;
 mod factors;
 mod ignored;
+mod keyed;
 mod lexer;
 mod limits;
+mod membership;
 mod merge;
 mod mirror;
 mod names;
@@ -44,11 +49,13 @@ mod source;
 mod stars;
 mod statement;
 mod stream;
+mod streaming;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub use auto_cdc::AutoCdc;
 pub use constant::{Const, Literal, SecretStore};
 pub use create::{CONNECTION_OPTIONS, CreateConnection, CreateSchema};
 pub use diagnostic::Diagnostic;

@@ -17,6 +17,7 @@ use super::limits;
 use super::merge;
 use super::source::{SharedSource, Source, SourceText, Span};
 use super::statement::{Statement, StatementKind};
+use super::streaming;
 use super::table;
 use crate::nearest::nearest;
 
@@ -88,7 +89,7 @@ fn file(text: &SourceText) -> Parsed {
     for tokens in lexed.statements {
         let defines = tokens.lexemes.first().is_some_and(|l| l.is("CREATE"));
         match statement(&source, tokens) {
-            Ok(statement) => parsed.statements.push(statement),
+            Ok(statements) => parsed.statements.extend(statements),
             Err(found) => {
                 parsed.lacks_definitions |= defines;
                 parsed.fail(found);
@@ -103,7 +104,11 @@ fn file(text: &SourceText) -> Parsed {
     parsed
 }
 
-fn statement(source: &SharedSource, tokens: StatementTokens) -> Result<Statement, Vec<Diagnostic>> {
+/// A statement, or the two that a table with its flow is.
+fn statement(
+    source: &SharedSource,
+    tokens: StatementTokens,
+) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let StatementTokens { lexemes, end } = tokens;
     let span = lexemes
         .first()
@@ -116,13 +121,33 @@ fn statement(source: &SharedSource, tokens: StatementTokens) -> Result<Statement
         .to_owned();
     reserved_names(source, &lexemes)?;
     limits::check(source, &lexemes).map_err(|error| vec![error])?;
-    let kind = kind(source, lexemes, end)?;
-    Ok(Statement {
+    let kinds = kinds(source, lexemes, end)?.into_iter();
+    let statements = kinds.map(|kind| Statement {
         kind,
         span,
-        text,
+        text: text.clone(),
         source: Arc::clone(source),
-    })
+    });
+    Ok(statements.collect())
+}
+
+fn kinds(
+    source: &SharedSource,
+    lexemes: Vec<Lexeme>,
+    end: Span,
+) -> Result<Vec<StatementKind>, Vec<Diagnostic>> {
+    let mut cursor = Cursor::new(source, &lexemes, 0, end);
+    if let Some(refused) = unsupported(&cursor) {
+        return Err(vec![refused]);
+    }
+    if streaming::is_streaming_table(&cursor) {
+        return streaming::streaming_table(source, &mut cursor);
+    }
+    if cursor.eat(&["CREATE", "FLOW"]) {
+        let flow = streaming::flow(source, &mut cursor)?;
+        return Ok(vec![StatementKind::Merge(Box::new(flow))]);
+    }
+    kind(source, lexemes, end).map(|kind| vec![kind])
 }
 
 fn kind(
@@ -132,9 +157,6 @@ fn kind(
 ) -> Result<StatementKind, Vec<Diagnostic>> {
     let mut cursor = Cursor::new(source, &lexemes, 0, end);
     let one = |error| vec![error];
-    if let Some(refused) = unsupported(&cursor) {
-        return Err(vec![refused]);
-    }
     if cursor.eat(&["CREATE", "CONNECTION"]) {
         return create::connection(&mut cursor)
             .map(StatementKind::CreateConnection)
@@ -157,25 +179,23 @@ fn kind(
     query(source, lexemes, end)
 }
 
-/// Statements of the language that this version cannot run.
+/// Statements of others' that this language has under another name.
 fn unsupported(cursor: &Cursor<'_>) -> Option<Diagnostic> {
-    let streaming = [
-        &["CREATE", "STREAMING"][..],
-        &["CREATE", "OR", "REFRESH"],
-        &["CREATE", "OR", "REPLACE", "STREAMING"],
-    ];
-    if streaming.iter().any(|words| cursor.at(words)) {
-        return Some(
-            cursor.error("CREATE STREAMING TABLE is not supported yet")
-                .with_help("write it as CREATE TABLE … USING DELTA and MERGE INTO … USING STREAM … CHANGES"),
-        );
+    if cursor.at(&["CREATE", "OR", "REPLACE", "STREAMING"]) {
+        let replaced = cursor.error("a Delta table is not replaced by its definition");
+        return Some(replaced.with_help("write CREATE OR REFRESH STREAMING TABLE"));
     }
-    if cursor.at(&["CREATE", "FLOW"]) || cursor.at(&["AUTO", "CDC"]) {
-        return Some(cursor.error("CREATE FLOW is not supported yet").with_help(
-            "write it as MERGE INTO … USING STREAM … CHANGES: the flow has its target's name",
+    if cursor.at(&["AUTO", "CDC"]) {
+        return Some(cursor.error("AUTO CDC stands in a statement of its table or its flow").with_help(
+            "write CREATE FLOW name AS AUTO CDC INTO …, or CREATE STREAMING TABLE … FLOW AUTO CDC FROM …",
         ));
     }
-    None
+    let applies = cursor.at(&["APPLY", "CHANGES", "INTO"]);
+    applies.then(|| {
+        cursor
+            .error("APPLY CHANGES INTO is called AUTO CDC here")
+            .with_help("write CREATE FLOW name AS AUTO CDC INTO …")
+    })
 }
 
 /// No name may look like a marker.

@@ -88,37 +88,59 @@ pub fn expand_stars(
             continue;
         };
         let columns = (target_columns, source_columns, absent);
+        // COLUMNS * EXCEPT is of the source's columns, which the target need not have.
+        let except = match merge.auto {
+            Some(_) => in_either(source, &except, columns)?,
+            None => except,
+        };
         let columns = starred(source, &at, &except, columns)?;
         let without = columns.iter().filter(|(_, column)| column.is_none());
         absents.extend(without.map(|(target, _)| target.clone()));
-        match &mut clause.action {
-            MergeAction::Update(update) => {
-                let assign = |(target, column)| Assignment {
-                    target: AssignmentTarget::ColumnName(ObjectName::from(vec![quoted(target)])),
-                    value: value(column),
-                };
-                update.assignments = columns.into_iter().map(assign).collect();
-            }
-            MergeAction::Insert(insert) => {
-                let (targets, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-                insert.columns = targets
-                    .into_iter()
-                    .map(|target| ObjectName::from(vec![quoted(target)]))
-                    .collect();
-                let row = Parens::with_empty_span(values.into_iter().map(value).collect());
-                insert.kind = MergeInsertKind::Values(Values {
-                    explicit_row: false,
-                    value_keyword: false,
-                    rows: vec![row],
-                });
-            }
-            MergeAction::Delete { .. } => {}
-        }
+        let columns = columns.into_iter();
+        let written = columns.map(|(target, column)| (quoted(target), value(column)));
+        write(&mut clause.action, written.collect());
     }
     Ok(absents)
 }
 
+/// Has an action write these values into these columns of the target.
+fn write(action: &mut MergeAction, columns: Vec<(Ident, Expr)>) {
+    match action {
+        MergeAction::Update(update) => {
+            let assign = |(target, value)| Assignment {
+                target: AssignmentTarget::ColumnName(ObjectName::from(vec![target])),
+                value,
+            };
+            update.assignments = columns.into_iter().map(assign).collect();
+        }
+        MergeAction::Insert(insert) => {
+            let (targets, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+            let names = targets
+                .into_iter()
+                .map(|target| ObjectName::from(vec![target]));
+            insert.columns = names.collect();
+            insert.kind = MergeInsertKind::Values(Values {
+                explicit_row: false,
+                value_keyword: false,
+                rows: vec![Parens::with_empty_span(values)],
+            });
+        }
+        MergeAction::Delete { .. } => {}
+    }
+}
+
 impl MergeStatement {
+    /// Has every star stand for `columns`.
+    pub(super) fn list_columns(&mut self, columns: &[Ident]) {
+        let source = self.source_alias.clone();
+        let value = |column: &Ident| Expr::CompoundIdentifier(vec![source.clone(), column.clone()]);
+        let starred = self.ast.clauses.iter_mut();
+        for clause in starred.filter(|clause| star(&clause.action).is_some()) {
+            let written = columns.iter().map(|column| (column.clone(), value(column)));
+            write(&mut clause.action, written.collect());
+        }
+    }
+
     /// The statement whose updates keep what a target has in the columns `absents`, which [`expand_stars`] has made NULL.
     pub fn keeping(&self, absents: &BTreeSet<String>) -> Self {
         let is_absent = |assignment: &Assignment| {
@@ -143,6 +165,33 @@ impl MergeStatement {
 
 pub(super) fn quoted(name: String) -> Ident {
     Ident::with_quote('"', name)
+}
+
+/// Those of the columns left out that the target has.
+///
+/// # Errors
+/// One that the source has not either.
+fn in_either(
+    source: &Source,
+    except: &[Ident],
+    (target_columns, source_columns, _): (&[String], &[String], Absent),
+) -> Result<Vec<Ident>, Diagnostic> {
+    let mut left_out = Vec::new();
+    for name in except {
+        match (
+            find_column(name, target_columns),
+            find_column(name, source_columns),
+        ) {
+            (Found::Nothing, Found::Nothing) => {
+                let message = format!("the source has no column `{}`", name.value);
+                let error = Diagnostic::new(source, source.locate(name.span), message);
+                return Err(near(error, &name.value, source_columns));
+            }
+            (Found::Nothing, _) => {}
+            _ => left_out.push(name.clone()),
+        }
+    }
+    Ok(left_out)
 }
 
 /// The target's columns that a star means, each with the source's column if it has one.

@@ -50,6 +50,11 @@ impl StreamRef {
     }
 }
 
+/// Whether a name is the marker of a STREAM.
+pub(super) fn is_stream(name: &ObjectName) -> bool {
+    stream_name(name).is_some()
+}
+
 /// The table of a STREAM's marker, and where it begins.
 fn stream_name(marker: &ObjectName) -> Option<(ObjectName, StreamStart)> {
     let last = marker.0.last()?.as_ident()?;

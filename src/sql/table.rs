@@ -146,11 +146,18 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
         comment: None,
         properties: Vec::new(),
     };
-    table_clauses(cursor, &mut table)?;
+    clauses(cursor, &mut table)?;
+    if cursor.at(&["AS"]) {
+        return Err(cursor
+            .error("a target is not filled by its definition")
+            .with_help("leave out AS …, and write MERGE INTO … or INSERT INTO … after it"));
+    }
+    end(cursor, TABLE_CLAUSES)?;
     Ok(table)
 }
 
-fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Diagnostic> {
+/// Reads the clauses after the columns, each at most once, up to what is none.
+pub(super) fn clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Diagnostic> {
     let mut seen: Vec<&str> = Vec::new();
     while !cursor.is_done() {
         let clause = TABLE_CLAUSES
@@ -170,12 +177,7 @@ fn table_clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(),
             _ => table.partitioned_by = cursor.parenthesised(|cursor| cursor.ident("a column"))?,
         }
     }
-    if cursor.at(&["AS"]) {
-        return Err(cursor
-            .error("a target is not filled by its definition")
-            .with_help("leave out AS …, and write MERGE INTO … or INSERT INTO … after it"));
-    }
-    end(cursor, TABLE_CLAUSES)
+    Ok(())
 }
 
 fn properties(cursor: &mut Cursor<'_>) -> Result<Vec<Property>, Diagnostic> {
@@ -228,8 +230,16 @@ fn property(cursor: &mut Cursor<'_>) -> Result<Property, Diagnostic> {
 }
 
 fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<ColumnDefinition>, Diagnostic> {
-    let open = cursor.span();
     let lexemes = cursor.group()?;
+    columns_of(cursor, lexemes)
+}
+
+/// Reads a list of columns from the tokens of it and of its parentheses.
+pub(super) fn columns_of(
+    cursor: &Cursor<'_>,
+    lexemes: &[Lexeme],
+) -> Result<Vec<ColumnDefinition>, Diagnostic> {
+    let open = lexemes.first().map_or(cursor.span(), |open| open.span);
     let tokens = lexemes.iter().map(Lexeme::to_parser).collect();
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
     let failed = |error| parser_error(cursor.source, lexemes, cursor.last_span(), error);

@@ -1,5 +1,6 @@
 //! What the language means, by example.
 
+mod auto_cdc;
 mod fuzz;
 mod merges;
 mod names;

@@ -28,7 +28,7 @@ use super::status::{Moment, moment};
 use crate::engine::{Engine, TableDeclaration, log_retry, retried};
 use crate::error::{Error, Faults};
 use crate::source::sqlserver::{DefinitionChange, KeyIndex};
-use crate::sql::{Statement, StatementKind};
+use crate::sql::{MergeStatement, Statement, StatementKind};
 use differences::differences;
 use settings::settings;
 use work::planned_work;
@@ -71,9 +71,9 @@ pub struct FlowPlan {
 }
 
 impl FlowPlan {
-    fn new(declaration: &TableDeclaration) -> Self {
+    fn new(merge: &MergeStatement, declaration: &TableDeclaration) -> Self {
         Self {
-            flow: declaration.name.clone(),
+            flow: merge.flow_name(&declaration.name).to_string(),
             location: declaration.location.clone(),
             version: None,
             is_opened: false,
@@ -187,14 +187,15 @@ impl Planner<'_> {
             return Err(Error::Internal("a flow is no MERGE"));
         };
         let (target, declaration) = target_of(self.engine, statement, merge)?;
-        let mut plan = FlowPlan::new(&declaration);
+        let mut plan = FlowPlan::new(merge, &declaration);
         plan.settings = settings(self.engine, self.statements, &target, &declaration, merge);
         for other in others {
             let StatementKind::Merge(other) = &flows[*other].kind else {
                 continue;
             };
-            let (_, other) = target_of(self.engine, statement, other)?;
-            plan.goes_after.push(other.name);
+            let (_, declaration) = target_of(self.engine, statement, other)?;
+            let flow = other.flow_name(&declaration.name).to_string();
+            plan.goes_after.push(flow);
         }
         let missing = others
             .iter()

@@ -5,7 +5,7 @@ use datafusion::common::ResolvedTableReference;
 use super::super::run::RunOptions;
 use crate::engine::{Engine, TableDeclaration};
 use crate::sql::{
-    CreateTable, MergeStatement, RelationKind, Statement, StatementKind, StreamStart,
+    AutoCdc, CreateTable, MergeStatement, RelationKind, Statement, StatementKind, StreamStart,
 };
 
 /// Something that steers a flow.
@@ -36,6 +36,7 @@ pub(super) fn settings(
             _ => None,
         });
     let mut settings = vec![start(merge)];
+    settings.extend(merge.auto.as_ref().map(keys));
     settings.extend(properties(definition, declaration));
     settings.extend(of_run(engine));
     settings
@@ -56,6 +57,19 @@ fn start(merge: &MergeStatement) -> Setting {
         name: "begins".to_string(),
         value,
         is_given: start != StreamStart::Copy,
+    }
+}
+
+/// What tells the rows of an AUTO CDC apart.
+fn keys(auto: &AutoCdc) -> Setting {
+    let given = auto.keys.as_ref().map(|keys| {
+        let keys: Vec<_> = keys.iter().map(|key| key.value.as_str()).collect();
+        keys.join(", ")
+    });
+    Setting {
+        name: "KEYS".to_string(),
+        is_given: given.is_some(),
+        value: given.unwrap_or_else(|| "the source's unique key".to_string()),
     }
 }
 

@@ -142,7 +142,11 @@ impl Executor {
     async fn select(&mut self, tokens: &[Token], batch: &Batch<'_>) -> Result<(), Stop> {
         let held = self.lock(tokens).await?;
         self.wait_to_read(tokens).await?;
-        let scope = self.unordered(batch, !held);
+        // Rows that are counted in an order are taken as an index has them, at one instant.
+        let scope = match tokens.iter().any(|token| token.is("OFFSET")) {
+            true => self.scope(batch),
+            false => self.unordered(batch, !held),
+        };
         let mut rows = Box::pin(query(tokens, &scope)).await?;
         self.tell(batch).await?;
         batch

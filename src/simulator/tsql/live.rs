@@ -1,6 +1,7 @@
 //! Tables that are read as they are by then, and not as they were when the query began.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,11 +10,12 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 
+use super::clustered::Clustered;
 use super::tables::{one_partition, pieces};
 use crate::simulator::behaviour::Chance;
 use crate::simulator::store::{DatabaseCell, Table};
@@ -25,6 +27,9 @@ pub(super) struct LiveScan {
     cell: Arc<DatabaseCell>,
     table: Arc<Table>,
     order: Option<u64>,
+    /// The index that finds rows, and the keys that are asked for; a chunk without such keys when the query began is
+    /// not read.
+    range: Option<(Clustered, RangeInclusive<i64>)>,
 }
 
 impl LiveScan {
@@ -34,7 +39,12 @@ impl LiveScan {
             cell,
             table: Arc::clone(table),
             order,
+            range: None,
         }
+    }
+
+    fn index(&self) -> Option<Clustered> {
+        Clustered::of(&self.table)
     }
 }
 
@@ -63,6 +73,15 @@ impl Reading {
         let mut chance = scan.order.map(Chance::new);
         let mut ahead = scan.table.rows.numbers().to_vec();
         let last = ahead.last().copied();
+        if let Some((index, range)) = &scan.range {
+            let rows = &scan.table.rows;
+            // Rows may be added to the last one.
+            let may_have = |number: &u64| {
+                let chunk = rows.numbered(*number);
+                Some(*number) == last || chunk.is_some_and(|chunk| index.meets(chunk, range))
+            };
+            ahead.retain(may_have);
+        }
         ahead.reverse();
         if let Some(chance) = &mut chance {
             chance.shuffle(&mut ahead);
@@ -150,13 +169,28 @@ impl TableProvider for LiveScan {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(match self.index() {
+            Some(index) => index.pushdown(self.table.rows.schema_ref(), filters),
+            None => vec![TableProviderFilterPushDown::Unsupported; filters.len()],
+        })
+    }
+
     async fn scan(
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        one_partition(Arc::new(self.clone()), projection, limit)
+        let mut rows = self.clone();
+        let schema = rows.table.rows.schema_ref();
+        rows.range = self
+            .index()
+            .map(|index| (index, index.range(schema, filters)));
+        one_partition(Arc::new(rows), projection, limit)
     }
 }

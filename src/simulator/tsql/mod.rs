@@ -11,6 +11,7 @@ mod arithmetic;
 pub(crate) mod asked;
 pub(crate) mod batch;
 pub(crate) mod changes;
+mod clustered;
 pub(crate) mod command;
 mod comparison;
 pub(crate) mod computed;

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::memory::{DataSourceExec, MemorySourceConfig};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
+use super::clustered::Clustered;
 use super::scope::Relation;
 use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{ServerError, SqlType};
@@ -31,6 +32,7 @@ const BATCH: i64 = 8192;
 pub(super) struct Scan {
     schema: SchemaRef,
     chunks: Vec<RecordBatch>,
+    index: Option<Clustered>,
 }
 
 impl Scan {
@@ -48,10 +50,12 @@ impl Scan {
             Relation::Table(table) => Self {
                 schema: table.rows.schema(),
                 chunks: table.rows.chunks().to_vec(),
+                index: Clustered::of(table),
             },
             Relation::View(view) => Self {
                 schema: view.rows.schema(),
                 chunks: vec![view.rows.clone()],
+                index: None,
             },
         }
     }
@@ -59,11 +63,15 @@ impl Scan {
     /// The rows with their ids.
     pub(super) fn with_ids(table: &Table) -> std::result::Result<Self, ServerError> {
         let (schema, chunks) = table.rows.with_ids().map_err(internal)?;
-        Ok(Self { schema, chunks })
+        Ok(Self::of(schema, chunks))
     }
 
     pub(super) fn of(schema: SchemaRef, chunks: Vec<RecordBatch>) -> Self {
-        Self { schema, chunks }
+        Self {
+            schema,
+            chunks,
+            index: None,
+        }
     }
 }
 
@@ -111,19 +119,33 @@ impl TableProvider for Scan {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(match self.index {
+            Some(index) => index.pushdown(&self.schema, filters),
+            None => vec![TableProviderFilterPushDown::Unsupported; filters.len()],
+        })
+    }
+
     async fn scan(
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = MemorySourceConfig::try_new_exec(
-            std::slice::from_ref(&self.chunks),
-            self.schema(),
-            projection.cloned(),
-        )?;
-        Ok(plan)
+        let mut chunks = self.chunks.clone();
+        let mut order = None;
+        if let Some(index) = self.index {
+            let range = index.range(&self.schema, filters);
+            chunks.retain(|chunk| index.meets(chunk, &range));
+            order = index.order(&chunks, &self.schema);
+        }
+        let rows = MemorySourceConfig::try_new(&[chunks], self.schema(), projection.cloned())?;
+        let rows = rows.try_with_sort_information(order.into_iter().collect())?;
+        Ok(DataSourceExec::from_data_source(rows))
     }
 }
 

@@ -281,14 +281,42 @@ fn many_comparisons_are_not_nested() {
 
 #[test]
 fn what_comes_later_says_what_to_write_now() {
-    for sql in [
-        "CREATE STREAMING TABLE t FLOW AUTO CDC FROM STREAM app_db.dbo.t CHANGES",
-        "CREATE OR REFRESH STREAMING TABLE t",
-        "CREATE FLOW f AS AUTO CDC INTO t FROM STREAM app_db.dbo.t CHANGES",
+    let flow = "FLOW AUTO CDC FROM STREAM a.b.t CHANGES";
+    for (sql, help) in [
+        (
+            format!("CREATE STREAMING TABLE t {flow} STORED AS SCD TYPE 2"),
+            "leave STORED AS SCD TYPE out",
+        ),
+        (
+            format!("CREATE STREAMING TABLE t {flow} TRACK HISTORY ON (a)"),
+            "leave it out",
+        ),
+        (
+            format!("CREATE STREAMING TABLE t (PERIOD FOR SYSTEM_TIME (a, b)) {flow}"),
+            "leave it out",
+        ),
+        (
+            format!("CREATE STREAMING TABLE t (CONSTRAINT c EXPECT (a > 1)) {flow}"),
+            "the query's WHERE",
+        ),
+        (
+            format!(
+                "CREATE STREAMING TABLE t TRIGGER ON UPDATE AT MOST EVERY INTERVAL 5 SECONDS {flow}"
+            ),
+            "--interval",
+        ),
+        (
+            "CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM a.b.* CHANGES".to_owned(),
+            "for each table",
+        ),
+        (
+            "CREATE FLOW f AS AUTO CDC INTO t FROM STREAM a.b.* CHANGES".to_owned(),
+            "for each table",
+        ),
     ] {
-        let error = error(sql);
-        assert!(error.message().contains("is not supported yet"), "{error}");
-        assert!(error.help().unwrap().contains("USING STREAM"), "{error}");
+        let error = error(&sql);
+        assert!(error.message().contains("not supported yet"), "{error}");
+        assert!(error.help().unwrap().contains(help), "{error}");
     }
     for sql in [
         "SELECT * FROM t WHERE a = :region",

@@ -1,0 +1,321 @@
+//! The query of an AUTO CDC: which rows of the source are rows of the target, and as what.
+//!
+//! Its WHERE is not a filter of changes: a row that does not satisfy it any more has to leave the target. So the
+//! condition becomes a column, by which the MERGE decides; no filter is left that could hide a change. An INNER JOIN is a
+//! LEFT JOIN whose row has to be there. What the query computes is computed of rows that are in the target alone:
+//! a delete has its key, and nothing else is asked of it.
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, MergeAction, MergeClause,
+    MergeClauseKind, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned,
+    TableFactor, Value, helpers::attached_token::AttachedToken,
+};
+
+use super::diagnostic::Diagnostic;
+use super::merge::MergeStatement;
+use super::source::{SharedSource, Source};
+use super::stars::quoted;
+use super::stream::is_stream;
+use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, MEMBER};
+
+/// What a query makes of the source's columns.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Membership {
+    /// Columns of the source that it gives as they are, each with its name in the target; none where there is no query.
+    given: Option<Vec<(String, String)>>,
+    /// Whether it gives every column under its own name.
+    gives_all: bool,
+}
+
+impl Membership {
+    /// The name in the target of a column of the source, if the query gives it as it is.
+    pub(super) fn output_of(&self, column: &str) -> Option<String> {
+        let Some(given) = &self.given else {
+            return Some(column.to_owned());
+        };
+        let mut given = given.iter();
+        let named = given.find(|(own, _)| own.eq_ignore_ascii_case(column));
+        match named {
+            Some((_, output)) => Some(output.clone()),
+            None => self.gives_all.then(|| column.to_owned()),
+        }
+    }
+}
+
+/// Makes membership of the query's WHERE and joins. With `deletes_leave`, a row that the source has deleted is a delete
+/// whatever the query says.
+pub(super) fn compile(
+    source: &SharedSource,
+    merge: &mut MergeStatement,
+    deletes_leave: bool,
+) -> Result<Membership, Vec<Diagnostic>> {
+    let TableFactor::Derived { subquery, .. } = &mut merge.ast.source else {
+        return Ok(Membership::default());
+    };
+    let one = |error| vec![error];
+    let is_plain = subquery.with.is_none() && subquery.order_by.is_none();
+    let span = source.locate(subquery.span());
+    let select = match subquery.body.as_mut() {
+        SetExpr::Select(select) if is_plain => select,
+        _ => {
+            let message = "the query of an AUTO CDC is one SELECT over its STREAM";
+            let help =
+                "write FROM (SELECT … FROM STREAM … CHANGES AS change [LEFT JOIN …] [WHERE …])";
+            return Err(one(Diagnostic::new(source, span, message).with_help(help)));
+        }
+    };
+    let stream = stream_alias(source, select).map_err(one)?;
+    let mut conditions = joined(source, select).map_err(one)?;
+    conditions.extend(select.selection.take());
+    let condition = conditions
+        .into_iter()
+        .map(nested)
+        .reduce(|left, right| binary(left, BinaryOperator::And, right));
+    let is_deleted = || change_type(&stream, BinaryOperator::Eq);
+    let lives = change_type(&stream, BinaryOperator::NotEq);
+    let present = match (deletes_leave, condition.clone()) {
+        (true, Some(condition)) => Some(binary(lives, BinaryOperator::And, condition)),
+        (true, None) => Some(lives),
+        (false, condition) => condition,
+    };
+    let membership = project(source, select, &stream, present.as_ref()).map_err(one)?;
+    let Some(condition) = condition else {
+        return Ok(membership);
+    };
+    let holds = Expr::IsTrue(Box::new(nested(condition)));
+    let member = match deletes_leave {
+        true => case(is_deleted(), Expr::value(Value::Boolean(true)), Some(holds)),
+        false => holds,
+    };
+    select.projection.push(SelectItem::ExprWithAlias {
+        expr: member,
+        alias: quoted(MEMBER.to_owned()),
+    });
+    ask_members(merge);
+    Ok(membership)
+}
+
+/// The name of the STREAM, which stands first.
+fn stream_alias(source: &Source, select: &Select) -> Result<Ident, Diagnostic> {
+    let refuse = |help: &str| {
+        let span = source.locate(select.select_token.0.span);
+        let message = "the query of an AUTO CDC reads its STREAM first";
+        Err(Diagnostic::new(source, span, message).with_help(help))
+    };
+    let [from] = select.from.as_slice() else {
+        return refuse("write FROM STREAM … CHANGES AS change LEFT JOIN … ON …");
+    };
+    match &from.relation {
+        TableFactor::Table {
+            name,
+            alias: Some(alias),
+            ..
+        } if is_stream(name) => Ok(alias.name.clone()),
+        _ => refuse("write FROM STREAM … CHANGES AS change"),
+    }
+}
+
+/// Turns INNER JOINs into LEFT JOINs; answers with what tells that they have found a row.
+fn joined(source: &Source, select: &mut Select) -> Result<Vec<Expr>, Diagnostic> {
+    let mut found = Vec::new();
+    for join in select.from.iter_mut().flat_map(|from| &mut from.joins) {
+        let span = source.locate(join.relation.span());
+        let refuse =
+            |message: &str, help: &str| Err(Diagnostic::new(source, span, message).with_help(help));
+        let constraint = match &join.join_operator {
+            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => continue,
+            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => constraint.clone(),
+            _ => {
+                return refuse(
+                    "an AUTO CDC looks tables up by JOIN or LEFT JOIN",
+                    "write LEFT JOIN … ON …",
+                );
+            }
+        };
+        let own = match &join.relation {
+            TableFactor::Table { name, alias, .. } => {
+                let last = name.0.last().and_then(|part| part.as_ident());
+                alias.as_ref().map(|alias| &alias.name).or(last)
+            }
+            TableFactor::Derived { alias, .. } => alias.as_ref().map(|alias| &alias.name),
+            _ => None,
+        };
+        let JoinConstraint::On(on) = &constraint else {
+            return refuse("this JOIN has no ON", "write ON looked_up.key = change.key");
+        };
+        let Some(compared) = own.and_then(|own| compared(on, own)) else {
+            return refuse(
+                "ON of this JOIN does not compare a column of the table that it looks up",
+                "write ON looked_up.key = change.key, with the table's name before its column; or a LEFT JOIN",
+            );
+        };
+        found.push(Expr::IsNotNull(Box::new(compared)));
+        join.join_operator = JoinOperator::Left(constraint);
+    }
+    Ok(found)
+}
+
+/// A column of `table` that a condition demands to be equal to something: where it holds, it is not NULL.
+fn compared(condition: &Expr, table: &Ident) -> Option<Expr> {
+    let is_own = |side: &Expr| match side {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., of, _] => of.value.eq_ignore_ascii_case(&table.value),
+            _ => false,
+        },
+        _ => false,
+    };
+    match condition {
+        Expr::Nested(inner) => compared(inner, table),
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::And,
+            right,
+        } => compared(left, table).or_else(|| compared(right, table)),
+        Expr::BinaryOp {
+            left,
+            op: BinaryOperator::Eq,
+            right,
+        } => [left, right]
+            .into_iter()
+            .find(|side| is_own(side))
+            .map(|side| side.as_ref().clone()),
+        _ => None,
+    }
+}
+
+/// Has the query compute of `present` rows alone, and give the change columns.
+fn project(
+    source: &Source,
+    select: &mut Select,
+    stream: &Ident,
+    present: Option<&Expr>,
+) -> Result<Membership, Diagnostic> {
+    let mut membership = Membership {
+        given: Some(Vec::new()),
+        gives_all: false,
+    };
+    let given = membership.given.get_or_insert_default();
+    for item in &mut select.projection {
+        match item {
+            SelectItem::UnnamedExpr(expr) => match own_column(expr, stream) {
+                Some(column) => given.push((column.value.clone(), column.value.clone())),
+                None if matches!(expr, Expr::CompoundIdentifier(_) | Expr::Identifier(_)) => {}
+                None => {
+                    let span = source.locate(expr.span());
+                    let message = format!("`{expr}` has no name in the target");
+                    let help = "write AS and the name of its column";
+                    return Err(Diagnostic::new(source, span, message).with_help(help));
+                }
+            },
+            SelectItem::ExprWithAlias { expr, alias } => match own_column(expr, stream) {
+                Some(column) => given.push((column.value.clone(), alias.value.clone())),
+                None => {
+                    if let Some(present) = present {
+                        *expr = case(present.clone(), expr.clone(), None);
+                    }
+                }
+            },
+            SelectItem::Wildcard(_) => membership.gives_all = true,
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let last = name.0.last().and_then(|part| part.as_ident());
+                membership.gives_all |=
+                    last.is_some_and(|name| name.value.eq_ignore_ascii_case(&stream.value));
+            }
+            SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {}
+        }
+    }
+    let is_given = |column: &str| {
+        let mut given = given.iter();
+        given.any(|(_, output)| output.eq_ignore_ascii_case(column))
+    };
+    if !membership.gives_all {
+        let columns = [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP];
+        let lacks = columns.into_iter().filter(|column| !is_given(column));
+        let lacks = lacks
+            .map(|column| of(stream, column))
+            .map(SelectItem::UnnamedExpr);
+        let lacks: Vec<_> = lacks.collect();
+        select.projection.extend(lacks);
+    }
+    Ok(membership)
+}
+
+/// The column of the stream that an expression is, without more. One without a table's name may be another table's.
+fn own_column<'a>(expr: &'a Expr, stream: &Ident) -> Option<&'a Ident> {
+    match expr {
+        Expr::Nested(inner) => own_column(inner, stream),
+        Expr::Identifier(column) => Some(column),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [.., table, column] if table.value.eq_ignore_ascii_case(&stream.value) => Some(column),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Has the MERGE delete what is no member, and insert nothing of it.
+fn ask_members(merge: &mut MergeStatement) {
+    let member = || of(&merge.source_alias, MEMBER);
+    let leaves = || Expr::IsNotTrue(Box::new(member()));
+    let mut leave = false;
+    for clause in &mut merge.ast.clauses {
+        let condition = clause.predicate.take();
+        clause.predicate = match (&clause.action, condition) {
+            (MergeAction::Delete { .. }, Some(condition)) => {
+                leave = true;
+                Some(binary(nested(condition), BinaryOperator::Or, leaves()))
+            }
+            (MergeAction::Insert(_), Some(condition)) => {
+                Some(binary(nested(condition), BinaryOperator::And, member()))
+            }
+            (MergeAction::Insert(_), None) => Some(member()),
+            (_, condition) => condition,
+        };
+    }
+    if let (false, Some(first)) = (leave, merge.ast.clauses.first()) {
+        let clause = MergeClause {
+            when_token: first.when_token.clone(),
+            clause_kind: MergeClauseKind::Matched,
+            predicate: Some(leaves()),
+            action: MergeAction::Delete {
+                delete_token: AttachedToken::empty(),
+            },
+        };
+        merge.ast.clauses.insert(0, clause);
+    }
+}
+
+fn of(table: &Ident, column: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![table.clone(), quoted(column.to_owned())])
+}
+
+fn change_type(stream: &Ident, op: BinaryOperator) -> Expr {
+    let delete = Expr::value(Value::SingleQuotedString("delete".to_owned()));
+    binary(of(stream, CHANGE_TYPE), op, delete)
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }
+}
+
+fn nested(expr: Expr) -> Expr {
+    match expr {
+        Expr::Nested(_) => expr,
+        expr => Expr::Nested(Box::new(expr)),
+    }
+}
+
+/// `CASE WHEN condition THEN result [ELSE …] END`
+fn case(condition: Expr, result: Expr, otherwise: Option<Expr>) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: otherwise.map(Box::new),
+    }
+}

@@ -1,0 +1,201 @@
+//! CREATE STREAMING TABLE, a table and the flow that keeps it, and CREATE FLOW, a flow with a name of its own.
+
+use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::auto_cdc::{auto_cdc, target_tokens};
+use super::cursor::Cursor;
+use super::diagnostic::Diagnostic;
+use super::lexer::Lexeme;
+use super::merge::{self, MergeStatement};
+use super::source::{SharedSource, Span};
+use super::statement::StatementKind;
+use super::table::{self, CreateTable};
+
+/// The keys that PRIMARY KEY names, and where.
+type PrimaryKey = Option<(Vec<Ident>, Span)>;
+
+/// Whether the tokens begin a CREATE STREAMING TABLE.
+pub(super) fn is_streaming_table(cursor: &Cursor<'_>) -> bool {
+    cursor.at(&["CREATE", "STREAMING"]) || cursor.at(&["CREATE", "OR", "REFRESH"])
+}
+
+/// Reads a CREATE STREAMING TABLE from its first word: the table, and the flow that writes it where one is given.
+pub(super) fn streaming_table(
+    source: &SharedSource,
+    cursor: &mut Cursor<'_>,
+) -> Result<Vec<StatementKind>, Vec<Diagnostic>> {
+    let one = |error| vec![error];
+    let (table, name, primary_key) = definition(cursor).map_err(one)?;
+    let mut kinds = vec![StatementKind::CreateTable(Box::new(table))];
+    if cursor.is_done() {
+        return Ok(kinds);
+    }
+    cursor.expect(&["FLOW"]).map_err(one)?;
+    let at = cursor.peek().cloned();
+    cursor.expect(&["AUTO", "CDC"]).map_err(one)?;
+    let Some(at) = at else {
+        return Err(vec![cursor.expected("AUTO CDC")]);
+    };
+    let merge = auto_cdc(source, cursor, &at, name, primary_key)?;
+    kinds.push(StatementKind::Merge(Box::new(merge)));
+    Ok(kinds)
+}
+
+/// The table, the tokens of its name, and its PRIMARY KEY.
+fn definition<'a>(
+    cursor: &mut Cursor<'a>,
+) -> Result<(CreateTable, &'a [Lexeme], PrimaryKey), Diagnostic> {
+    cursor.expect(&["CREATE"])?;
+    cursor.eat(&["OR", "REFRESH"]);
+    cursor.expect(&["STREAMING", "TABLE"])?;
+    let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
+    let first = cursor.position();
+    let name = cursor.name("the name of the table")?;
+    if cursor.at_token(&Token::Period) || cursor.at_token(&Token::Mul) {
+        return Err(stars(cursor));
+    }
+    let (tokens, name_span) = (cursor.since(first), cursor.span_from(first));
+    let mut table = CreateTable {
+        if_not_exists,
+        name,
+        name_span,
+        columns: None,
+        partitioned_by: Vec::new(),
+        location: None,
+        options: Vec::new(),
+        comment: None,
+        properties: Vec::new(),
+    };
+    let mut primary_key = None;
+    if cursor.at_token(&Token::LParen) {
+        let (columns, keys) = elements(cursor)?;
+        primary_key = keys;
+        if !columns.is_empty() {
+            table.columns = Some(table::columns_of(cursor, &columns)?);
+        }
+    }
+    if cursor.eat(&["USING"]) && !cursor.eat(&["DELTA"]) {
+        return Err(cursor
+            .expected("DELTA")
+            .with_help("DELTA is the one format of a target"));
+    }
+    table::clauses(cursor, &mut table)?;
+    if cursor.at(&["TRIGGER"]) {
+        return Err(cursor
+            .error("TRIGGER is not supported yet")
+            .with_help("leave it out, and run with --follow --interval"));
+    }
+    Ok((table, tokens, primary_key))
+}
+
+fn stars(cursor: &Cursor<'_>) -> Diagnostic {
+    cursor
+        .error("a table for every table of a schema is not supported yet")
+        .with_help("write one statement for each table")
+}
+
+/// What stands in the parentheses after the name: the tokens of columns, in parentheses of their own, and the key.
+fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagnostic> {
+    let group = cursor.group()?;
+    let (Some(open), Some(close)) = (group.first(), group.last()) else {
+        return Err(cursor.expected("`(`"));
+    };
+    let within = group
+        .get(1..group.len().saturating_sub(1))
+        .unwrap_or_default();
+    let mut columns: Vec<Lexeme> = Vec::new();
+    let mut primary_key: PrimaryKey = None;
+    for element in split(within) {
+        let mut inner = Cursor::new(cursor.source, element, 0, close.span);
+        if inner.eat(&["PRIMARY", "KEY"]) {
+            let keys = inner.parenthesised(|inner| inner.ident("a column"))?;
+            if !inner.is_done() {
+                return Err(inner.expected("`,` or `)`"));
+            }
+            let span = inner.span_from(0);
+            if primary_key.replace((keys, span)).is_some() {
+                return Err(Diagnostic::new(
+                    cursor.source,
+                    span,
+                    "PRIMARY KEY is given twice",
+                ));
+            }
+        } else if inner.at(&["CONSTRAINT"]) {
+            return Err(inner.error("expectations are not supported yet").with_help(
+                "leave CONSTRAINT … EXPECT out, or write its condition into the query's WHERE",
+            ));
+        } else if inner.at(&["PERIOD", "FOR"]) {
+            return Err(inner
+                .error("PERIOD FOR SYSTEM_TIME is of SCD TYPE 2, which is not supported yet")
+                .with_help("leave it out"));
+        } else {
+            columns.push(match columns.is_empty() {
+                true => open.clone(),
+                false => open.replaced(Token::Comma),
+            });
+            columns.extend(element.iter().cloned());
+        }
+    }
+    if !columns.is_empty() {
+        columns.push(close.clone());
+    }
+    Ok((columns, primary_key))
+}
+
+/// Tokens between commas that stand in no parentheses.
+fn split(lexemes: &[Lexeme]) -> Vec<&[Lexeme]> {
+    let mut depth = 0_usize;
+    lexemes
+        .split(|lexeme| {
+            match lexeme.token {
+                Token::LParen | Token::Lt => depth += 1,
+                Token::RParen | Token::Gt => depth = depth.saturating_sub(1),
+                Token::Comma => return depth == 0,
+                _ => {}
+            }
+            false
+        })
+        .collect()
+}
+
+/// Reads what follows CREATE FLOW: `name [COMMENT str] AS { AUTO CDC INTO target … | MERGE … }`.
+pub(super) fn flow(
+    source: &SharedSource,
+    cursor: &mut Cursor<'_>,
+) -> Result<MergeStatement, Vec<Diagnostic>> {
+    let one = |error| vec![error];
+    let name = cursor.ident("the name of the flow").map_err(one)?;
+    if cursor.eat(&["COMMENT"]) {
+        cursor.string("the comment in quotes").map_err(one)?;
+    }
+    cursor.expect(&["AS"]).map_err(one)?;
+    let mut merge = if cursor.at(&["MERGE"]) {
+        let first = cursor.position();
+        while cursor.advance().is_some() {}
+        merge::merge(source, cursor.since(first).to_vec(), cursor.end())?
+    } else if cursor.at(&["AUTO", "CDC"]) {
+        auto_cdc_into(source, cursor)?
+    } else {
+        let expected = cursor.expected("AUTO CDC INTO or MERGE INTO");
+        return Err(one(expected.with_help(
+            "a flow keeps a table like its source: AS AUTO CDC INTO target FROM STREAM … CHANGES",
+        )));
+    };
+    merge.flow = Some(name);
+    Ok(merge)
+}
+
+fn auto_cdc_into(
+    source: &SharedSource,
+    cursor: &mut Cursor<'_>,
+) -> Result<MergeStatement, Vec<Diagnostic>> {
+    let one = |error| vec![error];
+    let at = cursor.peek().cloned();
+    cursor.expect(&["AUTO", "CDC", "INTO"]).map_err(one)?;
+    let Some(at) = at else {
+        return Err(one(cursor.expected("AUTO CDC INTO")));
+    };
+    let target = target_tokens(cursor).map_err(one)?;
+    auto_cdc(source, cursor, &at, target, None)
+}
