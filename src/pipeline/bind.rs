@@ -391,13 +391,8 @@ async fn rehearse(
     let (statement, merge) = (&flow.statement, &flow.merge);
     if !flow.growth.added.is_empty() || target.lacks_backfill() {
         let table = &flow.table;
-        let _ = reconcilable(
-            statement,
-            merge,
-            table,
-            &flow.target_schema,
-            Over::NewColumns,
-        )?;
+        let over = flow.over_new_columns();
+        let _ = reconcilable(statement, merge, table, &flow.target_schema, over)?;
     }
     if flow.declaration.on_gap == OnGap::Resnapshot {
         let table = &flow.table;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::common::ResolvedTableReference;
 
+use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
@@ -78,6 +79,14 @@ impl Flow {
             LargeValues::ReadBack
         } else {
             LargeValues::Kept { read_back: false }
+        }
+    }
+
+    /// What is done with the rows of a target that has got new columns.
+    pub(super) fn over_new_columns(&self) -> Over {
+        match self.declaration.backfill_columns {
+            true => Over::NewColumns,
+            false => Over::ChangedRows,
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alterations;
+mod backfill;
 mod bad_input;
 mod capture;
 mod check;
