@@ -219,9 +219,18 @@ fn key_text(source: &PlannedSource) -> String {
         .iter()
         .map(|(own, other)| format!("{own} = {other}"));
     let on = on.collect::<Vec<_>>().join(", ");
+    let newer = source.newer_key.as_ref().map(|newer| {
+        let then = match newer.stops {
+            true => "and stops the flow when it comes to it, since ON does not compare that",
+            false => "which ON compares too",
+        };
+        let (instance, key) = (&newer.capture_instance, newer.key.join(", "));
+        format!("; the newer capture instance {instance} has {key}, {then}")
+    });
+    let newer = newer.unwrap_or_default();
     match on.is_empty() {
-        true => format!("{key}{index}"),
-        false => format!("{key}{index}; ON compares {on}"),
+        true => format!("{key}{index}{newer}"),
+        false => format!("{key}{index}; ON compares {on}{newer}"),
     }
 }
 
@@ -358,6 +367,13 @@ fn source_object(source: &PlannedSource) -> Value {
             .map(|change| json!({ "lsn": change.lsn.to_string(), "command": change.command }))
             .collect::<Vec<_>>()
     });
+    let newer = source.newer_key.as_ref().map(|newer| {
+        json!({
+            "capture_instance": newer.capture_instance,
+            "key": newer.key,
+            "stops": newer.stops,
+        })
+    });
     json!({
         "connection": source.connection,
         "database": source.database.trim_matches('\''),
@@ -367,6 +383,7 @@ fn source_object(source: &PlannedSource) -> Value {
         "has_newer_instance": source.has_newer_instance,
         "key": source.key,
         "key_index": index,
+        "newer_key": newer,
         "on": on.collect::<Vec<_>>(),
         "ddl_history": history,
     })

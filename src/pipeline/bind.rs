@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use super::check::lay_out_chosen;
 use super::columns::{check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
+use super::former_key::FormerKey;
 use super::kept::{check_kept, with_kept};
 use super::named::{copies_unasked, second_flow, source_name, start_of, stream_of, target_of};
 use super::order::{
@@ -179,6 +180,10 @@ pub(super) struct Sides {
     pub(super) table: CapturedTable,
     newest_instance: i32,
     newest_after: Lsn,
+    /// The name and the key of the table's newest capture instance.
+    pub(super) newest: (String, Vec<String>),
+    /// The key that the target was written by.
+    pub(super) former_key: Option<FormerKey>,
     pub(super) start: Start,
     pub(super) key: FlowKey,
 }
@@ -222,7 +227,12 @@ impl Sides {
             return Err(copies_unasked(statement, &stream));
         }
         let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
+        let newest_key = newest.key_names().into_iter().map(str::to_string);
+        let newest_named = (newest.capture_instance().to_string(), newest_key.collect());
         let table = instance_for(&database, newest, &opened, &key)
+            .await
+            .map_err(|error| error.at(statement, stream.span))?;
+        let former_key = FormerKey::of(&database, &table, &opened, &key)
             .await
             .map_err(|error| error.at(statement, stream.span))?;
         Ok(Self {
@@ -237,6 +247,8 @@ impl Sides {
             table,
             newest_instance,
             newest_after,
+            newest: newest_named,
+            former_key,
             start,
             key,
         })
@@ -269,6 +281,7 @@ impl Sides {
 
     /// Checks the statement against both sides.
     pub(super) async fn bind(self, engine: &Engine, earlier: &[Arc<Flow>]) -> Result<Flow, Error> {
+        self.check_key()?;
         let overlay = self.overlay(engine, earlier).await?;
         let mut merge = self.merge;
         let lost = lost_columns(&self.table);

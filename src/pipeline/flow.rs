@@ -73,6 +73,12 @@ impl Flow {
         &self.key
     }
 
+    /// The columns of the key by which its changes are netted.
+    pub(super) fn source_key(&self) -> Vec<String> {
+        let key = self.table.key_names().into_iter();
+        key.map(str::to_string).collect()
+    }
+
     /// How its stream carries values that changes may lack.
     pub(super) fn large_values(&self) -> LargeValues {
         if self.declaration.read_back {

@@ -27,6 +27,7 @@ mod doctor;
 mod event;
 mod flow;
 mod follow;
+mod former_key;
 mod gap;
 mod kept;
 mod keyed;
@@ -54,7 +55,8 @@ pub use flow::Flow;
 pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use plan::{
-    ColumnDifference, ColumnEffect, FlowPlan, PlannedSource, PlannedWork, Plans, Setting, plan,
+    ColumnDifference, ColumnEffect, FlowPlan, NewerKey, PlannedSource, PlannedWork, Plans, Setting,
+    plan,
 };
 pub use run::RunOptions;
 pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};

@@ -373,6 +373,7 @@ fn commit_of(
         expected,
         upto: Checkpoint::from(upto),
         gap,
+        source_key: flow.source_key(),
     }
 }
 

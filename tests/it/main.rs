@@ -22,6 +22,7 @@ mod handoff;
 mod imports;
 mod independent_reader;
 mod interrupts;
+mod keys;
 mod kills;
 mod large;
 mod lookups;
