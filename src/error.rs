@@ -115,6 +115,23 @@ pub enum Error {
         /// The flow.
         flow: String,
     },
+    /// Rows whose changes lacked columns that the target has got cannot be found.
+    #[error(
+        "flow '{flow}': by 'cdcql.backfillColumns' = 'false' the rows of {table} are read again that have changed since {} \
+         came, and they cannot be told: {reason}; copy the table again with cdcql run FILE --flow {flow} --snapshot, or \
+         leave the property out, which copies it by itself",
+        columns_or(.columns)
+    )]
+    ChangedRowsUnknown {
+        /// The flow.
+        flow: String,
+        /// The source's table.
+        table: String,
+        /// The columns, as far as they are known.
+        columns: Vec<String>,
+        /// Why not.
+        reason: String,
+    },
     /// No flow of that name.
     #[error("there is no flow '{name}'{}", nearest_or_all(.name, .known))]
     UnknownFlow {
@@ -306,6 +323,14 @@ fn join(diagnostics: &[Diagnostic], more: usize) -> String {
         more => rendered.push(format!("and {more} more errors")),
     }
     rendered.join("\n\n")
+}
+
+fn columns_or(columns: &[String]) -> String {
+    match columns {
+        [] => "its new columns".to_string(),
+        [column] => format!("column '{column}'"),
+        columns => format!("columns '{}'", columns.join("', '")),
+    }
 }
 
 fn among(names: &[String]) -> String {

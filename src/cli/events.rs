@@ -5,7 +5,7 @@ use std::error::Error as _;
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
-use crate::pipeline::{Event, Reporter};
+use crate::pipeline::{CopyKind, Event, Reporter};
 
 /// A reporter that writes an object for each event but those of progress.
 pub(super) fn reporter() -> Reporter {
@@ -54,12 +54,16 @@ fn named(name: &str, more: Value) -> Value {
 fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
     Some(match event {
         Event::SnapshotStarted {
-            again,
+            kind,
             flow,
             table,
             rows,
         } => {
-            let kind = if *again { "new_copy" } else { "first_copy" };
+            let kind = match kind {
+                CopyKind::First => "first_copy",
+                CopyKind::Anew => "new_copy",
+                CopyKind::ChangedRows => "copy_of_changed_rows",
+            };
             (kind, flow, json!({ "table": table, "rows": rows }))
         }
         Event::Committed {

@@ -45,6 +45,7 @@ fn state(plan: &FlowPlan) -> &'static str {
         (Ok(()), None) => "invalid",
         (Ok(()), Some(PlannedWork::Copy { over: None, .. })) => "not copied",
         (Ok(()), Some(PlannedWork::Copy { .. })) => "copied again",
+        (Ok(()), Some(PlannedWork::ChangedRows { .. })) => "rows read again",
         (Ok(()), Some(PlannedWork::Changes { begins: true, .. })) => "not begun",
         (Ok(()), Some(PlannedWork::WaitForCapture)) => "waiting",
         (Ok(()), Some(PlannedWork::Changes { .. })) => "behind",
@@ -151,25 +152,40 @@ fn sentence(work: &PlannedWork) -> String {
             lost,
         } => {
             let begins = if *begins { "begin with the" } else { "read" };
-            let rows = match *rows {
-                rows if rows >= u64::from(MOST_ROWS_BEHIND) => {
-                    format!("{} rows or more", MOST_ROWS_BEHIND)
-                }
-                1 => "1 row".to_string(),
-                rows => format!("{rows} rows"),
-            };
             format!(
-                "{begins} changes ({}, {}]: {rows}{}",
+                "{begins} changes ({}, {}]: {}{}",
                 window.after(),
                 window.upto(),
+                rows_text(*rows),
                 lost_text(lost.as_ref())
             )
         }
+        PlannedWork::ChangedRows {
+            capture_instance,
+            window,
+            rows,
+        } => format!(
+            "read the rows again that changed in ({}, {}] by capture instance {capture_instance} ({}), for the target's new \
+             columns, and the changes past {}; in all other rows these are NULL",
+            window.after(),
+            window.upto(),
+            rows_text(*rows),
+            window.upto()
+        ),
         PlannedWork::WaitForCapture => {
             "wait until capture has come past the start of the capture instance".to_string()
         }
         PlannedWork::Move { upto } => format!("move the checkpoint to {upto}, without rows"),
         PlannedWork::Nothing => "do nothing".to_string(),
+    }
+}
+
+/// Rows of a change table, as they are counted.
+fn rows_text(rows: u64) -> String {
+    match rows {
+        rows if rows >= u64::from(MOST_ROWS_BEHIND) => format!("{MOST_ROWS_BEHIND} rows or more"),
+        1 => "1 row".to_string(),
+        rows => format!("{rows} rows"),
     }
 }
 
@@ -203,9 +219,18 @@ fn key_text(source: &PlannedSource) -> String {
         .iter()
         .map(|(own, other)| format!("{own} = {other}"));
     let on = on.collect::<Vec<_>>().join(", ");
+    let newer = source.newer_key.as_ref().map(|newer| {
+        let then = match newer.stops {
+            true => "and stops the flow when it comes to it, since ON does not compare that",
+            false => "which ON compares too",
+        };
+        let (instance, key) = (&newer.capture_instance, newer.key.join(", "));
+        format!("; the newer capture instance {instance} has {key}, {then}")
+    });
+    let newer = newer.unwrap_or_default();
     match on.is_empty() {
-        true => format!("{key}{index}"),
-        false => format!("{key}{index}; ON compares {on}"),
+        true => format!("{key}{index}{newer}"),
+        false => format!("{key}{index}; ON compares {on}{newer}"),
     }
 }
 
@@ -256,6 +281,9 @@ fn difference_text(difference: &ColumnDifference) -> String {
     };
     let effect = match difference.effect {
         ColumnEffect::Added => "the target gets it, and the table is copied again",
+        ColumnEffect::AddedAsNull => {
+            "the target gets it, NULL in rows that have not changed since it came"
+        }
         ColumnEffect::Widened => "the target gets the wider type, and its files are written anew",
         ColumnEffect::LeftOut => "stays out of the target",
         ColumnEffect::Null => "NULL in rows that change from now on",
@@ -318,7 +346,9 @@ fn rows_behind(plan: &FlowPlan) -> Option<u64> {
     match plan.work.as_ref()? {
         PlannedWork::Changes { rows, .. } => Some(*rows),
         PlannedWork::Move { .. } | PlannedWork::Nothing => Some(0),
-        PlannedWork::Copy { .. } | PlannedWork::WaitForCapture => None,
+        PlannedWork::Copy { .. }
+        | PlannedWork::ChangedRows { .. }
+        | PlannedWork::WaitForCapture => None,
     }
 }
 
@@ -337,6 +367,13 @@ fn source_object(source: &PlannedSource) -> Value {
             .map(|change| json!({ "lsn": change.lsn.to_string(), "command": change.command }))
             .collect::<Vec<_>>()
     });
+    let newer = source.newer_key.as_ref().map(|newer| {
+        json!({
+            "capture_instance": newer.capture_instance,
+            "key": newer.key,
+            "stops": newer.stops,
+        })
+    });
     json!({
         "connection": source.connection,
         "database": source.database.trim_matches('\''),
@@ -346,6 +383,7 @@ fn source_object(source: &PlannedSource) -> Value {
         "has_newer_instance": source.has_newer_instance,
         "key": source.key,
         "key_index": index,
+        "newer_key": newer,
         "on": on.collect::<Vec<_>>(),
         "ddl_history": history,
     })
@@ -381,6 +419,17 @@ fn work_object(work: &PlannedWork) -> Value {
             "after": window.after().to_string(),
             "upto": window.upto().to_string(),
             "lost": lost,
+        }),
+        PlannedWork::ChangedRows {
+            capture_instance,
+            window,
+            rows,
+        } => json!({
+            "action": "copy_of_changed_rows",
+            "capture_instance": capture_instance,
+            "after": window.after().to_string(),
+            "upto": window.upto().to_string(),
+            "change_rows": rows,
         }),
         PlannedWork::WaitForCapture => json!({ "action": "wait_for_capture" }),
         PlannedWork::Move { upto } => json!({ "action": "move", "upto": upto.to_string() }),

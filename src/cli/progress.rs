@@ -141,27 +141,24 @@ fn new_bar(length: Option<u64>, message: String) -> ProgressBar {
 fn sentence(event: &Event) -> String {
     match event {
         Event::SnapshotStarted {
-            again,
+            kind,
             flow,
             table,
             rows,
-        } => {
-            let copy = kind_of_copy(*again);
-            match rows {
-                0 => format!("{flow}: {copy} of {table}"),
-                rows => format!(
-                    "{flow}: going on with the {copy} of {table}, of which {} rows are there",
-                    HumanCount(*rows)
-                ),
-            }
-        }
+        } => match rows {
+            0 => format!("{flow}: {kind} of {table}"),
+            rows => format!(
+                "{flow}: going on with the {kind} of {table}, of which {} rows are there",
+                HumanCount(*rows)
+            ),
+        },
         Event::SnapshotProgress { flow, rows, .. } => {
             format!("{flow}: {} rows read", HumanCount(*rows))
         }
         Event::WindowStarted { flow, window } => format!("{flow}: reading changes {window}"),
         Event::WaitingForCapture { flow } => format!("{flow}: waiting for the capture job"),
         Event::Committed {
-            again,
+            copy,
             flow,
             window,
             upto,
@@ -170,10 +167,12 @@ fn sentence(event: &Event) -> String {
             elapsed,
             ..
         } => {
-            let what = window.map_or_else(
-                || format!("{}: {}, at LSN {upto}", kind_of_copy(*again), counts(*rows)),
-                |window| format!("{}, LSN {window}", counts(*rows)),
-            );
+            let counts = counts(*rows);
+            let what = match (copy, window) {
+                (_, Some(window)) => format!("{counts}, LSN {window}"),
+                (Some(kind), None) => format!("{kind}: {counts}, at LSN {upto}"),
+                (None, None) => format!("{counts}, at LSN {upto}"),
+            };
             let version = version.unwrap_or_default();
             let seconds = elapsed.as_secs_f64();
             format!("{flow}: {what}, Delta version {version} ({seconds:.1} s)")
@@ -220,13 +219,8 @@ fn sentence(event: &Event) -> String {
 pub(super) fn summary(report: &FlowReport) -> Option<String> {
     let seconds = report.elapsed.as_secs_f64();
     let line = match report.result.as_ref().ok()? {
-        FlowResult::Copied {
-            again,
-            commit,
-            upto,
-        } => format!(
-            "{}: {}, at LSN {upto}, Delta version {}",
-            kind_of_copy(*again),
+        FlowResult::Copied { kind, commit, upto } => format!(
+            "{kind}: {}, at LSN {upto}, Delta version {}",
             counts(commit.rows()),
             commit.version().unwrap_or_default()
         ),
@@ -250,13 +244,6 @@ pub(super) fn summary(report: &FlowReport) -> Option<String> {
         }
     };
     Some(format!("{}: {line} ({seconds:.1} s)", report.flow))
-}
-
-fn kind_of_copy(again: bool) -> &'static str {
-    match again {
-        true => "new copy",
-        false => "first copy",
-    }
 }
 
 fn counts(rows: RowCounts) -> String {

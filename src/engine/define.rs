@@ -17,7 +17,7 @@ use super::catalog::ConnectionCatalog;
 use super::connect::{check_options, connect};
 use super::lake::TableDeclaration;
 use super::located::Located;
-use super::properties::{on_gap, on_schema_change, options_of, read_back};
+use super::properties::{backfill_columns, on_gap, on_schema_change, options_of, read_back};
 use super::{Engine, LAKE, MAIN};
 use crate::error::{Error, Faults};
 use crate::sink::delta::StorageOptions;
@@ -283,6 +283,7 @@ impl Engine {
             on_gap: on_gap(statement, definition)?,
             on_schema_change: on_schema_change(statement, definition)?,
             read_back: read_back(statement, definition)?,
+            backfill_columns: backfill_columns(statement, definition)?,
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))

@@ -37,6 +37,8 @@ pub struct TableDeclaration {
     pub on_schema_change: OnSchemaChange,
     /// Whether large values that changes lack are read from the source, so that expressions can use them.
     pub read_back: bool,
+    /// Whether rows get the values of columns that came to the target after them, by a copy of the whole table.
+    pub backfill_columns: bool,
 }
 
 impl TableDeclaration {
@@ -171,6 +173,7 @@ impl LakeSchema {
                 on_gap: OnGap::default(),
                 on_schema_change: OnSchemaChange::default(),
                 read_back: false,
+                backfill_columns: true,
             })
         })
     }

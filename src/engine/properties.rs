@@ -11,7 +11,7 @@ pub(super) fn options_of(definition: &CreateTable) -> TableOptions {
     for property in &definition.properties {
         let value = property.value.text();
         match property.name.to_lowercase().as_str() {
-            ON_GAP | READ_BACK | ON_SCHEMA_CHANGE => {}
+            ON_GAP | READ_BACK | ON_SCHEMA_CHANGE | BACKFILL_COLUMNS => {}
             _ => properties.push((property.name.clone(), value.to_string())),
         }
     }
@@ -31,6 +31,9 @@ const ON_GAP: &str = "cdcql.ongap";
 
 /// The property that says what a flow does where its source has other columns, in lower case.
 const ON_SCHEMA_CHANGE: &str = "cdcql.onschemachange";
+
+/// The property that says whether rows get the values of columns that came to the target after them, in lower case.
+const BACKFILL_COLUMNS: &str = "cdcql.backfillcolumns";
 
 /// The property that has large values read back which changes lack, in lower case.
 const READ_BACK: &str = "cdcql.readback";
@@ -61,8 +64,24 @@ pub(super) fn on_schema_change(
 }
 
 pub(super) fn read_back(statement: &Statement, definition: &CreateTable) -> Result<bool, Error> {
-    let given = property(definition, READ_BACK);
-    given.map_or(Ok(false), |property| {
+    truth(statement, definition, READ_BACK, false)
+}
+
+pub(super) fn backfill_columns(
+    statement: &Statement,
+    definition: &CreateTable,
+) -> Result<bool, Error> {
+    truth(statement, definition, BACKFILL_COLUMNS, true)
+}
+
+fn truth(
+    statement: &Statement,
+    definition: &CreateTable,
+    name: &str,
+    unless_given: bool,
+) -> Result<bool, Error> {
+    let given = property(definition, name);
+    given.map_or(Ok(unless_given), |property| {
         let value = property.value.text().to_lowercase().parse();
         let help = "write 'true' or 'false'";
         value.map_err(|_| no_value(statement, property, "truth value", help))

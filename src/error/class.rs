@@ -25,7 +25,7 @@ impl Error {
             Self::At { cause, .. } => cause.exit_code(),
             Self::Source(error) => exit_code_of_source(error.kind()),
             Self::Sink(error) => exit_code_of_sink(error.kind()),
-            Self::HistoryReplaced { .. } => 5,
+            Self::HistoryReplaced { .. } | Self::ChangedRowsUnknown { .. } => 5,
             Self::UnknownFlow { .. } => 2,
             Self::Unfit { exit_code, .. } => *exit_code,
             Self::Interrupted => 130,
@@ -89,7 +89,8 @@ impl Error {
         error.is_some_and(|error| error.kind() == SinkErrorKind::Storage)
     }
 
-    fn source_error(&self) -> Option<&SourceError> {
+    /// The error of the source that it is, or is about.
+    pub(crate) fn source_error(&self) -> Option<&SourceError> {
         match self.cause() {
             Self::Source(error) => Some(error),
             cause => cause.external(),

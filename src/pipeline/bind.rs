@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use super::check::lay_out_chosen;
 use super::columns::{check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
+use super::former_key::FormerKey;
 use super::kept::{check_kept, with_kept};
 use super::named::{
     check_name, copies_unasked, second_flow, source_name, start_of, stream_of, target_of,
@@ -181,6 +182,10 @@ pub(super) struct Sides {
     pub(super) table: CapturedTable,
     newest_instance: i32,
     newest_after: Lsn,
+    /// The name and the key of the table's newest capture instance.
+    pub(super) newest: (String, Vec<String>),
+    /// The key that the target was written by.
+    pub(super) former_key: Option<FormerKey>,
     pub(super) start: Start,
     pub(super) key: FlowKey,
 }
@@ -231,10 +236,15 @@ impl Sides {
             return Err(copies_unasked(statement, &stream));
         }
         let (newest_instance, newest_after) = (newest.instance_id(), newest.earliest_after());
+        let newest_key = newest.key_names().into_iter().map(str::to_string);
+        let newest_named = (newest.capture_instance().to_string(), newest_key.collect());
         let table = instance_for(&database, newest, &opened, &key)
             .await
             .map_err(|error| error.at(statement, stream.span))?;
         let merge = merge.keyed(&table.key_names()).map_err(Error::invalid)?;
+        let former_key = FormerKey::of(&database, &table, &opened, &key)
+            .await
+            .map_err(|error| error.at(statement, stream.span))?;
         Ok(Self {
             statement: statement.clone(),
             merge,
@@ -247,6 +257,8 @@ impl Sides {
             table,
             newest_instance,
             newest_after,
+            newest: newest_named,
+            former_key,
             start,
             key,
         })
@@ -279,6 +291,7 @@ impl Sides {
 
     /// Checks the statement against both sides.
     pub(super) async fn bind(self, engine: &Engine, earlier: &[Arc<Flow>]) -> Result<Flow, Error> {
+        self.check_key()?;
         let overlay = self.overlay(engine, earlier).await?;
         let mut merge = self.merge;
         let lost = lost_columns(&self.table);
@@ -401,13 +414,8 @@ async fn rehearse(
     let (statement, merge) = (&flow.statement, &flow.merge);
     if !flow.growth.added.is_empty() || target.lacks_backfill() {
         let table = &flow.table;
-        let _ = reconcilable(
-            statement,
-            merge,
-            table,
-            &flow.target_schema,
-            Over::NewColumns,
-        )?;
+        let over = flow.over_new_columns();
+        let _ = reconcilable(statement, merge, table, &flow.target_schema, over)?;
     }
     if flow.declaration.on_gap == OnGap::Resnapshot {
         let table = &flow.table;

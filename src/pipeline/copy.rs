@@ -10,9 +10,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::changed::Changed;
 use super::chunks::{Ahead, Chunks};
-use super::event::{Event, Reporter};
+use super::event::{CopyKind, Event, Reporter};
 use super::flow::Flow;
+use super::keyed::rows_by_keys;
 use super::part::{Part, rows_outside};
 use super::reconcile::Keys;
 use super::run::RunOptions;
@@ -44,13 +46,50 @@ pub(super) struct Standing<'a> {
     pub(super) over: Option<&'a Checkpoint>,
     /// The keys of a target that has rows already.
     pub(super) keys: Option<&'a Keys>,
-    /// The part that is copied, if it is not the whole table.
-    pub(super) part: Option<&'a Part>,
+    /// The rows that are copied.
+    pub(super) extent: Extent<'a>,
+}
+
+/// Which rows of a table are copied.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// All.
+    Whole,
+    /// Those for which a condition holds.
+    Part(&'a Part),
+    /// Those that changed while columns were not captured.
+    Changed(&'a Changed),
+}
+
+impl<'a> Extent<'a> {
+    fn part(self) -> Option<&'a Part> {
+        match self {
+            Self::Part(part) => Some(part),
+            Self::Whole | Self::Changed(_) => None,
+        }
+    }
+
+    /// What the rows are known by; NULL for all.
+    fn identity(self) -> Value {
+        match self {
+            Self::Whole => Value::Null,
+            Self::Part(part) => Value::from(part.text.as_str()),
+            Self::Changed(changed) => changed.identity(),
+        }
+    }
+
+    pub(super) fn kind(self, keys: Option<&Keys>) -> CopyKind {
+        match (self, keys) {
+            (Self::Changed(_), _) => CopyKind::ChangedRows,
+            (_, Some(_)) => CopyKind::Anew,
+            (_, None) => CopyKind::First,
+        }
+    }
 }
 
 /// Reads the rows of the flow's table beside `target`, or what an earlier run has not read of them.
 ///
-/// The rows of a part go with all changes since the target's checkpoint, those of a whole table with the changes since they
+/// The rows of a part, and changed rows, go with all changes since the target's checkpoint, those of a whole table with the changes since they
 /// were read.
 pub(super) async fn copied(
     engine: &Engine,
@@ -63,19 +102,19 @@ pub(super) async fn copied(
         newest,
         over,
         keys,
-        part,
+        extent,
     } = standing;
     let staging = target.staging(&flow.name);
     let read_past = newest.map(|commit| commit.lsn).unwrap_or_default();
     let read_past = read_past.max(flow.table.earliest_after());
-    let chunks = chunks_of((engine, flow), part, read_past, (options, reporter)).await?;
-    let start = match (part, over) {
-        (Some(_), Some(over)) => over.lsn,
-        _ => read_past,
+    let (start, read_past) = match (extent, over) {
+        (Extent::Part(_) | Extent::Changed(_), Some(over)) => (over.lsn, read_past.max(over.lsn)),
+        _ => (read_past, read_past),
     };
+    let chunks = chunks_of((engine, flow), extent, read_past, (options, reporter)).await?;
     let begun = Begun {
         copy: Uuid::new_v4(),
-        source: identity(flow, &chunks.table, part),
+        source: identity(flow, &chunks.table, extent),
         over: over.map(|over| over.lsn),
         start,
         anchor: newest.cloned(),
@@ -91,7 +130,7 @@ pub(super) async fn copied(
     let rows: u64 = found.staged.iter().map(|chunk| chunk.rows).sum();
     let table = format!("{}.{}", flow.key.schema, flow.key.table);
     reporter.report(Event::SnapshotStarted {
-        again: keys.is_some(),
+        kind: extent.kind(keys),
         flow: flow.name.clone(),
         table,
         rows,
@@ -102,15 +141,26 @@ pub(super) async fn copied(
         copy,
         run: Uuid::new_v4(),
         rows: AtomicU64::new(rows),
+        estimated_rows: match extent {
+            Extent::Changed(_) => None,
+            Extent::Whole | Extent::Part(_) => chunks.table.estimated_rows(),
+        },
     });
-    let mut staged = copier.all(found, options.parallel.into()).await?;
-    if let (Some(part), Some(keys)) = (part, keys) {
-        let rows = copier.outside(engine, (part, keys), target, &staged);
-        staged.push(rows.await?);
-    }
-    chunks
-        .table
-        .check_count(staged.iter().map(|chunk| chunk.rows).sum());
+    let staged = match (extent, keys) {
+        (Extent::Changed(changed), _) => copier.changed(engine, changed, found).await?,
+        (Extent::Part(part), Some(keys)) => {
+            let mut staged = copier.all(found, options.parallel.into()).await?;
+            let rows = copier.outside(engine, (part, keys), target, &staged);
+            staged.push(rows.await?);
+            staged
+        }
+        (Extent::Part(_), None) | (Extent::Whole, _) => {
+            let staged = copier.all(found, options.parallel.into()).await?;
+            let rows = staged.iter().map(|chunk| chunk.rows).sum();
+            chunks.table.check_count(rows);
+            staged
+        }
+    };
     Ok(Copied {
         rows: staging.table(staged, chunks.table.schema()),
         start,
@@ -118,23 +168,30 @@ pub(super) async fn copied(
     })
 }
 
-/// The chunks of the flow's table, or of a part of it, as a server reads them that has captured `floor`.
+/// The chunks of the flow's table, or of some of its rows, as a server reads them that has captured `floor`.
 async fn chunks_of(
     (engine, flow): (&Engine, &Arc<Flow>),
-    part: Option<&Part>,
+    extent: Extent<'_>,
     floor: Lsn,
     (options, reporter): (RunOptions, &Reporter),
 ) -> Result<Arc<Chunks>, Error> {
     let mut columns = flow.columns.clone();
-    columns.extend(part.into_iter().flat_map(|part| &part.columns));
+    columns.extend(extent.part().into_iter().flat_map(|part| &part.columns));
     let chunks = flow
         .database
         .table_chunks(&flow.table, &columns, floor, options.chunk_rows);
-    let (mut chunks, mut filter) = (chunks.await?, None);
-    if let Some(part) = part {
-        let (only, rest) = part.chunks(engine, flow, chunks).await?;
-        (chunks, filter) = (only, Some(rest));
-    }
+    let chunks = chunks.await?;
+    let (chunks, filter) = match extent {
+        Extent::Whole => (chunks, None),
+        Extent::Part(part) => {
+            let (only, rest) = part.chunks(engine, flow, chunks).await?;
+            (only, Some(rest))
+        }
+        Extent::Changed(changed) => {
+            changed.check(flow, &chunks)?;
+            (chunks.comparable(&flow.table).await?, None)
+        }
+    };
     Ok(Arc::new(Chunks {
         flow: Arc::clone(flow),
         table: Arc::new(chunks),
@@ -158,7 +215,7 @@ struct Begun {
     anchor: Option<Commit>,
 }
 
-fn identity(flow: &Flow, chunks: &TableChunks, part: Option<&Part>) -> Value {
+fn identity(flow: &Flow, chunks: &TableChunks, extent: Extent<'_>) -> Value {
     let columns = chunks.schema();
     let columns = columns.fields().iter();
     let columns = columns.map(|field| {
@@ -174,7 +231,7 @@ fn identity(flow: &Flow, chunks: &TableChunks, part: Option<&Part>) -> Value {
         // Another login may see other rows.
         "may_miss": chunks.may_miss(),
         "chunks_by": chunks.key_names(),
-        "where": part.map(|part| &part.text),
+        "where": extent.identity(),
     })
 }
 
@@ -245,6 +302,37 @@ async fn left_behind(
     Ok(Some((copy, start, chain(staging.chunks(copy).await?))))
 }
 
+/// The rows of a chunk that has no ends.
+enum Alone<'a> {
+    /// Those that the target has in a part, a copy of it lacks, and the source has.
+    Outside {
+        keys: &'a Keys,
+        held: Arc<dyn TableProvider>,
+        copied: Arc<dyn TableProvider>,
+    },
+    /// Those of changed keys.
+    Changed(&'a Changed),
+}
+
+impl Alone<'_> {
+    async fn read(
+        &self,
+        engine: &Engine,
+        chunks: &Chunks,
+    ) -> Result<SendableRecordBatchStream, Error> {
+        let table = Arc::clone(&chunks.table);
+        match self {
+            Self::Outside { keys, held, copied } => {
+                let sides = (Arc::clone(held), Arc::clone(copied));
+                rows_outside(engine, (table, keys), sides).await
+            }
+            Self::Changed(changed) => {
+                rows_by_keys(engine, table, changed.keys(&chunks.flow)?).await
+            }
+        }
+    }
+}
+
 /// Reads chunks and stages them.
 struct Copier {
     chunks: Arc<Chunks>,
@@ -253,6 +341,8 @@ struct Copier {
     run: Uuid,
     /// Rows that are staged, or on the way.
     rows: AtomicU64,
+    /// How many there are to be, about.
+    estimated_rows: Option<u64>,
 }
 
 impl Copier {
@@ -327,18 +417,43 @@ impl Copier {
         let copied = self.staging.table(staged.to_vec(), schema);
         let last = staged.iter().map(|chunk| chunk.name.number).max();
         // No chunk follows it: a copy that goes on reads these rows anew.
+        let number = last.map_or(0, |last| last + 1);
+        self.alone(engine, number, &Alone::Outside { keys, held, copied })
+            .await
+    }
+
+    /// The rows of keys that changed, unless they were `found`.
+    async fn changed(
+        &self,
+        engine: &Engine,
+        changed: &Changed,
+        found: Found,
+    ) -> Result<Vec<StagedChunk>, Error> {
+        if found.end.is_none() {
+            return Ok(found.staged);
+        }
+        let chunk = self.alone(engine, 0, &Alone::Changed(changed)).await;
+        let explained = |error| changed.explained(&self.chunks.flow, error);
+        Ok(vec![chunk.map_err(explained)?])
+    }
+
+    /// A chunk that has no ends: its rows are asked for again where reading them fails.
+    async fn alone(
+        &self,
+        engine: &Engine,
+        number: u32,
+        rows: &Alone<'_>,
+    ) -> Result<StagedChunk, Error> {
         let name = ChunkName {
             copy: self.copy,
-            number: last.map_or(0, |last| last + 1),
+            number,
             run: self.run,
             after: None,
             upto: None,
         };
         let mut tries = self.chunks.tries();
         loop {
-            let source = (Arc::clone(&self.chunks.table), keys);
-            let sides = (Arc::clone(&held), Arc::clone(&copied));
-            let rows = rows_outside(engine, source, sides).await?;
+            let rows = rows.read(engine, &self.chunks).await?;
             match self.written(&name, rows).await {
                 Ok(chunk) => return Ok(chunk),
                 Err(error) => self.chunks.pause(&mut tries, error).await?,
@@ -368,7 +483,7 @@ impl Copier {
         self.chunks.reporter.report(Event::SnapshotProgress {
             flow: self.chunks.flow.name.clone(),
             rows: self.rows.load(Ordering::Relaxed),
-            estimated_rows: self.chunks.table.estimated_rows(),
+            estimated_rows: self.estimated_rows,
         });
     }
 }

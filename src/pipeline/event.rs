@@ -8,14 +8,35 @@ use crate::change::{Lsn, LsnRange, OnGap};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, MaintenanceReport, RowCounts};
 
+/// What a copy has of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyKind {
+    /// All rows, into a target that had none.
+    First,
+    /// All rows, or a part that was asked for, over what the target had.
+    Anew,
+    /// Over what the target had, the rows that changed while the capture instance that was read lacked columns.
+    ChangedRows,
+}
+
+impl fmt::Display for CopyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "first copy",
+            Self::Anew => "new copy",
+            Self::ChangedRows => "copy of changed rows",
+        })
+    }
+}
+
 /// A step of a run, for people to watch.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
     /// A copy of a table begins.
     SnapshotStarted {
-        /// Whether it goes over what the target has.
-        again: bool,
+        /// What is copied.
+        kind: CopyKind,
         /// The flow.
         flow: String,
         /// The source table, as `schema.table`.
@@ -46,8 +67,8 @@ pub enum Event {
     },
     /// A copy or a window was committed.
     Committed {
-        /// Whether it is a copy that went over what the target had.
-        again: bool,
+        /// What was copied; `None` for a window.
+        copy: Option<CopyKind>,
         /// The flow.
         flow: String,
         /// The window; `None` for a copy.
@@ -159,8 +180,8 @@ pub struct FlowReport {
 pub enum FlowResult {
     /// The table was copied.
     Copied {
-        /// Whether the copy went over what the target had.
-        again: bool,
+        /// What was copied.
+        kind: CopyKind,
         /// The commit.
         commit: CommitOutcome,
         /// The LSN that the copy is exact at.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use datafusion::common::ResolvedTableReference;
 
+use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{FlowKey, Lsn};
 use crate::engine::TableDeclaration;
@@ -72,12 +73,26 @@ impl Flow {
         &self.key
     }
 
+    /// The columns of the key by which its changes are netted.
+    pub(super) fn source_key(&self) -> Vec<String> {
+        let key = self.table.key_names().into_iter();
+        key.map(str::to_string).collect()
+    }
+
     /// How its stream carries values that changes may lack.
     pub(super) fn large_values(&self) -> LargeValues {
         if self.declaration.read_back {
             LargeValues::ReadBack
         } else {
             LargeValues::Kept { read_back: false }
+        }
+    }
+
+    /// What is done with the rows of a target that has got new columns.
+    pub(super) fn over_new_columns(&self) -> Over {
+        match self.declaration.backfill_columns {
+            true => Over::NewColumns,
+            false => Over::ChangedRows,
         }
     }
 

@@ -28,6 +28,17 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// Where the target stands.
+    pub(super) fn checkpoint(&self) -> Option<&Checkpoint> {
+        match &self.job {
+            Job::Copy { over, .. } => over.as_ref(),
+            Job::Begin { .. } => None,
+            Job::Window { checkpoint, .. }
+            | Job::Move { checkpoint, .. }
+            | Job::Nothing { checkpoint } => Some(checkpoint),
+        }
+    }
+
     /// Whether the target has the flow's checkpoint.
     pub(super) fn is_of_own_target(&self) -> bool {
         !matches!(self.job, Job::Copy { over: None, .. } | Job::Begin { .. })

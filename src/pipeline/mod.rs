@@ -18,6 +18,7 @@
 mod altered;
 mod bind;
 mod capture;
+mod changed;
 mod check;
 mod chunks;
 mod columns;
@@ -26,8 +27,10 @@ mod doctor;
 mod event;
 mod flow;
 mod follow;
+mod former_key;
 mod gap;
 mod kept;
+mod keyed;
 mod look;
 mod maintain;
 mod named;
@@ -47,12 +50,13 @@ mod window;
 pub use bind::Pipeline;
 pub use check::{Checked, check};
 pub use doctor::{Examination, Examined, examine};
-pub use event::{Event, FlowReport, FlowResult, Reporter};
+pub use event::{CopyKind, Event, FlowReport, FlowResult, Reporter};
 pub use flow::Flow;
 pub use follow::FollowOptions;
 pub use maintain::{Upkeep, UpkeepReport};
 pub use plan::{
-    ColumnDifference, ColumnEffect, FlowPlan, PlannedSource, PlannedWork, Plans, Setting, plan,
+    ColumnDifference, ColumnEffect, FlowPlan, NewerKey, PlannedSource, PlannedWork, Plans, Setting,
+    plan,
 };
 pub use run::RunOptions;
 pub use status::{FlowState, FlowStatus, MOST_ROWS_BEHIND, Moment};

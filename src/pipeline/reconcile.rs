@@ -39,6 +39,8 @@ pub(super) enum Over {
     Foreign,
     /// They lack the values of columns that the target has got.
     NewColumns,
+    /// As [`Over::NewColumns`], but of the rows alone that changed since the columns came to the source.
+    ChangedRows,
     /// It does not: the two are compared.
     Comparison,
 }
@@ -62,6 +64,10 @@ impl Over {
             Self::NewColumns => (
                 "'cdcql.onSchemaChange' = 'add', which copies the table again, cannot delete what the source no longer has",
                 "or write 'ignore'",
+            ),
+            Self::ChangedRows => (
+                "'cdcql.backfillColumns' = 'false' cannot read changed rows again for new columns",
+                "or write 'cdcql.onSchemaChange' = 'ignore'",
             ),
             Self::Comparison => (UNKNOWN_ROWS, "or name the other flows with --flow"),
         }
@@ -132,7 +138,8 @@ pub(super) fn reconcilable_form(
             "write USING STREAM … CHANGES AS change",
         );
     }
-    if !merge.deletes_first() {
+    // Of rows that were read again alone none lacks because it is gone.
+    if over != Over::ChangedRows && !merge.deletes_first() {
         return refuse(
             statement,
             merge,

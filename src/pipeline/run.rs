@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::bind::Pipeline;
+use super::changed::Changed;
 use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
 use super::order::{Standing, Turns};
+use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{Commit, Lsn};
 use crate::engine::{Again, Tries};
@@ -189,6 +191,9 @@ impl Pipeline {
                     return Err(Error::NoWholeCopy { flow: name.clone() });
                 }
                 if !flow.growth.is_empty() && work.is_of_own_target() {
+                    if !options.anew {
+                        check_growth(flow, &work).await?;
+                    }
                     Box::pin(self.grow(&work.target, &flow.growth)).await?;
                     *flow = Arc::new(self.bind_again(flow).await?);
                     work = self.work(flow, None, ceiling.as_ref(), options).await?;
@@ -318,6 +323,16 @@ impl Pipeline {
             None => look_for(flow, ceiling).await,
         }
     }
+}
+
+/// Refuses to give a target columns where it could not be told then which rows have their values to be read.
+async fn check_growth(flow: &Flow, work: &Work) -> Result<(), Error> {
+    let adds = !flow.growth.added.is_empty() && flow.over_new_columns() == Over::ChangedRows;
+    let (true, Some(checkpoint)) = (adds, work.checkpoint()) else {
+        return Ok(());
+    };
+    let changed = Changed::of(flow, &work.target, checkpoint).await?;
+    changed.check_chunks(flow, checkpoint.lsn).await
 }
 
 fn standing_of(report: &FlowReport) -> Standing {

@@ -8,7 +8,8 @@ use datafusion::catalog::TableProvider;
 use super::altered::check_columns;
 use super::bind::Pipeline;
 use super::capture::{commit_past, fence};
-use super::copy::{Copied, Standing, copied};
+use super::changed::Changed;
+use super::copy::{Copied, Extent, Standing, copied};
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::{Flow, Start};
 use super::kept::with_kept;
@@ -20,7 +21,7 @@ use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::{Asked, LargeValues, MissingValues};
+use crate::source::sqlserver::{Asked, CopiedRows, LargeValues, MissingValues};
 use crate::sql::StatementKind;
 
 /// What a step of a flow has done.
@@ -36,11 +37,13 @@ enum Rows {
     Window(LsnRange),
     /// A copy of the table.
     Copy {
-        rows: Arc<dyn TableProvider>,
+        rows: CopiedRows,
+        /// Whether the target has rows already.
+        is_over: bool,
         /// From the commit before the rows to the copy's end.
         window: LsnRange,
         end: Commit,
-        /// The keys of a target that has rows already, of which the source may not have some.
+        /// The keys of the target's rows, of which the source may not have some that the copy lacks.
         keys: Option<Keys>,
         /// The part that was copied, if it is not the whole table.
         part: Option<Arc<Part>>,
@@ -51,7 +54,7 @@ impl Rows {
     /// The flow's statement over such rows.
     fn kind(&self, flow: &Flow) -> StatementKind {
         match self {
-            Self::Copy { keys: Some(_), .. } => flow.kind_over(),
+            Self::Copy { is_over: true, .. } => flow.kind_over(),
             _ => flow.kind(),
         }
     }
@@ -72,8 +75,9 @@ impl Rows {
                 end,
                 keys,
                 part,
+                ..
             } => {
-                let copy = database.first_copy(table, Arc::clone(rows), *window, end, large);
+                let copy = database.first_copy(table, rows.clone(), *window, end, large);
                 let copy = copy.await?;
                 match keys {
                     Some(keys) => {
@@ -220,14 +224,24 @@ impl Pipeline {
         let keys = why.map(|why| keys_of(flow, why)).transpose()?;
         check_columns(flow).await?;
         target.prepare_folder().await?;
+        let changed = match (why, &over) {
+            (Some(Over::ChangedRows), Some(over)) => Some(Changed::of(flow, &target, over).await?),
+            _ => None,
+        };
         // Other copies, as for new columns, are of the whole table.
         let part = self.copied_part().filter(|_| options.anew);
+        let extent = match (&changed, part) {
+            (Some(changed), _) => Extent::Changed(changed),
+            (None, Some(part)) => Extent::Part(part),
+            (None, None) => Extent::Whole,
+        };
         let standing = Standing {
             newest,
             over: over.as_ref(),
             keys: keys.as_ref(),
-            part: part.map(Arc::as_ref),
+            extent,
         };
+        let kind = extent.kind(keys.as_ref());
         let Copied {
             rows,
             start,
@@ -238,10 +252,15 @@ impl Pipeline {
         let window = LsnRange::new(start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
         let rows = Rows::Copy {
-            rows,
+            rows: CopiedRows {
+                rows,
+                are_all: matches!(extent, Extent::Whole),
+            },
+            is_over: why.is_some(),
             window,
             end: fence.clone(),
-            keys,
+            // A row that was not read again is there all the same.
+            keys: keys.filter(|_| changed.is_none()),
             part: part.cloned(),
         };
         let commit = commit_of(flow, (over, gap), &fence);
@@ -255,7 +274,7 @@ impl Pipeline {
             tracing::warn!(flow = %flow.name, %error, "the rows of the copy are still there");
         }
         Ok(FlowResult::Copied {
-            again: why.is_some(),
+            kind,
             commit: committed,
             upto: fence.lsn,
         })
@@ -326,14 +345,13 @@ impl Pipeline {
 
 /// The event of a step that has committed rows.
 fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
-    let again = matches!(step.result, FlowResult::Copied { again: true, .. });
-    let (commit, window, upto) = match &step.result {
-        FlowResult::Copied { commit, upto, .. } => (commit, None, *upto),
-        FlowResult::Applied { commit, window, .. } => (commit, Some(*window), window.upto()),
+    let (copy, commit, window, upto) = match &step.result {
+        FlowResult::Copied { kind, commit, upto } => (Some(*kind), commit, None, *upto),
+        FlowResult::Applied { commit, window, .. } => (None, commit, Some(*window), window.upto()),
         FlowResult::UpToDate { .. } => return None,
     };
     Some(Event::Committed {
-        again,
+        copy,
         flow: flow.name.clone(),
         window,
         upto,
@@ -355,6 +373,7 @@ fn commit_of(
         expected,
         upto: Checkpoint::from(upto),
         gap,
+        source_key: flow.source_key(),
     }
 }
 
@@ -444,7 +463,9 @@ pub(super) fn why_over(
 ) -> Result<Option<Over>, Error> {
     match (over, gap) {
         (Some(_), Some(_)) => Ok(Some(Over::Gap)),
-        (Some(_), None) if target.lacks_backfill() => Ok(Some(Over::NewColumns)),
+        (Some(_), None) if target.lacks_backfill() && !options.anew => {
+            Ok(Some(flow.over_new_columns()))
+        }
         (Some(_), None) => Ok(Some(Over::Asked)),
         (None, _) if target.is_empty() => Ok(None),
         (None, _) if options.adopts => Ok(Some(Over::Foreign)),

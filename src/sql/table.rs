@@ -63,6 +63,7 @@ pub struct Property {
 }
 
 const PROPERTIES: &[&str] = &[
+    "cdcql.backfillColumns",
     "cdcql.deletionVectors",
     "cdcql.onGap",
     "cdcql.onSchemaChange",

@@ -4,6 +4,7 @@
 
 mod alterations;
 mod auto_cdc;
+mod backfill;
 mod bad_input;
 mod capture;
 mod check;
@@ -22,6 +23,7 @@ mod handoff;
 mod imports;
 mod independent_reader;
 mod interrupts;
+mod keys;
 mod kills;
 mod large;
 mod lookups;

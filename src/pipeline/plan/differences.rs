@@ -31,6 +31,8 @@ pub struct ColumnDifference {
 pub enum ColumnEffect {
     /// The target gets it, and the table is copied again.
     Added,
+    /// The target gets it, and it is NULL in rows that have not changed since it came to the source.
+    AddedAsNull,
     /// The target gets its type, and is written anew.
     Widened,
     /// It stays out of the target.
@@ -49,6 +51,7 @@ impl fmt::Display for ColumnEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Added => "added",
+            Self::AddedAsNull => "added as null",
             Self::Widened => "widened",
             Self::LeftOut => "left out",
             Self::Null => "null",
@@ -77,6 +80,7 @@ pub(super) async fn differences(
     let policy = Policy {
         on_change: sides.declaration.on_schema_change,
         is_declared: declared.is_some(),
+        backfills: sides.declaration.backfill_columns,
         lost: lost_columns(&sides.table),
     };
     let left_out = |column: &str| sides.merge.leaves_out(column);
@@ -86,6 +90,7 @@ pub(super) async fn differences(
 struct Policy<'a> {
     on_change: OnSchemaChange,
     is_declared: bool,
+    backfills: bool,
     lost: BTreeSet<&'a str>,
 }
 
@@ -95,7 +100,8 @@ impl Policy<'_> {
         match self.on_change {
             _ if self.is_declared => ColumnEffect::LeftOut,
             OnSchemaChange::Ignore => ColumnEffect::LeftOut,
-            OnSchemaChange::Add | OnSchemaChange::Evolve => ColumnEffect::Added,
+            OnSchemaChange::Add | OnSchemaChange::Evolve if self.backfills => ColumnEffect::Added,
+            OnSchemaChange::Add | OnSchemaChange::Evolve => ColumnEffect::AddedAsNull,
             OnSchemaChange::Fail => ColumnEffect::Stops,
         }
     }
@@ -173,7 +179,11 @@ mod tests {
         Schema::new(fields.collect::<Vec<_>>())
     }
 
-    fn effects(policy: OnSchemaChange, is_declared: bool) -> Vec<(String, ColumnEffect)> {
+    fn effects(
+        policy: OnSchemaChange,
+        is_declared: bool,
+        backfills: bool,
+    ) -> Vec<(String, ColumnEffect)> {
         let (int, text) = (DataType::Int32, DataType::Utf8);
         let source = schema(&[
             ("id", int.clone()),
@@ -193,6 +203,7 @@ mod tests {
         let policy = Policy {
             on_change: policy,
             is_declared,
+            backfills,
             lost: BTreeSet::from(["gone"]),
         };
         let found = compared(&source, &target, &policy, &|column| column == "own");
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn each_policy_tells_what_a_run_makes_of_a_difference() {
-        use ColumnEffect::{Added, Kept, LeftOut, Null, Stops, Widened};
+        use ColumnEffect::{Added, AddedAsNull, Kept, LeftOut, Null, Stops, Widened};
         for (policy, is_declared, new, absent, wider) in [
             (OnSchemaChange::Fail, false, Stops, Stops, Stops),
             (OnSchemaChange::Fail, true, LeftOut, Stops, Stops),
@@ -222,7 +233,12 @@ mod tests {
                 ("own", Kept),
             ];
             let expected = expected.map(|(column, effect)| (column.to_string(), effect));
-            assert_eq!(effects(policy, is_declared), expected, "{policy}");
+            assert_eq!(effects(policy, is_declared, true), expected, "{policy}");
+            let not_filled = expected.map(|(column, effect)| match effect {
+                Added => (column, AddedAsNull),
+                effect => (column, effect),
+            });
+            assert_eq!(effects(policy, is_declared, false), not_filled, "{policy}");
         }
     }
 }

@@ -21,6 +21,7 @@ use super::bind::Sides;
 use super::check::lay_out_chosen;
 use super::doctor::text_of;
 use super::flow::Flow;
+use super::former_key::{compares, same_columns};
 use super::named::target_of;
 use super::order::{in_order, lookups_of};
 use super::schema::type_name;
@@ -93,6 +94,17 @@ impl FlowPlan {
     }
 }
 
+/// A capture instance with another key than the one that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewerKey {
+    /// The capture instance.
+    pub capture_instance: String,
+    /// Its key.
+    pub key: Vec<String>,
+    /// Whether the flow stops when it comes to it: its ON does not compare that key.
+    pub stops: bool,
+}
+
 /// The table that a flow reads.
 #[derive(Debug, Clone)]
 pub struct PlannedSource {
@@ -112,6 +124,8 @@ pub struct PlannedSource {
     pub key: Vec<String>,
     /// The unique index that the key is of.
     pub key_index: Option<KeyIndex>,
+    /// A newer capture instance with another key, which the flow has not come to.
+    pub newer_key: Option<NewerKey>,
     /// What ON compares, the target's column first, if it is nothing but equalities.
     pub on: Vec<(String, String)>,
     /// What was done to the table while it was captured, oldest first; `None` if the login may not know.
@@ -309,10 +323,22 @@ async fn source_of(sides: &Sides) -> Result<(PlannedSource, Vec<ColumnDifference
         has_newer_instance: sides.reads_older_instance(),
         key: table.key_names().into_iter().map(str::to_string).collect(),
         key_index: definition.key_index,
+        newer_key: newer_key(sides),
         on: sides.merge.key_pairs().unwrap_or_default(),
         ddl_history: definition.history,
     };
     Ok((source, uncaptured.collect()))
+}
+
+fn newer_key(sides: &Sides) -> Option<NewerKey> {
+    let (capture_instance, key) = &sides.newest;
+    let columns: Vec<&str> = key.iter().map(String::as_str).collect();
+    let is_other = !same_columns(&columns, &sides.table.key_names());
+    (sides.reads_older_instance() && is_other).then(|| NewerKey {
+        capture_instance: capture_instance.clone(),
+        key: key.clone(),
+        stops: !compares(&sides.merge, &columns),
+    })
 }
 
 fn columns_of(schema: &Schema) -> Vec<(String, String)> {

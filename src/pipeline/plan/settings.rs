@@ -95,6 +95,10 @@ fn properties(definition: Option<&CreateTable>, declaration: &TableDeclaration) 
             "cdcql.onSchemaChange",
             declaration.on_schema_change.to_string(),
         ),
+        setting(
+            "cdcql.backfillColumns",
+            declaration.backfill_columns.to_string(),
+        ),
         setting("cdcql.readBack", declaration.read_back.to_string()),
         setting(DELETION_VECTORS, vectors.to_string()),
     ];

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::changed::Changed;
 use super::super::flow::Flow;
 use super::super::gap::goes_over;
-use super::super::look::{Job, look_for};
+use super::super::look::{Job, Work, look_for};
 use super::super::reconcile::Over;
 use super::super::run::RunOptions;
 use super::super::status::MOST_ROWS_BEHIND;
@@ -31,6 +32,15 @@ pub enum PlannedWork {
         reads_snapshots: bool,
         /// The changes that are lost before it.
         lost: Option<String>,
+    },
+    /// The rows of changed keys, which are read again for columns that their changes lacked, with all changes since.
+    ChangedRows {
+        /// The capture instance whose changes lacked them.
+        capture_instance: String,
+        /// Its changes.
+        window: LsnRange,
+        /// Their rows in the change table, counted up to [`MOST_ROWS_BEHIND`].
+        rows: u64,
     },
     /// The changes in a window, which may be applied in parts.
     Changes {
@@ -70,9 +80,19 @@ pub(super) async fn planned_work(flow: &Arc<Flow>) -> Result<PlannedWork, Error>
     if !work.is_of_own_target() {
         flow.growth.check_types()?;
     } else if !flow.growth.added.is_empty() {
-        let _ = keys_of(flow, Over::NewColumns)?;
+        let over = flow.over_new_columns();
+        let _ = keys_of(flow, over)?;
+        if over == Over::ChangedRows {
+            return changed_rows(flow, &work).await;
+        }
         let newest = flow.database.head().await?.map(|head| head.newest);
-        return copy(flow, newest, Some(text_of(Over::NewColumns)), None).await;
+        return copy(flow, newest, Some(text_of(over)), None).await;
+    }
+    if let Job::Copy { over, .. } = &work.job
+        && let Some(Over::ChangedRows) = why_over(flow, &work.target, over.as_ref(), None, options)?
+    {
+        let _ = keys_of(flow, Over::ChangedRows)?;
+        return changed_rows(flow, &work).await;
     }
     match work.job {
         Job::Copy { newest, over } => {
@@ -137,6 +157,26 @@ async fn copy(
     })
 }
 
+async fn changed_rows(flow: &Flow, work: &Work) -> Result<PlannedWork, Error> {
+    let checkpoint = work.checkpoint();
+    let checkpoint = checkpoint.ok_or(Error::Internal("changed rows of a target without any"))?;
+    let changed = Changed::of(flow, &work.target, checkpoint).await?;
+    changed.check_chunks(flow, checkpoint.lsn).await?;
+    let (instance, window) = (changed.instance(), changed.window());
+    let rows = match window.is_empty() {
+        true => 0,
+        false => {
+            let counted = flow.database.rows_in(instance, window, MOST_ROWS_BEHIND);
+            counted.await?
+        }
+    };
+    Ok(PlannedWork::ChangedRows {
+        capture_instance: instance.capture_instance().to_string(),
+        window,
+        rows,
+    })
+}
+
 async fn changes(
     flow: &Flow,
     window: LsnRange,
@@ -163,7 +203,7 @@ fn text_of(over: Over) -> &'static str {
         Over::Gap => "changes are lost",
         Over::Asked => "it is asked for",
         Over::Foreign => "it takes the target over",
-        Over::NewColumns => "the target gets new columns",
+        Over::NewColumns | Over::ChangedRows => "the target gets new columns",
         Over::Comparison => "it is compared",
     }
 }

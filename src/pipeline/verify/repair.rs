@@ -82,6 +82,7 @@ impl Pipeline {
                     expected: Some(repair.checkpoint.clone()),
                     upto: repair.checkpoint.clone(),
                     gap: None,
+                    source_key: flow.source_key(),
                 };
                 let changes = (flow.kind_over(), repair.changes(&gone, there)?);
                 let missing = MissingValues::default();

@@ -22,6 +22,9 @@ pub(super) const LSN_KEY: &str = "cdcql.lsn";
 /// `commitInfo` key of that LSN's `tran_id`.
 pub(super) const TRAN_ID_KEY: &str = "cdcql.tranId";
 
+/// `commitInfo` key of the columns by which a commit's changes were netted.
+pub(super) const SOURCE_KEY_KEY: &str = "cdcql.sourceKey";
+
 /// `commitInfo` key of the gap that a commit has gone over.
 const GAP_KEY: &str = "cdcql.gap";
 
@@ -39,6 +42,8 @@ pub struct FlowCommit {
     pub upto: Checkpoint,
     /// What was missed between the two, which the commit records.
     pub gap: Option<Gap>,
+    /// The columns of the source's key by which its changes were netted, which the commit records.
+    pub source_key: Vec<String>,
 }
 
 impl FlowCommit {
@@ -74,7 +79,14 @@ pub(super) fn commit_properties(
         metadata.push(("operationMetrics".to_string(), rows.to_metrics()));
     }
     let properties = compare_and_swap();
-    let Some(FlowCommit { key, upto, gap, .. }) = commit else {
+    let Some(FlowCommit {
+        key,
+        upto,
+        gap,
+        source_key,
+        ..
+    }) = commit
+    else {
         return properties.with_metadata(metadata);
     };
     let [hi, lo, time] = entry_ids(key);
@@ -82,6 +94,10 @@ pub(super) fn commit_properties(
     metadata.extend([
         (FLOW_KEY.to_string(), Value::from(key.to_string())),
         (LSN_KEY.to_string(), Value::from(upto.lsn.to_string())),
+        (
+            SOURCE_KEY_KEY.to_string(),
+            Value::from(source_key.as_slice()),
+        ),
     ]);
     if let Some(tran_id) = &upto.tran_id {
         metadata.push((TRAN_ID_KEY.to_string(), Value::from(tran_id.as_str())));

@@ -8,11 +8,11 @@ use deltalake::{DeltaTable, DeltaTableError};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
-use super::checkpoint::{FLOW_KEY, LSN_KEY, TRAN_ID_KEY, WRITE_KEY};
+use super::checkpoint::{FLOW_KEY, LSN_KEY, SOURCE_KEY_KEY, TRAN_ID_KEY, WRITE_KEY};
 use super::{DeltaTarget, RowCounts, SinkError};
 use crate::change::{FlowKey, Lsn};
 
-/// How many commits back the `tran_id` of a checkpoint is looked for.
+/// How many commits back the one is looked for that recorded a checkpoint.
 const TRAN_ID_SEARCH: usize = 1000;
 /// How many commit files are read at once.
 const READ_AHEAD: usize = 8;
@@ -36,6 +36,8 @@ pub struct HistoryEntry {
     pub lsn: Option<Lsn>,
     /// The `tran_id` of that LSN.
     pub tran_id: Option<String>,
+    /// The columns of the source's key by which the commit's changes were netted.
+    pub source_key: Option<Vec<String>>,
     /// The name that a write of cdcql gave the commit, to find it again.
     pub write: Option<String>,
 }
@@ -79,6 +81,30 @@ pub(super) async fn newest_tran_id(
         }
     }
     Ok(None)
+}
+
+impl DeltaTarget {
+    /// The columns by which the changes of the newest commit were netted that recorded `lsn` for `key`; `None` if it does not
+    /// say so, or the log lost it.
+    ///
+    /// # Errors
+    /// `Storage` if the log cannot be read.
+    pub async fn source_key(
+        &self,
+        key: &FlowKey,
+        lsn: Lsn,
+    ) -> Result<Option<Vec<String>>, SinkError> {
+        let key = key.to_string();
+        let commits = commits(self.location(), self.table(), TRAN_ID_SEARCH);
+        let mut commits = std::pin::pin!(commits);
+        while let Some((version, info)) = commits.try_next().await? {
+            let entry = HistoryEntry::new(version, info.unwrap_or_default());
+            if entry.flow.as_ref() == Some(&key) && entry.lsn == Some(lsn) {
+                return Ok(entry.source_key);
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A commit as the log has it.
@@ -220,6 +246,7 @@ impl HistoryEntry {
             flow: text(&info.info, FLOW_KEY),
             lsn: lsn_of(&info.info),
             tran_id: text(&info.info, TRAN_ID_KEY),
+            source_key: names(&info.info, SOURCE_KEY_KEY),
             write: text(&info.info, WRITE_KEY),
         }
     }
@@ -242,6 +269,13 @@ type Info = std::collections::HashMap<String, Value>;
 
 fn text(info: &Info, name: &str) -> Option<String> {
     info.get(name).and_then(Value::as_str).map(str::to_string)
+}
+
+fn names(info: &Info, name: &str) -> Option<Vec<String>> {
+    let names = info.get(name)?.as_array()?.iter();
+    names
+        .map(|name| name.as_str().map(str::to_string))
+        .collect()
 }
 
 fn lsn_of(info: &Info) -> Option<Lsn> {

@@ -181,9 +181,18 @@ pub(super) async fn captured_table(
         // One that comes or goes while the catalogue is read is there without its change table.
         instance = choose(instances(pool, table).await?, after);
     }
-    let Some(instance) = instance else {
-        return Ok(None);
-    };
+    match instance {
+        Some(instance) => through(pool, table, instance).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The table through one of its instances.
+pub(super) async fn through(
+    pool: &Pool,
+    table: &TableEntry,
+    instance: Instance,
+) -> Result<CapturedTable, SourceError> {
     let name = table.name.clone();
     instance.caution(&name, pool.cautions());
     let Some(relation) = instance.relation() else {
@@ -196,7 +205,7 @@ pub(super) async fn captured_table(
         });
     };
     let found = columns(pool, table, instance.change_object_id, &relation).await?;
-    Ok(Some(CapturedTable {
+    Ok(CapturedTable {
         schema: feed_schema(&name, &found.columns)?,
         has_command_id: has_command_id(pool, &name, &instance, &relation).await?,
         name,
@@ -210,7 +219,7 @@ pub(super) async fn captured_table(
         start_lsn,
         row_filter: instance.row_filter.is_some(),
         modified: instance.modified,
-    }))
+    })
 }
 
 /// Whether a table has the columns and types by now that it had when it was looked up; what reads an instance that is

@@ -21,7 +21,7 @@ use super::dates::Dates;
 use super::definition::{self, DefinitionChange, TableDefinition};
 use super::error::SourceError;
 use super::fence::Fence;
-use super::first_copy::first_copy;
+use super::first_copy::{CopiedRows, first_copy};
 use super::health::{self, Health};
 use super::ident::TableName;
 use super::large::LargeValues;
@@ -254,7 +254,7 @@ impl Database {
     /// A first copy as of the end of `window`: the `rows` whose key has no change in the window, as `insert` rows dated
     /// with the window's last commit, which is `end`, and the window's net changes.
     ///
-    /// `rows` are what [`TableChunks`] has read. The window must begin at or before the moment that began, and end after
+    /// The window must begin at or before the moment that began, and end after
     /// it ended: at a [`Fence`]. Large values come as `large` says; those that changes lack come from `rows`.
     ///
     /// # Errors
@@ -262,7 +262,7 @@ impl Database {
     pub async fn first_copy(
         &self,
         table: &CapturedTable,
-        rows: Arc<dyn TableProvider>,
+        rows: CopiedRows,
         window: LsnRange,
         end: &Commit,
         large: LargeValues,

@@ -19,12 +19,21 @@ use super::pool::Pool;
 /// The snapshot's name within the plan.
 const SNAPSHOT: &str = "snapshot";
 
+/// Rows that were read for a copy.
+#[derive(Debug, Clone)]
+pub struct CopiedRows {
+    /// The rows, as [`TableChunks`](super::TableChunks) has read them.
+    pub rows: Arc<dyn TableProvider>,
+    /// Whether they are the whole table; else the target has the others as they were at the window's start.
+    pub are_all: bool,
+}
+
 /// A table of the unchanged ones of `rows`, as inserts of the commit at the window's end, and the window's
 /// net changes. `end_micros` is that commit's time in UTC.
 pub(super) fn first_copy(
     pool: &Pool,
     table: &Arc<CapturedTable>,
-    rows: Arc<dyn TableProvider>,
+    CopiedRows { rows, are_all }: CopiedRows,
     (window, end_micros): (LsnRange, i64),
     form: LargeValues,
 ) -> Result<ViewTable, SourceError> {
@@ -40,6 +49,7 @@ pub(super) fn first_copy(
         let net = Arc::new(net.over(Base {
             rows: snapshot,
             schema,
+            is_whole: are_all,
         }));
         let net = LogicalPlanBuilder::scan("net", provider_as_source(net), None)?;
         LogicalPlanBuilder::from(unchanged)
@@ -117,7 +127,11 @@ mod tests {
         let table = Arc::new(customers());
         let columns = Arc::new(table.schema.project(&[0, 1, 2]).unwrap());
         let rows = StreamingTable::try_new(columns, vec![]).unwrap();
-        let copy = first_copy(&unreached(), &table, Arc::new(rows), (window(), 0), form).unwrap();
+        let rows = CopiedRows {
+            rows: Arc::new(rows),
+            are_all: true,
+        };
+        let copy = first_copy(&unreached(), &table, rows, (window(), 0), form).unwrap();
         let types = |schema: &Schema| {
             let types = schema
                 .fields()

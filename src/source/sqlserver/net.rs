@@ -52,6 +52,8 @@ pub(super) struct Base {
     pub(super) rows: LogicalPlan,
     /// The columns that the rows have.
     pub(super) schema: SchemaRef,
+    /// Whether no row lacks.
+    pub(super) is_whole: bool,
 }
 
 /// A table of the net changes of a window, with large values in `form`.
@@ -180,8 +182,11 @@ impl NetChanges {
             position: read.len(),
             change_type: place(&self.table.columns.len()),
             large: large.collect(),
-            // A target that is copied again has what was before the base.
-            untold: if self.base.is_some() { MISSING } else { KEPT },
+            // A target that is copied again whole has what was before the base.
+            untold: match &self.base {
+                Some(base) if base.is_whole => MISSING,
+                _ => KEPT,
+            },
             wanted: wanted.iter().filter_map(place).collect(),
         }
     }

@@ -31,9 +31,22 @@ impl TableChunks {
     /// # Errors
     /// Whatever reading the live table's columns may give.
     pub async fn only(
-        mut self,
+        self,
         table: &CapturedTable,
         condition: &Expr,
+    ) -> std::result::Result<Self, SourceError> {
+        let mut chunks = self.comparable(table).await?;
+        chunks.limits = Some(chunks.limits_of(condition));
+        Ok(chunks)
+    }
+
+    /// The same chunks of `table`, whose server is also told what to compare columns with: for [`TableChunks::rows_of_keys`].
+    ///
+    /// # Errors
+    /// Whatever reading the live table's columns may give.
+    pub async fn comparable(
+        mut self,
+        table: &CapturedTable,
     ) -> std::result::Result<Self, SourceError> {
         let entry = TableEntry {
             name: table.name.clone(),
@@ -49,7 +62,6 @@ impl TableChunks {
         });
         let (name, columns) = (table.name.clone(), columns.collect());
         self.table = Arc::new(SourceTable::new(name, columns, Cautions::default()));
-        self.limits = Some(self.limits_of(condition));
         Ok(self)
     }
 
@@ -86,8 +98,8 @@ impl TableChunks {
         (MOST_VALUES / key.max(1)).max(1)
     }
 
-    /// The rows with these keys, each an array by the captured name of its column, and maybe others; of a part that was
-    /// made by [`TableChunks::only`], whatever its condition says.
+    /// The rows with these keys, each an array by the captured name of its column, and maybe others; of chunks that are
+    /// [`TableChunks::comparable`], whatever the condition of a part says.
     ///
     /// # Errors
     /// `NoReadBack` where rows cannot be looked up by their key; inside the stream, whatever reading a table may give.

@@ -261,6 +261,7 @@ fn first(upto: u32) -> FlowCommit {
         expected: None,
         upto: at(upto),
         gap: None,
+        source_key: vec!["id".to_string()],
     }
 }
 
@@ -270,6 +271,7 @@ fn window(after: u32, upto: u32) -> FlowCommit {
         expected: Some(at(after)),
         upto: at(upto),
         gap: None,
+        source_key: vec!["id".to_string()],
     }
 }
 
