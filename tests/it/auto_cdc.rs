@@ -3,6 +3,7 @@
 use cdcql::simulator::CaptureBehaviour;
 
 use crate::served::Served;
+use crate::support::Project;
 
 const TABLES: &str = "\
 CREATE TABLE dbo.customers (id INT NOT NULL PRIMARY KEY, name NVARCHAR(20) NOT NULL, region INT NOT NULL, n INT NOT NULL);
@@ -220,4 +221,52 @@ fn what_cannot_be_exact_is_refused_in_its_place() {
         let _ = served.run().failed(3, &[words, "p.sql:2:"]);
     }
     assert!(!served.project.path().join("lake/t").exists());
+}
+
+#[test]
+fn the_mirror_among_the_pipelines_has_what_the_merge_has() {
+    let project = Project::new();
+    let _ = project.run();
+    let mirror = "pipelines/customers_mirror.sql";
+    let _ = project.cdcql(&["run", mirror]).succeeded();
+    project.append_to_database("DELETE FROM dbo.customers WHERE first_name = N'Clark';");
+    let _ = project.run();
+    let _ = project.cdcql(&["run", mirror]).succeeded();
+    let _ = project.cdcql(&["verify", mirror]).succeeded();
+    let sql = "SELECT * FROM customers_mirror ORDER BY customer_id";
+    let rows = project
+        .cdcql(&["query", "--pipeline", mirror, "-c", sql])
+        .succeeded()
+        .stdout;
+    assert_eq!(rows, project.customers());
+    assert!(rows.contains("Bruce") && !rows.contains("Clark"), "{rows}");
+}
+
+/// What the target is after changes that come in one window, and in a window of each transaction.
+#[test]
+fn the_target_is_the_query_over_the_source_whatever_the_windows_were() {
+    const QUERY: &str = "SELECT c.id, c.name, c.n, 100 / c.n AS share FROM";
+    const MEMBERS: &str = "WHERE c.n > 0 AND c.region <> 2";
+    let flow = format!(
+        "CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM ({QUERY} STREAM db.dbo.customers CHANGES AS c {MEMBERS});"
+    );
+    let expected = format!("{QUERY} db.dbo.customers AS c {MEMBERS} ORDER BY c.id");
+    for windows in [&["--window-transactions", "1"][..], &[]] {
+        let served = served(&flow);
+        let _ = served.run().succeeded();
+        for step in 0..24 {
+            let id = step % 5 + 1;
+            served.execute(&match step % 4 {
+                0 => format!("UPDATE dbo.customers SET n = {step} - 8 WHERE id = {id};"),
+                1 => format!("DELETE FROM dbo.customers WHERE id = {id};"),
+                2 => format!("IF NOT EXISTS (SELECT 1 FROM dbo.customers WHERE id = {id}) INSERT INTO dbo.customers VALUES ({id}, N'c{step}', {step} % 3, {step});"),
+                _ => format!("UPDATE dbo.customers SET region = {step} % 3 + 1 WHERE id = {id};"),
+            });
+        }
+        let arguments = ["run", "pipelines/p.sql"].iter().chain(windows).copied();
+        let _ = served.cdcql(&arguments.collect::<Vec<_>>()).succeeded();
+        let rows = served.csv("SELECT * FROM t ORDER BY id");
+        assert_eq!(rows, served.csv(&expected));
+        assert!(rows.lines().count() > 1, "{rows}");
+    }
 }
