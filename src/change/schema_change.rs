@@ -13,8 +13,8 @@ pub enum OnSchemaChange {
     Fail,
     /// New columns stay out of the target; those that the source has lost are NULL in rows that change.
     Ignore,
-    /// New columns come to the target, and the table is copied again so that all rows have them; those that the source
-    /// has lost are NULL in rows that change.
+    /// New columns come to the target, and the table is copied again so that all rows have them, or the rows are that have
+    /// changed since; those that the source has lost are NULL in rows that change.
     Add,
     /// As [`OnSchemaChange::Add`], and columns whose types have become wider become so in the target.
     Evolve,

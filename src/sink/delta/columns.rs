@@ -1,4 +1,4 @@
-//! New columns of a table, and the sign that its rows do not have their values yet.
+//! New columns of a table, and the sign that rows do not have their values yet.
 
 use datafusion::arrow::datatypes::{Field, Schema};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -12,7 +12,7 @@ use super::checkpoint::commit_properties;
 use super::schema::stored_schema;
 use super::{DeltaTarget, SinkError};
 
-/// The table's property while its rows lack the values of new columns.
+/// The table's property while rows lack the values of new columns.
 const BACKFILL: &str = "cdcql.backfill";
 const PENDING: &str = "pending";
 /// How often another writer may come first.
@@ -58,7 +58,7 @@ impl DeltaTarget {
         })
     }
 
-    /// Says that all rows have the values of the columns that the loaded version has, in a commit of its own; not if
+    /// Says that all rows have what they are to have of the values of the columns that the loaded version has, in a commit of its own; not if
     /// others have come since.
     ///
     /// # Errors
