@@ -307,6 +307,14 @@ pub enum Error {
         /// The target's location.
         location: String,
     },
+    /// The tables that a flow's query looks up have two rows for one of its source.
+    #[error(
+        "the query makes two rows of the source's row with the key ({key}): a table that it joins has more than one for it; nothing was applied, join one row for each key"
+    )]
+    TwoRows {
+        /// The values of the key.
+        key: String,
+    },
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -21,6 +21,7 @@ mod row_change;
 mod scratch;
 mod select;
 mod session;
+mod single_row;
 mod unknown;
 
 pub use catalog::NO_VERSIONS;

@@ -15,6 +15,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::connect::{ConnectionResolver, Connections, Values};
 use super::lake::{Lake, TableDeclaration};
 use super::scratch::Scratch;
+use super::single_row::single_row;
 use super::{LAKE, MAIN};
 use crate::error::Error;
 use crate::sink::delta::HistoryEntry;
@@ -89,6 +90,7 @@ impl Engine {
             .with_runtime_env(runtime)
             .build();
         let context = SessionContext::new_with_state(state);
+        context.register_udf(single_row());
         let lake = Arc::new(Lake::new());
         context.register_catalog(LAKE, Arc::clone(&lake) as Arc<dyn CatalogProvider>);
         Ok(Self {

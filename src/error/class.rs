@@ -48,6 +48,7 @@ impl Error {
             | Self::Altered { .. }
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
+            | Self::TwoRows { .. }
             | Self::Unlike { .. }
             | Self::TooManyToRepair { .. }
             | Self::Internal(_) => 1,

@@ -35,6 +35,13 @@ impl MergeStatement {
         self.check_keys(auto, source_key, &columns)?;
         self.check_columns(auto, &columns)?;
         let mut keyed = self.clone();
+        if let Err(error) = keyed.check_rows(source_key) {
+            return Err(self.refused(
+                auto,
+                error.to_string(),
+                "rename the key's columns".to_string(),
+            ));
+        }
         if let Some(on) = self.matching(&columns) {
             keyed.ast.on = Box::new(on);
         }

@@ -5,11 +5,17 @@
 //! LEFT JOIN whose row has to be there. What the query computes is computed of rows that are in the target alone:
 //! a delete has its key, and nothing else is asked of it.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, MergeAction, MergeClause,
     MergeClauseKind, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned,
     TableFactor, Value, helpers::attached_token::AttachedToken,
 };
+
+use datafusion::sql::sqlparser::ast::visit_expressions_mut;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
 use super::diagnostic::Diagnostic;
 use super::merge::MergeStatement;
@@ -25,7 +31,13 @@ pub(super) struct Membership {
     given: Option<Vec<(String, String)>>,
     /// Whether it gives every column under its own name.
     gives_all: bool,
+    /// The STREAM of a query that joins: the one that must not come out with more rows.
+    checked: Option<Ident>,
 }
+
+/// The function that a query which joins passes its rows through: `(value, rows of the key, key …)` gives `value`, and fails
+/// where there are two rows.
+pub const SINGLE_ROW: &str = "__cdcql_single_row";
 
 impl Membership {
     /// The name in the target of a column of the source, if the query gives it as it is.
@@ -67,6 +79,7 @@ pub(super) fn compile(
     let stream = stream_alias(source, select).map_err(one)?;
     let mut conditions = joined(source, select).map_err(one)?;
     conditions.extend(select.selection.take());
+    let joins = select.from.iter().any(|from| !from.joins.is_empty());
     let condition = conditions
         .into_iter()
         .map(nested)
@@ -79,10 +92,11 @@ pub(super) fn compile(
         (false, condition) => condition,
     };
     let membership = project(source, select, &stream, present.as_ref()).map_err(one)?;
-    let Some(condition) = condition else {
-        return Ok(membership);
+    let holds = match condition {
+        Some(condition) => Expr::IsTrue(Box::new(nested(condition))),
+        None if joins => Expr::value(Value::Boolean(true)),
+        None => return Ok(membership),
     };
-    let holds = Expr::IsTrue(Box::new(nested(condition)));
     let member = match deletes_leave {
         true => case(is_deleted(), Expr::value(Value::Boolean(true)), Some(holds)),
         false => holds,
@@ -92,7 +106,45 @@ pub(super) fn compile(
         alias: quoted(MEMBER.to_owned()),
     });
     ask_members(merge);
-    Ok(membership)
+    Ok(Membership {
+        checked: joins.then_some(stream),
+        ..membership
+    })
+}
+
+impl MergeStatement {
+    /// Has the query fail where its joins make two rows of one with the same `key` of the source.
+    pub(super) fn check_rows(&mut self, key: &[&str]) -> Result<(), ParserError> {
+        let stream = self
+            .auto
+            .as_ref()
+            .and_then(|auto| auto.membership.checked.clone());
+        let TableFactor::Derived { subquery, .. } = &mut self.ast.source else {
+            return Ok(());
+        };
+        let (Some(stream), SetExpr::Select(select)) = (stream, subquery.body.as_mut()) else {
+            return Ok(());
+        };
+        let Some(SelectItem::ExprWithAlias { expr, .. }) = select.projection.last_mut() else {
+            return Ok(());
+        };
+        let columns = key.iter().map(|column| of(&stream, column).to_string());
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let text =
+            format!("{SINGLE_ROW}({MEMBER}, count(*) OVER (PARTITION BY {columns}), {columns})");
+        let dialect = GenericDialect {};
+        let mut checked = Parser::new(&dialect).try_with_sql(&text)?.parse_expr()?;
+        let member = expr.clone();
+        let _ = visit_expressions_mut(&mut checked, |part: &mut Expr| {
+            if matches!(part, Expr::Identifier(name) if name.value == MEMBER) {
+                *part = member.clone();
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        *expr = checked;
+        Ok(())
+    }
 }
 
 /// The name of the STREAM, which stands first.
@@ -192,7 +244,7 @@ fn project(
 ) -> Result<Membership, Diagnostic> {
     let mut membership = Membership {
         given: Some(Vec::new()),
-        gives_all: false,
+        ..Membership::default()
     };
     let given = membership.given.get_or_insert_default();
     for item in &mut select.projection {

@@ -60,6 +60,7 @@ pub use constant::{Const, Literal, SecretStore};
 pub use create::{CONNECTION_OPTIONS, CreateConnection, CreateSchema};
 pub use diagnostic::Diagnostic;
 pub use lexer::is_complete;
+pub use membership::SINGLE_ROW;
 pub use merge::MergeStatement;
 pub use names::resolve_names;
 pub use options::GivenOption;

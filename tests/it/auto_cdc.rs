@@ -110,6 +110,26 @@ fn a_row_whose_inner_join_finds_nothing_is_no_member() {
 }
 
 #[test]
+fn a_join_that_makes_two_rows_of_one_is_refused_before_anything_is_written() {
+    let flow = "CREATE STREAMING TABLE customers LOCATION 'lake/customers' FLOW AUTO CDC FROM STREAM db.dbo.customers CHANGES;
+         CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM (
+            SELECT r.id, c.name FROM STREAM db.dbo.regions CHANGES AS r LEFT JOIN customers AS c ON c.region = r.id);";
+    let served = served(flow);
+    let _ = served
+        .run()
+        .failed(1, &["makes two rows of the source's row with the key (1)"]);
+    assert!(
+        !served
+            .project
+            .path()
+            .join("pipelines/lake/t/_delta_log")
+            .exists()
+    );
+    served.execute("DELETE FROM dbo.customers WHERE id = 3;");
+    assert_eq!(run(&served), "id,name\n1,Bruce\n");
+}
+
+#[test]
 fn a_deleted_row_may_stay_and_say_so() {
     let served = served(
         "CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM (

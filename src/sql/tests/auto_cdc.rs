@@ -104,7 +104,7 @@ fn where_and_inner_joins_are_membership() {
         &format!("CASE WHEN c.\"_change_type\" <> 'delete' AND {holds} THEN c.n / 2 END AS half"),
         "c.\"_change_type\", c.\"_commit_version\", c.\"_commit_timestamp\"",
         &format!(
-            "CASE WHEN c.\"_change_type\" = 'delete' THEN true ELSE ({holds}) IS TRUE END AS \"__cdcql_member\""
+            "CASE WHEN c.\"_change_type\" = 'delete' THEN true ELSE ({holds}) IS TRUE END, count(*) OVER (PARTITION BY c.\"id\"), c.\"id\") AS \"__cdcql_member\""
         ),
         "LEFT JOIN r ON r.id = c.r LEFT JOIN s ON s.id = c.s)",
         "(change.\"_change_type\" = 'delete') OR change.\"__cdcql_member\" IS NOT TRUE THEN DELETE",
