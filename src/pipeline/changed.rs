@@ -57,42 +57,16 @@ impl Changed {
         let database = &flow.database;
         let older = database.older_instance(&flow.table).await?;
         let columns = lacking(flow, older.as_ref());
-        let unknown = |reason: String| unknown(flow, &columns, reason);
         let recorder = older.as_ref().unwrap_or(&flow.table);
-        let name = recorder.capture_instance();
         let Some(instance) = recorder.keyed_as(&flow.table) else {
+            let name = recorder.capture_instance();
             let reason = format!("capture instance {name} does not record the key");
-            return Err(unknown(reason));
+            return Err(unknown(flow, &columns, reason));
         };
         let after = match (&older, columns.is_empty()) {
             // What the older instance has, it told.
             (Some(_), true) => checkpoint.lsn,
-            _ => {
-                let first = match database.minimum(recorder).await {
-                    Err(error) if error.kind() == ErrorKind::ChangesLost => {
-                        return Err(unknown(format!("capture instance {name} is gone")));
-                    }
-                    first => first?,
-                };
-                let floor = first.decrement().unwrap_or(Lsn::ZERO);
-                let after = match &older {
-                    Some(_) => added(flow, &columns).await?,
-                    None => None,
-                };
-                match after {
-                    Some(after) if after >= floor => after,
-                    Some(_) => {
-                        let reason = format!(
-                            "clean-up has taken changes since then from capture instance {name}"
-                        );
-                        return Err(unknown(reason));
-                    }
-                    None => match first_commit(flow, target).await? {
-                        Some(began) if began >= floor => began,
-                        _ => return Err(unknown(untold(older.as_ref()))),
-                    },
-                }
-            }
+            (older, _) => start(flow, target, older.as_ref(), &columns).await?,
         };
         let at = checkpoint.lsn;
         let upto_there = |after: Lsn| LsnRange::new(after.min(at), at).unwrap_or_default();
@@ -186,6 +160,42 @@ fn lacking(flow: &Flow, older: Option<&CapturedTable>) -> Vec<String> {
     let names = flow.table.columns_lacking_in(older).into_iter();
     let names = names.filter(|name| !lost.contains(name) && is_targets(name));
     names.map(str::to_string).collect()
+}
+
+/// The exclusive start of the changes that lack `columns`.
+///
+/// # Errors
+/// `ChangedRowsUnknown` where it is not known, or lies before what the capture instance has.
+async fn start(
+    flow: &Flow,
+    target: &DeltaTarget,
+    older: Option<&CapturedTable>,
+    columns: &[String],
+) -> Result<Lsn, Error> {
+    let recorder = older.unwrap_or(&flow.table);
+    let name = recorder.capture_instance();
+    let refused = |reason: String| Err(unknown(flow, columns, reason));
+    let first = match flow.database.minimum(recorder).await {
+        Err(error) if error.kind() == ErrorKind::ChangesLost => {
+            return refused(format!("capture instance {name} is gone"));
+        }
+        first => first?,
+    };
+    let floor = first.decrement().unwrap_or(Lsn::ZERO);
+    let added = match older {
+        Some(_) => added(flow, columns).await?,
+        None => None,
+    };
+    match added {
+        Some(added) if added >= floor => Ok(added),
+        Some(_) => refused(format!(
+            "clean-up has taken changes since then from capture instance {name}"
+        )),
+        None => match first_commit(flow, target).await? {
+            Some(began) if began >= floor => Ok(began),
+            _ => refused(untold(older)),
+        },
+    }
 }
 
 /// The exclusive start of what has come since the first of `columns` was added, if that is known. The statement may have

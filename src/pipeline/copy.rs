@@ -7,9 +7,10 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::begun::{Begun, identity, left_behind};
 use super::changed::Changed;
 use super::chunks::{Ahead, Chunks};
 use super::event::{CopyKind, Event, Reporter};
@@ -18,15 +19,12 @@ use super::keyed::rows_by_keys;
 use super::part::{Part, rows_outside};
 use super::reconcile::Keys;
 use super::run::RunOptions;
-use super::staged::{Found, chain};
-use crate::change::{Checkpoint, Commit, Lsn, LsnRange};
+use super::staged::Found;
+use crate::change::{Checkpoint, Commit, Lsn};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::sink::delta::{ChunkName, DeltaTableProvider, DeltaTarget, StagedChunk, Staging};
-use crate::source::sqlserver::{Asked, CapturedColumn, ErrorKind, KeyBound, KeyRange, TableChunks};
-
-/// The version of the manifest that this program writes and reads.
-const FORMAT: u32 = 1;
+use crate::source::sqlserver::{KeyBound, KeyRange};
 
 /// The rows of a table, at some time each past a commit.
 pub(super) struct Copied {
@@ -70,7 +68,7 @@ impl<'a> Extent<'a> {
     }
 
     /// What the rows are known by; NULL for all.
-    fn identity(self) -> Value {
+    pub(super) fn identity(self) -> Value {
         match self {
             Self::Whole => Value::Null,
             Self::Part(part) => Value::from(part.text.as_str()),
@@ -198,108 +196,6 @@ async fn chunks_of(
         filter,
         reporter: reporter.clone(),
     }))
-}
-
-/// How a copy was begun.
-#[derive(Debug, PartialEq)]
-struct Begun {
-    /// What its chunks are known by.
-    copy: Uuid,
-    /// What is copied, in what form.
-    source: Value,
-    /// Where the target stood: what is left behind by a copy that was committed is of no use any more.
-    over: Option<Lsn>,
-    /// The commit past which rows are read.
-    start: Lsn,
-    /// The newest commit then, by which the source's history is known again.
-    anchor: Option<Commit>,
-}
-
-fn identity(flow: &Flow, chunks: &TableChunks, extent: Extent<'_>) -> Value {
-    let columns = chunks.schema();
-    let columns = columns.fields().iter();
-    let columns = columns.map(|field| {
-        let mut captured = flow.table.columns().iter();
-        let captured = captured.find(|column| column.name() == field.name());
-        json!([field.name(), captured.map(CapturedColumn::type_name)])
-    });
-    json!({
-        "database": flow.key.database,
-        "table": [flow.key.schema, flow.key.table],
-        "capture_instance": [flow.table.capture_instance(), flow.table.instance_id()],
-        "columns": columns.collect::<Vec<_>>(),
-        // Another login may see other rows.
-        "may_miss": chunks.may_miss(),
-        "chunks_by": chunks.key_names(),
-        "where": extent.identity(),
-    })
-}
-
-impl Begun {
-    fn to_json(&self) -> Value {
-        json!({
-            "format": FORMAT,
-            "copy": self.copy.to_string(),
-            "source": self.source,
-            "over": self.over.map(|over| over.to_hex()),
-            "start": self.start.to_hex(),
-            "anchor": self.anchor.as_ref().map(|anchor| json!({
-                "lsn": anchor.lsn.to_hex(),
-                "end_time_ms": anchor.end_time_ms,
-                "tran_id": anchor.tran_id_hex(),
-            })),
-        })
-    }
-}
-
-/// What an earlier run has left of the same copy, by what it is known, and the commit that it began at; `None` if there
-/// is nothing, or the source does not have all changes since then any more.
-async fn left_behind(
-    flow: &Flow,
-    staging: &Staging,
-    begun: &Begun,
-) -> Result<Option<(Uuid, Lsn, Found)>, Error> {
-    let Some(manifest) = staging.manifest().await? else {
-        return Ok(None);
-    };
-    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
-    let expected = begun.to_json();
-    let is_same = ["format", "source", "over"]
-        .into_iter()
-        .all(|part| manifest[part] == expected[part]);
-    let lsn = |value: &Value| value.as_str().and_then(|text| text.parse::<Lsn>().ok());
-    let (start, anchor) = (lsn(&manifest["start"]), lsn(&manifest["anchor"]["lsn"]));
-    let copy = manifest["copy"].as_str();
-    let copy = copy.and_then(|copy| Uuid::parse_str(copy).ok());
-    let (true, Some(copy), Some(start), Some(anchor), Some(newest)) =
-        (is_same, copy, start, anchor, &begun.anchor)
-    else {
-        return Ok(None);
-    };
-    let asked = [Asked {
-        table: &flow.table,
-        after: anchor,
-    }];
-    let mut news = flow.database.news(&asked, newest.lsn).await?;
-    let news = match news.pop() {
-        Some(Ok(news)) => news,
-        Some(Err(error)) if error.kind() != ErrorKind::ChangesLost => return Err(error.into()),
-        _ => return Ok(None),
-    };
-    let same_commit = news.anchor.as_ref().is_some_and(|commit| {
-        manifest["anchor"]["end_time_ms"] == commit.end_time_ms
-            && manifest["anchor"]["tran_id"] == commit.tran_id_hex()
-    });
-    // A new instance may begin past the newest commit.
-    let window = LsnRange::new(start, newest.lsn.max(start)).unwrap_or_default();
-    match news.check(&flow.table, window) {
-        Err(error) if error.kind() == ErrorKind::ChangesLost => return Ok(None),
-        // A server that is behind does not know the anchor either.
-        Err(error) if !window.is_empty() => return Err(error.into()),
-        _ if !same_commit => return Ok(None),
-        _ => {}
-    }
-    Ok(Some((copy, start, chain(staging.chunks(copy).await?))))
 }
 
 /// The rows of a chunk that has no ends.

@@ -16,6 +16,7 @@
 //! them.
 
 mod altered;
+mod begun;
 mod bind;
 mod capture;
 mod changed;
