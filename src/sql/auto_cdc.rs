@@ -64,7 +64,7 @@ pub(super) fn auto_cdc(
     let is_taken =
         matches!(&alias.token, Token::Word(word) if word.value.eq_ignore_ascii_case(TARGET));
     tokens.extend(words.of("AS"));
-    tokens.push(at.quoted(if is_taken { "target_row" } else { TARGET }.to_owned()));
+    tokens.push(at.word(if is_taken { "target_row" } else { TARGET }));
     tokens.extend(words.of("USING"));
     tokens.extend(from);
     tokens.extend(words.of("ON"));
@@ -144,7 +144,7 @@ impl Words<'_> {
     ) {
         let is_delete = |operator: Token| {
             let delete = Token::SingleQuotedString("delete".to_owned());
-            let name = self.at.quoted(CHANGE_TYPE.to_owned());
+            let name = self.at.word(CHANGE_TYPE);
             let period = self.at.replaced(Token::Period);
             let rest = [operator, delete].map(|token| self.at.replaced(token));
             [alias.clone(), period, name].into_iter().chain(rest)
@@ -189,7 +189,7 @@ fn stream_source(
     let mut tokens = Vec::new();
     let named = if cursor.at_token(&Token::LParen) {
         tokens.extend(cursor.group()?.iter().cloned());
-        at.quoted(SOURCE.to_owned())
+        at.word(SOURCE)
     } else if cursor.at(&["STREAM"]) {
         tokens.extend(cursor.advance().cloned());
         let last = stream_name(cursor, &mut tokens)?;

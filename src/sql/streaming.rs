@@ -50,11 +50,9 @@ fn definition<'a>(
     cursor.eat(&["OR", "REFRESH"]);
     cursor.expect(&["STREAMING", "TABLE"])?;
     let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
+    refuse_star(cursor)?;
     let first = cursor.position();
     let name = cursor.name("the name of the table")?;
-    if cursor.at_token(&Token::Period) || cursor.at_token(&Token::Mul) {
-        return Err(stars(cursor));
-    }
     let (tokens, name_span) = (cursor.since(first), cursor.span_from(first));
     let mut table = CreateTable {
         if_not_exists,
@@ -89,10 +87,21 @@ fn definition<'a>(
     Ok((table, tokens, primary_key))
 }
 
-fn stars(cursor: &Cursor<'_>) -> Diagnostic {
-    cursor
-        .error("a table for every table of a schema is not supported yet")
-        .with_help("write one statement for each table")
+/// Refuses `schema.*`.
+fn refuse_star(cursor: &Cursor<'_>) -> Result<(), Diagnostic> {
+    let is = |n: usize, token: &Token| cursor.peek_nth(n).is_some_and(|l| l.token == *token);
+    let mut n = 0;
+    while is(n + 1, &Token::Period) {
+        n += 2;
+    }
+    match cursor.peek_nth(n).filter(|last| last.token == Token::Mul) {
+        None => Ok(()),
+        Some(star) => {
+            let message = "a table for every table of a schema is not supported yet";
+            let error = Diagnostic::new(cursor.source, star.span, message);
+            Err(error.with_help("write one statement for each table"))
+        }
+    }
 }
 
 /// What stands in the parentheses after the name: the tokens of columns, in parentheses of their own, and the key.

@@ -279,7 +279,7 @@ fn the_target_is_the_query_over_the_source_whatever_the_windows_were() {
             served.execute(&match step % 4 {
                 0 => format!("UPDATE dbo.customers SET n = {step} - 8 WHERE id = {id};"),
                 1 => format!("DELETE FROM dbo.customers WHERE id = {id};"),
-                2 => format!("IF NOT EXISTS (SELECT 1 FROM dbo.customers WHERE id = {id}) INSERT INTO dbo.customers VALUES ({id}, N'c{step}', {step} % 3, {step});"),
+                2 => format!("INSERT INTO dbo.customers VALUES ({step} + 10, N'c{step}', {step} % 3, {step});"),
                 _ => format!("UPDATE dbo.customers SET region = {step} % 3 + 1 WHERE id = {id};"),
             });
         }

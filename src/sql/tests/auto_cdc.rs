@@ -30,9 +30,9 @@ fn a_mirror_is_the_merge_that_everybody_writes() {
     assert_eq!(
         keyed(STREAM),
         "STREAM a.b.t CHANGES AS t\nON target.\"id\" = t.\"id\"\n\
-         WHEN MATCHED AND t.\"_change_type\" = 'delete' THEN DELETE\n\
+         WHEN MATCHED AND t._change_type = 'delete' THEN DELETE\n\
          WHEN MATCHED THEN UPDATE SET \"~*\" = NULL\n\
-         WHEN NOT MATCHED AND t.\"_change_type\" <> 'delete' THEN INSERT (\"~*\") VALUES (NULL)"
+         WHEN NOT MATCHED AND t._change_type <> 'delete' THEN INSERT (\"~*\") VALUES (NULL)"
     );
     let merge = merge(&flow(&format!("{STREAM} AS Target")));
     assert_eq!(merge.target_alias.unwrap().value, "target_row");
@@ -107,8 +107,8 @@ fn where_and_inner_joins_are_membership() {
             "CASE WHEN c.\"_change_type\" = 'delete' THEN true ELSE ({holds}) IS TRUE END, count(*) OVER (PARTITION BY c.\"id\"), c.\"id\") AS \"__cdcql_member\""
         ),
         "LEFT JOIN r ON r.id = c.r LEFT JOIN s ON s.id = c.s)",
-        "(change.\"_change_type\" = 'delete') OR change.\"__cdcql_member\" IS NOT TRUE THEN DELETE",
-        "(change.\"_change_type\" <> 'delete') AND change.\"__cdcql_member\" THEN INSERT",
+        "(change._change_type = 'delete') OR change.\"__cdcql_member\" IS NOT TRUE THEN DELETE",
+        "(change._change_type <> 'delete') AND change.\"__cdcql_member\" THEN INSERT",
     ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
