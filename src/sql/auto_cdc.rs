@@ -5,14 +5,14 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, visit_expressions_mut};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cdc_clauses::{Clauses, Columns, clauses};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
-use super::membership::{self, Membership};
+use super::membership::{self, Membership, asks_tables};
 use super::merge::{self, MergeStatement};
 use super::relation::clause_of;
 use super::source::{SharedSource, Span};
@@ -249,13 +249,7 @@ fn qualify(source: &SharedSource, merge: &mut MergeStatement) -> Result<(), Diag
         let Some(condition) = &mut clause.predicate else {
             continue;
         };
-        let asks = visit_expressions(condition, |part: &Expr| match part {
-            Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        });
-        if asks.is_break() {
+        if asks_tables(condition) {
             let span = source.locate(clause.when_token.0.span);
             let message = "APPLY AS DELETE WHEN asks other tables";
             return Err(Diagnostic::new(source, span, message)

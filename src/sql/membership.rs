@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, Value, helpers::attached_token::AttachedToken,
 };
 
-use datafusion::sql::sqlparser::ast::visit_expressions_mut;
+use datafusion::sql::sqlparser::ast::{visit_expressions, visit_expressions_mut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 
@@ -78,7 +78,16 @@ pub(super) fn compile(
     };
     let stream = stream_alias(source, select).map_err(one)?;
     let mut conditions = joined(source, select).map_err(one)?;
-    conditions.extend(select.selection.take());
+    if let Some(condition) = select.selection.take() {
+        if asks_tables(&condition) {
+            let message = "WHERE of an AUTO CDC asks other tables by a query of its own";
+            let error = Diagnostic::new(source, source.locate(condition.span()), message);
+            return Err(one(error.with_help(
+                "join them: … JOIN looked_up ON looked_up.key = change.key",
+            )));
+        }
+        conditions.push(condition);
+    }
     let joins = select.from.iter().any(|from| !from.joins.is_empty());
     let condition = conditions
         .into_iter()
@@ -145,6 +154,15 @@ impl MergeStatement {
         *expr = checked;
         Ok(())
     }
+}
+
+/// Whether an expression has a query in it.
+pub(super) fn asks_tables(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |part: &Expr| match part {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
 }
 
 /// The name of the STREAM, which stands first.

@@ -188,6 +188,11 @@ fn what_cannot_be_is_refused_where_it_stands() {
             "r",
             "by JOIN or LEFT JOIN",
         ),
+        (
+            "(SELECT c.id FROM STREAM a.b.t CHANGES AS c WHERE c.n IN (SELECT n FROM r))",
+            "c.n IN (SELECT n FROM r",
+            "WHERE of an AUTO CDC asks other tables",
+        ),
     ] {
         let sql = flow(rest);
         let error = error(&sql);
