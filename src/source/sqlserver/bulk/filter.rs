@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::ReadBuf;
 
-use super::columns::{Column, Description, Kind};
+use super::columns::{Column, Description, Kind, Reading};
 use super::measure::{Measure, NBC_ROW, ROW};
 use super::{Chunk, Passage, malformed, mark};
 
@@ -20,7 +20,7 @@ const MOST_CARRIED: usize = 32_000;
 /// Bytes of a row that does not end; beyond these the driver gets what there is of it.
 const MOST_KEPT: usize = 1 << 16;
 /// The description of the 4096 columns that a result set may have is smaller.
-const MOST_DESCRIPTION: usize = 1 << 22;
+const MOST_DESCRIPTION: usize = 1 << 23;
 
 const COLUMNS: u8 = 0x81;
 /// `varbinary`, here of one byte.
@@ -45,6 +45,8 @@ pub(in super::super) struct Filter {
     passage: Passage,
     /// How many result sets have begun.
     begun: usize,
+    /// The description of a result set's columns that is coming in.
+    description: Reading,
     /// The columns of the last result set.
     columns: Vec<Column>,
     /// Whether its rows are put together.
@@ -74,6 +76,7 @@ impl Filter {
             wanted,
             passage,
             begun: 0,
+            description: Reading::default(),
             columns: Vec::new(),
             is_together: false,
             state: State::Token,
@@ -242,7 +245,7 @@ impl Filter {
     }
 
     fn describe(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        let (columns, length) = match Description::read(&bytes[1..]) {
+        let (columns, length) = match self.description.read(&bytes[1..]) {
             Description::Columns(columns, length) => (columns, 1 + length),
             Description::Unfinished if bytes.len() > MOST_DESCRIPTION => {
                 return Err(malformed("the columns do not end"));
@@ -257,6 +260,7 @@ impl Filter {
             && !columns.is_empty()
             && columns.iter().all(|column| column.kind != Kind::Other);
         self.begun += 1;
+        self.description = Reading::default();
         self.columns = columns;
         if !self.is_together {
             self.state = State::Pass(length);
