@@ -23,6 +23,8 @@ const MOST_KEPT: usize = 1 << 16;
 const MOST_DESCRIPTION: usize = 1 << 23;
 
 const COLUMNS: u8 = 0x81;
+/// Comes after all rows, and does not tell how long it is.
+const RETURN_VALUE: u8 = 0xAC;
 /// `varbinary`, here of one byte.
 const BINARY: u8 = 0xA5;
 
@@ -238,6 +240,17 @@ impl Filter {
                     return Ok(None);
                 };
                 State::Pass(3 + usize::from(u16::from_le_bytes(*length)))
+            }
+            // So do SESSIONSTATE and FEDAUTHINFO, in four bytes.
+            0xE4 | 0xEE => {
+                let Some(length) = bytes[1..].first_chunk() else {
+                    return Ok(None);
+                };
+                State::Pass(5 + u32::from_le_bytes(*length) as usize)
+            }
+            // The driver could not read rows after it, of whose columns it does not know.
+            token if self.is_together && token != RETURN_VALUE => {
+                return Err(malformed("a token of another kind is among rows"));
             }
             _ => State::Rest,
         };
