@@ -194,6 +194,41 @@ fn redirections_in_a_circle_end() {
     assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
 }
 
+#[test]
+fn a_redirection_that_anybody_may_have_forged_is_not_followed() {
+    let server = || {
+        Served::with(SimulatorOptions {
+            password: Some("Pa55word!".to_owned()),
+            tls: Tls::Optional,
+            ..SimulatorOptions::default()
+        })
+    };
+    let (first, other) = (server(), server());
+    let address = other.simulator.address();
+    first
+        .simulator
+        .control()
+        .set_logins(Some(LoginFault::Redirect {
+            host: address.ip().to_string(),
+            port: address.port(),
+        }));
+    let both = format!(
+        "{}{}",
+        first.simulator.certificate_pem(),
+        other.simulator.certificate_pem()
+    );
+    first.project.write("both.pem", &both);
+    let ended = run(&first, "encrypt=login&ca_file=both.pem").ended();
+    let ended = ended.failed(1, &["redirects to another server", "encrypt = required"]);
+    assert!(!ended.stderr.contains("trying again"), "{}", ended.stderr);
+    for options in [
+        "encrypt=required&ca_file=both.pem",
+        "encrypt=login&trust_server_certificate=true",
+    ] {
+        run(&first, options).ended().succeeded();
+    }
+}
+
 /// A line of `/proc/net/tcp` has the local address, the remote one, the state (01: established), the queues, and the
 /// timer that runs (02: of keep-alive) with the hundredths of a second that it has left.
 #[cfg(target_os = "linux")]

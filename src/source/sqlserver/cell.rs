@@ -153,7 +153,7 @@ impl<'a> Cell<'a> {
                 index,
                 action,
             }),
-            None => Err(unexpected(action, index, "missing")),
+            None => Err(missing(action, index)),
         }
     }
 
@@ -194,6 +194,11 @@ impl<'a> Cell<'a> {
                 .ok_or_else(|| self.mismatch("a binary(10)")),
         }
     }
+}
+
+/// The error for a row that has too few cells.
+pub(super) fn missing(action: &str, index: usize) -> SourceError {
+    unexpected(action, index, "missing")
 }
 
 fn unexpected(action: &str, index: usize, reason: &str) -> SourceError {

@@ -6,13 +6,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use tiberius::{ColumnData, Row, ToSql};
+use tiberius::{Row, ToSql};
 
 use crate::change::{ChangeType, Lsn, LsnRange};
 
 use super::bulk::Rows;
 use super::captured::CapturedTable;
-use super::cell::{Cell, Cells, Parameter, row_count};
+use super::cell::{Cell, Cells, Parameter, missing, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, guarded};
 use super::commit_times::CommitTimes;
 use super::dates::{Dates, clocks, known};
@@ -280,7 +280,7 @@ impl<'a> Decoder<'a> {
         let (source, action) = (self.source, self.action);
         let value = self.rows.next_cell();
         let value = value.map_err(|error| source.pool.error(action, error))?;
-        let value = value.unwrap_or(ColumnData::I32(None));
+        let value = value.ok_or_else(|| missing(action, index))?;
         if self.batcher.append(index, &value) {
             return Ok(());
         }

@@ -122,6 +122,14 @@ pub enum ConnectError {
         /// How many were followed.
         limit: usize,
     },
+    /// A server sends the client elsewhere, in words that anybody may have written.
+    #[error(
+        "{server} redirects to another server, which encrypt = login does not protect from being forged; set encrypt = required, or connect to the other server itself"
+    )]
+    UnsafeRedirect {
+        /// Host and port.
+        server: String,
+    },
     /// User or password are wrong, or the login may not connect.
     #[error("{host} refused the login {user} (error {number}: {message}); {remedy}")]
     LoginFailed {
@@ -182,6 +190,7 @@ impl ConnectError {
             | Self::Tls { .. }
             | Self::Handshake { .. }
             | Self::TooManyRedirects { .. }
+            | Self::UnsafeRedirect { .. }
             | Self::Refused { .. }
             | Self::DatabaseUnavailable { .. } => ErrorKind::Connection,
             Self::LoginFailed { .. } => ErrorKind::Login,

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -53,8 +55,18 @@ pub(super) async fn open(config: &ConnectionConfig) -> Result<Connection, Connec
         let log_in =
             async |socket: Socket| Box::pin(Client::connect(driver, socket.compat_write())).await;
         let encryption = encryption(config, &host).await?;
+        let answers_in_clear = Arc::clone(&encryption.answers_in_clear);
         match Connection::of(socket, encryption, log_in).await {
             Ok(connection) => return Ok(connection),
+            // Whoever can write to the connection may have said where the password is to go, and have a certificate for it.
+            Err(DriverError::Routing { .. })
+                if answers_in_clear.load(Ordering::Relaxed)
+                    && !config.trust_server_certificate() =>
+            {
+                return Err(ConnectError::UnsafeRedirect {
+                    server: config.server_at(&host, port),
+                });
+            }
             Err(DriverError::Routing {
                 host: next_host,
                 port: next_port,
@@ -172,6 +184,7 @@ async fn encryption(config: &ConnectionConfig, host: &str) -> Result<Encryption,
         wanted: config.encrypt(),
         trust,
         host: host.to_string(),
+        answers_in_clear: Arc::default(),
     })
 }
 

@@ -11,11 +11,11 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use tiberius::{ColumnData, ToSql};
+use tiberius::ToSql;
 
 use super::bulk::Rows;
 use super::catalogue::SourceTable;
-use super::cell::{Cells, Parameter, row_count};
+use super::cell::{Cells, Parameter, missing, row_count};
 use super::decode::{ColumnBuilder, unexpected};
 use super::error::SourceError;
 use super::filter::{self, Translator};
@@ -319,7 +319,7 @@ impl LiveRows {
         for (index, column) in self.projection.iter().enumerate() {
             let value = rows.next_cell();
             let value = value.map_err(|error| self.pool.error(action, error))?;
-            let value = value.unwrap_or(ColumnData::I32(None));
+            let value = value.ok_or_else(|| missing(action, index))?;
             if !batcher.append(index, &value) {
                 let column = &self.table.columns[*column];
                 return Err(unexpected(&column.name, &column.sql_type, &value));

@@ -63,11 +63,53 @@ pub(super) enum Description {
 impl Description {
     /// Reads what follows the token's byte.
     pub(super) fn read(bytes: &[u8]) -> Self {
-        let mut reader = Reader { bytes, at: 0 };
-        match columns(&mut reader) {
-            Ok(columns) => Self::Columns(columns, reader.at),
-            Err(Stop::Unfinished) => Self::Unfinished,
-            Err(Stop::Unknown) => Self::Unknown,
+        Reading::default().read(bytes)
+    }
+}
+
+/// COLMETADATA that is being read while its bytes come in.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    columns: Vec<Column>,
+    /// How many columns are to come, once that is known.
+    left: Option<u16>,
+    /// Where the next of them begins.
+    at: usize,
+}
+
+impl Reading {
+    /// Reads what follows the token's byte. What did not suffice has to come again, with more; columns that were whole are
+    /// not read again.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Description {
+        let mut reader = Reader { bytes, at: self.at };
+        match self.go_on(&mut reader) {
+            Ok(()) => Description::Columns(std::mem::take(&mut self.columns), self.at),
+            Err(Stop::Unfinished) => Description::Unfinished,
+            Err(Stop::Unknown) => Description::Unknown,
+        }
+    }
+
+    fn go_on(&mut self, reader: &mut Reader<'_>) -> Result<(), Stop> {
+        let mut left = match self.left {
+            Some(left) => left,
+            None => match reader.short()? {
+                // Without columns there are no rows.
+                NO_COLUMNS => 0,
+                count => count,
+            },
+        };
+        loop {
+            (self.left, self.at) = (Some(left), reader.at);
+            if left == 0 {
+                return Ok(());
+            }
+            // The user's type and the flags.
+            reader.skip(6)?;
+            let column = column(reader)?;
+            let name = reader.byte()?;
+            reader.skip(usize::from(name) * 2)?;
+            self.columns.push(column);
+            left -= 1;
         }
     }
 }
@@ -100,23 +142,6 @@ impl Reader<'_> {
     fn short(&mut self) -> Result<u16, Stop> {
         Ok(u16::from_le_bytes([self.byte()?, self.byte()?]))
     }
-}
-
-fn columns(reader: &mut Reader<'_>) -> Result<Vec<Column>, Stop> {
-    let count = match reader.short()? {
-        // Without columns there are no rows.
-        NO_COLUMNS => 0,
-        count => count,
-    };
-    let mut columns = Vec::new();
-    for _ in 0..count {
-        // The user's type and the flags.
-        reader.skip(6)?;
-        columns.push(column(reader)?);
-        let name = reader.byte()?;
-        reader.skip(usize::from(name) * 2)?;
-    }
-    Ok(columns)
 }
 
 fn column(reader: &mut Reader<'_>) -> Result<Column, Stop> {

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::ReadBuf;
 
-use super::columns::{Column, Description, Kind};
+use super::columns::{Column, Description, Kind, Reading};
 use super::measure::{Measure, NBC_ROW, ROW};
 use super::{Chunk, Passage, malformed, mark};
 
@@ -20,9 +20,11 @@ const MOST_CARRIED: usize = 32_000;
 /// Bytes of a row that does not end; beyond these the driver gets what there is of it.
 const MOST_KEPT: usize = 1 << 16;
 /// The description of the 4096 columns that a result set may have is smaller.
-const MOST_DESCRIPTION: usize = 1 << 22;
+const MOST_DESCRIPTION: usize = 1 << 23;
 
 const COLUMNS: u8 = 0x81;
+/// Comes after all rows, and does not tell how long it is.
+const RETURN_VALUE: u8 = 0xAC;
 /// `varbinary`, here of one byte.
 const BINARY: u8 = 0xA5;
 
@@ -45,6 +47,8 @@ pub(in super::super) struct Filter {
     passage: Passage,
     /// How many result sets have begun.
     begun: usize,
+    /// The description of a result set's columns that is coming in.
+    description: Reading,
     /// The columns of the last result set.
     columns: Vec<Column>,
     /// Whether its rows are put together.
@@ -74,6 +78,7 @@ impl Filter {
             wanted,
             passage,
             begun: 0,
+            description: Reading::default(),
             columns: Vec::new(),
             is_together: false,
             state: State::Token,
@@ -236,13 +241,24 @@ impl Filter {
                 };
                 State::Pass(3 + usize::from(u16::from_le_bytes(*length)))
             }
+            // So do SESSIONSTATE and FEDAUTHINFO, in four bytes.
+            0xE4 | 0xEE => {
+                let Some(length) = bytes[1..].first_chunk() else {
+                    return Ok(None);
+                };
+                State::Pass(5 + u32::from_le_bytes(*length) as usize)
+            }
+            // The driver could not read rows after it, of whose columns it does not know.
+            token if self.is_together && token != RETURN_VALUE => {
+                return Err(malformed("a token of another kind is among rows"));
+            }
             _ => State::Rest,
         };
         Ok(Some(0))
     }
 
     fn describe(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        let (columns, length) = match Description::read(&bytes[1..]) {
+        let (columns, length) = match self.description.read(&bytes[1..]) {
             Description::Columns(columns, length) => (columns, 1 + length),
             Description::Unfinished if bytes.len() > MOST_DESCRIPTION => {
                 return Err(malformed("the columns do not end"));
@@ -257,6 +273,7 @@ impl Filter {
             && !columns.is_empty()
             && columns.iter().all(|column| column.kind != Kind::Other);
         self.begun += 1;
+        self.description = Reading::default();
         self.columns = columns;
         if !self.is_together {
             self.state = State::Pass(length);

@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::{Int32Type, UInt64Type};
-use tiberius::ColumnType;
 use tiberius::time::{Date, DateTime, DateTime2, Time};
+use tiberius::{ColumnData, ColumnType};
 
 use super::*;
 use crate::source::sqlserver::ErrorKind;
@@ -143,6 +143,13 @@ async fn an_image_before_an_update_nets_to_a_delete_of_its_key() {
         kinds.iter().flatten().collect::<Vec<_>>(),
         ["delete", "update_postimage"]
     );
+}
+
+#[tokio::test]
+async fn a_change_with_too_few_cells_is_no_change_with_null() {
+    let cells = vec![binary(Some("0:31:0")), ColumnData::I32(Some(2))];
+    let error = failure([guard_before(Some("0:20:1"), "0:40:0"), row(1, cells)]).await;
+    assert!(error.to_string().contains("is missing"), "{error}");
 }
 
 #[tokio::test]

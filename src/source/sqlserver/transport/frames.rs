@@ -103,6 +103,10 @@ impl AsyncWrite for Frames {
         if !this.is_framed {
             return Pin::new(&mut this.tcp).poll_write(cx, buf);
         }
+        if this.written > 0 {
+            // A packet whose beginning is written has its length.
+            ready!(Pin::new(&mut *this).poll_flush(cx))?;
+        }
         if this.outgoing.is_empty() {
             this.outgoing.resize(HEADER_BYTES, 0);
         }
@@ -140,5 +144,88 @@ impl AsyncWrite for Frames {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Two ends of a connection, the first in packets.
+    async fn ends() -> (Frames, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (server, _) = listener.accept().await.unwrap();
+        (Frames::new(Tcp::new(stream.unwrap()), true), server)
+    }
+
+    fn packet(bytes: &[u8]) -> Vec<u8> {
+        let [high, low] = (bytes.len() as u16 + 8).to_be_bytes();
+        [&[PRELOGIN, 1, high, low, 0, 0, 0, 0], bytes].concat()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_a_packet_is_on_its_way_is_in_the_next() {
+        let (mut frames, mut server) = ends().await;
+        let first = vec![1; 60_000];
+        // So many that the connection takes no more.
+        let mut count = 0;
+        loop {
+            frames.write_all(&first).await.unwrap();
+            count += 1;
+            let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut frames).poll_flush(cx))).await;
+            if flushed.is_pending() {
+                break;
+            }
+        }
+        assert!(frames.written < frames.outgoing.len());
+        let written = tokio::spawn(async move {
+            frames.write_all(&[2; 3]).await.unwrap();
+            frames.flush().await.unwrap();
+            frames.shutdown().await.unwrap();
+        });
+        let mut read = Vec::new();
+        server.read_to_end(&mut read).await.unwrap();
+        written.await.unwrap();
+        let expected = [packet(&first).repeat(count), packet(&[2; 3])].concat();
+        assert!(read == expected);
+    }
+
+    #[tokio::test]
+    async fn packets_are_read_wherever_they_are_cut_and_nothing_beyond_them() {
+        let packets = [packet(b"ab"), packet(b"c"), b"bare".to_vec()].concat();
+        for cut in 1..packets.len() {
+            let (mut frames, mut server) = ends().await;
+            let (first, rest) = packets.split_at(cut);
+            let (first, rest) = (first.to_vec(), rest.to_vec());
+            let server = tokio::spawn(async move {
+                server.write_all(&first).await.unwrap();
+                server.flush().await.unwrap();
+                tokio::task::yield_now().await;
+                server.write_all(&rest).await.unwrap();
+            });
+            let mut read = [0; 3];
+            frames.read_exact(&mut read).await.unwrap();
+            frames.finish();
+            let mut bare = Vec::new();
+            frames.read_to_end(&mut bare).await.unwrap();
+            server.await.unwrap();
+            assert_eq!((&read, &bare[..]), (b"abc", &b"bare"[..]), "{cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_packet_of_a_handshake_is_refused() {
+        for bytes in [&[0x04, 1, 0, 9, 0, 0, 0, 0, 1][..], &packet(b"")] {
+            let (mut frames, mut server) = ends().await;
+            server.write_all(bytes).await.unwrap();
+            let error = frames.read(&mut [0]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -37,6 +39,8 @@ pub(in super::super) struct Encryption {
     pub(in super::super) trust: Trust,
     /// The host that the server's certificate must be for.
     pub(in super::super) host: String,
+    /// Becomes true where the login is encrypted, and what the server answers to it is not.
+    pub(in super::super) answers_in_clear: Arc<AtomicBool>,
 }
 
 /// What the server and this client agreed on.
@@ -61,6 +65,7 @@ pub(super) async fn negotiate(
         wanted,
         trust,
         host,
+        answers_in_clear,
     } = encryption;
     let mut carrier = match wanted {
         Encrypt::Strict => {
@@ -110,6 +115,7 @@ pub(super) async fn negotiate(
         stream.get_mut().0.finish();
         carrier = Carrier::Tls(Box::new(stream));
     }
+    answers_in_clear.store(only_login, Ordering::Relaxed);
     Ok(Agreed {
         carrier,
         answer,
@@ -213,6 +219,7 @@ mod tests {
             wanted,
             trust: Trust::All,
             host: "h".to_string(),
+            answers_in_clear: Arc::default(),
         };
         let request = packet(PRELOGIN, OFF);
         let agreed = negotiate(Tcp::new(stream), request, encryption).await?;

@@ -1,6 +1,7 @@
 //! The driver, in front of a server that has one answer.
 
 use futures::TryStreamExt;
+use tiberius::error::Error;
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_util::compat::TokioAsyncWriteCompatExt;
@@ -10,11 +11,19 @@ use super::wire::packets;
 /// The driver's rows of an answer.
 #[track_caller]
 pub(super) fn rows(answer: &[u8]) -> Vec<Row> {
-    read(answer).unwrap()
+    let (rows, error) = read(answer);
+    assert!(error.is_none(), "{error:?}");
+    rows
 }
 
-/// As above, or the driver's error.
-pub(super) fn read(answer: &[u8]) -> Result<Vec<Row>, tiberius::error::Error> {
+/// The driver's rows of an answer, and the error after them.
+pub(super) fn read(answer: &[u8]) -> (Vec<Row>, Option<Error>) {
+    let mut rows = Vec::new();
+    let error = read_into(&mut rows, answer).err();
+    (rows, error)
+}
+
+fn read_into(rows: &mut Vec<Row>, answer: &[u8]) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -29,10 +38,12 @@ pub(super) fn read(answer: &[u8]) -> Result<Vec<Row>, tiberius::error::Error> {
         let answer = answer.to_vec();
         let server = tokio::spawn(serve(far, answer));
         let mut client = Box::pin(Client::connect(config, near.compat_write())).await?;
-        let rows = client.simple_query("SELECT").await?.into_row_stream();
-        let rows = rows.try_collect().await;
+        let mut stream = client.simple_query("SELECT").await?.into_row_stream();
+        while let Some(row) = stream.try_next().await? {
+            rows.push(row);
+        }
         server.abort();
-        rows
+        Ok(())
     }))
 }
 

@@ -1,5 +1,6 @@
 //! The same bytes by the driver alone and by way of the filter give the same values.
 
+mod answers;
 mod driver;
 mod malformed;
 mod values;
@@ -14,6 +15,16 @@ use super::{Filter, Passage, Rows};
 
 /// What a filter gives the driver of an answer that comes in reads of those sizes, and of the rest.
 fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<(Vec<u8>, Passage)> {
+    let (output, passage, ended) = filtered_up_to(wanted, answer, reads);
+    ended.map(|()| (output, passage))
+}
+
+/// The same up to an error.
+fn filtered_up_to(
+    wanted: usize,
+    answer: &[u8],
+    reads: &[usize],
+) -> (Vec<u8>, Passage, io::Result<()>) {
     let passage = Passage::default();
     let mut filter = Filter::new(wanted, passage.clone());
     let mut output = Vec::new();
@@ -23,7 +34,9 @@ fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<(Vec<u8
     while !rest.is_empty() {
         let size = sizes.next().unwrap_or(rest.len()).clamp(1, rest.len());
         let (part, after) = rest.split_at(size);
-        filter.take(part)?;
+        if let Err(error) = filter.take(part) {
+            return (output, passage, Err(error));
+        }
         rest = after;
         loop {
             let mut read = ReadBuf::new(&mut buffer);
@@ -33,7 +46,7 @@ fn filtered(wanted: usize, answer: &[u8], reads: &[usize]) -> io::Result<(Vec<u8
             output.extend_from_slice(read.filled());
         }
     }
-    Ok((output, passage))
+    (output, passage, Ok(()))
 }
 
 /// The cells of one result set in the driver's rows, as text that tells all of them apart.

@@ -7,7 +7,7 @@ use super::{assert_same, cells, driver, filtered};
 use crate::source::sqlserver::bulk::Rows;
 
 /// A value's bytes; `None` is NULL.
-type Value = Option<Vec<u8>>;
+pub(super) type Value = Option<Vec<u8>>;
 
 fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
@@ -30,7 +30,7 @@ fn of_a_byte(info: &[u8], values: &[&[u8]]) -> (Type, Vec<Value>) {
 }
 
 /// Every type that is read here, with the values at its edges.
-fn edges() -> Vec<(Type, Vec<Value>)> {
+pub(super) fn edges() -> Vec<(Type, Vec<Value>)> {
     [numbers(), scaled(), varying()].concat()
 }
 
@@ -130,6 +130,35 @@ fn varying() -> Vec<(Type, Vec<Value>)> {
     all.push((Type::pointed(0x63), texts));
     all.push((Type::pointed(0x22), bytes));
     all
+}
+
+/// Types that are left to the driver.
+pub(super) fn others() -> Vec<(Type, Vec<Value>)> {
+    let page: Vec<Value> = vec![Some(vec![]), Some(b"abc".to_vec()), Some(vec![0xE9]), None];
+    let mut udt = vec![0xF0, 0xFF, 0xFF];
+    for part in ["d", "sys", "geometry"] {
+        udt.push(part.len() as u8);
+        udt.extend(utf16(part));
+    }
+    udt.extend([1, 0, b'a', 0]);
+    let chunks = Prefix::Chunks(7);
+    vec![
+        fixed(0x3C, &[&[0, 0, 0, 0, 1, 0, 0, 0]]),
+        fixed(0x7A, &[&[1, 0, 0, 0]]),
+        of_a_byte(&[0x6E, 4], &[&[1, 0, 0, 0]]),
+        of_a_byte(&[0x6E, 8], &[&[0, 0, 0, 0, 1, 0, 0, 0]]),
+        (Type::varying(0xA7, 20, 0), page.clone()),
+        (Type::varying(0xAF, 20, 0), page.clone()),
+        (Type::varying(0xA7, 0xFFFF, 2), page.clone()),
+        (Type::pointed(0x23), page),
+        of(&[0xF1, 0], chunks, &[&utf16("<a/>"), &[]]),
+        of(&udt, chunks, &[&[1, 2, 3], &[]]),
+        of(
+            &[0x62, 0x49, 0x1F, 0, 0],
+            Prefix::None,
+            &[&[6, 0, 0, 0, 0x38, 0, 1, 0, 0, 0]],
+        ),
+    ]
 }
 
 #[test]
@@ -237,6 +266,31 @@ fn a_row_that_is_larger_than_what_is_kept_comes_in_parts() {
     let answer = answer.done(0xFD, false).packets(32_000);
     let rows = assert_same(0, &answer, &[]);
     assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn a_row_that_ends_about_where_a_part_does_is_whole() {
+    let types = [
+        Type::new(&[0x26, 4], Prefix::Byte),
+        Type::varying(0xA5, 0xFFFF, 8000),
+        Type::new(&[0x38], Prefix::None),
+    ];
+    let row = |length: usize| {
+        let number = Some(length.to_le_bytes()[..4].to_vec());
+        [number.clone(), Some(vec![0xD1; length]), number]
+    };
+    // What is kept, less what is around the bytes.
+    let most = (1 << 16) - 66;
+    for length in most - 8..most + 8 {
+        let answer = Answer::default()
+            .columns(&types)
+            .row(&types, &row(2))
+            .row(&types, &row(length))
+            .compressed_row(&types, &row(2 * length))
+            .row(&types, &row(0));
+        let answer = answer.done(0xFD, false).packets(1 << 13);
+        assert_eq!(assert_same(0, &answer, &[]).len(), 4, "{length}");
+    }
 }
 
 #[test]

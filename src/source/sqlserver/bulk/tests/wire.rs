@@ -148,13 +148,22 @@ impl Answer {
 
     /// An informational message.
     pub(super) fn info(self) -> Self {
-        let mut token = 5701_i32.to_le_bytes().to_vec();
-        token.extend([1, 0]);
+        self.message(0xAB, 5701, 0)
+    }
+
+    /// An error.
+    pub(super) fn error(self) -> Self {
+        self.message(0xAA, 1205, 13)
+    }
+
+    fn message(self, kind: u8, number: i32, class: u8) -> Self {
+        let mut token = number.to_le_bytes().to_vec();
+        token.extend([1, class]);
         token.extend(2_u16.to_le_bytes());
         token.extend("hi".encode_utf16().flat_map(u16::to_le_bytes));
         token.extend([0, 0]);
         token.extend(1_u32.to_le_bytes());
-        let mut bytes = vec![0xAB];
+        let mut bytes = vec![kind];
         bytes.extend((token.len() as u16).to_le_bytes());
         bytes.extend(token);
         self.token(&bytes)
@@ -165,6 +174,11 @@ impl Answer {
         let mut bytes = [0; 13];
         (bytes[0], bytes[1]) = (token, u8::from(more));
         self.token(&bytes)
+    }
+
+    /// The tokens alone.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The bytes, in packets of so many bytes of them.
