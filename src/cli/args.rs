@@ -121,7 +121,7 @@ pub(super) enum Command {
     ///
     /// - Data files of which more than 2 % of the rows are deleted are rewritten without them, and so are small files
     ///   (below half of delta.targetFileSize, 100 MiB unless set) where a partition has at least four, into full
-    ///   ones; rows are sorted by the columns that the flow's ON compares.
+    ///   ones; rows are sorted by the columns that the flow's ON compares, or, of an AUTO CDC, that its KEYS name.
     ///
     /// - The log gets a Delta checkpoint where more than ten commits came after the last, and loses the files that
     ///   its own retention (delta.logRetentionDuration) does not keep.

@@ -1,6 +1,8 @@
 //! What a CREATE TABLE says of its table and of the flow that writes it.
 
-use crate::change::{OnGap, OnSchemaChange, UnknownPolicy};
+use std::str::FromStr;
+
+use crate::change::{OnGap, OnSchemaChange};
 use crate::error::Error;
 use crate::sink::delta::TableOptions;
 use crate::sql::{CreateTable, Property, Statement};
@@ -39,52 +41,44 @@ const BACKFILL_COLUMNS: &str = "cdcql.backfillcolumns";
 const READ_BACK: &str = "cdcql.readback";
 
 pub(super) fn on_gap(statement: &Statement, definition: &CreateTable) -> Result<OnGap, Error> {
-    let given = property(definition, ON_GAP);
-    given.map_or(Ok(OnGap::default()), |property| {
-        let policy = property.value.text().parse();
-        policy.map_err(|UnknownPolicy| {
-            let help = "write 'fail', 'resnapshot' or 'continue'";
-            no_value(statement, property, "policy", help)
-        })
-    })
+    let words = ("policy", "write 'fail', 'resnapshot' or 'continue'");
+    value_of(statement, definition, ON_GAP, OnGap::default(), words)
 }
 
 pub(super) fn on_schema_change(
     statement: &Statement,
     definition: &CreateTable,
 ) -> Result<OnSchemaChange, Error> {
-    let given = property(definition, ON_SCHEMA_CHANGE);
-    given.map_or(Ok(OnSchemaChange::default()), |property| {
-        let policy = property.value.text().parse();
-        policy.map_err(|UnknownPolicy| {
-            let help = "write 'fail', 'ignore', 'add' or 'evolve'";
-            no_value(statement, property, "policy", help)
-        })
-    })
+    let words = ("policy", "write 'fail', 'ignore', 'add' or 'evolve'");
+    let unless_given = OnSchemaChange::default();
+    value_of(statement, definition, ON_SCHEMA_CHANGE, unless_given, words)
 }
 
+const TRUTH: (&str, &str) = ("truth value", "write 'true' or 'false'");
+
 pub(super) fn read_back(statement: &Statement, definition: &CreateTable) -> Result<bool, Error> {
-    truth(statement, definition, READ_BACK, false)
+    value_of(statement, definition, READ_BACK, false, TRUTH)
 }
 
 pub(super) fn backfill_columns(
     statement: &Statement,
     definition: &CreateTable,
 ) -> Result<bool, Error> {
-    truth(statement, definition, BACKFILL_COLUMNS, true)
+    value_of(statement, definition, BACKFILL_COLUMNS, true, TRUTH)
 }
 
-fn truth(
+/// The value of a property, in whatever case it is written; `kind` and `help` are for one that cannot be read.
+fn value_of<T: FromStr>(
     statement: &Statement,
     definition: &CreateTable,
     name: &str,
-    unless_given: bool,
-) -> Result<bool, Error> {
+    unless_given: T,
+    (kind, help): (&str, &str),
+) -> Result<T, Error> {
     let given = property(definition, name);
     given.map_or(Ok(unless_given), |property| {
         let value = property.value.text().to_lowercase().parse();
-        let help = "write 'true' or 'false'";
-        value.map_err(|_| no_value(statement, property, "truth value", help))
+        value.map_err(|_| no_value(statement, property, kind, help))
     })
 }
 

@@ -4,7 +4,8 @@ use std::io;
 
 use datafusion::error::DataFusionError;
 
-use super::{Error, is_users};
+use super::Error;
+use super::restored::is_users;
 use crate::sink::delta::{SinkError, SinkErrorKind};
 use crate::source::sqlserver::{ErrorKind as SourceErrorKind, SourceError};
 

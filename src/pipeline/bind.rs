@@ -8,7 +8,7 @@ use datafusion::common::ResolvedTableReference;
 use datafusion::error::DataFusionError;
 
 use super::check::lay_out_chosen;
-use super::columns::{check_names, lost_columns, settle_schema, with_history};
+use super::columns::{check_keys, check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
 use super::former_key::FormerKey;
 use super::kept::{check_kept, with_kept};
@@ -310,6 +310,7 @@ impl Sides {
             }
             Err(error) => return Err(error),
         };
+        check_keys(&self.statement, &merge, &settled.schema)?;
         let source = (&self.database, &self.table);
         check_names(&self.statement, &merge, source, &settled.absents).await?;
         let mut flow = Flow {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
 use super::schema::{
-    Growth, check_declared, check_star, inserted_row, names, source_query, without_change_columns,
+    Growth, check_declared, check_star, find, inserted_row, names, source_query,
+    without_change_columns,
 };
 use crate::change::OnSchemaChange;
 use crate::engine::{Engine, Overlay, TableDeclaration};
 use crate::error::Error;
+use crate::nearest::nearest;
 use crate::sink::delta::DeltaTarget;
 use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database};
 use crate::sql::{Absent, Diagnostic, MergeStatement, Statement, expand_stars};
@@ -87,6 +89,31 @@ pub(super) async fn settle_schema(
         growth,
         absents,
     })
+}
+
+/// Refuses KEYS of columns that the target does not have.
+pub(super) fn check_keys(
+    statement: &Statement,
+    merge: &MergeStatement,
+    target: &Schema,
+) -> Result<(), Error> {
+    let mut keys = merge
+        .auto
+        .iter()
+        .flat_map(|auto| auto.keys.iter().flatten());
+    let Some(unknown) = keys.find(|key| find(target, &key.value).is_none()) else {
+        return Ok(());
+    };
+    let names = names(target);
+    let near = nearest(&unknown.value, names.iter().map(String::as_str));
+    Err(Error::invalid(statement.diagnostic(
+        statement.ident_span(unknown),
+        format!(
+            "the target has no column `{}`, which KEYS names",
+            unknown.value
+        ),
+        near.map(|near| format!("did you mean `{near}`?")),
+    )))
 }
 
 /// The captured columns that the live table does not have any more.

@@ -42,6 +42,7 @@ fn at_clause(cursor: &Cursor<'_>, clause: &str) -> bool {
     cursor.at(&clause.split(' ').collect::<Vec<_>>())
 }
 
+/// The clauses up to the end of the statement, each at most once.
 pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagnostic> {
     let mut clauses = Clauses::default();
     let mut seen: Vec<&str> = Vec::new();
@@ -62,12 +63,12 @@ pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagno
         cursor.eat(&clause.split(' ').collect::<Vec<_>>());
         match clause {
             "KEYS" => {
-                let keys = cursor.parenthesised(|cursor| cursor.ident("a column"))?;
-                clauses.keys = Some((distinct(cursor, keys)?, cursor.span_from(first)));
+                let keys = columns(cursor)?;
+                clauses.keys = Some((keys, cursor.span_from(first)));
             }
             "SEQUENCE BY" => sequence(cursor)?,
             "APPLY AS DELETE WHEN" => clauses.deletes = Some(condition(cursor)?),
-            "COLUMNS" => clauses.columns = Some(columns(cursor)?),
+            "COLUMNS" => clauses.columns = Some(written(cursor)?),
             "STORED AS SCD TYPE" => match cursor.peek().map(|l| &l.token) {
                 Some(Token::Number(kind, _)) if kind == "1" => _ = cursor.advance(),
                 Some(Token::Number(kind, _)) if kind == "2" => {
@@ -86,14 +87,12 @@ pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagno
     Ok(clauses)
 }
 
-/// Refuses a column that is named twice.
-fn distinct(cursor: &Cursor<'_>, names: Vec<Ident>) -> Result<Vec<Ident>, Diagnostic> {
+/// `(column, …)`, each once.
+pub(super) fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<Ident>, Diagnostic> {
+    let names = cursor.parenthesised(|cursor| cursor.ident("a column"))?;
     for (n, name) in names.iter().enumerate() {
-        let before = names.iter().take(n);
-        if before
-            .into_iter()
-            .any(|other| other.value.eq_ignore_ascii_case(&name.value))
-        {
+        let is_same = |other: &Ident| other.value.eq_ignore_ascii_case(&name.value);
+        if names[..n].iter().any(is_same) {
             let span = cursor.source.locate(name.span);
             let message = format!("column `{}` is given twice", name.value);
             return Err(Diagnostic::new(cursor.source, span, message));
@@ -133,10 +132,10 @@ fn condition<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [Lexeme], Diagnostic> {
     }
 }
 
-fn columns<'a>(cursor: &mut Cursor<'a>) -> Result<Columns<'a>, Diagnostic> {
+/// What follows COLUMNS.
+fn written<'a>(cursor: &mut Cursor<'a>) -> Result<Columns<'a>, Diagnostic> {
     if cursor.at_token(&Token::LParen) {
-        let columns = cursor.parenthesised(|cursor| cursor.ident("a column"))?;
-        return Ok(Columns::Of(distinct(cursor, columns)?));
+        return columns(cursor).map(Columns::Of);
     }
     let first = cursor.position();
     if !cursor.eat_token(&Token::Mul) {

@@ -36,11 +36,7 @@ impl MergeStatement {
         self.check_columns(auto, &columns)?;
         let mut keyed = self.clone();
         if let Err(error) = keyed.check_rows(source_key) {
-            return Err(self.refused(
-                auto,
-                error.to_string(),
-                "rename the key's columns".to_string(),
-            ));
+            return Err(self.refused(auto, error.to_string(), "leave the joins out".to_string()));
         }
         if let Some(on) = self.matching(&columns) {
             keyed.ast.on = Box::new(on);
@@ -75,30 +71,31 @@ impl MergeStatement {
 
     /// Refuses COLUMNS that leave a column of the key out.
     fn check_columns(&self, auto: &AutoCdc, key: &[String]) -> Result<(), Diagnostic> {
-        let Some(columns) = &auto.columns else {
-            return Ok(());
+        let columns: Option<Vec<String>> = auto
+            .columns
+            .as_ref()
+            .map(|columns| columns.iter().map(|column| column.value.clone()).collect());
+        let is_written = |name: &str| match &columns {
+            Some(columns) => find_column(&Ident::new(name), columns) != Found::Nothing,
+            None => !self.has_stars() || !self.leaves_out(name),
         };
-        let columns: Vec<String> = columns.iter().map(|column| column.value.clone()).collect();
-        let is_written = |name: &Ident| find_column(name, &columns) != Found::Nothing;
         let mut keys = auto.keys.iter().flatten();
-        if let Some(key) = keys.find(|key| !is_written(key)) {
+        if let Some(key) = keys.find(|key| !is_written(&key.value)) {
             let span = self.source.locate(key.span);
             let message = format!("COLUMNS leaves the key `{}` out", key.value);
+            let error = Diagnostic::new(&self.source, span, message);
             return Err(near(
-                Diagnostic::new(&self.source, span, message),
+                error,
                 &key.value,
-                &columns,
+                columns.as_deref().unwrap_or_default(),
             ));
         }
-        match key
-            .iter()
-            .find(|column| !is_written(&Ident::new(column.as_str())))
-        {
+        match key.iter().find(|column| !is_written(column)) {
             None => Ok(()),
             Some(column) => {
                 let message =
                     format!("COLUMNS leaves out '{column}', which tells the target's rows apart");
-                Err(self.refused(auto, message, format!("add {column} to COLUMNS")))
+                Err(self.refused(auto, message, format!("have {column} among COLUMNS")))
             }
         }
     }

@@ -10,10 +10,9 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Ident, JoinConstraint, JoinOperator, MergeAction, MergeClause,
     MergeClauseKind, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned,
-    TableFactor, Value, helpers::attached_token::AttachedToken,
+    TableFactor, Value, helpers::attached_token::AttachedToken, visit_expressions,
+    visit_expressions_mut,
 };
-
-use datafusion::sql::sqlparser::ast::{visit_expressions, visit_expressions_mut};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 

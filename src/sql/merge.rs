@@ -42,6 +42,8 @@ pub struct MergeStatement {
     pub stream: Option<StreamRef>,
     /// The flow's name, where CREATE FLOW gives it one; else it has its target's.
     pub flow: Option<Ident>,
+    /// What CREATE FLOW says that it is.
+    pub comment: Option<String>,
     /// What an AUTO CDC tells besides; `None` for a MERGE that was written as one.
     pub auto: Option<AutoCdc>,
     pub(super) source: SharedSource,
@@ -180,6 +182,7 @@ pub(super) fn merge(
         source_alias,
         stream,
         flow: None,
+        comment: None,
         auto: None,
         source: Arc::clone(source),
     })

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::auto_cdc::{auto_cdc, target_tokens};
+use super::cdc_clauses::columns;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
@@ -29,7 +30,15 @@ pub(super) fn streaming_table(
     let (table, name, primary_key) = definition(cursor).map_err(one)?;
     let mut kinds = vec![StatementKind::CreateTable(Box::new(table))];
     if cursor.is_done() {
-        return Ok(kinds);
+        return match primary_key {
+            None => Ok(kinds),
+            Some((_, span)) => {
+                let message =
+                    "PRIMARY KEY is of the flow that keeps the table, and this statement has none";
+                let error = Diagnostic::new(source, span, message);
+                Err(one(error.with_help("write KEYS in its CREATE FLOW")))
+            }
+        };
     }
     cursor.expect(&["FLOW"]).map_err(one)?;
     let at = cursor.peek().cloned();
@@ -82,7 +91,7 @@ fn definition<'a>(
     if cursor.at(&["TRIGGER"]) {
         return Err(cursor
             .error("TRIGGER is not supported yet")
-            .with_help("leave it out, and run with --follow --interval"));
+            .with_help("leave it out, and run with --follow --every"));
     }
     Ok((table, tokens, primary_key))
 }
@@ -113,12 +122,12 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
     let within = group
         .get(1..group.len().saturating_sub(1))
         .unwrap_or_default();
-    let mut columns: Vec<Lexeme> = Vec::new();
+    let mut others: Vec<Lexeme> = Vec::new();
     let mut primary_key: PrimaryKey = None;
     for element in split(within) {
         let mut inner = Cursor::new(cursor.source, element, 0, close.span);
         if inner.eat(&["PRIMARY", "KEY"]) {
-            let keys = inner.parenthesised(|inner| inner.ident("a column"))?;
+            let keys = columns(&mut inner)?;
             if !inner.is_done() {
                 return Err(inner.expected("`,` or `)`"));
             }
@@ -139,17 +148,17 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
                 .error("PERIOD FOR SYSTEM_TIME is of SCD TYPE 2, which is not supported yet")
                 .with_help("leave it out"));
         } else {
-            columns.push(match columns.is_empty() {
+            others.push(match others.is_empty() {
                 true => open.clone(),
                 false => open.replaced(Token::Comma),
             });
-            columns.extend(element.iter().cloned());
+            others.extend(element.iter().cloned());
         }
     }
-    if !columns.is_empty() {
-        columns.push(close.clone());
+    if !others.is_empty() {
+        others.push(close.clone());
     }
-    Ok((columns, primary_key))
+    Ok((others, primary_key))
 }
 
 /// Tokens between commas that stand in no parentheses.
@@ -175,9 +184,10 @@ pub(super) fn flow(
 ) -> Result<MergeStatement, Vec<Diagnostic>> {
     let one = |error| vec![error];
     let name = cursor.ident("the name of the flow").map_err(one)?;
-    if cursor.eat(&["COMMENT"]) {
-        cursor.string("the comment in quotes").map_err(one)?;
-    }
+    let comment = match cursor.eat(&["COMMENT"]) {
+        true => Some(cursor.string("the comment in quotes").map_err(one)?),
+        false => None,
+    };
     cursor.expect(&["AS"]).map_err(one)?;
     let mut merge = if cursor.at(&["MERGE"]) {
         let first = cursor.position();
@@ -191,7 +201,7 @@ pub(super) fn flow(
             "a flow keeps a table like its source: AS AUTO CDC INTO target FROM STREAM … CHANGES",
         )));
     };
-    merge.flow = Some(name);
+    (merge.flow, merge.comment) = (Some(name), comment);
     Ok(merge)
 }
 

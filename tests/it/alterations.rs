@@ -25,10 +25,8 @@ const WIDEN: &str = "ALTER TABLE dbo.a ALTER COLUMN t VARCHAR(20) NULL;";
 
 fn served(policy: &str) -> Served {
     let served = Served::of(SCRIPT, SimulatorOptions::default());
-    let text = served.project.read("pipelines/p.sql");
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
-    let text = text.replace("LOCATION 'lake/a'", &table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", &table);
     served
 }
 
@@ -250,10 +248,8 @@ fn columns_that_are_not_captured_are_none_until_an_instance_has_them() {
         "@role_name = NULL, @captured_column_list = N'id, t';",
     );
     let served = Served::of(&script, SimulatorOptions::default());
-    let text = served.project.read("pipelines/p.sql");
     let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add')";
-    let text = text.replace("LOCATION 'lake/a'", table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", table);
     let _ = served.run().succeeded();
     assert_same(&served, "id, t", "copied");
     let commits = served.commits();

@@ -193,8 +193,34 @@ fn a_flow_may_have_a_name() {
         .succeeded()
         .stderr;
     assert!(told.contains("merged: first copy: 1 inserted"), "{told}");
+    let planned = served.cdcql(&["plan", "pipelines/p.sql", "--flow", "mirror"]);
+    let planned = planned.succeeded().stdout;
+    for words in [
+        "KEYS = the source's unique key (default)",
+        "COMMENT of the flow = as it is",
+    ] {
+        assert!(planned.contains(words), "{words}: {planned}");
+    }
     let told = served.run().succeeded().stderr;
     assert!(told.contains("mirror: first copy: 3 inserted"), "{told}");
+}
+
+#[test]
+fn a_mirror_is_copied_again_as_a_merge_is() {
+    let served = served(
+        "CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM STREAM db.dbo.customers CHANGES;",
+    );
+    let first = run(&served);
+    let spoil = "DELETE FROM t WHERE id = 1; UPDATE t SET n = 99 WHERE id = 2";
+    let _ = served
+        .cdcql(&["query", "--pipeline", "pipelines/p.sql", "-c", spoil])
+        .succeeded();
+    let verify = ["verify", "pipelines/p.sql"];
+    assert_eq!(served.cdcql(&verify).code, Some(1));
+    let again = ["run", "pipelines/p.sql", "--flow", "t", "--snapshot"];
+    let _ = served.cdcql(&again).succeeded();
+    assert_eq!(served.csv("SELECT * FROM t ORDER BY id"), first);
+    let _ = served.cdcql(&verify).succeeded();
 }
 
 #[test]
@@ -223,6 +249,14 @@ fn what_cannot_be_exact_is_refused_in_its_place() {
         (
             "(SELECT c.id, c.n + 1 FROM STREAM db.dbo.customers CHANGES AS c)",
             "`c.n + 1` has no name in the target",
+        ),
+        (
+            "STREAM db.dbo.customers CHANGES KEYS (id, nmae)",
+            "the target has no column `nmae`, which KEYS names",
+        ),
+        (
+            "STREAM db.dbo.customers CHANGES COLUMNS * EXCEPT (id)",
+            "COLUMNS leaves out 'id', which tells the target's rows apart",
         ),
         (
             "STREAM db.dbo.customers CHANGES COLUMNS * EXCEPT (nmae)",

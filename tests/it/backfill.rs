@@ -27,21 +27,17 @@ fn of(script: &str, policy: &str) -> Served {
 
 /// A pipeline whose table says `policy` of columns, and that they are not filled.
 fn set(served: &Served, policy: &str) {
-    let text = served.project.read("pipelines/p.sql");
     let table = format!(
         "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}', 'cdcql.backfillColumns' = 'false')"
     );
-    let text = text.replace("LOCATION 'lake/a'", &table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", &table);
 }
 
 fn filling(served: &Served) {
-    let text = served.project.read("pipelines/p.sql");
-    let text = text.replace(
+    served.edit(
         "'cdcql.backfillColumns' = 'false'",
         "'cdcql.backfillColumns' = 'true'",
     );
-    served.project.write("pipelines/p.sql", &text);
 }
 
 /// Changes before, between and after a new column and the capture instance that has it.
@@ -158,12 +154,10 @@ fn a_key_of_several_columns_finds_its_rows() {
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
     let served = of(script, "add");
-    let text = served.project.read("pipelines/p.sql");
-    let text = text.replace(
+    served.edit(
         "ON target.id = change.id",
         "ON target.id = change.id AND target.k = change.k",
     );
-    served.project.write("pipelines/p.sql", &text);
     let _ = served.run().succeeded();
     served.execute(ADD);
     served.execute("UPDATE dbo.a SET n = -n, note = N'x' WHERE id % 2 = 0; UPDATE dbo.a SET k = N'KEY', note = N'y' WHERE id = 10;");
@@ -282,10 +276,7 @@ fn what_cannot_be_told_stops_the_flow_before_it_gets_a_column() {
         served.execute("UPDATE dbo.a SET t = 'x' WHERE id = 3;");
         let _ = served.run().succeeded();
         lose(&served);
-        let text = served.project.read("pipelines/p.sql");
-        served
-            .project
-            .write("pipelines/p.sql", &text.replace("'ignore'", "'add'"));
+        served.edit("'ignore'", "'add'");
         let commits = served.commits();
         let words = [
             reason,
@@ -404,12 +395,10 @@ fn a_merge_with_schema_evolution_need_not_fill_rows_nor_delete_them() {
 #[test]
 fn a_truth_value_that_there_is_not_is_refused() {
     let served = of(SCRIPT, "add");
-    let text = served.project.read("pipelines/p.sql");
-    let text = text.replace(
+    served.edit(
         "'cdcql.backfillColumns' = 'false'",
         "'cdcql.backfillColumns' = 'no'",
     );
-    served.project.write("pipelines/p.sql", &text);
     let words = [
         "cdcql.backfillColumns = 'no' is no truth value",
         "'true' or 'false'",
@@ -446,10 +435,7 @@ fn plan_tells_which_rows_are_read_again() {
     served.execute(SECOND);
     served.execute("UPDATE dbo.a SET t = 'x' WHERE id = 4;");
     let _ = served.run().succeeded();
-    let text = served.project.read("pipelines/p.sql");
-    served
-        .project
-        .write("pipelines/p.sql", &text.replace("'ignore'", "'add'"));
+    served.edit("'ignore'", "'add'");
     let commits = served.commits();
     let planned = served
         .cdcql(&["plan", "pipelines/p.sql"])

@@ -14,10 +14,8 @@ fn served(policy: &str) -> Served {
 }
 
 fn set_policy(served: &Served, policy: &str) {
-    let text = served.project.read("pipelines/p.sql");
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
-    let text = text.replace("LOCATION 'lake/a'", &table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", &table);
 }
 
 const SECOND: &str = "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
@@ -266,10 +264,7 @@ fn a_table_that_is_not_the_flows_own_gets_no_wider_types() {
         log.display()
     );
     let _ = served.cdcql(&["query", "-c", &make]).succeeded();
-    let text = served.project.read("pipelines/p.sql");
-    served
-        .project
-        .write("pipelines/p.sql", &text.replace("'lake/a'", "'lake/b'"));
+    served.edit("'lake/a'", "'lake/b'");
     let adopted = served.cdcql(&["run", "pipelines/p.sql", "--adopt"]);
     let _ = adopted.failed(
         3,
@@ -319,11 +314,9 @@ fn a_table_that_is_not_the_flows_own_gets_no_columns() {
 #[test]
 fn a_flow_that_tells_kinds_of_changes_apart_is_not_copied_again() {
     let served = served("add");
-    let text = served.project.read("pipelines/p.sql");
     let matched = "WHEN MATCHED THEN UPDATE";
     let kinds = "WHEN MATCHED AND change._change_type = 'update_postimage' THEN UPDATE";
-    let text = text.replace(matched, kinds);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit(matched, kinds);
     let _ = served.run().succeeded();
     let anew = served.cdcql(&["run", "pipelines/p.sql", "--snapshot"]);
     let _ = anew.failed(3, &["a WHEN asks what kind of change a row is"]);
@@ -336,9 +329,7 @@ fn a_flow_that_tells_kinds_of_changes_apart_is_not_copied_again() {
 #[test]
 fn a_flow_that_begins_without_a_copy_makes_none_for_a_new_column() {
     let served = served("add");
-    let text = served.project.read("pipelines/p.sql");
-    let text = text.replace(" CHANGES AS", " CHANGES WITH (snapshot = false) AS");
-    served.project.write("pipelines/p.sql", &text);
+    served.edit(" CHANGES AS", " CHANGES WITH (snapshot = false) AS");
     let _ = served
         .run()
         .failed(3, &["begins without a copy of its table", "'ignore'"]);

@@ -161,10 +161,8 @@ fn a_first_copy_from_a_replica_and_the_window_after_it_are_the_table_as_of_a_com
 fn a_copy_over_a_gap_is_the_table_as_of_a_commit_past_its_read() {
     for login in [Login::SeesScans, Login::SeesTheClock] {
         let (served, url) = held(login);
-        let text = served.project.read("pipelines/p.sql");
         let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onGap' = 'resnapshot')";
-        let text = text.replace("LOCATION 'lake/a'", table);
-        served.project.write("pipelines/p.sql", &text);
+        served.edit("LOCATION 'lake/a'", table);
         served.control.release();
         let _ = served.run().succeeded();
         for statements in RECAPTURE {

@@ -13,10 +13,8 @@ const RECAPTURE: [&str; 2] = [
 
 fn served(policy: &str) -> Served {
     let served = Served::new(CaptureBehaviour::default());
-    let text = served.project.read("pipelines/p.sql");
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onGap' = '{policy}')");
-    let text = text.replace("LOCATION 'lake/a'", &table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", &table);
     served
 }
 

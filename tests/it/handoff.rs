@@ -174,10 +174,8 @@ fn every_version_is_a_state_of_the_source_and_none_is_older_than_the_one_before_
 #[test]
 fn rows_that_are_read_again_for_a_new_column_are_of_one_state_too() {
     let served = Served::of(SCRIPT, SimulatorOptions::default());
-    let text = served.project.read("pipelines/p.sql");
     let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add', 'cdcql.backfillColumns' = 'false')";
-    let text = text.replace("LOCATION 'lake/a'", table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", table);
     let mut written = Written::new(served);
     let _ = written.served.run().succeeded();
     written.write(3);

@@ -35,10 +35,8 @@ fn disable(served: &Served, instance: &str) {
 /// A flow that has come to an instance with another key, with changes that move both.
 fn rekeyed(policy: &str) -> Served {
     let served = Served::of(SCRIPT, SimulatorOptions::default());
-    let text = served.project.read("pipelines/p.sql");
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
-    let text = text.replace("LOCATION 'lake/a'", &table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", &table);
     let _ = served.run().succeeded();
     served.execute(SECOND);
     served.execute("UPDATE dbo.a SET n = 11, code = 12 WHERE id = 1;");
@@ -46,9 +44,7 @@ fn rekeyed(policy: &str) -> Served {
 }
 
 fn by(served: &Served, on: &str) {
-    let text = served.project.read("pipelines/p.sql");
-    let text = text.replace("ON target.id = change.id", on);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("ON target.id = change.id", on);
 }
 
 #[test]

@@ -197,10 +197,8 @@ fn a_part_needs_columns_that_the_target_keeps_and_a_whole_copy_before() {
 #[test]
 fn a_copy_for_a_new_column_is_of_the_whole_table_though_a_part_was_asked_for() {
     let served = served();
-    let text = served.project.read("pipelines/p.sql");
     let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add')";
-    let text = text.replace("LOCATION 'lake/a'", table);
-    served.project.write("pipelines/p.sql", &text);
+    served.edit("LOCATION 'lake/a'", table);
     served.execute("ALTER TABLE dbo.a ADD note NVARCHAR(9) NOT NULL DEFAULT N'none';");
     served.execute(
         "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL,

@@ -122,6 +122,14 @@ impl Served {
         Ended::from(self.command(arguments).output().unwrap())
     }
 
+    /// Puts `text` in the place of `from` in the pipeline, which has it.
+    pub(crate) fn edit(&self, from: &str, text: &str) {
+        let pipeline = self.project.read("pipelines/p.sql");
+        assert!(pipeline.contains(from), "no {from:?} in:\n{pipeline}");
+        self.project
+            .write("pipelines/p.sql", &pipeline.replace(from, text));
+    }
+
     /// Lets clean-up take changes that no flow has read, all of `dbo.a`.
     pub(crate) fn lose_changes(&self) {
         self.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");

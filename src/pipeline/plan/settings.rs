@@ -37,6 +37,11 @@ pub(super) fn settings(
         });
     let mut settings = vec![start(merge)];
     settings.extend(merge.auto.as_ref().map(keys));
+    settings.extend(merge.comment.as_ref().map(|comment| Setting {
+        name: "COMMENT of the flow".to_string(),
+        value: comment.clone(),
+        is_given: true,
+    }));
     settings.extend(properties(definition, declaration));
     settings.extend(of_run(engine));
     settings

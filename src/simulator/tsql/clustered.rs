@@ -86,6 +86,9 @@ impl Clustered {
 
     /// Whether a chunk may have keys of `range`.
     pub(super) fn meets(self, chunk: &RecordBatch, range: &RangeInclusive<i64>) -> bool {
+        if *range == (i64::MIN..=i64::MAX) {
+            return true;
+        }
         let array = chunk.column(self.column).as_ref();
         let ends = match array.data_type() {
             DataType::UInt8 => ends::<UInt8Type>(array),

@@ -13,7 +13,7 @@ use super::{DeltaTarget, RowCounts, SinkError};
 use crate::change::{FlowKey, Lsn};
 
 /// How many commits back the one is looked for that recorded a checkpoint.
-const TRAN_ID_SEARCH: usize = 1000;
+const MOST_SEARCHED: usize = 1000;
 /// How many commit files are read at once.
 const READ_AHEAD: usize = 8;
 
@@ -66,10 +66,10 @@ pub(super) async fn newest_tran_id(
     lsn: Lsn,
 ) -> Result<Option<String>, SinkError> {
     let key = key.to_string();
-    let mut commits = std::pin::pin!(commits(location, table, TRAN_ID_SEARCH));
+    let mut commits = std::pin::pin!(commits(location, table, MOST_SEARCHED));
     while let Some((version, info)) = commits.try_next().await? {
         let entry = HistoryEntry::new(version, info.unwrap_or_default());
-        if entry.flow.as_ref() == Some(&key) && entry.lsn == Some(lsn) {
+        if entry.records(&key, lsn) {
             return Ok(entry.tran_id);
         }
         if let Some(operation) = entry.replaces_rows() {
@@ -95,11 +95,11 @@ impl DeltaTarget {
         lsn: Lsn,
     ) -> Result<Option<Vec<String>>, SinkError> {
         let key = key.to_string();
-        let commits = commits(self.location(), self.table(), TRAN_ID_SEARCH);
+        let commits = commits(self.location(), self.table(), MOST_SEARCHED);
         let mut commits = std::pin::pin!(commits);
         while let Some((version, info)) = commits.try_next().await? {
             let entry = HistoryEntry::new(version, info.unwrap_or_default());
-            if entry.flow.as_ref() == Some(&key) && entry.lsn == Some(lsn) {
+            if entry.records(&key, lsn) {
                 return Ok(entry.source_key);
             }
         }
@@ -249,6 +249,11 @@ impl HistoryEntry {
             source_key: names(&info.info, SOURCE_KEY_KEY),
             write: text(&info.info, WRITE_KEY),
         }
+    }
+
+    /// Whether it recorded `lsn` for the flow with that key.
+    fn records(&self, key: &str, lsn: Lsn) -> bool {
+        self.flow.as_deref() == Some(key) && self.lsn == Some(lsn)
     }
 }
 

@@ -1,5 +1,8 @@
 //! The capture instance that a table had before: what it lacks, since when, and its changes by another instance's key.
 
+use datafusion::sql::sqlparser::dialect::MsSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
 use super::captured::{CapturedTable, through};
 use super::catalogue::TableEntry;
 use super::cell::{Cells, Parameter};
@@ -142,17 +145,18 @@ const OF_NO_COLUMN: [&str; 8] = [
 
 /// The columns that `ALTER TABLE … ADD …` adds, in their order; none of any other statement.
 fn added_columns(command: &str) -> Vec<String> {
-    let lexemes = lexemes(command);
-    let mut rest = lexemes.as_slice();
+    // What cannot be read has added nothing that is known.
+    let tokens = Tokenizer::new(&MsSqlDialect {}, command).tokenize();
+    let tokens = tokens.unwrap_or_default().into_iter();
+    let tokens: Vec<Token> = tokens
+        .filter(|token| !matches!(token, Token::Whitespace(_)))
+        .collect();
+    let mut rest = tokens.as_slice();
     if !(eats(&mut rest, "ALTER") && eats(&mut rest, "TABLE")) {
         return Vec::new();
     }
     // The table's name has up to three parts.
-    while let [
-        Lexeme::Name(_) | Lexeme::Quoted(_) | Lexeme::Mark('.'),
-        after @ ..,
-    ] = rest
-    {
+    while let [Token::Word(_) | Token::Period, after @ ..] = rest {
         if is_word(rest, "ADD") || is_word(rest, "WITH") {
             break;
         }
@@ -164,128 +168,37 @@ fn added_columns(command: &str) -> Vec<String> {
     if !eats(&mut rest, "ADD") {
         return Vec::new();
     }
-    let mut depth = 0;
-    let definitions = rest.split(|lexeme| {
-        match lexeme {
-            Lexeme::Mark('(') => depth += 1,
-            Lexeme::Mark(')') => depth -= 1,
+    let mut depth = 0_usize;
+    let definitions = rest.split(|token| {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
-        depth == 0 && *lexeme == Lexeme::Mark(',')
+        depth == 0 && *token == Token::Comma
     });
     let names = definitions.filter_map(|definition| match definition.first()? {
-        Lexeme::Quoted(name) => Some(name.clone()),
-        Lexeme::Name(name) => {
-            let is_other = OF_NO_COLUMN.iter();
-            let is_other = is_other.clone().any(|word| name.eq_ignore_ascii_case(word));
-            (!is_other).then(|| name.clone())
+        Token::Word(word) => {
+            let mut others = OF_NO_COLUMN.iter();
+            let is_other = word.quote_style.is_none()
+                && others.any(|other| word.value.eq_ignore_ascii_case(other));
+            (!is_other).then(|| word.value.clone())
         }
-        Lexeme::Mark(_) => None,
+        _ => None,
     });
     names.collect()
 }
 
-/// A part of a statement, as far as it is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Lexeme {
-    /// A word or a number.
-    Name(String),
-    /// A name in brackets or double quotes.
-    Quoted(String),
-    /// Anything else; a text is a quote.
-    Mark(char),
+fn is_word(rest: &[Token], word: &str) -> bool {
+    matches!(rest.first(), Some(Token::Word(name)) if name.quote_style.is_none() && name.value.eq_ignore_ascii_case(word))
 }
 
-fn is_word(rest: &[Lexeme], word: &str) -> bool {
-    matches!(rest.first(), Some(Lexeme::Name(name)) if name.eq_ignore_ascii_case(word))
-}
-
-fn eats(rest: &mut &[Lexeme], word: &str) -> bool {
+fn eats(rest: &mut &[Token], word: &str) -> bool {
     let found = is_word(rest, word);
     if found {
         *rest = &rest[1..];
     }
     found
-}
-
-/// The lexemes of a statement, without comments.
-fn lexemes(text: &str) -> Vec<Lexeme> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let length = first.len_utf8();
-        if first.is_whitespace() {
-            rest = &rest[length..];
-        } else if rest.starts_with("--") {
-            rest = rest.find('\n').map_or("", |end| &rest[end..]);
-        } else if let Some(inner) = rest.strip_prefix("/*") {
-            rest = after_comment(inner);
-        } else if let Some(close) = closing(first) {
-            let (inner, after) = quoted(&rest[length..], close);
-            found.push(match first {
-                '\'' => Lexeme::Mark('\''),
-                _ => Lexeme::Quoted(inner),
-            });
-            rest = after;
-        } else if is_of_name(first) {
-            let end = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
-            found.push(Lexeme::Name(rest[..end].to_string()));
-            rest = &rest[end..];
-        } else {
-            found.push(Lexeme::Mark(first));
-            rest = &rest[length..];
-        }
-    }
-    found
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '@' | '#' | '$')
-}
-
-fn closing(open: char) -> Option<char> {
-    match open {
-        '[' => Some(']'),
-        '"' | '\'' => Some(open),
-        _ => None,
-    }
-}
-
-/// What stands before `close`, which is doubled within, and what comes after it.
-fn quoted(text: &str, close: char) -> (String, &str) {
-    let mut inner = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c != close {
-            inner.push(c);
-        } else if chars.next_if(|(_, next)| *next == close).is_some() {
-            inner.push(close);
-        } else {
-            return (inner, &text[at + close.len_utf8()..]);
-        }
-    }
-    (inner, "")
-}
-
-/// What comes after a comment, in which others may stand.
-fn after_comment(mut text: &str) -> &str {
-    let mut depth = 1;
-    while depth > 0 {
-        let (open, close) = (text.find("/*"), text.find("*/"));
-        let at = match (open, close) {
-            (Some(open), Some(close)) if open < close => {
-                depth += 1;
-                open
-            }
-            (_, Some(close)) => {
-                depth -= 1;
-                close
-            }
-            (_, None) => return "",
-        };
-        text = &text[at + 2..];
-    }
-    text
 }
 
 #[cfg(test)]

@@ -203,6 +203,22 @@ fn what_cannot_be_is_refused_where_it_stands() {
             "{rest}: {underlined:?}"
         );
     }
+}
+
+#[test]
+fn keys_are_of_a_flow_and_cover_its_sources_key() {
+    for (sql, message) in [
+        (
+            "CREATE STREAMING TABLE t (PRIMARY KEY (id)) LOCATION 'l'",
+            "PRIMARY KEY is of the flow that keeps the table",
+        ),
+        (
+            "CREATE STREAMING TABLE t (PRIMARY KEY (id, id)) FLOW AUTO CDC FROM STREAM a.b.t CHANGES",
+            "column `id` is given twice",
+        ),
+    ] {
+        assert!(error(sql).message().contains(message), "{sql}");
+    }
     let merge = merge(&flow("STREAM a.b.t CHANGES KEYS (n)"));
     let error = merge.keyed(&["id"]).unwrap_err();
     assert!(error.message().contains("KEYS leaves out 'id'"), "{error}");

@@ -303,7 +303,7 @@ fn what_comes_later_says_what_to_write_now() {
             format!(
                 "CREATE STREAMING TABLE t TRIGGER ON UPDATE AT MOST EVERY INTERVAL 5 SECONDS {flow}"
             ),
-            "--interval",
+            "--every",
         ),
         (
             "CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM a.b.* CHANGES".to_owned(),
