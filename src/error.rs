@@ -316,6 +316,26 @@ pub enum Error {
         /// The values of the key.
         key: String,
     },
+    /// A target has two versions of one row that are valid at a time.
+    #[error(
+        "the target has two versions of the row with the key ({key}) that are valid at once, which no flow has written so; nothing was applied, delete one of them"
+    )]
+    TwoVersions {
+        /// The values of the key.
+        key: String,
+    },
+    /// A target has a version from past the commit from which a copy is to go on.
+    #[error(
+        "the target's row with the key ({key}) is valid from {version}, which lies past {after}, the source's newest commit when the copy began; nothing was applied: the rows are of another history, choose an empty LOCATION"
+    )]
+    LaterVersion {
+        /// The values of the key.
+        key: String,
+        /// Its `__START_AT`.
+        version: String,
+        /// The commit.
+        after: String,
+    },
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,

@@ -12,6 +12,14 @@ pub const COMMIT_TIMESTAMP: &str = "_commit_timestamp";
 /// Name of the column in which a flow's query says whether a row is one of the target's.
 pub const MEMBER: &str = "__cdcql_member";
 
+/// Name of the column in which the rows of a flow that keeps history say whether they are the target's after their commit.
+pub const PRESENT: &str = "__cdcql_present";
+
+/// Name of the column with the commit from which a version of a row was valid, as [`COMMIT_VERSION`] has it.
+pub const START_AT: &str = "__START_AT";
+/// Name of the column with the commit to which it was; NULL for one that is.
+pub const END_AT: &str = "__END_AT";
+
 /// True for the names of the three columns that a change feed appends to a table's own, and of the one in which a flow's
 /// query says what the target's rows are: none of them is the target's.
 pub fn is_change_column(name: &str) -> bool {

@@ -284,6 +284,10 @@ impl Engine {
             on_schema_change: on_schema_change(statement, definition)?,
             read_back: read_back(statement, definition)?,
             backfill_columns: backfill_columns(statement, definition)?,
+            period: definition
+                .period
+                .as_ref()
+                .map(|period| (period.from.value.clone(), period.to.value.clone())),
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))

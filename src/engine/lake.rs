@@ -39,6 +39,8 @@ pub struct TableDeclaration {
     pub read_back: bool,
     /// Whether rows get the values of columns that came to the target after them, by a copy of the whole table.
     pub backfill_columns: bool,
+    /// The columns of the instants from which and to which a row was valid.
+    pub period: Option<(String, String)>,
 }
 
 impl TableDeclaration {
@@ -174,6 +176,7 @@ impl LakeSchema {
                 on_schema_change: OnSchemaChange::default(),
                 read_back: false,
                 backfill_columns: true,
+                period: None,
             })
         })
     }

@@ -50,6 +50,8 @@ impl Error {
             | Self::CaptureNotRunning { .. }
             | Self::NothingCommitted { .. }
             | Self::TwoRows { .. }
+            | Self::TwoVersions { .. }
+            | Self::LaterVersion { .. }
             | Self::Unlike { .. }
             | Self::TooManyToRepair { .. }
             | Self::Internal(_) => 1,
@@ -68,6 +70,16 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         let error = self.source_error();
         matches!(self.cause(), Self::Altered { .. }) || error.is_some_and(SourceError::is_transient)
+    }
+
+    /// True when what is executed did not fit in the memory that it may have.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self.cause() {
+            Self::DataFusion(error) => {
+                matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+            }
+            _ => false,
+        }
     }
 
     /// True when changes that the flow needs are lost, or the history that it left was replaced.

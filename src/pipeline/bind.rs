@@ -5,27 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::common::ResolvedTableReference;
-use datafusion::error::DataFusionError;
 
 use super::check::lay_out_chosen;
 use super::columns::{check_keys, check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
 use super::former_key::FormerKey;
-use super::kept::{check_kept, with_kept};
+use super::history::{HistoryColumns, Shape};
 use super::named::{
     check_name, copies_unasked, second_flow, source_name, start_of, stream_of, target_of,
 };
-use super::order::{
-    Lookups, columns_read, in_order, lookups as lookups_by_plan, lookups_of, reads,
-};
+use super::order::{Lookups, in_order, lookups as lookups_by_plan, lookups_of};
 use super::part::Part;
-use super::reconcile::{Over, reconcilable};
-use super::values::check_values;
-use crate::change::{FlowKey, Lsn, LsnRange, OnGap};
+use super::rehearse::rehearse;
+use crate::change::{FlowKey, Lsn, LsnRange};
 use crate::engine::{Engine, Overlay, TableDeclaration, log_retry, retried};
 use crate::error::{Error, Faults};
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError, merge_path};
-use crate::source::sqlserver::{CapturedTable, Database, LargeValues, MissingValues, SourceError};
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, SinkError};
+use crate::source::sqlserver::{CapturedTable, Database, LargeValues, SourceError};
 use crate::sql::{MergeStatement, Statement, StatementKind, StreamRef, table_references};
 
 /// The flows of a file, bound to their sources and targets.
@@ -295,11 +291,12 @@ impl Sides {
         let overlay = self.overlay(engine, earlier).await?;
         let mut merge = self.merge;
         let lost = lost_columns(&self.table);
+        let columns = HistoryColumns::of(&self.statement, &merge, &self.declaration)?;
         let settled = Box::pin(settle_schema(
             engine,
             &self.statement,
             &mut merge,
-            (&self.declaration, &self.opened),
+            (&self.declaration, &self.opened, columns.as_ref()),
             (&overlay, &lost),
         ))
         .await;
@@ -309,6 +306,14 @@ impl Sides {
                 return Err(with_history(&self.database, &self.table, error).await);
             }
             Err(error) => return Err(error),
+        };
+        let shape = match &columns {
+            Some(columns) => {
+                let target = settled.schema.as_ref();
+                let shape = Shape::of(&self.statement, &merge, columns, target, &settled.absents);
+                Some(Arc::new(shape?))
+            }
+            None => None,
         };
         check_keys(&self.statement, &merge, &settled.schema)?;
         let source = (&self.database, &self.table);
@@ -332,6 +337,7 @@ impl Sides {
             absents: settled.absents,
             reads: Vec::new(),
             columns: BTreeSet::new(),
+            history: shape,
             merge_path: None,
         };
         let rehearsed = Box::pin(rehearse(engine, &flow, self.opened, overlay)).await;
@@ -344,16 +350,6 @@ impl Sides {
         flow.merge_path = rehearsed.merge_path;
         Ok(flow)
     }
-}
-
-/// What planning a flow has told.
-struct Rehearsed {
-    /// The tables that it reads.
-    reads: Vec<ResolvedTableReference>,
-    /// The stream's columns that it reads.
-    columns: BTreeSet<usize>,
-    /// How its MERGE writes.
-    merge_path: Option<String>,
 }
 
 /// `overlay`, with the targets of `earlier` flows that the statement names and that do not exist yet, as they will be.
@@ -400,64 +396,4 @@ async fn instance_for(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Plans the flow once over nothing, so that a mistake is found before anything is read or written.
-///
-/// The stream in `overlay` is the real one over an empty window: planning asks the server nothing, and refuses the
-/// columns that it cannot carry.
-async fn rehearse(
-    engine: &Engine,
-    flow: &Flow,
-    target: DeltaTarget,
-    overlay: Overlay,
-) -> Result<Rehearsed, Error> {
-    let (statement, merge) = (&flow.statement, &flow.merge);
-    if !flow.growth.added.is_empty() || target.lacks_backfill() {
-        let table = &flow.table;
-        let over = flow.over_new_columns();
-        let _ = reconcilable(statement, merge, table, &flow.target_schema, over)?;
-    }
-    if flow.declaration.on_gap == OnGap::Resnapshot {
-        let table = &flow.table;
-        let _ = reconcilable(statement, merge, table, &flow.target_schema, Over::Gap)?;
-    }
-    let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
-        .await
-        .and_then(|provider| provider.with_options(flow.declaration.options.clone()))
-        .map_err(|error| Error::from(error).at(statement, merge.target_span))?;
-    let mut overlay = overlay.with(&flow.target, Arc::new(provider));
-    let (state, plan) = engine.plan(statement, flow.kind(), overlay.clone()).await?;
-    if flow.growth.widened.is_empty() {
-        check_values(statement, merge, &plan)?;
-    }
-    let form = flow.large_values();
-    if form != LargeValues::ReadBack {
-        let read = state.optimize(&plan);
-        let read = read.and_then(|plan| columns_read(&plan, &flow.stream));
-        let read = read.map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        check_kept(statement, merge, &flow.table, &plan, &read)?;
-        let empty = flow
-            .database
-            .net_changes(&flow.table, LsnRange::default(), form);
-        overlay = overlay.with(&flow.stream, empty.await?);
-    }
-    let (state, plan) = engine.plan(statement, flow.kind(), overlay).await?;
-    let planned = async {
-        let plan = state.optimize(&with_kept(plan, &MissingValues::default())?)?;
-        let planner = state.query_planner();
-        let physical = planner.create_physical_plan(&plan, &state).await?;
-        Ok(Rehearsed {
-            reads: reads(&plan)?,
-            columns: columns_read(&plan, &flow.stream)?,
-            merge_path: merge_path(physical.as_ref()),
-        })
-    };
-    planned
-        .await
-        .map_err(|error: DataFusionError| match Error::from(error) {
-            source @ Error::Source(_) => source,
-            Error::DataFusion(error) => Error::from_datafusion(*error, Some(statement)),
-            other => other.at(statement, statement.span),
-        })
 }

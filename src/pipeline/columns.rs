@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 
+use super::history::HistoryColumns;
 use super::schema::{
     Growth, check_declared, check_star, find, inserted_row, names, source_query,
     without_change_columns,
@@ -35,14 +36,23 @@ pub(super) async fn settle_schema(
     engine: &Engine,
     statement: &Statement,
     merge: &mut MergeStatement,
-    (declaration, target): (&TableDeclaration, &DeltaTarget),
+    (declaration, target, history): (&TableDeclaration, &DeltaTarget, Option<&HistoryColumns>),
     (overlay, lost): (&Overlay, &BTreeSet<&str>),
 ) -> Result<Settled, Error> {
     let existing = target.schema();
-    if let (Some(existing), Some(declared)) = (&existing, &declaration.columns) {
+    let declared = declaration.columns.as_ref();
+    let declared = declared.map(|declared| match history {
+        Some(history) => history.with(declared),
+        None => Arc::clone(declared),
+    });
+    if let (Some(existing), Some(declared)) = (&existing, &declared) {
         check_declared(statement, merge, &declaration.location, existing, declared)?;
     }
-    let known = existing.or_else(|| declaration.columns.clone());
+    let whole = existing.or(declared);
+    let known = whole.as_ref().map(|whole| match history {
+        Some(history) => history.without(whole),
+        None => Arc::clone(whole),
+    });
     let (_, plan) = engine
         .plan(statement, source_query(statement, merge)?, overlay.clone())
         .await?;
@@ -75,13 +85,17 @@ pub(super) async fn settle_schema(
         source.retain(|name| is_there(name));
         absents = expand_stars(merge, &target, &source, absent).map_err(Error::invalid)?;
     }
-    let schema = match known {
+    let schema = match whole {
         Some(schema) => schema,
         None => {
             let (_, plan) = engine
                 .plan(statement, inserted_row(statement, merge)?, overlay.clone())
                 .await?;
-            without_change_columns(plan.schema().as_arrow())
+            let written = without_change_columns(plan.schema().as_arrow());
+            match history {
+                Some(history) => history.with(&written),
+                None => written,
+            }
         }
     };
     Ok(Settled {

@@ -76,11 +76,12 @@ impl<'a> Extent<'a> {
         }
     }
 
-    pub(super) fn kind(self, keys: Option<&Keys>) -> CopyKind {
-        match (self, keys) {
+    /// The kind of the copy, which goes over rows of the target or not.
+    pub(super) fn kind(self, is_over: bool) -> CopyKind {
+        match (self, is_over) {
             (Self::Changed(_), _) => CopyKind::ChangedRows,
-            (_, Some(_)) => CopyKind::Anew,
-            (_, None) => CopyKind::First,
+            (_, true) => CopyKind::Anew,
+            (_, false) => CopyKind::First,
         }
     }
 }
@@ -128,7 +129,7 @@ pub(super) async fn copied(
     let rows: u64 = found.staged.iter().map(|chunk| chunk.rows).sum();
     let table = format!("{}.{}", flow.key.schema, flow.key.table);
     reporter.report(Event::SnapshotStarted {
-        kind: extent.kind(keys),
+        kind: extent.kind(keys.is_some()),
         flow: flow.name.clone(),
         table,
         rows,

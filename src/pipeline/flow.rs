@@ -1,9 +1,11 @@
 //! A flow: one MERGE over one stream, bound to its source and its target.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use datafusion::common::ResolvedTableReference;
 
+use super::history::Shape;
 use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{FlowKey, Lsn};
@@ -58,6 +60,8 @@ pub struct Flow {
     pub(super) reads: Vec<ResolvedTableReference>,
     /// The stream's columns that its plan reads, as places among the captured ones.
     pub(super) columns: BTreeSet<usize>,
+    /// The versions that it writes, of a target that keeps its history.
+    pub(super) history: Option<Arc<Shape>>,
     /// How its MERGE writes, by the target that it was bound to.
     pub(super) merge_path: Option<String>,
 }

@@ -60,6 +60,13 @@ impl Part {
     /// `Invalid` for anything but a condition over the flow's source columns that the target's rows can be asked too.
     pub(super) async fn parse(engine: &Engine, flow: &Flow, text: &str) -> Result<Self, Error> {
         let (statement, query) = written(text)?;
+        if flow.history.is_some() {
+            let message =
+                "the flow keeps the history of its rows, which a part of them cannot go over";
+            let help = Some("leave --where out".to_string());
+            let refused = statement.diagnostic(statement.span, message, help);
+            return Err(Error::invalid(refused));
+        }
         let condition = planned(engine, flow, &statement, query).await?;
         let refused = |message: String, help: &str| {
             let diagnostic = statement.diagnostic(statement.span, message, Some(help.to_string()));

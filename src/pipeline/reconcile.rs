@@ -87,6 +87,10 @@ pub(super) fn reconcilable(
     over: Over,
 ) -> Result<Keys, Error> {
     reconcilable_form(statement, merge, over)?;
+    if merge.history().is_some() {
+        // A row that the copy lacks was not there, which is told by the versions alone.
+        return Ok(Keys::new());
+    }
     let refused = |message: &str, help: &str| refuse(statement, merge, over, message, help);
     let pairs = merge.key_pairs().unwrap_or_default();
     let source = table.schema_ref();
@@ -129,6 +133,19 @@ pub(super) fn reconcilable_form(
     merge: &MergeStatement,
     over: Over,
 ) -> Result<(), Error> {
+    if merge.history().is_some() {
+        return match over {
+            Over::Gap | Over::Asked | Over::Foreign | Over::NewColumns => Ok(()),
+            Over::ChangedRows | Over::Comparison => {
+                let message = "the target keeps the history of its rows (SCD TYPE 2)";
+                let help = match over {
+                    Over::Comparison => "leave it out",
+                    _ => "leave 'cdcql.backfillColumns' out",
+                };
+                refuse(statement, merge, over, message, help)
+            }
+        };
+    }
     if !merge.reads_stream_alone() {
         return refuse(
             statement,

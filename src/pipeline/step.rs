@@ -14,10 +14,10 @@ use super::event::{Event, FlowResult, Reporter};
 use super::flow::{Flow, Start};
 use super::kept::with_kept;
 use super::look::{Job, Work};
-use super::part::Part;
-use super::reconcile::{Keys, Over, Reconciled, reconcilable};
+use super::reconcile::{Keys, Over, reconcilable};
+use super::rows::Rows;
 use super::run::RunOptions;
-use crate::change::{Checkpoint, Commit, Gap, Lsn, LsnRange};
+use crate::change::{Checkpoint, Commit, Gap, LsnRange};
 use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
@@ -29,66 +29,6 @@ pub(super) struct Step {
     pub(super) result: FlowResult,
     /// The commit that the flow's cycle ends at, if it has not come so far.
     pub(super) rest: Option<Commit>,
-}
-
-/// The rows of a step.
-enum Rows {
-    /// The net changes of a window.
-    Window(LsnRange),
-    /// A copy of the table.
-    Copy {
-        rows: CopiedRows,
-        /// Whether the target has rows already.
-        is_over: bool,
-        /// From the commit before the rows to the copy's end.
-        window: LsnRange,
-        end: Commit,
-        /// The keys of the target's rows, of which the source may not have some that the copy lacks.
-        keys: Option<Keys>,
-        /// The part that was copied, if it is not the whole table.
-        part: Option<Arc<Part>>,
-    },
-}
-
-impl Rows {
-    /// The flow's statement over such rows.
-    fn kind(&self, flow: &Flow) -> StatementKind {
-        match self {
-            Self::Copy { is_over: true, .. } => flow.kind_over(),
-            _ => flow.kind(),
-        }
-    }
-
-    /// The rows as a table, with large values as `large` says.
-    async fn table(
-        &self,
-        flow: &Flow,
-        target: &DeltaTarget,
-        large: LargeValues,
-    ) -> Result<Arc<dyn TableProvider>, Error> {
-        let (database, table) = (&flow.database, &flow.table);
-        match self {
-            Self::Window(window) => Ok(database.net_changes(table, *window, large).await?),
-            Self::Copy {
-                rows,
-                window,
-                end,
-                keys,
-                part,
-                ..
-            } => {
-                let copy = database.first_copy(table, rows.clone(), *window, end, large);
-                let copy = copy.await?;
-                match keys {
-                    Some(keys) => {
-                        let keys = (keys.clone(), part.as_deref());
-                        reconciled(target, copy, keys, end.lsn).await
-                    }
-                    None => Ok(copy),
-                }
-            }
-        }
-    }
 }
 
 impl Pipeline {
@@ -241,7 +181,7 @@ impl Pipeline {
             keys: keys.as_ref(),
             extent,
         };
-        let kind = extent.kind(keys.as_ref());
+        let kind = extent.kind(why.is_some());
         let Copied {
             rows,
             start,
@@ -291,6 +231,9 @@ impl Pipeline {
         rows: &Rows,
         commit: FlowCommit,
     ) -> Result<CommitOutcome, Error> {
+        if let Some(shape) = &flow.history {
+            return Box::pin(self.commit_versions(flow, shape, target, rows, commit)).await;
+        }
         let missing = MissingValues::default();
         let large = match (rows, flow.large_values()) {
             // It is dear to begin a copy anew, and in it nothing else than what is needed lacks.
@@ -298,25 +241,26 @@ impl Pipeline {
             (_, large) => large,
         };
         let kind = rows.kind(flow);
-        let changes = rows.table(flow, &target, large).await?;
-        let changes = (kind.clone(), changes);
+        let over = async |large| {
+            let changes = rows.table(flow, &target, large).await?;
+            Ok::<_, Error>(Overlay::default().with(&flow.stream, changes))
+        };
+        let changes = (kind.clone(), over(large).await?);
         let tried = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
         let tried = tried.await;
         if tried.is_ok() || !missing.found() {
             return tried;
         }
-        let large = LargeValues::Kept { read_back: true };
-        let changes = rows.table(flow, &target, large).await?;
-        self.execute(flow, target, (kind, changes), commit, &missing)
-            .await
+        let changes = (kind, over(LargeValues::Kept { read_back: true }).await?);
+        self.execute(flow, target, changes, commit, &missing).await
     }
 
-    /// Executes the flow's SQL, as `kind` has it, over `changes` in one commit; `missing` tells where values lack.
+    /// Executes the flow's SQL, as `kind` has it, over the tables of `rows` in one commit; `missing` tells where values lack.
     pub(super) async fn execute(
         &self,
         flow: &Flow,
         target: DeltaTarget,
-        (kind, changes): (StatementKind, Arc<dyn TableProvider>),
+        (kind, rows): (StatementKind, Overlay),
         commit: FlowCommit,
         missing: &MissingValues,
     ) -> Result<CommitOutcome, Error> {
@@ -325,10 +269,8 @@ impl Pipeline {
             .with_options(flow.declaration.options.clone())?
             .with_commit(commit);
         let provider = Arc::new(provider);
-        let overlay = Overlay::default().with(&flow.stream, changes).with(
-            &flow.target,
-            Arc::clone(&provider) as Arc<dyn TableProvider>,
-        );
+        let target = Arc::clone(&provider) as Arc<dyn TableProvider>;
+        let overlay = rows.with(&flow.target, target);
         let (state, plan) = self.engine().plan(&flow.statement, kind, overlay).await?;
         let plan = with_kept(plan, missing)?;
         let state = match flow.reads_large_values() {
@@ -484,27 +426,6 @@ pub(super) fn keys_of(flow: &Flow, why: Over) -> Result<Keys, Error> {
         &flow.target_schema,
         why,
     )
-}
-
-/// `copy`, and a delete for each key that only `target` has, in the part of it that was copied.
-async fn reconciled(
-    target: &DeltaTarget,
-    copy: Arc<dyn TableProvider>,
-    (keys, part): (Keys, Option<&Part>),
-    end: Lsn,
-) -> Result<Arc<dyn TableProvider>, Error> {
-    let target = DeltaTableProvider::try_new(target.clone(), None).await?;
-    let target: Arc<dyn TableProvider> = Arc::new(target);
-    let target = match part {
-        Some(part) => part.of(&target)?,
-        None => target,
-    };
-    Ok(Arc::new(Reconciled {
-        copy,
-        target,
-        keys,
-        end,
-    }))
 }
 
 /// Moves the checkpoint of a flow whose table has not changed, in a commit without rows.

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cdc_clauses::{Clauses, Columns, clauses};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::history::History;
 use super::lexer::Lexeme;
 use super::membership::{self, Membership, asks_tables};
 use super::merge::{self, MergeStatement};
@@ -25,6 +26,8 @@ pub struct AutoCdc {
     pub keys: Option<Vec<Ident>>,
     /// Where those stand, or the words AUTO CDC.
     pub span: Span,
+    /// `STORED AS SCD TYPE 2`.
+    pub history: Option<History>,
     /// The columns of `COLUMNS (…)`.
     pub(super) columns: Option<Vec<Ident>>,
     /// What its query makes of the source's columns.
@@ -76,7 +79,11 @@ pub(super) fn auto_cdc(
     words.actions(&mut tokens, &alias, &clauses, &star);
     let mut merge = merge::merge(source, tokens, cursor.end())?;
     qualify(source, &mut merge).map_err(one)?;
-    let membership = membership::compile(source, &mut merge, clauses.deletes.is_none())?;
+    let mut membership = membership::compile(source, &mut merge, clauses.deletes.is_none())?;
+    if clauses.history.is_some() {
+        // Whatever keeps versions finds two rows of one commit by itself.
+        membership.pass_all();
+    }
     let columns = match clauses.columns {
         Some(Columns::Of(columns)) => Some(columns),
         Some(Columns::Star(_)) | None => None,
@@ -96,6 +103,7 @@ pub(super) fn auto_cdc(
     merge.auto = Some(AutoCdc {
         keys,
         span,
+        history: clauses.history,
         columns,
         membership,
     });

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::history::{History, Track};
 use super::lexer::Lexeme;
 use super::source::Span;
 use crate::change::COMMIT_VERSION;
@@ -15,6 +16,7 @@ pub(super) struct Clauses<'a> {
     pub(super) keys: Option<(Vec<Ident>, Span)>,
     pub(super) deletes: Option<&'a [Lexeme]>,
     pub(super) columns: Option<Columns<'a>>,
+    pub(super) history: Option<History>,
 }
 
 /// `COLUMNS`.
@@ -46,6 +48,7 @@ fn at_clause(cursor: &Cursor<'_>, clause: &str) -> bool {
 pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagnostic> {
     let mut clauses = Clauses::default();
     let mut seen: Vec<&str> = Vec::new();
+    let mut tracked = None;
     while !cursor.is_done() {
         let Some(&clause) = CLAUSES.iter().find(|clause| at_clause(cursor, clause)) else {
             let given = cursor.expected_one_of(CLAUSES);
@@ -72,19 +75,27 @@ pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagno
             "STORED AS SCD TYPE" => match cursor.peek().map(|l| &l.token) {
                 Some(Token::Number(kind, _)) if kind == "1" => _ = cursor.advance(),
                 Some(Token::Number(kind, _)) if kind == "2" => {
-                    return Err(cursor
-                        .error("SCD TYPE 2 is not supported yet")
-                        .with_help("leave STORED AS SCD TYPE out to have the present rows"));
+                    cursor.advance();
+                    let span = cursor.span_from(first);
+                    clauses.history = Some(History { track: None, span });
                 }
                 _ => return Err(cursor.expected("1 or 2")),
             },
-            _ => {
-                let history = "TRACK HISTORY is of SCD TYPE 2, which is not supported yet";
-                return Err(cursor.error(history).with_help("leave it out"));
-            }
+            _ => tracked = Some((track(cursor)?, cursor.span_from(first))),
         }
     }
-    Ok(clauses)
+    match (tracked, &mut clauses.history) {
+        (None, _) => Ok(clauses),
+        (Some((track, _)), Some(history)) => {
+            history.track = Some(track);
+            Ok(clauses)
+        }
+        (Some((_, span)), None) => {
+            let message = "TRACK HISTORY is of a table that keeps its history";
+            let error = Diagnostic::new(cursor.source, span, message);
+            Err(error.with_help("write STORED AS SCD TYPE 2 too, or leave TRACK HISTORY out"))
+        }
+    }
 }
 
 /// `(column, …)`, each once.
@@ -145,4 +156,18 @@ fn written<'a>(cursor: &mut Cursor<'a>) -> Result<Columns<'a>, Diagnostic> {
         cursor.parenthesised(|cursor| cursor.ident("a column"))?;
     }
     Ok(Columns::Star(cursor.since(first)))
+}
+
+/// What follows TRACK HISTORY ON.
+fn track(cursor: &mut Cursor<'_>) -> Result<Track, Diagnostic> {
+    if cursor.at_token(&Token::LParen) {
+        return columns(cursor).map(Track::Columns);
+    }
+    if !cursor.eat_token(&Token::Mul) {
+        return Err(cursor.expected("`(` or `*`"));
+    }
+    match cursor.eat(&["EXCEPT"]) {
+        true => columns(cursor).map(Track::Except),
+        false => Ok(Track::Except(Vec::new())),
+    }
 }

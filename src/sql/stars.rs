@@ -104,7 +104,7 @@ pub fn expand_stars(
 }
 
 /// Has an action write these values into these columns of the target.
-fn write(action: &mut MergeAction, columns: Vec<(Ident, Expr)>) {
+pub(super) fn write(action: &mut MergeAction, columns: Vec<(Ident, Expr)>) {
     match action {
         MergeAction::Update(update) => {
             let assign = |(target, value)| Assignment {

@@ -7,6 +7,7 @@ use super::auto_cdc::{auto_cdc, target_tokens};
 use super::cdc_clauses::columns;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::history::Period;
 use super::lexer::Lexeme;
 use super::merge::{self, MergeStatement};
 use super::source::{SharedSource, Span};
@@ -68,6 +69,7 @@ fn definition<'a>(
         name,
         name_span,
         columns: None,
+        period: None,
         partitioned_by: Vec::new(),
         location: None,
         options: Vec::new(),
@@ -76,10 +78,10 @@ fn definition<'a>(
     };
     let mut primary_key = None;
     if cursor.at_token(&Token::LParen) {
-        let (columns, keys) = elements(cursor)?;
-        primary_key = keys;
-        if !columns.is_empty() {
-            table.columns = Some(table::columns_of(cursor, &columns)?);
+        let elements = elements(cursor)?;
+        (primary_key, table.period) = (elements.primary_key, elements.period);
+        if !elements.columns.is_empty() {
+            table.columns = Some(table::columns_of(cursor, &elements.columns)?);
         }
     }
     if cursor.eat(&["USING"]) && !cursor.eat(&["DELTA"]) {
@@ -113,8 +115,16 @@ fn refuse_star(cursor: &Cursor<'_>) -> Result<(), Diagnostic> {
     }
 }
 
-/// What stands in the parentheses after the name: the tokens of columns, in parentheses of their own, and the key.
-fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagnostic> {
+/// What stands in the parentheses after the name.
+#[derive(Default)]
+struct Elements {
+    /// The tokens of columns, in parentheses of their own.
+    columns: Vec<Lexeme>,
+    primary_key: PrimaryKey,
+    period: Option<Period>,
+}
+
+fn elements(cursor: &mut Cursor<'_>) -> Result<Elements, Diagnostic> {
     let group = cursor.group()?;
     let (Some(open), Some(close)) = (group.first(), group.last()) else {
         return Err(cursor.expected("`(`"));
@@ -122,8 +132,8 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
     let within = group
         .get(1..group.len().saturating_sub(1))
         .unwrap_or_default();
-    let mut others: Vec<Lexeme> = Vec::new();
-    let mut primary_key: PrimaryKey = None;
+    let mut elements = Elements::default();
+    let others = &mut elements.columns;
     for element in split(within) {
         let mut inner = Cursor::new(cursor.source, element, 0, close.span);
         if inner.eat(&["PRIMARY", "KEY"]) {
@@ -132,7 +142,7 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
                 return Err(inner.expected("`,` or `)`"));
             }
             let span = inner.span_from(0);
-            if primary_key.replace((keys, span)).is_some() {
+            if elements.primary_key.replace((keys, span)).is_some() {
                 return Err(Diagnostic::new(
                     cursor.source,
                     span,
@@ -144,9 +154,12 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
                 "leave CONSTRAINT … EXPECT out, or write its condition into the query's WHERE",
             ));
         } else if inner.at(&["PERIOD", "FOR"]) {
-            return Err(inner
-                .error("PERIOD FOR SYSTEM_TIME is of SCD TYPE 2, which is not supported yet")
-                .with_help("leave it out"));
+            let given = period(&mut inner)?;
+            let span = given.span;
+            if elements.period.replace(given).is_some() {
+                let message = "PERIOD FOR SYSTEM_TIME is given twice";
+                return Err(Diagnostic::new(cursor.source, span, message));
+            }
         } else {
             others.push(match others.is_empty() {
                 true => open.clone(),
@@ -158,7 +171,25 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<(Vec<Lexeme>, PrimaryKey), Diagno
     if !others.is_empty() {
         others.push(close.clone());
     }
-    Ok((others, primary_key))
+    Ok(elements)
+}
+
+/// `PERIOD FOR SYSTEM_TIME (from, to)`
+fn period(cursor: &mut Cursor<'_>) -> Result<Period, Diagnostic> {
+    cursor.expect(&["PERIOD", "FOR", "SYSTEM_TIME"])?;
+    let columns = columns(cursor)?;
+    let span = cursor.span_from(0);
+    if !cursor.is_done() {
+        return Err(cursor.expected("`,` or `)`"));
+    }
+    match <[Ident; 2]>::try_from(columns) {
+        Ok([from, to]) => Ok(Period { from, to, span }),
+        Err(_) => {
+            let message = "PERIOD FOR SYSTEM_TIME takes two columns";
+            let error = Diagnostic::new(cursor.source, span, message);
+            Err(error.with_help("write PERIOD FOR SYSTEM_TIME (valid_from, valid_to)"))
+        }
+    }
 }
 
 /// Tokens between commas that stand in no parentheses.

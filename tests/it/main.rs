@@ -20,6 +20,7 @@ mod gap;
 mod gated;
 mod guarded;
 mod handoff;
+mod history;
 mod imports;
 mod independent_reader;
 mod interrupts;

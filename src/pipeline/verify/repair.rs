@@ -22,6 +22,7 @@ use super::digest::{Chosen, converter};
 use super::sides::{Sides, column};
 use super::{Compared, Unlike, standing};
 use crate::change::{CHANGE_TYPE, COMMIT_VERSION, ChangeType, Checkpoint, Lsn, LsnRange};
+use crate::engine::Overlay;
 use crate::error::Error;
 use crate::sink::delta::{DeltaTarget, FlowCommit, Spool};
 use crate::source::sqlserver::MissingValues;
@@ -84,7 +85,9 @@ impl Pipeline {
                     gap: None,
                     source_key: flow.source_key(),
                 };
-                let changes = (flow.kind_over(), repair.changes(&gone, there)?);
+                let changes = repair.changes(&gone, there)?;
+                let changes = Overlay::default().with(&flow.stream, changes);
+                let changes = (flow.kind_over(), changes);
                 let missing = MissingValues::default();
                 let step = self.execute(flow, repair.target.clone(), changes, commit, &missing);
                 match Box::pin(step).await {

@@ -54,4 +54,4 @@ pub use storage::StorageOptions;
 pub use target::DeltaTarget;
 pub use widening::widens;
 pub use write::merge_path;
-pub(crate) use write::{Spool, SpoolWriter, joined_within_memory};
+pub(crate) use write::{Spool, SpoolWriter, joined_by_hash, joined_within_memory};

@@ -117,6 +117,16 @@ impl Changes {
         }
     }
 
+    /// Every image of the window, and [`POSITION`].
+    pub(super) fn numbered(pool: Pool, table: Arc<CapturedTable>, window: LsnRange) -> Self {
+        let mut fields = table.schema.fields().to_vec();
+        fields.push(position());
+        Self {
+            schema: Arc::new(Schema::new(fields)),
+            ..Self::feed(pool, table, Some(window))
+        }
+    }
+
     fn value(&self, index: usize) -> Value {
         match index.checked_sub(self.table.columns.len()) {
             None if self.images == Images::Net && self.table.columns[index].is_large() => {
@@ -149,8 +159,12 @@ pub(super) fn image_schema(table: &CapturedTable) -> SchemaRef {
             false => Arc::clone(field),
         })
         .collect();
-    fields.push(Arc::new(Field::new(POSITION, DataType::UInt64, false)));
+    fields.push(position());
     Arc::new(Schema::new(fields))
+}
+
+fn position() -> Arc<Field> {
+    Arc::new(Field::new(POSITION, DataType::UInt64, false))
 }
 
 /// Refuses columns that cannot be read, or that net changes cannot carry.

@@ -17,6 +17,11 @@ pub(super) const NEWEST: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
 
+/// The last row up to an LSN (`@P1`).
+const LAST_UPTO: &str = "\
+SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
+WHERE m.start_lsn <= @P1 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
+
 /// The first LSN of a change table (`@P1`: its object_id).
 const MINIMUM: &str = "\
 SELECT ct.start_lsn FROM cdc.change_tables AS ct WHERE ct.object_id = @P1 OPTION (MAXDOP 1)";
@@ -55,6 +60,14 @@ pub struct FeedBounds {
 pub(super) async fn newest(pool: &Pool) -> Result<Option<Commit>, SourceError> {
     let action = "reading the newest commit";
     let rows = pool.rows(action, NEWEST, &[]).await?;
+    first_commit(&rows, action)
+}
+
+/// The last commit up to `lsn` that is mapped, if any is.
+pub(super) async fn last_upto(pool: &Pool, lsn: Lsn) -> Result<Option<Commit>, SourceError> {
+    let action = "looking up the time of a commit";
+    let lsn = Parameter::Lsn(lsn);
+    let rows = pool.rows(action, LAST_UPTO, &[&lsn]).await?;
     first_commit(&rows, action)
 }
 

@@ -17,7 +17,7 @@ use super::net::{Base, by_changed_keys, net_changes, plan_error};
 use super::pool::Pool;
 
 /// The snapshot's name within the plan.
-const SNAPSHOT: &str = "snapshot";
+pub(super) const SNAPSHOT: &str = "snapshot";
 
 /// Rows that were read for a copy.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ pub(super) fn inserts(
 }
 
 /// The columns of a snapshot's row, which has those of `stored`, as an insert of the commit at `end`.
-fn inserted_row(
+pub(super) fn inserted_row(
     table: &CapturedTable,
     stored: &Schema,
     (end, end_micros): (Lsn, i64),

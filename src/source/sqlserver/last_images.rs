@@ -35,6 +35,8 @@ use crate::change::ChangeType;
 pub(super) struct ImageColumns {
     /// Those of the key.
     pub(super) keys: Vec<usize>,
+    /// The commit's, where each commit of a key has a row.
+    pub(super) commit: Option<usize>,
     /// The one that numbers the images.
     pub(super) position: usize,
     /// The kind of change; there where large values are.
@@ -47,7 +49,7 @@ pub(super) struct ImageColumns {
     pub(super) wanted: Vec<usize>,
 }
 
-/// From the images of each key, in their order, its last one.
+/// From the images of each key, in their order, its last one, or the last one of each commit.
 ///
 /// A large value that the last image does not tell is the last that is told. Memory is that of one batch and one row.
 pub(super) struct LastImagesExec {
@@ -325,7 +327,8 @@ fn folded(sources: &[&RecordBatch], columns: &ImageColumns) -> Result<RecordBatc
         let columns = sources.iter().map(|rows| rows.column(place).as_ref());
         columns.collect()
     };
-    let keys = columns.keys.iter().map(|place| match sources {
+    let keys = columns.keys.iter().chain(&columns.commit);
+    let keys = keys.map(|place| match sources {
         [images] => Ok(Arc::clone(images.column(*place))),
         _ => concat(&arrays(*place)),
     });

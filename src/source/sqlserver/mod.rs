@@ -60,6 +60,7 @@ mod fence;
 mod filter;
 mod first_copy;
 mod health;
+mod history;
 mod ident;
 mod instance;
 mod key;

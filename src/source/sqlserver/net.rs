@@ -42,7 +42,19 @@ pub(super) struct NetChanges {
     window: LsnRange,
     form: LargeValues,
     base: Option<Base>,
+    pick: Pick,
     schema: SchemaRef,
+}
+
+/// Which images of a key its rows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// The last one of the window.
+    Last,
+    /// The last one of each commit.
+    LastOfCommits,
+    /// The first one of the window, those before an update among them.
+    First,
 }
 
 /// Rows as they were before the images of their keys, from which comes what those do not tell.
@@ -71,6 +83,7 @@ pub(super) fn net_changes(
         window,
         form,
         base: None,
+        pick: Pick::Last,
     })
 }
 
@@ -97,7 +110,10 @@ pub(super) fn plan_error(table: &CapturedTable, source: DataFusionError) -> Sour
 
 /// The images of the window below everything that follows.
 fn images(pool: &Pool, table: &Arc<CapturedTable>, window: LsnRange) -> PlanResult {
-    let changes = Changes::net(pool.clone(), Arc::clone(table), window);
+    scan_of(Changes::net(pool.clone(), Arc::clone(table), window))
+}
+
+fn scan_of(changes: Changes) -> PlanResult {
     LogicalPlanBuilder::scan(IMAGES, provider_as_source(Arc::new(changes)), None)?.build()
 }
 
@@ -105,6 +121,12 @@ impl NetChanges {
     /// These net changes over `base`.
     pub(super) fn over(mut self, base: Base) -> Self {
         self.base = Some(base);
+        self
+    }
+
+    /// These rows, of other images than the last of their keys. They have no large values.
+    pub(super) fn picking(mut self, pick: Pick) -> Self {
+        self.pick = pick;
         self
     }
 
@@ -119,12 +141,22 @@ impl NetChanges {
 
     /// The images with the columns `read` of the feed, then their position.
     fn plan(&self, read: &[usize], filters: &[Expr]) -> PlanResult {
-        let images = images(&self.pool, &self.table, self.window)?;
-        let mut names: Vec<&str> = read.iter().map(|index| self.name(*index)).collect();
-        names.push(POSITION);
+        let images = match self.pick {
+            Pick::Last | Pick::LastOfCommits => images(&self.pool, &self.table, self.window),
+            Pick::First => {
+                let (pool, table) = (self.pool.clone(), Arc::clone(&self.table));
+                scan_of(Changes::numbered(pool, table, self.window))
+            }
+        }?;
         let columns = |plan: &LogicalPlan| {
-            let columns = names.iter().map(|name| column_of(plan, name).alias(*name));
-            columns.collect::<Vec<_>>()
+            let names = read.iter().map(|index| self.name(*index));
+            let columns = names.map(|name| column_of(plan, name).alias(name));
+            let position = match self.pick {
+                Pick::Last | Pick::LastOfCommits => column_of(plan, POSITION),
+                Pick::First => lit(u64::MAX) - column_of(plan, POSITION),
+            };
+            let position = position.alias(POSITION);
+            columns.chain([position]).collect::<Vec<_>>()
         };
         let mut plan = LogicalPlanBuilder::from(images.clone()).project(columns(&images))?;
         if let Some(base) = &self.base
@@ -177,7 +209,10 @@ impl NetChanges {
     fn places(&self, read: &[usize], wanted: &[usize]) -> ImageColumns {
         let place = |index: &usize| read.iter().position(|other| other == index);
         let large = (0..read.len()).filter(|place| self.is_large(read[*place]));
+        let version = self.table.columns.len() + 1;
+        let commit = (self.pick == Pick::LastOfCommits).then_some(version);
         ImageColumns {
+            commit: commit.as_ref().and_then(place),
             keys: self.table.key.iter().filter_map(place).collect(),
             position: read.len(),
             change_type: place(&self.table.columns.len()),
@@ -250,9 +285,14 @@ impl TableProvider for NetChanges {
             .copied()
             .filter(|index| self.is_large(*index))
             .collect();
+        if self.pick != Pick::Last && !large.is_empty() {
+            return internal_err!("large values of {} in a history", self.table.name);
+        }
         let mut read = wanted.clone();
-        let kind = (!large.is_empty()).then_some(self.table.columns.len());
-        for index in self.table.key.iter().copied().chain(kind) {
+        let captured = self.table.columns.len();
+        let kind = (!large.is_empty()).then_some(captured);
+        let version = (self.pick == Pick::LastOfCommits).then_some(captured + 1);
+        for index in self.table.key.iter().copied().chain(kind).chain(version) {
             if !read.contains(&index) {
                 read.push(index);
             }

@@ -25,5 +25,5 @@ pub(super) use plan::{Operation, WriteExec, WriteTask};
 pub(super) use row_level::{
     DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,
 };
-pub(crate) use row_level::{Spool, SpoolWriter, joined_within_memory};
+pub(crate) use row_level::{Spool, SpoolWriter, joined_by_hash, joined_within_memory};
 pub(super) use strategy::{Strategy, obstacle};

@@ -15,6 +15,7 @@ type Image = (i32, &'static str, i32, Option<Option<&'static str>>);
 fn columns() -> Arc<ImageColumns> {
     Arc::new(ImageColumns {
         keys: vec![0],
+        commit: None,
         position: 4,
         change_type: Some(1),
         large: vec![3],

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
@@ -175,6 +175,27 @@ const FEWEST_ROWS: usize = 256;
 /// `state`, so that what it joins need not fit in memory.
 pub(crate) fn joined_within_memory(state: &SessionState) -> SessionState {
     Join::SortMerge.session(state)
+}
+
+/// `state`, so that it joins by a hash table of the left side, by whose keys the files of the right one are filtered.
+/// `keys` are the types of what is compared.
+pub(crate) fn joined_by_hash(state: &SessionState, keys: &[DataType]) -> SessionState {
+    let state = Join::Hash.session(state);
+    match keys.iter().any(DataType::is_floating) {
+        true => without_bounds(&state),
+        false => without_lists(&state),
+    }
+}
+
+/// Joins on dictionary-encoded partition columns panic when keys are pushed down as a list.
+fn without_lists(state: &SessionState) -> SessionState {
+    let mut config = state.config().clone();
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.hash_join_inlist_pushdown_max_size = 0;
+    optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+    SessionStateBuilder::new_from_existing(state.clone())
+        .with_config(config)
+        .build()
 }
 
 /// How the source and the target are joined.

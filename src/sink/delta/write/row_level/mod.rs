@@ -28,7 +28,7 @@ mod touched;
 mod vectors;
 
 pub(in super::super) use files::{DataFile, data_files, scalar_value};
-pub(crate) use matching::joined_within_memory;
+pub(crate) use matching::{joined_by_hash, joined_within_memory};
 pub(in super::super) use rewrite::{Rewrite, Rewritten};
 pub(in super::super) use settle::SMALL_FILE;
 pub(crate) use spool::{Spool, SpoolWriter};

@@ -1,0 +1,476 @@
+//! From the images of each key, in the order of their commits, its versions.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampMicrosecondArray,
+};
+use datafusion::arrow::compute::{cast, interleave};
+use datafusion::arrow::datatypes::TimestampMicrosecondType;
+use datafusion::arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
+use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::common::{Result, internal_err};
+use datafusion::error::DataFusionError;
+
+use super::Shape;
+use super::versions::Begun;
+use crate::error::Error;
+
+/// Makes versions of rows that come in the order of their keys and commits. Of each batch that is
+/// - the key's columns,
+/// - the commit's version (NULL for a row without an image), whether the row is the target's after it, and its time,
+/// - the row as it is in the target after it,
+/// - the row, the start and the instant of the version that was valid before all images of the key (NULL if none was).
+pub(super) struct Folding {
+    shape: Arc<Shape>,
+    begun: Begun,
+    /// The LSN past which the images are, as text.
+    after: Arc<str>,
+    keys: RowConverter,
+    /// For whether rows differ at all, and for whether they do where it makes a version.
+    compared: [Option<(RowConverter, Vec<usize>)>; 2],
+    carried: Option<Carried>,
+}
+
+/// A key whose rows may go on in the next batch.
+struct Carried {
+    key: OwnedRow,
+    last: Option<String>,
+    floor: i64,
+    open: Option<CarriedVersion>,
+}
+
+struct CarriedVersion {
+    /// One row of the flow's own columns.
+    row: Vec<ArrayRef>,
+    start: String,
+    from: i64,
+    is_new: bool,
+}
+
+/// Which row: that of an image, of a version that was there, or the one that is carried; and its place.
+type Place = (usize, usize);
+
+const IMAGE: usize = 0;
+const PRIOR: usize = 1;
+const CARRIED: usize = 2;
+
+/// A version that is valid as far as the images have been read.
+struct Open<'a> {
+    row: Place,
+    start: &'a str,
+    from: i64,
+    /// Whether it is not in the target as it is.
+    is_new: bool,
+}
+
+/// A version to be written.
+struct Made<'a> {
+    row: Place,
+    start: &'a str,
+    end: Option<&'a str>,
+    from: i64,
+    to: Option<i64>,
+}
+
+/// The versions of one key.
+struct Group<'a> {
+    key: Row<'a>,
+    /// The commit of its last image.
+    last: Option<&'a str>,
+    /// The instant before which no version may begin.
+    floor: i64,
+    open: Option<Open<'a>>,
+}
+
+impl<'a> Group<'a> {
+    fn resumed(carried: &'a Carried) -> Self {
+        Self {
+            key: carried.key.row(),
+            last: carried.last.as_deref(),
+            floor: carried.floor,
+            open: carried.open.as_ref().map(|open| Open {
+                row: (CARRIED, 0),
+                start: &open.start,
+                from: open.from,
+                is_new: open.is_new,
+            }),
+        }
+    }
+
+    fn close(&mut self, version: &'a str, at: i64, made: &mut Vec<Made<'a>>) {
+        if let Some(open) = self.open.take() {
+            let to = at.max(open.from);
+            self.floor = self.floor.max(to);
+            made.push(Made {
+                row: open.row,
+                start: open.start,
+                end: Some(version),
+                from: open.from,
+                to: Some(to),
+            });
+        }
+    }
+
+    fn open(&mut self, row: usize, start: &'a str, at: i64) {
+        self.open = Some(Open {
+            row: (IMAGE, row),
+            start,
+            from: at.max(self.floor),
+            is_new: true,
+        });
+    }
+
+    fn finish(self, made: &mut Vec<Made<'a>>) {
+        if let Some(open) = self.open.filter(|open| open.is_new) {
+            made.push(Made {
+                row: open.row,
+                start: open.start,
+                end: None,
+                from: open.from,
+                to: None,
+            });
+        }
+    }
+}
+
+/// A batch, by its columns.
+struct Batch<'a> {
+    keys: &'a [ArrayRef],
+    version: &'a StringArray,
+    present: &'a BooleanArray,
+    at: &'a TimestampMicrosecondArray,
+    images: &'a [ArrayRef],
+    prior: &'a [ArrayRef],
+    start: &'a StringArray,
+    from: &'a TimestampMicrosecondArray,
+}
+
+impl<'a> Batch<'a> {
+    fn of(batch: &'a RecordBatch, shape: &Shape) -> Result<Self> {
+        let malformed = || DataFusionError::Internal("images of another form".to_string());
+        let columns = batch.columns();
+        let split = columns.split_at_checked(shape.keys.len());
+        let (keys, rest) = split.ok_or_else(malformed)?;
+        let Some(([version, present, at], rest)) = rest.split_first_chunk::<3>() else {
+            return Err(malformed());
+        };
+        let (images, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
+        let (prior, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
+        let [start, from] = rest else {
+            return Err(malformed());
+        };
+        let instants = |column: &'a ArrayRef| column.as_primitive_opt::<TimestampMicrosecondType>();
+        Ok(Self {
+            keys,
+            version: version.as_string_opt().ok_or_else(malformed)?,
+            present: present.as_boolean_opt().ok_or_else(malformed)?,
+            at: instants(at).ok_or_else(malformed)?,
+            images,
+            prior,
+            start: start.as_string_opt().ok_or_else(malformed)?,
+            from: instants(from).ok_or_else(malformed)?,
+        })
+    }
+
+    fn key(&self, row: usize) -> Result<String> {
+        let values = self
+            .keys
+            .iter()
+            .map(|column| array_value_to_string(column, row));
+        Ok(values.collect::<Result<Vec<_>, _>>()?.join(", "))
+    }
+}
+
+/// The rows of a batch and the carried one, encoded so that they can be compared; by [`Place`].
+struct Encoded(Vec<Rows>);
+
+impl Encoded {
+    fn of(
+        (converter, places): &(RowConverter, Vec<usize>),
+        sources: &[&[ArrayRef]],
+    ) -> Result<Self> {
+        let rows = sources.iter().map(|columns| {
+            let columns = places.iter().map(|place| Arc::clone(&columns[*place]));
+            Ok(converter.convert_columns(&columns.collect::<Vec<_>>())?)
+        });
+        Ok(Self(rows.collect::<Result<_>>()?))
+    }
+
+    fn differ(&self, one: Place, other: Place) -> bool {
+        let row = |(source, row): Place| self.0.get(source).map(|rows| rows.row(row));
+        row(one) != row(other)
+    }
+}
+
+/// Whether rows differ: at all, and where it makes a version.
+struct Differences([Option<Encoded>; 2]);
+
+impl Differences {
+    fn at_all(&self, one: Place, other: Place) -> bool {
+        let [all, _] = &self.0;
+        all.as_ref().is_none_or(|all| all.differ(one, other))
+    }
+
+    /// Where no columns are tracked, those of all columns do if `is_state`: nothing is known but what was there.
+    fn make_version(&self, one: Place, other: Place, is_state: bool) -> bool {
+        let [_, tracked] = &self.0;
+        match tracked {
+            Some(tracked) => tracked.differ(one, other),
+            None => !is_state || self.at_all(one, other),
+        }
+    }
+}
+
+impl Folding {
+    pub(super) fn new(shape: Arc<Shape>, begun: Begun) -> Result<Self> {
+        let types = |places: &[usize]| {
+            let fields = places.iter().map(|place| shape.schema.field(*place));
+            let fields = fields.map(|field| SortField::new(field.data_type().clone()));
+            RowConverter::new(fields.collect())
+        };
+        let is_compared = |place: &usize| !shape.absent.contains(place);
+        let compared = |places: Vec<usize>| {
+            let places: Vec<usize> = places.into_iter().filter(is_compared).collect();
+            Ok::<_, DataFusionError>((types(&places)?, places))
+        };
+        // Where every commit makes a version, nothing needs to be compared but copies.
+        let compares = begun.is_copy || shape.tracked.is_some();
+        let all = compares.then(|| compared((0..shape.written).collect()));
+        let tracked = shape.tracked.clone().map(compared);
+        Ok(Self {
+            keys: types(&shape.keys)?,
+            compared: [all.transpose()?, tracked.transpose()?],
+            after: begun.after.to_hex().into(),
+            carried: None,
+            shape,
+            begun,
+        })
+    }
+
+    /// The versions of the keys that end within `rows`, and those that end in the last one.
+    pub(super) fn push(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        if rows.num_rows() == 0 {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.shape.schema)));
+        }
+        let batch = Batch::of(rows, &self.shape)?;
+        let carried = self.carried.take();
+        let after = Arc::clone(&self.after);
+        let own = carried.iter().filter_map(|carried| carried.open.as_ref());
+        let sources: Vec<&[ArrayRef]> = [batch.images, batch.prior]
+            .into_iter()
+            .chain(own.map(|open| open.row.as_slice()))
+            .collect();
+        let encoded = |compared: &Option<(RowConverter, Vec<usize>)>| {
+            let encoded = compared
+                .as_ref()
+                .map(|compared| Encoded::of(compared, &sources));
+            encoded.transpose()
+        };
+        let [all, tracked] = &self.compared;
+        let differences = Differences([encoded(all)?, encoded(tracked)?]);
+        let keys = self.keys.convert_columns(batch.keys)?;
+        let mut made = Vec::new();
+        let mut group = carried.as_ref().map(Group::resumed);
+        for row in 0..rows.num_rows() {
+            let key = keys.row(row);
+            let mut current = match group.take() {
+                Some(group) if group.key == key => group,
+                other => {
+                    if let Some(ended) = other {
+                        ended.finish(&mut made);
+                    }
+                    self.begin(&batch, row, key, &after)?
+                }
+            };
+            self.apply(&batch, row, &mut current, (&differences, &after), &mut made)?;
+            group = Some(current);
+        }
+        let versions = self.written(&sources, &made)?;
+        self.carried = group.map(|group| carry(group, &sources)).transpose()?;
+        Ok(versions)
+    }
+
+    /// The version of the last key that is valid still.
+    pub(super) fn finish(&mut self) -> Result<RecordBatch> {
+        let Some(carried) = self.carried.take() else {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.shape.schema)));
+        };
+        let mut made = Vec::new();
+        Group::resumed(&carried).finish(&mut made);
+        let row = carried
+            .open
+            .as_ref()
+            .map_or(&[] as &[_], |open| open.row.as_slice());
+        self.written(&[&[], &[], row], &made)
+    }
+
+    /// A key's versions before its first image, which stands in `row`.
+    fn begin<'a>(
+        &self,
+        batch: &Batch<'a>,
+        row: usize,
+        key: Row<'a>,
+        after: &'a str,
+    ) -> Result<Group<'a>> {
+        let open = batch.start.is_valid(row).then(|| Open {
+            row: (PRIOR, row),
+            start: batch.start.value(row),
+            from: instant(batch.from, row),
+            is_new: false,
+        });
+        if let Some(open) = open.as_ref().filter(|open| open.start > after) {
+            return Err(failed(Error::LaterVersion {
+                key: batch.key(row)?,
+                version: open.start.to_string(),
+                after: after.to_string(),
+            }));
+        }
+        Ok(Group {
+            key,
+            last: None,
+            floor: open.as_ref().map_or(i64::MIN, |open| open.from),
+            open,
+        })
+    }
+
+    fn apply<'a>(
+        &self,
+        batch: &Batch<'a>,
+        row: usize,
+        group: &mut Group<'a>,
+        (differences, after): (&Differences, &'a str),
+        made: &mut Vec<Made<'a>>,
+    ) -> Result<()> {
+        let is_first = group.last.is_none();
+        let version = batch
+            .version
+            .is_valid(row)
+            .then(|| batch.version.value(row));
+        let is_state = version.is_some_and(|version| version <= after);
+        if self.begun.is_copy && is_first && !is_state {
+            group.close(after, self.begun.micros, made);
+        }
+        let Some(version) = version else {
+            return Ok(());
+        };
+        if group.last == Some(version) {
+            let key = batch.key(row)?;
+            return Err(failed(match batch.start.is_valid(row) {
+                true if self.begun.is_copy => Error::TwoVersions { key },
+                _ => Error::TwoRows { key },
+            }));
+        }
+        group.last = Some(version);
+        let at = instant(batch.at, row);
+        if !(batch.present.is_valid(row) && batch.present.value(row)) {
+            group.close(version, at, made);
+            return Ok(());
+        }
+        let image = (IMAGE, row);
+        match &mut group.open {
+            None => group.open(row, version, at),
+            Some(open)
+                if open.start != version && differences.make_version(open.row, image, is_state) =>
+            {
+                group.close(version, at, made);
+                group.open(row, version, at);
+            }
+            Some(open) => {
+                if differences.at_all(open.row, image) {
+                    (open.row, open.is_new) = (image, true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `made`, whose rows are of `sources`.
+    fn written(&self, sources: &[&[ArrayRef]], made: &[Made<'_>]) -> Result<RecordBatch> {
+        let schema = &self.shape.schema;
+        if made.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(schema)));
+        }
+        let places: Vec<Place> = made.iter().map(|made| made.row).collect();
+        let mut columns = rows_at(sources, &places)?;
+        let starts = StringArray::from_iter_values(made.iter().map(|made| made.start));
+        columns.push(Arc::new(starts) as ArrayRef);
+        columns.push(Arc::new(
+            made.iter().map(|made| made.end).collect::<StringArray>(),
+        ));
+        if self.shape.has_period {
+            let instants = |instants: TimestampMicrosecondArray| instants.with_timezone("UTC");
+            let from =
+                TimestampMicrosecondArray::from_iter_values(made.iter().map(|made| made.from));
+            columns.push(Arc::new(instants(from)));
+            let to = made.iter().map(|made| made.to);
+            columns.push(Arc::new(instants(to.collect())));
+        }
+        for (column, field) in columns.iter_mut().zip(schema.fields()) {
+            if column.data_type() != field.data_type() {
+                *column = cast(column, field.data_type())?;
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(made.len()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(schema),
+            columns,
+            &options,
+        )?)
+    }
+}
+
+fn failed(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// An instant; one that is not known lies before all others.
+fn instant(instants: &TimestampMicrosecondArray, row: usize) -> i64 {
+    match instants.is_valid(row) {
+        true => instants.value(row),
+        false => i64::MIN,
+    }
+}
+
+/// The flow's own columns of the rows at `places`.
+fn rows_at(sources: &[&[ArrayRef]], places: &[Place]) -> Result<Vec<ArrayRef>> {
+    let written = sources
+        .iter()
+        .map(|columns| columns.len())
+        .max()
+        .unwrap_or_default();
+    let column = |column: usize| {
+        let mut arrays: Vec<&dyn Array> = Vec::with_capacity(sources.len());
+        let mut numbers = Vec::with_capacity(sources.len());
+        for columns in sources {
+            numbers.push(arrays.len());
+            arrays.extend(columns.get(column).map(|array| array.as_ref()));
+        }
+        let places = places
+            .iter()
+            .map(|(source, row)| match numbers.get(*source) {
+                Some(number) => Ok((*number, *row)),
+                None => internal_err!("a version of a row that is not there"),
+            });
+        Ok(interleave(&arrays, &places.collect::<Result<Vec<_>>>()?)?)
+    };
+    (0..written).map(column).collect()
+}
+
+fn carry(group: Group<'_>, sources: &[&[ArrayRef]]) -> Result<Carried> {
+    let open = group.open.map(|open| {
+        Ok::<_, DataFusionError>(CarriedVersion {
+            row: rows_at(sources, &[open.row])?,
+            start: open.start.to_string(),
+            from: open.from,
+            is_new: open.is_new,
+        })
+    });
+    Ok(Carried {
+        key: group.key.owned(),
+        last: group.last.map(str::to_string),
+        floor: group.floor,
+        open: open.transpose()?,
+    })
+}
