@@ -92,7 +92,8 @@ pub(super) fn reconcilable(
         return Ok(Keys::new());
     }
     let refused = |message: &str, help: &str| refuse(statement, merge, over, message, help);
-    let pairs = merge.key_pairs().unwrap_or_default();
+    let through = merge.keys_through_query(&table.key_names());
+    let pairs = through.or_else(|| merge.key_pairs()).unwrap_or_default();
     let source = table.schema_ref();
     let mut keys = Keys::with_capacity(pairs.len());
     for (target_column, source_column) in &pairs {
@@ -145,6 +146,13 @@ pub(super) fn reconcilable_form(
                 refuse(statement, merge, over, message, help)
             }
         };
+    }
+    let is_copied = matches!(
+        over,
+        Over::Gap | Over::Asked | Over::Foreign | Over::NewColumns
+    );
+    if is_copied && merge.keys_through_query(&[]).is_some() {
+        return Ok(());
     }
     if !merge.reads_stream_alone() {
         return refuse(

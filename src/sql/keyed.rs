@@ -44,6 +44,18 @@ impl MergeStatement {
         Ok(keyed)
     }
 
+    /// Of an AUTO CDC over a query, from whose target every row goes that the source has deleted: the target's columns that
+    /// have the columns of the source's key, each with that.
+    pub fn keys_through_query(&self, source_key: &[&str]) -> Option<Vec<(String, String)>> {
+        let membership = &self.auto.as_ref()?.membership;
+        if !membership.deletes_leave || self.reads_stream_alone() {
+            return None;
+        }
+        let keys = source_key.iter();
+        keys.map(|key| Some((membership.output_of(key)?, key.to_string())))
+            .collect()
+    }
+
     /// Refuses KEYS by which two rows of the source could be one of the target.
     fn check_keys(
         &self,

@@ -32,6 +32,8 @@ pub(super) struct Membership {
     gives_all: bool,
     /// The STREAM of a query that joins: the one that must not come out with more rows.
     checked: Option<Ident>,
+    /// Whether a row that the source has deleted leaves the target whatever the query says.
+    pub(super) deletes_leave: bool,
 }
 
 /// The function that a query which joins passes its rows through: `(value, rows of the key, key …)` gives `value`, and fails
@@ -108,7 +110,12 @@ pub(super) fn compile(
     let holds = match condition {
         Some(condition) => Expr::IsTrue(Box::new(nested(condition))),
         None if joins => Expr::value(Value::Boolean(true)),
-        None => return Ok(membership),
+        None => {
+            return Ok(Membership {
+                deletes_leave,
+                ..membership
+            });
+        }
     };
     let member = match deletes_leave {
         true => case(is_deleted(), Expr::value(Value::Boolean(true)), Some(holds)),
@@ -121,6 +128,7 @@ pub(super) fn compile(
     ask_members(merge);
     Ok(Membership {
         checked: joins.then_some(stream),
+        deletes_leave,
         ..membership
     })
 }

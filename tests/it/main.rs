@@ -35,6 +35,7 @@ mod parts;
 mod plan;
 mod query;
 mod random_changes;
+mod random_queries;
 mod readme;
 mod record;
 mod resume;

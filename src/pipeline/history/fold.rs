@@ -184,6 +184,8 @@ impl<'a> Batch<'a> {
 }
 
 /// The rows of a batch and the carried one, encoded so that they can be compared; by [`Place`].
+///
+/// Rows of no columns are none, and do not differ.
 struct Encoded(Vec<Rows>);
 
 impl Encoded {
@@ -199,7 +201,10 @@ impl Encoded {
     }
 
     fn differ(&self, one: Place, other: Place) -> bool {
-        let row = |(source, row): Place| self.0.get(source).map(|rows| rows.row(row));
+        let row = |(source, row): Place| {
+            let rows = self.0.get(source)?;
+            (row < rows.num_rows()).then(|| rows.row(row))
+        };
         row(one) != row(other)
     }
 }
