@@ -316,6 +316,16 @@ pub enum Error {
         /// The values of the key.
         key: String,
     },
+    /// A row is not as its target expects it.
+    #[error(
+        "the row with the key ({key}) violates '{expectation}', which fails the update (ON VIOLATION FAIL UPDATE); nothing was committed, mend the row at the source, or have the expectation drop the row or count it"
+    )]
+    Unexpected {
+        /// The expectation.
+        expectation: String,
+        /// The values of the key.
+        key: String,
+    },
     /// A target has two versions of one row that are valid at a time.
     #[error(
         "the target has two versions of the row with the key ({key}) that are valid at once, which no flow has written so; nothing was applied, delete one of them"

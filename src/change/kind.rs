@@ -12,6 +12,9 @@ pub const COMMIT_TIMESTAMP: &str = "_commit_timestamp";
 /// Name of the column in which a flow's query says whether a row is one of the target's.
 pub const MEMBER: &str = "__cdcql_member";
 
+/// Name of the column that says whether a row is as it is expected, or kept all the same.
+pub const KEPT: &str = "__cdcql_kept";
+
 /// Name of the column in which the rows of a flow that keeps history say whether they are the target's after their commit.
 pub const PRESENT: &str = "__cdcql_present";
 

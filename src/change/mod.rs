@@ -13,8 +13,8 @@ pub use checkpoint::{Checkpoint, Commit, FlowKey};
 pub use finding::{Check, CheckState, Finding};
 pub use gap::{Gap, OnGap, UnknownPolicy};
 pub use kind::{
-    CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, END_AT, MEMBER, PRESENT, START_AT,
-    is_change_column,
+    CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, END_AT, KEPT, MEMBER, PRESENT,
+    START_AT, is_change_column,
 };
 pub use lsn::{Lsn, LsnRange, ParseLsnError};
 pub use schema_change::OnSchemaChange;

@@ -73,9 +73,17 @@ fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
             rows,
             version,
             elapsed,
+            violations,
             more,
             ..
         } => {
+            let violations = violations.iter().map(|one| {
+                json!({
+                    "expectation": one.expectation,
+                    "on_violation": one.on_violation.to_string(),
+                    "rows": one.rows,
+                })
+            });
             let committed = json!({
                 "after": window.map(|window| window.after().to_string()),
                 "upto": upto.to_string(),
@@ -84,6 +92,7 @@ fn parts(event: &Event) -> Option<(&'static str, &str, Value)> {
                 "deleted": rows.deleted,
                 "version": version,
                 "seconds": elapsed.as_secs_f64(),
+                "expectations": violations.collect::<Vec<_>>(),
                 "more": more,
             });
             let name = if window.is_some() { "window" } else { "copied" };

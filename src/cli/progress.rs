@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::change::OnGap;
+use crate::engine::Violations;
 use crate::pipeline::{Event, FlowReport, FlowResult, Reporter};
 use crate::sink::delta::RowCounts;
 
@@ -165,6 +166,7 @@ fn sentence(event: &Event) -> String {
             rows,
             version,
             elapsed,
+            violations,
             ..
         } => {
             let counts = counts(*rows);
@@ -175,7 +177,8 @@ fn sentence(event: &Event) -> String {
             };
             let version = version.unwrap_or_default();
             let seconds = elapsed.as_secs_f64();
-            format!("{flow}: {what}, Delta version {version} ({seconds:.1} s)")
+            let violated = violated(violations);
+            format!("{flow}: {what}, Delta version {version} ({seconds:.1} s){violated}")
         }
         Event::Gap {
             flow,
@@ -219,25 +222,33 @@ fn sentence(event: &Event) -> String {
 pub(super) fn summary(report: &FlowReport) -> Option<String> {
     let seconds = report.elapsed.as_secs_f64();
     let line = match report.result.as_ref().ok()? {
-        FlowResult::Copied { kind, commit, upto } => format!(
-            "{kind}: {}, at LSN {upto}, Delta version {}",
+        FlowResult::Copied {
+            kind,
+            commit,
+            upto,
+            violations,
+        } => format!(
+            "{kind}: {}, at LSN {upto}, Delta version {}{}",
             counts(commit.rows()),
-            commit.version().unwrap_or_default()
+            commit.version().unwrap_or_default(),
+            violated(violations)
         ),
         FlowResult::Applied {
             commit,
             rows,
             window,
             windows,
+            violations,
         } => format!(
-            "{}, LSN {window}{}, Delta version {}",
+            "{}, LSN {window}{}, Delta version {}{}",
             counts(*rows),
             if *windows > 1 {
                 format!(" in {} windows", HumanCount(*windows))
             } else {
                 String::new()
             },
-            commit.version().unwrap_or_default()
+            commit.version().unwrap_or_default(),
+            violated(violations)
         ),
         FlowResult::UpToDate { at, version } => {
             format!("nothing new since LSN {at}, Delta version {version} stands")
@@ -253,4 +264,17 @@ fn counts(rows: RowCounts) -> String {
         HumanCount(rows.updated),
         HumanCount(rows.deleted)
     )
+}
+
+/// The expectations that were violated, each with its rows; nothing if there was none.
+fn violated(violations: &[Violations]) -> String {
+    let violated = violations.iter().filter(|one| one.rows > 0);
+    let parts = violated.map(|one| {
+        let rows = HumanCount(one.rows);
+        format!(
+            "; '{}' violated: {rows} rows {}",
+            one.expectation, one.on_violation
+        )
+    });
+    parts.collect()
 }

@@ -99,13 +99,13 @@ async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Erro
 fn first_failure(reports: Vec<FlowReport>, manner: Manner) -> Result<(), Error> {
     let mut failure = None;
     for report in reports {
-        if let Err(error) = report.result
-            && let Some(earlier) = failure.replace(error)
-        {
-            match manner.log_format {
-                LogFormat::Text => print_error(&earlier),
-                LogFormat::Json => events::print_error(&earlier),
-            }
+        match (report.result, &failure) {
+            (Ok(_), _) => {}
+            (Err(error), None) => failure = Some(error),
+            (Err(later), Some(_)) => match manner.log_format {
+                LogFormat::Text => print_error(&later),
+                LogFormat::Json => events::print_error(&later),
+            },
         }
     }
     failure.map_or(Ok(()), Err)

@@ -284,6 +284,7 @@ impl Engine {
             on_schema_change: on_schema_change(statement, definition)?,
             read_back: read_back(statement, definition)?,
             backfill_columns: backfill_columns(statement, definition)?,
+            expectations: definition.expectations.clone(),
             period: definition
                 .period
                 .as_ref()

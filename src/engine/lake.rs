@@ -14,7 +14,7 @@ use super::point::{micros_of, version_of};
 use crate::change::{OnGap, OnSchemaChange};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, StorageOptions, TableOptions};
-use crate::sql::{RelationKind, relation_from_marker};
+use crate::sql::{Expectation, RelationKind, relation_from_marker};
 
 /// What a statement says of a Delta table.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct TableDeclaration {
     pub read_back: bool,
     /// Whether rows get the values of columns that came to the target after them, by a copy of the whole table.
     pub backfill_columns: bool,
+    /// What is expected of its rows.
+    pub expectations: Vec<Expectation>,
     /// The columns of the instants from which and to which a row was valid.
     pub period: Option<(String, String)>,
 }
@@ -176,6 +178,7 @@ impl LakeSchema {
                 on_schema_change: OnSchemaChange::default(),
                 read_back: false,
                 backfill_columns: true,
+                expectations: Vec::new(),
                 period: None,
             })
         })

@@ -8,6 +8,7 @@
 mod catalog;
 mod connect;
 mod define;
+mod expectations;
 mod lake;
 mod located;
 mod overlay;
@@ -27,6 +28,7 @@ mod unknown;
 pub use catalog::NO_VERSIONS;
 pub use connect::{ConnectionResolver, ResolveError};
 pub use define::Defined;
+pub use expectations::{Expectations, Violations};
 pub use lake::TableDeclaration;
 pub use overlay::Overlay;
 pub use point::feed_bound;

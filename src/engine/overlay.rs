@@ -1,4 +1,4 @@
-//! Tables that stand in front of the session's own for the time of one statement.
+//! Tables, and a function, that stand in front of the session's own for the time of one statement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,27 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::ResolvedTableReference;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::ScalarUDF;
 
 /// Providers by their full names, such as the window's change stream and the target of the flow.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
     tables: HashMap<(String, String, String), Arc<dyn TableProvider>>,
+    function: Option<Arc<ScalarUDF>>,
 }
 
 impl Overlay {
+    /// Has `function` stand in front of the session's of that name.
+    #[must_use]
+    pub fn with_function(mut self, function: ScalarUDF) -> Self {
+        self.function = Some(Arc::new(function));
+        self
+    }
+
+    pub(super) fn function(&self) -> Option<Arc<ScalarUDF>> {
+        self.function.clone()
+    }
+
     /// Puts `provider` in front of whatever `reference` names.
     #[must_use]
     pub fn with(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use datafusion::catalog::SchemaProvider as _;
 use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SessionState;
+use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
@@ -37,6 +37,10 @@ impl Engine {
         overlay: Overlay,
     ) -> Result<(SessionState, LogicalPlan), Error> {
         let mut state = self.context.state();
+        if let Some(function) = overlay.function() {
+            let registered = state.register_udf(function);
+            let _ = registered.map_err(|error| Error::from_datafusion(error, Some(statement)))?;
+        }
         let catalogs = overlay.over(state.catalog_list());
         state.register_catalog_list(catalogs);
         let mut spelled = statement.clone();

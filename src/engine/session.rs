@@ -13,6 +13,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::connect::{ConnectionResolver, Connections, Values};
+use super::expectations::Expectations;
 use super::lake::{Lake, TableDeclaration};
 use super::scratch::Scratch;
 use super::single_row::single_row;
@@ -91,6 +92,7 @@ impl Engine {
             .build();
         let context = SessionContext::new_with_state(state);
         context.register_udf(single_row());
+        context.register_udf(Expectations::new(&[]).function());
         let lake = Arc::new(Lake::new());
         context.register_catalog(LAKE, Arc::clone(&lake) as Arc<dyn CatalogProvider>);
         Ok(Self {

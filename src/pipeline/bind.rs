@@ -184,6 +184,8 @@ pub(super) struct Sides {
     pub(super) former_key: Option<FormerKey>,
     pub(super) start: Start,
     pub(super) key: FlowKey,
+    /// The columns in which the target keeps its history, if it does.
+    pub(super) history: Option<HistoryColumns>,
 }
 
 impl Sides {
@@ -227,6 +229,7 @@ impl Sides {
             schema: newest.schema_name().to_string(),
             table: newest.table_name().to_string(),
         };
+        let history = HistoryColumns::of(statement, &merge, &declaration)?;
         let start = start_of(statement, &stream)?;
         if start != Start::Copy && declaration.on_schema_change.adds() {
             return Err(copies_unasked(statement, &stream));
@@ -257,6 +260,7 @@ impl Sides {
             former_key,
             start,
             key,
+            history,
         })
     }
 
@@ -291,12 +295,11 @@ impl Sides {
         let overlay = self.overlay(engine, earlier).await?;
         let mut merge = self.merge;
         let lost = lost_columns(&self.table);
-        let columns = HistoryColumns::of(&self.statement, &merge, &self.declaration)?;
         let settled = Box::pin(settle_schema(
             engine,
             &self.statement,
             &mut merge,
-            (&self.declaration, &self.opened, columns.as_ref()),
+            (&self.declaration, &self.opened, self.history.as_ref()),
             (&overlay, &lost),
         ))
         .await;
@@ -307,7 +310,13 @@ impl Sides {
             }
             Err(error) => return Err(error),
         };
-        let shape = match &columns {
+        if !self.declaration.expectations.is_empty() {
+            let keys = merge.key_pairs().unwrap_or_default();
+            let keys: Vec<_> = keys.into_iter().map(|(_, source)| source).collect();
+            let expecting = merge.expecting(&self.declaration.expectations, &keys);
+            merge = expecting.map_err(Error::invalid)?;
+        }
+        let shape = match &self.history {
             Some(columns) => {
                 let target = settled.schema.as_ref();
                 let shape = Shape::of(&self.statement, &merge, columns, target, &settled.absents);

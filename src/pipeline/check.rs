@@ -6,6 +6,7 @@ use std::path::Path;
 use datafusion::common::ResolvedTableReference;
 
 use super::flow::Start;
+use super::history::HistoryColumns;
 use super::named::{
     check_name, chosen_flows, copies_unasked, refuse_others, second_flow, source_name, start_of,
     stream_of, target_of,
@@ -257,6 +258,7 @@ impl Known<'_> {
         {
             faults.keep(copies_unasked(statement, stream))?;
         }
+        faults.kept(HistoryColumns::of(statement, merge, &declaration))?;
         if declaration.on_gap == OnGap::Resnapshot {
             faults.kept(reconcilable_form(statement, merge, Over::Gap))?;
         }

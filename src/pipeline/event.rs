@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::{Lsn, LsnRange, OnGap};
+use crate::engine::Violations;
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, MaintenanceReport, RowCounts};
 
@@ -81,6 +82,8 @@ pub enum Event {
         version: Option<u64>,
         /// How long it took, from the look at the source on.
         elapsed: Duration,
+        /// What was not as it is expected.
+        violations: Vec<Violations>,
         /// Whether another window of the same cycle follows.
         more: bool,
     },
@@ -186,6 +189,8 @@ pub enum FlowResult {
         commit: CommitOutcome,
         /// The LSN that the copy is exact at.
         upto: Lsn,
+        /// What was not as it is expected.
+        violations: Vec<Violations>,
     },
     /// Changes were applied, in one window or in several that follow one another.
     Applied {
@@ -197,6 +202,8 @@ pub enum FlowResult {
         window: LsnRange,
         /// How many there were.
         windows: u64,
+        /// What was not as it is expected in all of them.
+        violations: Vec<Violations>,
     },
     /// Nothing was new, and nothing was committed.
     UpToDate {
@@ -216,6 +223,7 @@ impl FlowResult {
                     rows,
                     window: first,
                     windows,
+                    violations,
                     ..
                 },
                 Self::Applied {
@@ -223,8 +231,10 @@ impl FlowResult {
                     rows: more,
                     window: last,
                     windows: further,
+                    violations: others,
                 },
             ) => Self::Applied {
+                violations: sum(violations, others),
                 commit,
                 rows: rows.plus(more),
                 window: LsnRange::new(first.after(), last.upto()).unwrap_or(last),
@@ -234,4 +244,19 @@ impl FlowResult {
             (_, next) => next,
         }
     }
+}
+
+/// What both have counted of the same expectations; the newer ones, where they are not the same.
+fn sum(mut violations: Vec<Violations>, others: Vec<Violations>) -> Vec<Violations> {
+    let names = |violations: &[Violations]| {
+        let names = violations.iter().map(|one| one.expectation.clone());
+        names.collect::<Vec<_>>()
+    };
+    if names(&violations) != names(&others) {
+        return others;
+    }
+    for (one, other) in violations.iter_mut().zip(others) {
+        one.rows += other.rows;
+    }
+    violations
 }

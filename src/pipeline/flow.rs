@@ -9,7 +9,7 @@ use super::history::Shape;
 use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{FlowKey, Lsn};
-use crate::engine::TableDeclaration;
+use crate::engine::{Expectations, TableDeclaration};
 use crate::source::sqlserver::{CapturedColumn, CapturedTable, Database, FeedBound, LargeValues};
 use crate::sql::{MergeStatement, Statement, StatementKind};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -110,6 +110,19 @@ impl Flow {
     /// The statement to plan for rows that are copied over what the target has: what the source does not have stays.
     pub(super) fn kind_over(&self) -> StatementKind {
         StatementKind::Merge(Box::new(self.merge.keeping(&self.absents)))
+    }
+
+    /// What is expected of its rows, of which nothing is counted yet.
+    pub(super) fn expectations(&self) -> Arc<Expectations> {
+        Expectations::new(&self.declaration.expectations)
+    }
+
+    /// The MERGE that is executed: of versions, where the target keeps its history.
+    pub(super) fn written(&self) -> MergeStatement {
+        match &self.history {
+            Some(shape) => shape.merge(&self.merge),
+            None => self.merge.clone(),
+        }
     }
 
     /// The statement to plan.

@@ -60,11 +60,14 @@ impl Part {
     /// `Invalid` for anything but a condition over the flow's source columns that the target's rows can be asked too.
     pub(super) async fn parse(engine: &Engine, flow: &Flow, text: &str) -> Result<Self, Error> {
         let (statement, query) = written(text)?;
-        if flow.history.is_some() {
-            let message =
-                "the flow keeps the history of its rows, which a part of them cannot go over";
-            let help = Some("leave --where out".to_string());
-            let refused = statement.diagnostic(statement.span, message, help);
+        let not_of = match (&flow.history, flow.merge.reads_stream_alone()) {
+            (Some(_), _) => Some("keeps the history of its rows, over which a part cannot go"),
+            (None, false) => Some("reads a query, whose columns need not be the source's"),
+            (None, true) => None,
+        };
+        if let Some(why) = not_of {
+            let (message, help) = (format!("the flow {why}"), "leave --where out".to_string());
+            let refused = statement.diagnostic(statement.span, message, Some(help));
             return Err(Error::invalid(refused));
         }
         let condition = planned(engine, flow, &statement, query).await?;

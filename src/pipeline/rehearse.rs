@@ -9,7 +9,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::flow::Flow;
-use super::history::{Begun, Shape, planned_events, versions_of, with_versions};
+use super::history::{Begun, Shape, planned_events, with_versions};
 use super::kept::{check_kept, with_kept};
 use super::order::{columns_read, reads};
 use super::reconcile::{Over, reconcilable};
@@ -19,6 +19,7 @@ use crate::engine::{Engine, Overlay};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, merge_path};
 use crate::source::sqlserver::{CapturedColumn, LargeValues, MissingValues};
+use crate::sql::StatementKind;
 
 /// What planning a flow has told.
 pub(super) struct Rehearsed {
@@ -124,7 +125,7 @@ async fn versions(
         is_copy: false,
     };
     let overlay = with_versions(overlay, events, target, (shape, begun), false).await?;
-    let merge = versions_of(flow, shape);
+    let merge = StatementKind::Merge(Box::new(flow.written()));
     let (state, plan) = engine.plan(&flow.statement, merge, overlay).await?;
     let plan = state.optimize(&plan)?;
     Ok(Rehearsed {

@@ -18,7 +18,7 @@ use super::reconcile::{Keys, Over, reconcilable};
 use super::rows::Rows;
 use super::run::RunOptions;
 use crate::change::{Checkpoint, Commit, Gap, LsnRange};
-use crate::engine::Overlay;
+use crate::engine::{Overlay, Violations};
 use crate::error::Error;
 use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
 use crate::source::sqlserver::{Asked, CopiedRows, LargeValues, MissingValues};
@@ -29,6 +29,12 @@ pub(super) struct Step {
     pub(super) result: FlowResult,
     /// The commit that the flow's cycle ends at, if it has not come so far.
     pub(super) rest: Option<Commit>,
+}
+
+/// What a commit has written, and what of it was not as it is expected.
+pub(super) struct Written {
+    pub(super) outcome: CommitOutcome,
+    pub(super) violations: Vec<Violations>,
 }
 
 impl Pipeline {
@@ -141,12 +147,16 @@ impl Pipeline {
         });
         let commit = commit_of(flow, from, upto);
         let changes = Rows::Window(window);
-        let commit = self.commit(flow, target, &changes, commit).await?;
+        let Written {
+            outcome: commit,
+            violations,
+        } = self.commit(flow, target, &changes, commit).await?;
         Ok(FlowResult::Applied {
             commit,
             rows: commit.rows(),
             window,
             windows: 1,
+            violations,
         })
     }
 
@@ -215,8 +225,9 @@ impl Pipeline {
         }
         Ok(FlowResult::Copied {
             kind,
-            commit: committed,
+            commit: committed.outcome,
             upto: fence.lsn,
+            violations: committed.violations,
         })
     }
 
@@ -230,7 +241,7 @@ impl Pipeline {
         target: DeltaTarget,
         rows: &Rows,
         commit: FlowCommit,
-    ) -> Result<CommitOutcome, Error> {
+    ) -> Result<Written, Error> {
         if let Some(shape) = &flow.history {
             return Box::pin(self.commit_versions(flow, shape, target, rows, commit)).await;
         }
@@ -241,18 +252,22 @@ impl Pipeline {
             (_, large) => large,
         };
         let kind = rows.kind(flow);
-        let over = async |large| {
+        let execute = async |large| {
             let changes = rows.table(flow, &target, large).await?;
-            Ok::<_, Error>(Overlay::default().with(&flow.stream, changes))
+            let expected = flow.expectations();
+            let rows = Overlay::default().with(&flow.stream, changes);
+            let rows = (kind.clone(), rows.with_function(expected.function()));
+            let executed = self.execute(flow, target.clone(), rows, commit.clone(), &missing);
+            Ok(Written {
+                outcome: executed.await?,
+                violations: expected.violations(),
+            })
         };
-        let changes = (kind.clone(), over(large).await?);
-        let tried = self.execute(flow, target.clone(), changes, commit.clone(), &missing);
-        let tried = tried.await;
+        let tried = execute(large).await;
         if tried.is_ok() || !missing.found() {
             return tried;
         }
-        let changes = (kind, over(LargeValues::Kept { read_back: true }).await?);
-        self.execute(flow, target, changes, commit, &missing).await
+        execute(LargeValues::Kept { read_back: true }).await
     }
 
     /// Executes the flow's SQL, as `kind` has it, over the tables of `rows` in one commit; `missing` tells where values lack.
@@ -287,9 +302,19 @@ impl Pipeline {
 
 /// The event of a step that has committed rows.
 fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
-    let (copy, commit, window, upto) = match &step.result {
-        FlowResult::Copied { kind, commit, upto } => (Some(*kind), commit, None, *upto),
-        FlowResult::Applied { commit, window, .. } => (None, commit, Some(*window), window.upto()),
+    let (copy, commit, window, upto, violations) = match &step.result {
+        FlowResult::Copied {
+            kind,
+            commit,
+            upto,
+            violations,
+        } => (Some(*kind), commit, None, *upto, violations),
+        FlowResult::Applied {
+            commit,
+            window,
+            violations,
+            ..
+        } => (None, commit, Some(*window), window.upto(), violations),
         FlowResult::UpToDate { .. } => return None,
     };
     Some(Event::Committed {
@@ -300,6 +325,7 @@ fn committed(flow: &Flow, step: &Step, started: Instant) -> Option<Event> {
         rows: commit.rows(),
         version: commit.version(),
         elapsed: started.elapsed(),
+        violations: violations.clone(),
         more: step.rest.is_some(),
     })
 }

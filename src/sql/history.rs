@@ -59,7 +59,7 @@ impl MergeStatement {
     }
 
     /// Its INSERT: the clause, the columns and their values.
-    fn insert(&self) -> Option<(&MergeClause, &[ObjectName], &[Expr])> {
+    pub(super) fn insert(&self) -> Option<(&MergeClause, &[ObjectName], &[Expr])> {
         self.ast.clauses.iter().find_map(|clause| {
             let MergeAction::Insert(insert) = &clause.action else {
                 return None;

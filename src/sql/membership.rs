@@ -68,7 +68,10 @@ pub(super) fn compile(
     deletes_leave: bool,
 ) -> Result<Membership, Vec<Diagnostic>> {
     let TableFactor::Derived { subquery, .. } = &mut merge.ast.source else {
-        return Ok(Membership::default());
+        return Ok(Membership {
+            deletes_leave,
+            ..Membership::default()
+        });
     };
     let one = |error| vec![error];
     let is_plain = subquery.with.is_none() && subquery.order_by.is_none();
@@ -125,7 +128,7 @@ pub(super) fn compile(
         expr: member,
         alias: quoted(MEMBER.to_owned()),
     });
-    ask_members(merge);
+    ask_of(merge, MEMBER);
     Ok(Membership {
         checked: joins.then_some(stream),
         deletes_leave,
@@ -335,9 +338,9 @@ fn own_column<'a>(expr: &'a Expr, stream: &Ident) -> Option<&'a Ident> {
     }
 }
 
-/// Has the MERGE delete what is no member, and insert nothing of it.
-fn ask_members(merge: &mut MergeStatement) {
-    let member = || of(&merge.source_alias, MEMBER);
+/// Has the MERGE delete what `column` of its source is not true of, and insert nothing of it.
+pub(super) fn ask_of(merge: &mut MergeStatement, column: &str) {
+    let member = || of(&merge.source_alias, column);
     let leaves = || Expr::IsNotTrue(Box::new(member()));
     let mut leave = false;
     for clause in &mut merge.ast.clauses {
@@ -384,7 +387,7 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     }
 }
 
-fn nested(expr: Expr) -> Expr {
+pub(super) fn nested(expr: Expr) -> Expr {
     match expr {
         Expr::Nested(_) => expr,
         expr => Expr::Nested(Box::new(expr)),
@@ -392,7 +395,7 @@ fn nested(expr: Expr) -> Expr {
 }
 
 /// `CASE WHEN condition THEN result [ELSE …] END`
-fn case(condition: Expr, result: Expr, otherwise: Option<Expr>) -> Expr {
+pub(super) fn case(condition: Expr, result: Expr, otherwise: Option<Expr>) -> Expr {
     Expr::Case {
         case_token: AttachedToken::empty(),
         end_token: AttachedToken::empty(),

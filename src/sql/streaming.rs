@@ -7,6 +7,7 @@ use super::auto_cdc::{auto_cdc, target_tokens};
 use super::cdc_clauses::columns;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::expectation::{Expectation, expectation};
 use super::history::Period;
 use super::lexer::Lexeme;
 use super::merge::{self, MergeStatement};
@@ -69,6 +70,7 @@ fn definition<'a>(
         name,
         name_span,
         columns: None,
+        expectations: Vec::new(),
         period: None,
         partitioned_by: Vec::new(),
         location: None,
@@ -80,6 +82,7 @@ fn definition<'a>(
     if cursor.at_token(&Token::LParen) {
         let elements = elements(cursor)?;
         (primary_key, table.period) = (elements.primary_key, elements.period);
+        table.expectations = elements.expectations;
         if !elements.columns.is_empty() {
             table.columns = Some(table::columns_of(cursor, &elements.columns)?);
         }
@@ -122,6 +125,7 @@ struct Elements {
     columns: Vec<Lexeme>,
     primary_key: PrimaryKey,
     period: Option<Period>,
+    expectations: Vec<Expectation>,
 }
 
 fn elements(cursor: &mut Cursor<'_>) -> Result<Elements, Diagnostic> {
@@ -150,9 +154,13 @@ fn elements(cursor: &mut Cursor<'_>) -> Result<Elements, Diagnostic> {
                 ));
             }
         } else if inner.at(&["CONSTRAINT"]) {
-            return Err(inner.error("expectations are not supported yet").with_help(
-                "leave CONSTRAINT … EXPECT out, or write its condition into the query's WHERE",
-            ));
+            let given = expectation(&mut inner)?;
+            let mut others = elements.expectations.iter();
+            if others.any(|other| other.name.value.eq_ignore_ascii_case(&given.name.value)) {
+                let message = format!("a second CONSTRAINT is called '{}'", given.name.value);
+                return Err(Diagnostic::new(cursor.source, given.span, message));
+            }
+            elements.expectations.push(given);
         } else if inner.at(&["PERIOD", "FOR"]) {
             let given = period(&mut inner)?;
             let span = given.span;

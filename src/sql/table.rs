@@ -9,6 +9,7 @@ use super::constant::{Const, Literal, literal};
 use super::create::{STORE, end, location};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::expectation::Expectation;
 use super::history::Period;
 use super::lexer::Lexeme;
 use super::options::{GivenOption, options};
@@ -27,6 +28,8 @@ pub struct CreateTable {
     pub name_span: Span,
     /// Its columns; none means that it takes them from the flow that writes it.
     pub columns: Option<Vec<ColumnDefinition>>,
+    /// What is expected of its rows.
+    pub expectations: Vec<Expectation>,
     /// The columns that say when each of its rows was valid.
     pub period: Option<Period>,
     /// The columns it is partitioned by.
@@ -144,6 +147,7 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
         name,
         name_span,
         columns,
+        expectations: Vec::new(),
         period: None,
         partitioned_by: Vec::new(),
         location: None,

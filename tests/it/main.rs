@@ -13,6 +13,7 @@ mod connections;
 mod copies;
 mod doctor;
 mod evolution;
+mod expectations;
 mod failures;
 mod fence;
 mod follow;

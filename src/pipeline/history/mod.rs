@@ -16,7 +16,7 @@ mod write;
 pub(super) use columns::HistoryColumns;
 pub(super) use shape::Shape;
 pub(super) use versions::Begun;
-pub(super) use write::{planned_events, versions_of, with_versions};
+pub(super) use write::{planned_events, with_versions};
 
 use exec::VersionsExec;
 use fold::Folding;

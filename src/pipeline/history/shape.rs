@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 
 use super::super::schema::{find, same_type, type_name};
 use super::HistoryColumns;
+use super::versions::VERSIONS;
 use crate::error::Error;
 use crate::nearest::nearest;
 use crate::sql::{MergeStatement, Statement, Track};
@@ -110,6 +111,11 @@ impl Shape {
             has_period: columns.period.is_some(),
             schema,
         })
+    }
+
+    /// The MERGE of versions, which stand in the table [`VERSIONS`], into the target of `flow`.
+    pub(in super::super) fn merge(&self, flow: &MergeStatement) -> MergeStatement {
+        flow.of_versions(VERSIONS, &self.names(), &self.key_names())
     }
 
     /// The names of all columns.

@@ -9,11 +9,12 @@ use datafusion::logical_expr::LogicalPlan;
 use super::super::bind::Pipeline;
 use super::super::flow::Flow;
 use super::super::rows::Rows;
+use super::super::step::Written;
 use super::versions::VERSIONS;
 use super::{Begun, Shape, Versions};
 use crate::engine::{Engine, LAKE, MAIN, Overlay, select_from};
 use crate::error::Error;
-use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
+use crate::sink::delta::{DeltaTableProvider, DeltaTarget, FlowCommit};
 use crate::source::sqlserver::{LargeValues, MissingValues};
 use crate::sql::StatementKind;
 
@@ -22,14 +23,6 @@ pub(in super::super) fn events_of(flow: &Flow) -> Result<StatementKind, Error> {
     let events = flow.merge.events();
     let events = events.ok_or(Error::Internal("a flow with history inserts nothing"))?;
     select_from(&flow.statement, Some(events), flow.merge.ast.source.clone())
-}
-
-/// The MERGE of versions, which stand in a table of [`with_versions`].
-pub(in super::super) fn versions_of(flow: &Flow, shape: &Shape) -> StatementKind {
-    let merge = flow
-        .merge
-        .of_versions(VERSIONS, &shape.names(), &shape.key_names());
-    StatementKind::Merge(Box::new(merge))
 }
 
 /// `overlay`, with the table of the versions that follow from `events` and the rows of `target`.
@@ -72,21 +65,29 @@ impl Pipeline {
         target: DeltaTarget,
         rows: &Rows,
         commit: FlowCommit,
-    ) -> Result<CommitOutcome, Error> {
+    ) -> Result<Written, Error> {
         let begun = rows.begun(flow).await?;
         let mut is_spilled = begun.is_copy;
         loop {
             let images = rows.table(flow, &target, LargeValues::ReadBack).await?;
+            let expected = flow.expectations();
             let overlay = Overlay::default().with(&flow.stream, images);
+            let overlay = overlay.with_function(expected.function());
             let events = planned_events(self.engine(), flow, overlay.clone()).await?;
             let history = (shape, begun);
             let overlay = with_versions(overlay, events, &target, history, is_spilled).await?;
-            let versions = (versions_of(flow, shape), overlay);
+            let merge = StatementKind::Merge(Box::new(flow.written()));
+            let versions = (merge, overlay);
             let missing = MissingValues::default();
             let tried = self.execute(flow, target.clone(), versions, commit.clone(), &missing);
             match tried.await {
                 Err(error) if error.is_out_of_memory() && !is_spilled => is_spilled = true,
-                tried => return tried,
+                tried => {
+                    return Ok(Written {
+                        outcome: tried?,
+                        violations: expected.violations(),
+                    });
+                }
             }
         }
     }

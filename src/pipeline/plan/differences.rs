@@ -74,6 +74,10 @@ pub(super) async fn differences(
     let (true, Some(target)) = (sides.merge.has_stars(), known) else {
         return Ok(Vec::new());
     };
+    let target = match &sides.history {
+        Some(history) => history.without(&target),
+        None => target,
+    };
     let query = source_query(&sides.statement, &sides.merge)?;
     let (_, plan) = engine.plan(&sides.statement, query, overlay).await?;
     let source = without_change_columns(plan.schema().as_arrow());

@@ -268,7 +268,7 @@ impl Planner<'_> {
         });
         let flow = flow.await?;
         plan.merge_path = flow.merge_path.clone();
-        plan.merge = Some(flow.merge.to_sql());
+        plan.merge = Some(flow.written().to_sql());
         if plan.version.is_none() {
             plan.new_columns = columns_of(&flow.target_schema);
         }

@@ -216,13 +216,23 @@ impl World {
         assert_eq!(ask(&all, "present").await, last.rows, "present rows {when}");
         let valid = "history WHERE __END_AT IS NULL";
         assert_eq!(ask(&all, valid).await, last.rows, "valid rows {when}");
-        for State { lsn, asked } in &self.states {
-            let then = format!(
-                "history WHERE __START_AT <= '{lsn}' AND (__END_AT IS NULL OR __END_AT > '{lsn}')"
-            );
-            let found = ask(&tracked, &then).await;
-            assert_eq!(found, asked.tracked, "rows as of {lsn} {when}");
-        }
+        let lsns = self.states.iter().enumerate();
+        let lsns: Vec<_> = lsns
+            .map(|(n, state)| format!("({n}, '{}')", state.lsn))
+            .collect();
+        let then = format!(
+            "SELECT commits.n, {tracked} FROM (VALUES {}) AS commits (n, lsn) JOIN history
+             ON __START_AT <= lsn AND (__END_AT IS NULL OR __END_AT > lsn) ORDER BY n, id",
+            lsns.join(", ")
+        );
+        let found = self.answer(&then).await;
+        let expected = self.states.iter().enumerate().flat_map(|(n, state)| {
+            let rows = state.asked.tracked.lines();
+            rows.map(move |row| format!("{n} {row}"))
+                .collect::<Vec<_>>()
+        });
+        let found: Vec<_> = found.lines().collect();
+        assert_eq!(found, expected.collect::<Vec<_>>(), "versions {when}");
         let broken = self
             .answer(
                 "SELECT id FROM history WHERE __END_AT <= __START_AT OR valid_to < valid_from
@@ -243,10 +253,12 @@ impl World {
             let sql = format!("SELECT {columns} FROM ({query}) AS asked ORDER BY id");
             self.answer(&sql).await
         };
-        Asked {
-            rows: ask(&self.query.columns(0)).await,
-            tracked: ask(&self.tracked()).await,
-        }
+        let rows = ask(&self.query.columns(0)).await;
+        let tracked = match self.tracks {
+            true => ask(&self.tracked()).await,
+            false => rows.clone(),
+        };
+        Asked { rows, tracked }
     }
 
     /// Finds the commits of the states that are pending.
@@ -274,8 +286,9 @@ impl World {
         let batches = frame.collect().await.unwrap();
         let text = pretty_format_batches(&batches).unwrap().to_string();
         let lines = text.lines().filter(|line| line.starts_with('|')).skip(1);
-        lines
-            .map(|line| format!("{}\n", line.trim_matches(|c| c == '|' || c == ' ')))
+        let cells = lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+        cells
+            .map(|cells| format!("{}\n", cells.join(" ").trim()))
             .collect()
     }
 }
