@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::constant::{Const, Literal, literal};
 use super::create::{STORE, end, location};
@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
 use super::options::{GivenOption, options};
+use super::parameters;
 use super::parse::parser_error;
 use super::source::Span;
 use crate::nearest::nearest;
@@ -241,7 +242,7 @@ pub(super) fn columns_of(
     lexemes: &[Lexeme],
 ) -> Result<Vec<ColumnDefinition>, Diagnostic> {
     let open = lexemes.first().map_or(cursor.span(), |open| open.span);
-    let tokens = lexemes.iter().map(Lexeme::to_parser).collect();
+    let tokens = tokens_of_columns(lexemes);
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
     let failed = |error| parser_error(cursor.source, lexemes, cursor.last_span(), error);
     let (columns, constraints) = parser.parse_columns().map_err(failed)?;
@@ -276,6 +277,25 @@ pub(super) fn columns_of(
         defined.push(column_definition(cursor, span, column)?);
     }
     Ok(defined)
+}
+
+/// The parser takes one kind of text alone for the COMMENT of a column.
+fn tokens_of_columns(lexemes: &[Lexeme]) -> Vec<TokenWithSpan> {
+    let mut is_comment = false;
+    let tokens = lexemes.iter().map(|lexeme| {
+        let token = lexeme.to_parser();
+        let text = is_comment
+            .then(|| parameters::literal(&lexeme.token))
+            .flatten();
+        is_comment = lexeme.is("COMMENT");
+        match text {
+            Some(Literal::String(text)) => {
+                TokenWithSpan::new(Token::SingleQuotedString(text), token.span)
+            }
+            _ => token,
+        }
+    });
+    tokens.collect()
 }
 
 fn column_definition(

@@ -4,6 +4,7 @@ mod auto_cdc;
 mod fuzz;
 mod merges;
 mod names;
+mod parameters;
 mod planned;
 mod statements;
 mod table_factors;

@@ -30,6 +30,7 @@ mod lookups;
 mod maintain;
 mod many_connections;
 mod odd_names;
+mod parameters;
 mod parts;
 mod plan;
 mod query;
