@@ -134,6 +134,15 @@ pub(super) fn substitute(
             span: lexeme.span.to(end.span),
             token: Token::Colon,
         };
+        // The parser would make a name of a text here.
+        if read
+            .lexemes
+            .last()
+            .is_some_and(|l| l.token == Token::Period)
+        {
+            read.push(whole.replaced(Token::Char(':')));
+            continue;
+        }
         let lower = name.to_lowercase();
         if !used.contains(&lower) {
             used.push(lower);
