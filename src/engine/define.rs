@@ -284,6 +284,7 @@ impl Engine {
             on_schema_change: on_schema_change(statement, definition)?,
             read_back: read_back(statement, definition)?,
             backfill_columns: backfill_columns(statement, definition)?,
+            at_most_every: definition.trigger,
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))

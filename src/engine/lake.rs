@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -39,6 +40,8 @@ pub struct TableDeclaration {
     pub read_back: bool,
     /// Whether rows get the values of columns that came to the target after them, by a copy of the whole table.
     pub backfill_columns: bool,
+    /// How long there is at least between two executions of its flow, where that is followed.
+    pub at_most_every: Option<Duration>,
 }
 
 impl TableDeclaration {
@@ -174,6 +177,7 @@ impl LakeSchema {
                 on_schema_change: OnSchemaChange::default(),
                 read_back: false,
                 backfill_columns: true,
+                at_most_every: None,
             })
         })
     }

@@ -53,6 +53,7 @@ mod statement;
 mod stream;
 mod streaming;
 mod table;
+mod trigger;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! CREATE TABLE … USING DELTA.
 
+use std::time::Duration;
+
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -14,6 +16,7 @@ use super::options::{GivenOption, options};
 use super::parameters;
 use super::parse::parser_error;
 use super::source::Span;
+use super::trigger::trigger;
 use crate::nearest::nearest;
 
 /// `CREATE TABLE [IF NOT EXISTS] name [(columns)] USING DELTA …`
@@ -37,6 +40,8 @@ pub struct CreateTable {
     pub comment: Option<String>,
     /// Its properties, each at most once.
     pub properties: Vec<Property>,
+    /// How long there is at least between two executions of a flow that writes it, where flows are followed.
+    pub trigger: Option<Duration>,
 }
 
 /// One column of a table.
@@ -76,6 +81,17 @@ const TABLE_CLAUSES: &[&str] = &[
     "OPTIONS",
     "COMMENT",
     "TBLPROPERTIES",
+];
+
+const TRIGGER: &str = "TRIGGER";
+/// The clauses of a CREATE STREAMING TABLE.
+pub(super) const STREAMING_CLAUSES: &[&str] = &[
+    "PARTITIONED BY",
+    "LOCATION",
+    "OPTIONS",
+    "COMMENT",
+    "TBLPROPERTIES",
+    TRIGGER,
 ];
 
 /// Whether these tokens are a CREATE TABLE of the language, and not one of DataFusion's tables in memory.
@@ -147,8 +163,14 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
         options: Vec::new(),
         comment: None,
         properties: Vec::new(),
+        trigger: None,
     };
-    clauses(cursor, &mut table)?;
+    clauses(cursor, &mut table, TABLE_CLAUSES)?;
+    if cursor.at(&[TRIGGER]) {
+        return Err(cursor
+            .error("TRIGGER is of a CREATE STREAMING TABLE")
+            .with_help("write CREATE STREAMING TABLE, which a CREATE FLOW may write to"));
+    }
     if cursor.at(&["AS"]) {
         return Err(cursor
             .error("a target is not filled by its definition")
@@ -159,10 +181,14 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
 }
 
 /// Reads the clauses after the columns, each at most once, up to what is none.
-pub(super) fn clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Diagnostic> {
+pub(super) fn clauses(
+    cursor: &mut Cursor<'_>,
+    table: &mut CreateTable,
+    known: &[&'static str],
+) -> Result<(), Diagnostic> {
     let mut seen: Vec<&str> = Vec::new();
     while !cursor.is_done() {
-        let clause = TABLE_CLAUSES
+        let clause = known
             .iter()
             .find(|clause| cursor.at(&clause.split(' ').collect::<Vec<_>>()));
         let Some(&clause) = clause else { break };
@@ -176,6 +202,7 @@ pub(super) fn clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Resul
             "OPTIONS" => table.options = options(cursor, STORE, None)?,
             "COMMENT" => table.comment = Some(cursor.string("the comment in quotes")?),
             "TBLPROPERTIES" => table.properties = properties(cursor)?,
+            TRIGGER => table.trigger = Some(trigger(cursor)?),
             _ => table.partitioned_by = cursor.parenthesised(|cursor| cursor.ident("a column"))?,
         }
     }

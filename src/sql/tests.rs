@@ -8,6 +8,7 @@ mod parameters;
 mod planned;
 mod statements;
 mod table_factors;
+mod triggers;
 
 use super::{Diagnostic, SourceText, Statement, StatementKind, parse};
 

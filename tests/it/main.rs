@@ -50,6 +50,7 @@ mod status;
 mod stores;
 mod story;
 mod support;
+mod trigger;
 mod types;
 mod verify;
 mod windows;
