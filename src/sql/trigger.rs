@@ -35,18 +35,18 @@ pub(super) fn trigger(cursor: &mut Cursor<'_>) -> Result<Duration, Diagnostic> {
         Some(Literal::String(text)) => match text.trim().split_once(char::is_whitespace) {
             None => text,
             Some((number, unit)) => {
-                let seconds = seconds_of(unit.trim()).ok_or(refused.clone())?;
+                let Some(seconds) = seconds_of(unit.trim()) else {
+                    return Err(refused);
+                };
                 return interval(number, seconds, refused, cursor, first);
             }
         },
         _ => return Err(refused),
     };
-    let words: Vec<&str> = UNITS.iter().map(|(unit, _)| *unit).collect();
-    let Some(word) = words.into_iter().find(|word| cursor.eat(&[word])) else {
-        return Err(cursor.expected_one_of(&["SECONDS", "MINUTES", "HOURS", "DAYS"]));
-    };
-    let seconds = seconds_of(word).ok_or(refused.clone())?;
-    interval(&number, seconds, refused, cursor, first)
+    match UNITS.iter().find(|(unit, _)| cursor.eat(&[unit])) {
+        Some((_, seconds)) => interval(&number, *seconds, refused, cursor, first),
+        None => Err(cursor.expected_one_of(&["SECONDS", "MINUTES", "HOURS", "DAYS"])),
+    }
 }
 
 fn seconds_of(unit: &str) -> Option<u64> {
