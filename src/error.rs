@@ -141,6 +141,14 @@ pub enum Error {
         /// The flows of the file.
         known: Vec<String>,
     },
+    /// A value for a parameter that nothing uses.
+    #[error("no statement uses the parameter ':{name}' that --set gives{}", nearest_parameter(.name, .used))]
+    UnusedParameter {
+        /// The name as given.
+        name: String,
+        /// The parameters that are used.
+        used: Vec<String>,
+    },
     /// A connection, schema or table of that name exists already.
     #[error("'{name}' exists already; choose another name, or write IF NOT EXISTS")]
     NameTaken {
@@ -383,6 +391,14 @@ fn nearest_or_all(name: &str, known: &[String]) -> String {
     match nearest(name, known.iter().map(String::as_str)) {
         Some(near) => format!("; did you mean '{near}'?"),
         None => among(known),
+    }
+}
+
+fn nearest_parameter(name: &str, used: &[String]) -> String {
+    match (nearest(name, used.iter().map(String::as_str)), used) {
+        (Some(near), _) => format!("; did you mean ':{near}'?"),
+        (None, []) => "; there are no parameters".to_string(),
+        (None, used) => format!("; there is :{}", used.join(", :")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::units::{bytes, cadence, size};
+use super::units::{assignment, bytes, cadence, size};
 #[cfg(feature = "simulator")]
 use super::units::{collation, interval};
 use super::verify::VerifyArguments;
@@ -30,6 +30,12 @@ pub(super) struct Arguments {
     /// or fails
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "2GiB", global = true)]
     pub(super) memory: usize,
+    /// Give a parameter of the file its value: `:NAME` stands for it there; may be given more than once
+    ///
+    /// Numbers (5, -0.2), true, false and null are what they are in SQL, anything else is a text, and so is what stands in
+    /// single quotes ('5'). The value is one constant, never SQL.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment, global = true)]
+    pub(super) set: Vec<(String, String)>,
     /// How the log is written on stderr, and with it what `run` does
     #[arg(
         long,
@@ -64,8 +70,8 @@ pub(super) enum Command {
     /// Looks at what the file says: syntax, structure, options, properties, types, and names that no statement declares. All
     /// that is wrong is told at once, in the order of the file, up to a hundred errors. No server is asked, no table is
     /// opened, and no secret looked up, so that it goes where those are not; environment variables without a default that
-    /// are not set are told. What only the source's columns or the targets tell is `cdcql plan`'s. Exit code 3 says that the
-    /// file is invalid.
+    /// are not set are told. A file with parameters is checked with their values (--set). What only the source's columns or
+    /// the targets tell is `cdcql plan`'s. Exit code 3 says that the file is invalid.
     Check(CheckArguments),
     /// Say what a run would do with the flows of a pipeline file, and write nothing
     ///
@@ -412,12 +418,20 @@ impl Arguments {
             && simulate.clock == ClockArgument::Machine
         {
             let message = "--record needs --clock statements: a replay has no other clock";
-            Self::command()
-                .error(clap::error::ErrorKind::ArgumentConflict, message)
-                .exit();
+            conflict(message);
+        }
+        if let Some(message) = arguments.misplaced_parameter() {
+            conflict(&message);
         }
         arguments
     }
+}
+
+/// Ends the process over arguments that do not go together.
+fn conflict(message: &str) -> ! {
+    Arguments::command()
+        .error(clap::error::ErrorKind::ArgumentConflict, message)
+        .exit()
 }
 
 /// What moves the clock of `simulate`.

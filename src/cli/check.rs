@@ -2,14 +2,14 @@
 
 use super::args::CheckArguments;
 use super::run::Manner;
-use super::session::{Session, read_file};
+use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{Checked, check};
 
 /// Says what is wrong with the file, or that nothing is, as far as the file alone tells.
-pub(super) async fn run(arguments: &CheckArguments, manner: Manner) -> Result<(), Error> {
-    let parsed = read_file(&arguments.file)?;
-    let session = Session::try_new(manner.memory)?;
+pub(super) async fn run(arguments: &CheckArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
+    let parsed = session.parsed(&arguments.file)?;
     let checked = check(session.engine, parsed, &arguments.file).await?;
     if manner.is_for_people() {
         let Checked {

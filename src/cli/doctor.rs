@@ -10,25 +10,22 @@ use futures::stream;
 
 use super::args::{DoctorArguments, Format};
 use super::output::{print_rows, write_out};
+use super::run::Manner;
 use super::session::Session;
 use crate::change::CheckState;
 use crate::error::Error;
 use crate::pipeline::{Examined, examine};
 
 /// Prints what holds the file's flows, the worst first; fails where a run would.
-pub(super) async fn run(
-    arguments: &DoctorArguments,
-    quiet: bool,
-    memory: usize,
-) -> Result<(), Error> {
-    let session = Session::try_new(memory)?;
+pub(super) async fn run(arguments: &DoctorArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
     let statements = session.read(&arguments.file).await?;
     let examination = examine(&session.engine, statements, Some(&arguments.file)).await?;
     let findings = examination.findings();
     if arguments.format == Format::Table {
         let told = findings
             .iter()
-            .filter(|examined| !quiet || examined.finding.state != CheckState::Ok);
+            .filter(|examined| !manner.quiet || examined.finding.state != CheckState::Ok);
         write_out(&told.map(|examined| lines(examined)).collect::<String>())?;
     } else {
         let rows = table_of(&findings).map_err(DataFusionError::from)?;

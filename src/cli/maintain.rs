@@ -12,6 +12,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::args::MaintainArguments;
 use super::output::{print_error, print_rows};
+use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{Upkeep, UpkeepReport};
@@ -21,12 +22,8 @@ use crate::sink::delta::{
 };
 
 /// Maintains the file's tables; the first that failed decides the exit code. Rows of what was done go to stdout.
-pub(super) async fn run(
-    arguments: &MaintainArguments,
-    quiet: bool,
-    memory: usize,
-) -> Result<(), Error> {
-    let session = Session::try_new(memory)?;
+pub(super) async fn run(arguments: &MaintainArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let (session, quiet) = (Session::try_new(manner)?, manner.quiet);
     let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let flows = &arguments.flow;

@@ -10,6 +10,7 @@ mod embedded;
 mod events;
 mod maintain;
 mod output;
+mod parameters;
 mod plan;
 mod progress;
 mod query;
@@ -31,6 +32,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::error::Error;
+use crate::sql::Parameters;
 use args::{Arguments, Command, LogFormat};
 use run::Manner;
 
@@ -51,7 +53,7 @@ pub fn main() -> ExitCode {
         }
     };
     let log_format = arguments.log_format;
-    let result = runtime.block_on(Box::pin(interruptible(arguments)));
+    let result = runtime.block_on(Box::pin(interruptible(&arguments)));
     // What still reads from a server says so there as it is dropped.
     runtime.shutdown_timeout(signals::FAREWELL);
     match result {
@@ -67,46 +69,46 @@ pub fn main() -> ExitCode {
 }
 
 /// The command, ended early by Ctrl-C or SIGTERM; what was not committed by then never is.
-async fn interruptible(arguments: Arguments) -> Result<(), Error> {
+async fn interruptible(arguments: &Arguments) -> Result<(), Error> {
+    let parameters = arguments.parameters();
+    let manner = manner(arguments, &parameters);
     match &arguments.command {
-        None => return repl::run(arguments).await,
-        Some(Command::Run(run)) if run.follow => return run::follow(run, manner(&arguments)).await,
+        None => return repl::run(arguments.pipeline.as_deref(), manner).await,
+        Some(Command::Run(run)) if run.follow => return run::follow(run, manner).await,
         Some(_) => {}
     }
     tokio::select! {
         // The first look at it begins to listen, before the command does anything.
         biased;
         () = signals::ending() => Err(Error::Interrupted),
-        result = dispatch(arguments) => result,
+        result = dispatch(arguments, manner) => result,
     }
 }
 
-fn manner(arguments: &Arguments) -> Manner {
+fn manner<'a>(arguments: &Arguments, parameters: &'a Parameters) -> Manner<'a> {
     Manner {
         quiet: arguments.quiet,
         log_format: arguments.log_format,
         memory: arguments.memory,
+        parameters,
     }
 }
 
-async fn dispatch(arguments: Arguments) -> Result<(), Error> {
-    let (manner, memory) = (manner(&arguments), arguments.memory);
-    match arguments.command {
-        Some(Command::Run(ref run)) => run::run(run, manner).await,
-        Some(Command::Check(ref check)) => check::run(check, manner).await,
-        Some(Command::Plan(ref plan)) => plan::run(plan, memory).await,
-        Some(Command::Query(ref query)) => query::run(query, memory).await,
-        Some(Command::Status(ref status)) => status::run(status, memory).await,
-        Some(Command::Verify(ref verify)) => verify::run(verify, manner).await,
-        Some(Command::Doctor(ref doctor)) => doctor::run(doctor, manner.quiet, memory).await,
-        Some(Command::Maintain(ref maintain)) => {
-            maintain::run(maintain, manner.quiet, memory).await
-        }
+async fn dispatch(arguments: &Arguments, manner: Manner<'_>) -> Result<(), Error> {
+    match &arguments.command {
+        Some(Command::Run(run)) => run::run(run, manner).await,
+        Some(Command::Check(check)) => check::run(check, manner).await,
+        Some(Command::Plan(plan)) => plan::run(plan, manner).await,
+        Some(Command::Query(query)) => query::run(query, manner).await,
+        Some(Command::Status(status)) => status::run(status, manner).await,
+        Some(Command::Verify(verify)) => verify::run(verify, manner).await,
+        Some(Command::Doctor(doctor)) => doctor::run(doctor, manner).await,
+        Some(Command::Maintain(maintain)) => maintain::run(maintain, manner).await,
         #[cfg(feature = "simulator")]
-        Some(Command::Simulate(ref simulate)) => simulate::run(simulate).await,
+        Some(Command::Simulate(simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]
         Some(Command::Demo) => demo::run().await,
-        None => repl::run(arguments).await,
+        None => repl::run(arguments.pipeline.as_deref(), manner).await,
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::{PlanArguments, PlanFormat};
 use super::output::{print_error, write_out};
+use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{
@@ -12,8 +13,8 @@ use crate::pipeline::{
 };
 
 /// Prints what a run would do for the file's flows; the exit code is that of such a run.
-pub(super) async fn run(arguments: &PlanArguments, memory: usize) -> Result<(), Error> {
-    let session = Session::try_new(memory)?;
+pub(super) async fn run(arguments: &PlanArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
     let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let plans = Box::pin(plan(&session.engine, statements, file, &arguments.flow)).await?;

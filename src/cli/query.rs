@@ -1,26 +1,32 @@
 //! `cdcql query`.
 
 use super::args::QueryArguments;
+use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 
 /// Executes the file, then the commands, and prints their results on stdout; stops at the first error.
-pub(super) async fn run(arguments: &QueryArguments, memory: usize) -> Result<(), Error> {
-    let session = Session::try_new(memory)?.printing(arguments.format);
-    if let Some(pipeline) = &arguments.pipeline {
-        session.load(pipeline).await?;
-    }
-    if let Some(file) = &arguments.file {
+pub(super) async fn run(arguments: &QueryArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?.printing(arguments.format);
+    let file = arguments.file.as_deref();
+    let mut texts = Vec::new();
+    if let Some(file) = file {
         let text = std::fs::read_to_string(file).map_err(|source| Error::File {
-            path: file.clone(),
+            path: file.to_path_buf(),
             source,
         })?;
-        session
-            .execute(&file.display().to_string(), &text, Some(file))
-            .await?;
+        texts.push((file.display().to_string(), text, Some(file)));
     }
-    for command in &arguments.command {
-        session.execute("-c", command, None).await?;
+    let commands = arguments.command.iter();
+    texts.extend(commands.map(|command| ("-c".to_string(), command.clone(), None)));
+    let pipeline = arguments.pipeline.as_deref();
+    let named = texts.iter().map(|(name, text, _)| (name.as_str(), text));
+    session.refuse_unused(pipeline, named)?;
+    if let Some(pipeline) = pipeline {
+        session.load(pipeline).await?;
+    }
+    for (name, text, file) in &texts {
+        session.execute(name, text, *file).await?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! The REPL: one session over SQL Server and Delta, statement by statement.
 
 use std::io::{IsTerminal, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
-use super::args::Arguments;
 use super::output::print_error;
+use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 use crate::sql::is_complete;
@@ -21,9 +21,9 @@ const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "_key", "://"];
 type Line = Editor<(), FileHistory>;
 
 /// Reads statements until end of file, and prints what each answers; an error does not end it.
-pub(super) async fn run(arguments: Arguments) -> Result<(), Error> {
-    let session = Session::try_new(arguments.memory)?;
-    if let Some(pipeline) = &arguments.pipeline {
+pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
+    if let Some(pipeline) = pipeline {
         session.load(pipeline).await?;
     }
     if stdin().is_terminal() {

@@ -12,17 +12,20 @@ use super::session::Session;
 use super::signals;
 use crate::error::Error;
 use crate::pipeline::{FlowReport, FollowOptions, Pipeline, Reporter};
+use crate::sql::Parameters;
 
 /// How a command goes about its work.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Manner<'a> {
     pub(super) quiet: bool,
     pub(super) log_format: LogFormat,
     /// Bytes that queries and merges may hold.
     pub(super) memory: usize,
+    /// The values of the files' parameters.
+    pub(super) parameters: &'a Parameters,
 }
 
-impl Manner {
+impl Manner<'_> {
     pub(super) fn is_for_people(self) -> bool {
         !self.quiet && self.log_format == LogFormat::Text
     }
@@ -36,7 +39,7 @@ impl Manner {
 }
 
 /// Executes every flow of the file once; the first flow that failed decides the exit code.
-pub(super) async fn run(arguments: &RunArguments, manner: Manner) -> Result<(), Error> {
+pub(super) async fn run(arguments: &RunArguments, manner: Manner<'_>) -> Result<(), Error> {
     let pipeline = bind(arguments, manner).await?;
     let reporter = manner.reporter(Lines::OfParts);
     let reports = pipeline.run(arguments.options(), &reporter).await;
@@ -49,7 +52,7 @@ pub(super) async fn run(arguments: &RunArguments, manner: Manner) -> Result<(), 
 }
 
 /// Keeps every flow of the file up to date until a signal, or until all have failed.
-pub(super) async fn follow(arguments: &RunArguments, manner: Manner) -> Result<(), Error> {
+pub(super) async fn follow(arguments: &RunArguments, manner: Manner<'_>) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let work = async {
         let pipeline = Arc::new(bind(arguments, manner).await?);
@@ -74,8 +77,8 @@ pub(super) async fn follow(arguments: &RunArguments, manner: Manner) -> Result<(
     }
 }
 
-async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Error> {
-    let session = Session::try_new(manner.memory)?;
+async fn bind(arguments: &RunArguments, manner: Manner<'_>) -> Result<Pipeline, Error> {
+    let session = Session::try_new(manner)?;
     let statements = session.read(&arguments.file).await?;
     let pipeline = Pipeline::bind_chosen(
         session.engine,
@@ -96,7 +99,7 @@ async fn bind(arguments: &RunArguments, manner: Manner) -> Result<Pipeline, Erro
 }
 
 /// The first failure; those after it are printed.
-fn first_failure(reports: Vec<FlowReport>, manner: Manner) -> Result<(), Error> {
+fn first_failure(reports: Vec<FlowReport>, manner: Manner<'_>) -> Result<(), Error> {
     let mut failure = None;
     for report in reports {
         match (report.result, &failure) {

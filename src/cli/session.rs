@@ -4,27 +4,33 @@ use std::path::{Path, PathBuf};
 
 use super::args::Format;
 use super::output::print_rows;
+use super::run::Manner;
 use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
 use crate::error::Error;
 use crate::pipeline::check;
-use crate::sql::{Parsed, SourceText, Statement, parse_all};
+use crate::sql::{Parameters, Parsed, SourceText, Statement, parse_all};
 
 /// An engine, and what must live as long as it.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) engine: Engine,
     format: Format,
+    parameters: Parameters,
 }
 
 impl Session {
     /// A session that knows `embedded:` URLs if the simulator is part of the binary.
     ///
-    /// Its queries and merges may hold so many bytes of `memory`.
-    pub(super) fn try_new(memory: usize) -> Result<Self, Error> {
-        Self::with_resolver(default_resolver(), memory)
+    /// Its queries and merges may hold so much memory, and its texts have those parameters, as `manner` says.
+    pub(super) fn try_new(manner: Manner<'_>) -> Result<Self, Error> {
+        let session = Self::with_resolver(default_resolver(), manner.memory)?;
+        Ok(Self {
+            parameters: manner.parameters.clone(),
+            ..session
+        })
     }
 
-    /// A session whose connection URLs `resolver` resolves.
+    /// A session without parameters whose connection URLs `resolver` resolves.
     pub(super) fn with_resolver(
         resolver: ConnectionResolver,
         memory: usize,
@@ -41,6 +47,7 @@ impl Session {
         Ok(Self {
             engine,
             format: Format::default(),
+            parameters: Parameters::default(),
         })
     }
 
@@ -52,19 +59,70 @@ impl Session {
     /// The statements of a pipeline file.
     ///
     /// # Errors
-    /// Where some cannot be read, all that is wrong with the file as far as it can be known without a server.
+    /// Where some cannot be read, all that is wrong with the file as far as it can be known without a server; else where a
+    /// parameter was given that the file does not use.
     pub(super) async fn read(&self, file: &Path) -> Result<Vec<Statement>, Error> {
-        let parsed = read_file(file)?;
+        let parsed = self.parsed(file)?;
         if parsed.errors.is_empty() {
             return Ok(parsed.statements);
         }
-        let other = Self::try_new(self.engine.memory_limit())?.engine;
+        let other = Self::with_resolver(default_resolver(), self.engine.memory_limit())?.engine;
         check(other, parsed, file).await.map(|_| Vec::new())
+    }
+
+    /// As much of a pipeline file as can be read.
+    ///
+    /// # Errors
+    /// Where the file is not there, or uses not all of the parameters that were given, if it can be read to its end.
+    pub(super) fn parsed(&self, file: &Path) -> Result<Parsed, Error> {
+        let parsed = self.read_file(file)?;
+        if parsed.errors.is_empty() {
+            self.all_used(&parsed.parameters)?;
+        }
+        Ok(parsed)
+    }
+
+    /// Refuses a parameter that neither the file nor one of the named texts uses, if all can be read.
+    pub(super) fn refuse_unused<'a>(
+        &self,
+        file: Option<&Path>,
+        texts: impl Iterator<Item = (&'a str, &'a String)>,
+    ) -> Result<(), Error> {
+        let file = file.map(|file| self.read_file(file)).transpose()?;
+        let texts = texts.map(|(name, text)| self.parse(name.to_string(), text.clone()));
+        let parsed: Vec<Parsed> = file.into_iter().chain(texts).collect();
+        if parsed.iter().any(|parsed| !parsed.errors.is_empty()) {
+            return Ok(());
+        }
+        let used: Vec<String> = parsed.into_iter().flat_map(|p| p.parameters).collect();
+        self.all_used(&used)
+    }
+
+    fn all_used(&self, used: &[String]) -> Result<(), Error> {
+        match self.parameters.unused(used) {
+            None => Ok(()),
+            Some(name) => Err(Error::UnusedParameter {
+                name: name.to_string(),
+                used: used.to_vec(),
+            }),
+        }
+    }
+
+    fn read_file(&self, file: &Path) -> Result<Parsed, Error> {
+        let text = std::fs::read_to_string(file).map_err(|source| Error::File {
+            path: file.to_path_buf(),
+            source,
+        })?;
+        Ok(self.parse(file.display().to_string(), text))
+    }
+
+    fn parse(&self, name: String, text: String) -> Parsed {
+        parse_all(&SourceText { name, text }, &self.parameters)
     }
 
     /// Puts the connections and tables of a pipeline file in scope; its flows are not executed.
     pub(super) async fn load(&self, file: &Path) -> Result<(), Error> {
-        let statements = readable(read_file(file)?)?;
+        let statements = readable(self.read_file(file)?)?;
         self.engine.define_all(&statements, Some(file)).await
     }
 
@@ -75,7 +133,7 @@ impl Session {
         text: &str,
         file: Option<&Path>,
     ) -> Result<(), Error> {
-        for statement in parse_text(name, text)? {
+        for statement in readable(self.parse(name.to_string(), text.to_string()))? {
             self.execute_statement(&statement, file).await?;
         }
         Ok(())
@@ -111,23 +169,6 @@ impl Session {
             .map_err(|error| error.restored(statement))?;
         Ok(())
     }
-}
-
-/// Reads a file of statements.
-pub(super) fn read_file(file: &Path) -> Result<Parsed, Error> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::File {
-        path: file.to_path_buf(),
-        source,
-    })?;
-    let name = file.display().to_string();
-    Ok(parse_all(&SourceText { name, text }))
-}
-
-fn parse_text(name: &str, text: &str) -> Result<Vec<Statement>, Error> {
-    readable(parse_all(&SourceText {
-        name: name.to_string(),
-        text: text.to_string(),
-    }))
 }
 
 /// The statements, if all could be read.

@@ -13,13 +13,14 @@ use futures::stream;
 
 use super::args::StatusArguments;
 use super::output::{print_error, print_rows};
+use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 use crate::pipeline::{FlowState, FlowStatus, Moment, Pipeline};
 
 /// Prints where the file's flows stand; the first that could not be run decides the exit code.
-pub(super) async fn run(arguments: &StatusArguments, memory: usize) -> Result<(), Error> {
-    let session = Session::try_new(memory)?;
+pub(super) async fn run(arguments: &StatusArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
     let statements = session.read(&arguments.file).await?;
     let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
     let statuses = pipeline.status().await;

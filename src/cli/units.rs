@@ -9,6 +9,14 @@ pub(super) fn collation(name: &str) -> Result<crate::simulator::protocol::Collat
         .ok_or_else(|| "no such collation, or one whose code page the simulator lacks".to_owned())
 }
 
+/// `name=value`.
+pub(super) fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a name, `=` and a value, such as region=EU".to_owned()),
+    }
+}
+
 /// An interval that a server can be asked at.
 pub(super) fn cadence(text: &str) -> Result<Duration, String> {
     match interval(text)? {

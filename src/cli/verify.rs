@@ -66,8 +66,8 @@ impl VerifyArguments {
 
 /// Prints how the file's targets compare with their sources; one that differs decides the exit code, or else the first that
 /// could not be compared.
-pub(super) async fn run(arguments: &VerifyArguments, manner: Manner) -> Result<(), Error> {
-    let session = Session::try_new(manner.memory)?;
+pub(super) async fn run(arguments: &VerifyArguments, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?;
     let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let pipeline = Pipeline::bind_chosen(session.engine, statements, file, &arguments.flow).await?;

@@ -289,6 +289,7 @@ impl Engine {
                 .period
                 .as_ref()
                 .map(|period| (period.from.value.clone(), period.to.value.clone())),
+            at_most_every: definition.trigger,
         };
         if schema.declare(declaration) {
             Ok(format!("table {name}"))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -43,6 +44,8 @@ pub struct TableDeclaration {
     pub expectations: Vec<Expectation>,
     /// The columns of the instants from which and to which a row was valid.
     pub period: Option<(String, String)>,
+    /// How long there is at least between two executions of its flow, where that is followed.
+    pub at_most_every: Option<Duration>,
 }
 
 impl TableDeclaration {
@@ -180,6 +183,7 @@ impl LakeSchema {
                 backfill_columns: true,
                 expectations: Vec::new(),
                 period: None,
+                at_most_every: None,
             })
         })
     }

@@ -27,8 +27,8 @@ impl Error {
             Self::Source(error) => exit_code_of_source(error.kind()),
             Self::Sink(error) => exit_code_of_sink(error.kind()),
             Self::HistoryReplaced { .. } | Self::ChangedRowsUnknown { .. } => 5,
-            Self::UnknownFlow { .. } => 2,
             Self::Unexpected { .. } => 4,
+            Self::UnknownFlow { .. } | Self::UnusedParameter { .. } => 2,
             Self::Unfit { exit_code, .. } => *exit_code,
             Self::Interrupted => 130,
             Self::DataFusion(error) => match (self.source_error(), self.sink_error()) {

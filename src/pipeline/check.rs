@@ -46,6 +46,7 @@ pub async fn check(engine: Engine, parsed: Parsed, file: &Path) -> Result<Checke
         errors,
         more,
         lacks_definitions,
+        parameters: _,
     } = parsed;
     let mut faults = Faults::default();
     if !errors.is_empty() {

@@ -13,6 +13,7 @@ use super::event::{Event, FlowReport, Reporter};
 use super::flow::Flow;
 use super::look::{Job, Work, look};
 use super::order::{Standing, Turns};
+use super::pace::held_until;
 use super::run::{FLOWS_AT_ONCE, RunOptions};
 use crate::engine::{Engine, Pauses};
 use crate::error::Error;
@@ -46,8 +47,8 @@ impl Pipeline {
     ///
     /// A source is asked by one statement for all its flows that wait; four flows of a connection are at work at once,
     /// so that one that is slow, or fails, does not hold the others. A flow that fails with what may pass by itself, or
-    /// with its target's store, is tried again until it has not succeeded for 15 minutes. Each table is maintained in
-    /// the pauses, by the thresholds of [`Maintenance::default`]. When all flows have failed, this ends by itself.
+    /// with its target's store, is tried again until it has not succeeded for 15 minutes. From one run of a flow to the next
+    /// there is at least what its table's TRIGGER says; failures are tried again before. Each table is maintained in the pauses, by the thresholds of [`Maintenance::default`]. When all flows have failed, this ends by itself.
     pub async fn follow(
         self: &Arc<Self>,
         options: FollowOptions,
@@ -93,8 +94,10 @@ impl Pipeline {
 struct Following {
     place: usize,
     flow: Arc<Flow>,
-    /// When it may be looked at again; at once unless it has failed.
+    /// When it may be looked at again; at once unless it has failed, or is held by its table's TRIGGER.
     due: Instant,
+    /// When its last run began.
+    began: Instant,
     /// Since when it has failed.
     failing: Option<Instant>,
     /// Commits since its table was maintained.
@@ -111,6 +114,7 @@ impl Following {
             place,
             flow,
             due: Instant::now(),
+            began: Instant::now(),
             failing: None,
             commits: 0,
             stays: None,
@@ -285,10 +289,11 @@ impl Feed {
             copies: !following.has_copied,
             ..self.options.run
         };
-        let turns = Arc::clone(&self.turns);
-        turns.set(following.place, Standing::Busy);
+        // Those that end before the task begins have been at work since, too.
+        let ahead = self.turns.ahead(following.place);
+        self.turns.set(following.place, Standing::Busy);
         self.running.spawn(async move {
-            let turn = pipeline.turn(&turns, following.place).await;
+            let turn = pipeline.turn(ahead).await;
             let work = turn.map_or_else(|error| Some(Err(error)), |()| work);
             // The semaphore is never closed.
             let _permit = permits.acquire_owned().await;
@@ -305,7 +310,7 @@ impl Feed {
         match &report.result {
             Ok(_) => {
                 following.succeeded();
-                self.turns.set(following.place, Standing::Done);
+                self.hold(&mut following);
                 self.waiting.push(following);
             }
             Err(error) if may_pass(error) && !following.has_failed_for(LONGEST_OUTAGE) => {
@@ -321,6 +326,19 @@ impl Feed {
                 self.failed.push((following.place, report));
             }
         }
+    }
+
+    /// Lets a flow whose run has ended wait as long as its table's TRIGGER says, and with it those that look it up.
+    fn hold(&self, following: &mut Following) {
+        let every = following.flow.declaration.at_most_every;
+        let standing = match held_until(following.began, Instant::now(), every) {
+            Some(until) => {
+                following.due = until;
+                Standing::Held { until }
+            }
+            None => Standing::Done,
+        };
+        self.turns.set(following.place, standing);
     }
 
     /// Maintains the table of a flow that waits and has made enough commits, beside the flows.
@@ -360,6 +378,7 @@ impl Pipeline {
         options: RunOptions,
         reporter: &Reporter,
     ) -> Ended {
+        following.began = Instant::now();
         let rebinds = matches!(&work, Some(Ok(work)) if work.rebinds);
         let run = self.run_flow(&mut following.flow, work, options, reporter);
         let mut report = run.await;

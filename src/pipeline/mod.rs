@@ -37,6 +37,7 @@ mod look;
 mod maintain;
 mod named;
 mod order;
+mod pace;
 mod part;
 mod plan;
 mod reconcile;

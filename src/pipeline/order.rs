@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ResolvedTableReference, Result as DataFusionResult};
@@ -125,6 +126,11 @@ pub(super) enum Standing {
     Done,
     /// It is at work, or is to be.
     Busy,
+    /// It has done all up to its last look, and does what came since when this is over.
+    Held {
+        /// Until when.
+        until: Instant,
+    },
     /// It has failed for good.
     Stopped,
 }
@@ -152,28 +158,83 @@ impl Turns {
         }
     }
 
-    /// Waits until no flow is at work that the one at `place` looks up.
+    /// The flows that the one at `place` looks up, as they stand now.
+    pub(super) fn ahead(&self, place: usize) -> Ahead {
+        let others = self.lookups.get(place).into_iter().flatten();
+        let standing = |place: &usize| {
+            let now = self.standings.get(*place)?.subscribe();
+            let found = *now.borrow();
+            Some((*place, found, now))
+        };
+        Ahead {
+            place,
+            others: others.filter_map(standing).collect(),
+        }
+    }
+}
+
+/// The flows that the one at `place` looks up.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) place: usize,
+    /// The place of each, how it stood when that one was to begin, and how it stands.
+    others: Vec<(usize, Standing, watch::Receiver<Standing>)>,
+}
+
+impl Ahead {
+    /// Waits until none of them is at work, and each that was held has looked at the source since.
     ///
     /// # Errors
     /// The place of one that has failed for good.
-    pub(super) async fn wait(&self, place: usize) -> Result<(), usize> {
-        let Some(lookups) = self.lookups.get(place) else {
-            return Ok(());
-        };
-        for other in lookups {
-            let Some(sender) = self.standings.get(*other) else {
-                continue;
-            };
-            let mut standing = sender.subscribe();
-            let ended = standing.wait_for(|standing| *standing != Standing::Busy);
-            // The senders are there as long as this is.
-            if ended
-                .await
-                .is_ok_and(|standing| *standing == Standing::Stopped)
-            {
-                return Err(*other);
+    pub(super) async fn wait(self) -> Result<(), usize> {
+        for (place, found, mut now) in self.others {
+            let ended = now.wait_for(|now| match now {
+                Standing::Busy => false,
+                Standing::Held { .. } => *now != found,
+                Standing::Done | Standing::Stopped => true,
+            });
+            // Where the turns are gone, so is everything that waits.
+            if ended.await.is_ok_and(|now| *now == Standing::Stopped) {
+                return Err(place);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    /// The turns of two flows, of which the second looks up the first; and whether it may begin that looked when that one
+    /// stood like `found`, and which stands like `now` since.
+    fn may_begin(found: Standing, now: Standing) -> Option<Result<(), usize>> {
+        let turns = Turns::new(vec![vec![], vec![0]], found);
+        let ahead = turns.ahead(1);
+        turns.set(0, now);
+        ahead.wait().now_or_never()
+    }
+
+    #[test]
+    fn a_flow_goes_after_those_it_looks_up() {
+        use Standing::{Busy, Done, Held, Stopped};
+        let until = Instant::now();
+        let (held, held_again) = (
+            Held { until },
+            Held {
+                until: until + Duration::from_secs(1),
+            },
+        );
+        for found in [Busy, Done, held] {
+            assert_eq!(may_begin(found, Busy), None);
+            assert_eq!(may_begin(found, Done), Some(Ok(())));
+            assert_eq!(may_begin(found, held_again), Some(Ok(())));
+            assert_eq!(may_begin(found, Stopped), Some(Err(0)));
+        }
+        assert_eq!(may_begin(held, held), None);
     }
 }

@@ -12,7 +12,7 @@ use super::event::{Event, FlowReport, FlowResult, Reporter};
 use super::flow::Flow;
 use super::gap::copy_anew;
 use super::look::{Work, look, look_for};
-use super::order::{Standing, Turns};
+use super::order::{Ahead, Standing, Turns};
 use super::reconcile::Over;
 use super::schema::Growth;
 use crate::change::{Commit, Lsn};
@@ -94,7 +94,7 @@ impl Pipeline {
             let mut flow = Arc::clone(flow);
             let (turns, permits) = (&turns, &permits);
             async move {
-                let turn = self.turn(turns, place).await;
+                let turn = self.turn(turns.ahead(place)).await;
                 // The semaphore is never closed.
                 let _permit = permits.acquire().await;
                 let work = turn.map_or_else(|error| Some(Err(error)), |()| work);
@@ -110,15 +110,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// `LookupFailed` if one of them has failed.
-    pub(super) async fn turn(&self, turns: &Turns, place: usize) -> Result<(), Error> {
+    pub(super) async fn turn(&self, ahead: Ahead) -> Result<(), Error> {
+        let place = ahead.place;
         let name = |place: usize| self.flows().get(place).map(|flow| flow.name.clone());
-        turns
-            .wait(place)
-            .await
-            .map_err(|other| Error::LookupFailed {
-                flow: name(place).unwrap_or_default(),
-                other: name(other).unwrap_or_default(),
-            })
+        ahead.wait().await.map_err(|other| Error::LookupFailed {
+            flow: name(place).unwrap_or_default(),
+            other: name(other).unwrap_or_default(),
+        })
     }
 
     /// What each flow has to do, by its place; connections are asked at once. One that cannot be asked is asked again

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::parameters;
 use super::source::Span;
 
 /// `const = literal | env('NAME' [, default]) | secret('env' | 'file', 'name')`, not looked up yet.
@@ -144,9 +145,6 @@ pub(super) fn constant(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
     if calls && cursor.eat(&["SECRET"]) {
         return secret(cursor, first);
     }
-    if cursor.at_token(&Token::Colon) {
-        return Err(parameter(cursor));
-    }
     match literal(cursor)? {
         Some(value) => Ok(Const::Literal {
             value,
@@ -158,6 +156,10 @@ pub(super) fn constant(cursor: &mut Cursor<'_>) -> Result<Const, Diagnostic> {
 
 /// Reads a literal if one is next.
 pub(super) fn literal(cursor: &mut Cursor<'_>) -> Result<Option<Literal>, Diagnostic> {
+    if let Some(value) = cursor.peek().and_then(|l| parameters::literal(&l.token)) {
+        cursor.advance();
+        return Ok(Some(value));
+    }
     if cursor.eat(&["TRUE"]) {
         return Ok(Some(Literal::Boolean(true)));
     }
@@ -215,13 +217,4 @@ fn secret(cursor: &mut Cursor<'_>, first: usize) -> Result<Const, Diagnostic> {
         name,
         span: cursor.span_from(first),
     })
-}
-
-/// The refusal of `:name`.
-pub(super) fn parameter(cursor: &Cursor<'_>) -> Diagnostic {
-    cursor
-        .error("parameters such as `:name` are not supported yet")
-        .with_help(
-            "write the value; in LOCATION and OPTIONS, env('NAME') reads it from the environment",
-        )
 }

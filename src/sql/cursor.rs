@@ -3,8 +3,10 @@
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::constant::Literal;
 use super::diagnostic::Diagnostic;
 use super::lexer::Lexeme;
+use super::parameters;
 use super::source::{Source, Span};
 use crate::nearest::nearest;
 
@@ -202,13 +204,18 @@ impl<'a> Cursor<'a> {
 
     /// The text of a string literal.
     pub(super) fn string(&mut self, what: &str) -> Result<String, Diagnostic> {
-        match self.peek().map(|l| &l.token) {
+        let text = match self.peek().map(|l| &l.token) {
             Some(Token::SingleQuotedString(text) | Token::NationalStringLiteral(text)) => {
-                self.next += 1;
-                Ok(text.clone())
+                text.clone()
             }
-            _ => Err(self.expected(what)),
-        }
+            Some(other) => match parameters::literal(other) {
+                Some(Literal::String(text)) => text,
+                _ => return Err(self.expected(what)),
+            },
+            None => return Err(self.expected(what)),
+        };
+        self.next += 1;
+        Ok(text)
     }
 
     /// The tokens from here to the `)` that closes the `(` which is next, both included; they are read.

@@ -202,7 +202,7 @@ impl Visitor for Check<'_> {
             self.refuse(
                 value.span,
                 &what,
-                "write the value: parameters come in a later version",
+                "write `:name`, which --set name=value gives its value",
             );
         }
         ControlFlow::Continue(())

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use super::brackets::join_brackets;
 use super::diagnostic::Diagnostic;
+use super::parameters::parser_token;
 use super::secrets::secrets;
 use super::source::{Source, Span};
 
@@ -66,7 +67,7 @@ impl Lexeme {
     }
 
     pub(super) fn to_parser(&self) -> TokenWithSpan {
-        TokenWithSpan::new(self.token.clone(), self.at)
+        TokenWithSpan::new(parser_token(&self.token), self.at)
     }
 }
 

@@ -11,6 +11,7 @@
 //! into something it can, every token keeping its place in the file:
 //!
 //! - `[name]` becomes a quoted name,
+//! - `:name` becomes the constant that it stands for, in one token,
 //! - `app_db.dbo.customers CHANGES …`, `STREAM … CHANGES`, `t VERSION AS OF n` become a quoted marker name in
 //!   the same schema, which [`relation_from_marker`] takes apart again,
 //! - `UPDATE SET *`, `INSERT *` and `DO NOTHING` become actions on columns that nobody can name.
@@ -41,6 +42,7 @@ mod merge;
 mod mirror;
 mod names;
 mod options;
+mod parameters;
 mod parse;
 mod places;
 mod references;
@@ -53,6 +55,7 @@ mod statement;
 mod stream;
 mod streaming;
 mod table;
+mod trigger;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +71,7 @@ pub use membership::SINGLE_ROW;
 pub use merge::MergeStatement;
 pub use names::resolve_names;
 pub use options::GivenOption;
+pub use parameters::Parameters;
 pub use parse::{Parsed, parse, parse_all};
 pub use references::{TableReference, table_references};
 pub use relation::{Bound, BoundUnit, Bounds, RelationKind, StreamStart, relation_from_marker};

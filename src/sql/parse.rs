@@ -15,6 +15,7 @@ use super::ignored;
 use super::lexer::{Lexeme, MARK, StatementTokens, lex};
 use super::limits;
 use super::merge;
+use super::parameters::{self, Parameters};
 use super::source::{SharedSource, Source, SourceText, Span};
 use super::statement::{Statement, StatementKind};
 use super::streaming;
@@ -42,6 +43,8 @@ pub struct Parsed {
     pub more: usize,
     /// Whether one of the others begins with CREATE: what it would have declared is not known.
     pub lacks_definitions: bool,
+    /// The parameters that the file uses, in lower case.
+    pub parameters: Vec<String>,
 }
 
 impl Parsed {
@@ -52,23 +55,31 @@ impl Parsed {
     }
 }
 
-/// Reads a file.
+/// Reads a file without parameters.
 ///
 /// # Errors
 /// All errors of the file up to a hundred, in its order: a statement that cannot be read does not hide those after it.
 pub fn parse(text: &SourceText) -> Result<Vec<Statement>, Vec<Diagnostic>> {
-    let parsed = parse_all(text);
+    let parsed = read(text, None);
     match parsed.errors.is_empty() {
         true => Ok(parsed.statements),
         false => Err(parsed.errors),
     }
 }
 
-/// Reads as much of a file as there is to read.
-pub fn parse_all(text: &SourceText) -> Parsed {
+/// Reads as much of a file as there is to read, with these values of its parameters.
+pub fn parse_all(text: &SourceText, parameters: &Parameters) -> Parsed {
+    read(text, Some(parameters))
+}
+
+fn read(text: &SourceText, given: Option<&Parameters>) -> Parsed {
     let parsed = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        thread.spawn_scoped(scope, || file(text)).ok()?.join().ok()
+        thread
+            .spawn_scoped(scope, || file(text, given))
+            .ok()?
+            .join()
+            .ok()
     });
     parsed.unwrap_or_else(|| {
         let source = Source::new(text);
@@ -81,14 +92,17 @@ pub fn parse_all(text: &SourceText) -> Parsed {
     })
 }
 
-fn file(text: &SourceText) -> Parsed {
+fn file(text: &SourceText, given: Option<&Parameters>) -> Parsed {
     let mut source = Source::new(text);
     let lexed = lex(&mut source);
     let source = Arc::new(source);
     let mut parsed = Parsed::default();
     for tokens in lexed.statements {
         let defines = tokens.lexemes.first().is_some_and(|l| l.is("CREATE"));
-        match statement(&source, tokens) {
+        let StatementTokens { lexemes, end } = tokens;
+        let put = parameters::substitute(&source, lexemes, given, &mut parsed.parameters);
+        let read = put.and_then(|lexemes| statement(&source, lexemes, end));
+        match read {
             Ok(statements) => parsed.statements.extend(statements),
             Err(found) => {
                 parsed.lacks_definitions |= defines;
@@ -107,9 +121,9 @@ fn file(text: &SourceText) -> Parsed {
 /// A statement, or the two that a table with its flow is.
 fn statement(
     source: &SharedSource,
-    tokens: StatementTokens,
+    lexemes: Vec<Lexeme>,
+    end: Span,
 ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
-    let StatementTokens { lexemes, end } = tokens;
     let span = lexemes
         .first()
         .map_or(end, |l| l.span)
@@ -248,7 +262,8 @@ pub(super) fn datafusion_statement(
         .with_recursion_limit(RECURSION_LIMIT)
         .build()
         .map_err(syntax)?;
-    let statement = parser.parse_statement().map_err(syntax)?;
+    let mut statement = parser.parse_statement().map_err(syntax)?;
+    parameters::put_values(&mut statement);
     let next = parser.parser.peek_token_ref();
     if next.token == Token::EOF {
         return Ok(statement);

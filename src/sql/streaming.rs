@@ -77,6 +77,7 @@ fn definition<'a>(
         options: Vec::new(),
         comment: None,
         properties: Vec::new(),
+        trigger: None,
     };
     let mut primary_key = None;
     if cursor.at_token(&Token::LParen) {
@@ -92,12 +93,7 @@ fn definition<'a>(
             .expected("DELTA")
             .with_help("DELTA is the one format of a target"));
     }
-    table::clauses(cursor, &mut table)?;
-    if cursor.at(&["TRIGGER"]) {
-        return Err(cursor
-            .error("TRIGGER is not supported yet")
-            .with_help("leave it out, and run with --follow --every"));
-    }
+    table::clauses(cursor, &mut table, table::STREAMING_CLAUSES)?;
     Ok((table, tokens, primary_key))
 }
 

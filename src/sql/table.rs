@@ -1,9 +1,11 @@
 //! CREATE TABLE … USING DELTA.
 
+use std::time::Duration;
+
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType, Ident, ObjectName};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::constant::{Const, Literal, literal};
 use super::create::{STORE, end, location};
@@ -13,8 +15,10 @@ use super::expectation::Expectation;
 use super::history::Period;
 use super::lexer::Lexeme;
 use super::options::{GivenOption, options};
+use super::parameters;
 use super::parse::parser_error;
 use super::source::Span;
+use super::trigger::trigger;
 use crate::nearest::nearest;
 
 /// `CREATE TABLE [IF NOT EXISTS] name [(columns)] USING DELTA …`
@@ -42,6 +46,8 @@ pub struct CreateTable {
     pub comment: Option<String>,
     /// Its properties, each at most once.
     pub properties: Vec<Property>,
+    /// How long there is at least between two executions of a flow that writes it, where flows are followed.
+    pub trigger: Option<Duration>,
 }
 
 /// One column of a table.
@@ -81,6 +87,17 @@ const TABLE_CLAUSES: &[&str] = &[
     "OPTIONS",
     "COMMENT",
     "TBLPROPERTIES",
+];
+
+const TRIGGER: &str = "TRIGGER";
+/// The clauses of a CREATE STREAMING TABLE.
+pub(super) const STREAMING_CLAUSES: &[&str] = &[
+    "PARTITIONED BY",
+    "LOCATION",
+    "OPTIONS",
+    "COMMENT",
+    "TBLPROPERTIES",
+    TRIGGER,
 ];
 
 /// Whether these tokens are a CREATE TABLE of the language, and not one of DataFusion's tables in memory.
@@ -154,8 +171,14 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
         options: Vec::new(),
         comment: None,
         properties: Vec::new(),
+        trigger: None,
     };
-    clauses(cursor, &mut table)?;
+    clauses(cursor, &mut table, TABLE_CLAUSES)?;
+    if cursor.at(&[TRIGGER]) {
+        return Err(cursor
+            .error("TRIGGER is of a CREATE STREAMING TABLE")
+            .with_help("write CREATE STREAMING TABLE, which a CREATE FLOW may write to"));
+    }
     if cursor.at(&["AS"]) {
         return Err(cursor
             .error("a target is not filled by its definition")
@@ -166,10 +189,14 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Result<CreateTable, Diagnostic> 
 }
 
 /// Reads the clauses after the columns, each at most once, up to what is none.
-pub(super) fn clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Result<(), Diagnostic> {
+pub(super) fn clauses(
+    cursor: &mut Cursor<'_>,
+    table: &mut CreateTable,
+    known: &[&'static str],
+) -> Result<(), Diagnostic> {
     let mut seen: Vec<&str> = Vec::new();
     while !cursor.is_done() {
-        let clause = TABLE_CLAUSES
+        let clause = known
             .iter()
             .find(|clause| cursor.at(&clause.split(' ').collect::<Vec<_>>()));
         let Some(&clause) = clause else { break };
@@ -183,6 +210,7 @@ pub(super) fn clauses(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Resul
             "OPTIONS" => table.options = options(cursor, STORE, None)?,
             "COMMENT" => table.comment = Some(cursor.string("the comment in quotes")?),
             "TBLPROPERTIES" => table.properties = properties(cursor)?,
+            TRIGGER => table.trigger = Some(trigger(cursor)?),
             _ => table.partitioned_by = cursor.parenthesised(|cursor| cursor.ident("a column"))?,
         }
     }
@@ -249,7 +277,7 @@ pub(super) fn columns_of(
     lexemes: &[Lexeme],
 ) -> Result<Vec<ColumnDefinition>, Diagnostic> {
     let open = lexemes.first().map_or(cursor.span(), |open| open.span);
-    let tokens = lexemes.iter().map(Lexeme::to_parser).collect();
+    let tokens = tokens_of_columns(lexemes);
     let mut parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
     let failed = |error| parser_error(cursor.source, lexemes, cursor.last_span(), error);
     let (columns, constraints) = parser.parse_columns().map_err(failed)?;
@@ -284,6 +312,25 @@ pub(super) fn columns_of(
         defined.push(column_definition(cursor, span, column)?);
     }
     Ok(defined)
+}
+
+/// The parser takes one kind of text alone for the COMMENT of a column.
+fn tokens_of_columns(lexemes: &[Lexeme]) -> Vec<TokenWithSpan> {
+    let mut is_comment = false;
+    let tokens = lexemes.iter().map(|lexeme| {
+        let token = lexeme.to_parser();
+        let text = is_comment
+            .then(|| parameters::literal(&lexeme.token))
+            .flatten();
+        is_comment = lexeme.is("COMMENT");
+        match text {
+            Some(Literal::String(text)) => {
+                TokenWithSpan::new(Token::SingleQuotedString(text), token.span)
+            }
+            _ => token,
+        }
+    });
+    tokens.collect()
 }
 
 fn column_definition(

@@ -4,9 +4,11 @@ mod auto_cdc;
 mod fuzz;
 mod merges;
 mod names;
+mod parameters;
 mod planned;
 mod statements;
 mod table_factors;
+mod triggers;
 
 use super::{Diagnostic, SourceText, Statement, StatementKind, parse};
 

@@ -2,6 +2,7 @@
 
 use datafusion::common::ResolvedTableReference;
 
+use super::super::pace::in_words;
 use super::super::run::RunOptions;
 use crate::engine::{Engine, TableDeclaration};
 use crate::sql::{
@@ -43,6 +44,7 @@ pub(super) fn settings(
         is_given: true,
     }));
     settings.extend(properties(definition, declaration));
+    settings.push(trigger(declaration));
     settings.extend(of_run(engine));
     settings
 }
@@ -75,6 +77,18 @@ fn keys(auto: &AutoCdc) -> Setting {
         name: "KEYS".to_string(),
         is_given: given.is_some(),
         value: given.unwrap_or_else(|| "the source's unique key".to_string()),
+    }
+}
+
+/// How often it is executed under `run --follow`.
+fn trigger(declaration: &TableDeclaration) -> Setting {
+    let interval = declaration.at_most_every;
+    Setting {
+        name: "TRIGGER".to_string(),
+        value: interval.map_or("on every change".to_string(), |interval| {
+            format!("on changes, at most every {}", in_words(interval))
+        }),
+        is_given: interval.is_some(),
     }
 }
 

@@ -300,12 +300,6 @@ fn what_comes_later_says_what_to_write_now() {
             "the query's WHERE",
         ),
         (
-            format!(
-                "CREATE STREAMING TABLE t TRIGGER ON UPDATE AT MOST EVERY INTERVAL 5 SECONDS {flow}"
-            ),
-            "--every",
-        ),
-        (
             "CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM a.b.* CHANGES".to_owned(),
             "for each table",
         ),
