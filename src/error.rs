@@ -331,6 +331,8 @@ pub enum Error {
     Unexpected {
         /// The expectation.
         expectation: String,
+        /// Where it stands in the file.
+        span: Span,
         /// The values of the key.
         key: String,
     },

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::Error;
-use crate::sql::{EXPECT, Expectation, OnViolation};
+use crate::sql::{EXPECT, Expectation, OnViolation, Span};
 
 /// How many rows were not as they are expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct Expectations(Vec<Counted>);
 struct Counted {
     name: String,
     on_violation: OnViolation,
+    span: Span,
     rows: AtomicU64,
 }
 
@@ -45,6 +46,7 @@ impl Expectations {
         let counted = expectations.iter().map(|expectation| Counted {
             name: expectation.name.value.clone(),
             on_violation: expectation.on_violation,
+            span: expectation.span,
             rows: AtomicU64::new(0),
         });
         Arc::new(Self(counted.collect()))
@@ -97,6 +99,7 @@ fn failed(counted: &Counted, holds: &BooleanArray, key: &[ArrayRef]) -> DataFusi
     let key = key.map(|value| value.unwrap_or_default());
     DataFusionError::External(Box::new(Error::Unexpected {
         expectation: counted.name.clone(),
+        span: counted.span,
         key: key.collect::<Vec<_>>().join(", "),
     }))
 }

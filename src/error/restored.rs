@@ -24,6 +24,21 @@ impl Error {
                     .unwrap_or(statement.span);
                 Self::invalid(statement.diagnostic(span, message_of(&text), None))
             }
+            (
+                Self::Unexpected {
+                    span,
+                    expectation,
+                    key,
+                },
+                Some(statement),
+            ) => {
+                let unexpected = Self::Unexpected {
+                    span,
+                    expectation,
+                    key,
+                };
+                unexpected.at(statement, span)
+            }
             (restored, Some(statement)) => restored.at(statement, statement.span),
             (restored, None) => restored,
         }

@@ -122,6 +122,7 @@ async fn versions(
     let begun = Begun {
         after: LsnRange::default().after(),
         micros: 0,
+        earliest: None,
         is_copy: false,
     };
     let overlay = with_versions(overlay, events, target, (shape, begun), false).await?;

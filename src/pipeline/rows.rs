@@ -104,9 +104,15 @@ impl Rows {
             true => flow.database.time_of(after).await?.unwrap_or_default(),
             false => 0,
         };
+        let has_period = flow.history.as_ref().is_some_and(|shape| shape.has_period);
+        let earliest = match has_period {
+            true => flow.database.time_before(self.window()).await?,
+            false => None,
+        };
         Ok(Begun {
             after,
             micros,
+            earliest,
             is_copy,
         })
     }

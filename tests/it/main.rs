@@ -34,6 +34,7 @@ mod many_connections;
 mod odd_names;
 mod parameters;
 mod parts;
+mod pipelines;
 mod plan;
 mod query;
 mod random_changes;

@@ -21,7 +21,8 @@ use crate::error::Error;
 /// - the key's columns,
 /// - the commit's version (NULL for a row without an image), whether the row is the target's after it, and its time,
 /// - the row as it is in the target after it,
-/// - the row, the start and the instant of the version that was valid before all images of the key (NULL if none was).
+/// - the row, the start and the instant of the version that was valid before all images of the key (NULL if none was),
+/// - the instant before which no version of the key may begin (NULL if it is none but that version's).
 pub(super) struct Folding {
     shape: Arc<Shape>,
     begun: Begun,
@@ -145,6 +146,7 @@ struct Batch<'a> {
     prior: &'a [ArrayRef],
     start: &'a StringArray,
     from: &'a TimestampMicrosecondArray,
+    floor: &'a TimestampMicrosecondArray,
 }
 
 impl<'a> Batch<'a> {
@@ -158,7 +160,7 @@ impl<'a> Batch<'a> {
         };
         let (images, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
         let (prior, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
-        let [start, from] = rest else {
+        let [start, from, floor] = rest else {
             return Err(malformed());
         };
         let instants = |column: &'a ArrayRef| column.as_primitive_opt::<TimestampMicrosecondType>();
@@ -171,6 +173,7 @@ impl<'a> Batch<'a> {
             prior,
             start: start.as_string_opt().ok_or_else(malformed)?,
             from: instants(from).ok_or_else(malformed)?,
+            floor: instants(floor).ok_or_else(malformed)?,
         })
     }
 
@@ -335,7 +338,10 @@ impl Folding {
         Ok(Group {
             key,
             last: None,
-            floor: open.as_ref().map_or(i64::MIN, |open| open.from),
+            floor: open
+                .as_ref()
+                .map_or(i64::MIN, |open| open.from)
+                .max(instant(batch.floor, row)),
             open,
         })
     }
@@ -479,3 +485,6 @@ fn carry(group: Group<'_>, sources: &[&[ArrayRef]]) -> Result<Carried> {
         open: open.transpose()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ pub(in super::super) struct Shape {
     /// The places of the columns that do not tell rows apart which were read again: the source does not have them any more.
     pub(super) absent: Vec<usize>,
     /// Whether there are columns of instants.
-    pub(super) has_period: bool,
+    pub(in super::super) has_period: bool,
 }
 
 impl Shape {

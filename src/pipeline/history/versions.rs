@@ -9,6 +9,7 @@ use datafusion::common::{Column, NullEquality, Result, ScalarValue, TableReferen
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::{
     Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableType, cast, lit,
 };
@@ -30,6 +31,8 @@ pub(in super::super) struct Begun {
     pub(in super::super) after: Lsn,
     /// Its time, in microseconds since 1970-01-01T00:00:00 UTC.
     pub(in super::super) micros: i64,
+    /// A time before those of all images, where there are columns of instants; `None` where there are no images.
+    pub(in super::super) earliest: Option<i64>,
     /// Whether the images say of every row what was there then: what they do not name was not there.
     pub(in super::super) is_copy: bool,
 }
@@ -91,6 +94,7 @@ impl TableProvider for Versions {
 
 const EVENT: &str = "event";
 const PRIOR: &str = "prior";
+const FLOOR: &str = "floor";
 
 fn instant() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
@@ -131,6 +135,14 @@ impl Versions {
         };
         let on = (keys(EVENT), keys(PRIOR));
         let prior = self.prior(target)?;
+        let events = match self.floor(target)? {
+            Some(floor) => {
+                let on = (keys(EVENT), keys(FLOOR));
+                let (join, nulls) = (JoinType::Left, NullEquality::NullEqualsNull);
+                events.join_detailed(floor, join, on, None, nulls)?
+            }
+            None => events,
+        };
         events
             .join_detailed(prior, join, on, None, NullEquality::NullEqualsNull)?
             .project(self.rows(true)?)?
@@ -191,6 +203,28 @@ impl Versions {
             .build()
     }
 
+    /// The keys with versions that ended at a time to which an image of the window may go back, and the last such time.
+    fn floor(&self, target: &Arc<dyn TableProvider>) -> Result<Option<LogicalPlan>> {
+        let Some(earliest) = self.begun.earliest.filter(|_| self.shape.has_period) else {
+            return Ok(None);
+        };
+        let column = |name: &str| Expr::Column(Column::from_name(name));
+        let to = column(self.shape.schema.field(self.shape.written + 3).name());
+        let to = cast(to, instant());
+        let earliest = ScalarValue::TimestampMicrosecond(Some(earliest), Some("UTC".into()));
+        let ended = column(END_AT).lt_eq(lit(self.begun.after.to_hex()));
+        let keys = self.shape.keys.iter().map(|place| {
+            let name = self.shape.schema.field(*place).name();
+            column(name).alias(place.to_string())
+        });
+        let source = provider_as_source(Arc::clone(target));
+        let floor = LogicalPlanBuilder::scan(FLOOR, source, None)?
+            .filter(ended.and(to.clone().gt(lit(earliest))))?
+            .aggregate(keys, [max(to).alias(FLOOR)])?
+            .alias(FLOOR)?;
+        floor.build().map(Some)
+    }
+
     /// The columns of rows, of images with a version where there is `prior`.
     fn rows(&self, prior: bool) -> Result<Vec<Expr>> {
         let side = |side, place| Expr::Column(place_of(side, place));
@@ -232,7 +266,16 @@ impl Versions {
             true => Expr::Column(own(PRIOR, "from")),
             false => null(&instant())?,
         };
-        rows.extend([start.alias("prior start"), from.alias("prior from")]);
+        let has_floor = prior && self.shape.has_period && self.begun.earliest.is_some();
+        let floor = match has_floor {
+            true => Expr::Column(own(FLOOR, FLOOR)),
+            false => null(&instant())?,
+        };
+        rows.extend([
+            start.alias("prior start"),
+            from.alias("prior from"),
+            floor.alias("floor"),
+        ]);
         Ok(rows)
     }
 }

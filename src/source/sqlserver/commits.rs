@@ -22,6 +22,11 @@ const LAST_UPTO: &str = "\
 SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
 WHERE m.start_lsn <= @P1 ORDER BY m.start_lsn DESC OPTION (MAXDOP 1)";
 
+/// The row of a window (after `@P1`, up to `@P2`) with the earliest time; times need not follow the order of commits.
+const EARLIEST_WITHIN: &str = "\
+SELECT TOP (1) m.start_lsn, m.tran_end_time, m.tran_id FROM cdc.lsn_time_mapping AS m \
+WHERE m.start_lsn > @P1 AND m.start_lsn <= @P2 ORDER BY m.tran_end_time OPTION (MAXDOP 1)";
+
 /// The first LSN of a change table (`@P1`: its object_id).
 const MINIMUM: &str = "\
 SELECT ct.start_lsn FROM cdc.change_tables AS ct WHERE ct.object_id = @P1 OPTION (MAXDOP 1)";
@@ -68,6 +73,17 @@ pub(super) async fn last_upto(pool: &Pool, lsn: Lsn) -> Result<Option<Commit>, S
     let action = "looking up the time of a commit";
     let lsn = Parameter::Lsn(lsn);
     let rows = pool.rows(action, LAST_UPTO, &[&lsn]).await?;
+    first_commit(&rows, action)
+}
+
+/// The commit of a window with the earliest time, if the window has one.
+pub(super) async fn earliest_within(
+    pool: &Pool,
+    window: LsnRange,
+) -> Result<Option<Commit>, SourceError> {
+    let action = "looking up the earliest time of a window";
+    let [after, upto] = [window.after(), window.upto()].map(Parameter::Lsn);
+    let rows = pool.rows(action, EARLIEST_WITHIN, &[&after, &upto]).await?;
     first_commit(&rows, action)
 }
 

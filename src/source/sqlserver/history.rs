@@ -7,7 +7,9 @@ use datafusion::common::{Column, Result, ScalarValue};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, col, lit};
 
-use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, Lsn, LsnRange};
+use crate::change::{
+    CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, ChangeType, Commit, Lsn, LsnRange,
+};
 
 use super::captured::CapturedTable;
 use super::commits;
@@ -19,6 +21,9 @@ use super::large::LargeValues;
 use super::net::{NetChanges, Pick, by_changed_keys, net_changes, plan_error};
 use super::news;
 use super::pool::Pool;
+
+/// An hour in microseconds.
+const HOUR_MICROS: i64 = 3_600_000_000;
 
 impl Database {
     /// The last image of each key in each commit of `window`, in the schema of the change feed. A key that moved gives a
@@ -64,10 +69,26 @@ impl Database {
             Some(commit) => Some(commit),
             None => news::head(pool).await?.map(|head| head.oldest),
         };
+        self.micros_of(commit).await
+    }
+
+    /// A time that lies before those of the commits in `window`, by an hour at most, in microseconds since
+    /// 1970-01-01T00:00:00 UTC; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Database::time_of`].
+    pub async fn time_before(&self, window: LsnRange) -> Result<Option<i64>, SourceError> {
+        let commit = commits::earliest_within(self.pool(), window).await?;
+        let micros = self.micros_of(commit).await?;
+        // Of an hour that comes twice, the earliest local time need not be the earliest one.
+        Ok(micros.map(|micros| micros.saturating_sub(HOUR_MICROS)))
+    }
+
+    async fn micros_of(&self, commit: Option<Commit>) -> Result<Option<i64>, SourceError> {
         let Some(commit) = commit else {
             return Ok(None);
         };
-        let (dates, _) = Dates::now(pool).await?;
+        let (dates, _) = Dates::now(self.pool()).await?;
         let utc_ms = dates.utc_ms(commit.lsn, commit.end_time_ms).await?;
         Ok(Some(utc_ms.saturating_mul(1000)))
     }

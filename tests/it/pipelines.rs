@@ -1,0 +1,94 @@
+//! The pipelines that come with the program run on the embedded server as they stand.
+
+use crate::support::Project;
+
+fn query(project: &Project, pipeline: &str, sql: &str) -> String {
+    let arguments = [
+        "query",
+        "--pipeline",
+        pipeline,
+        "--format",
+        "csv",
+        "-c",
+        sql,
+    ];
+    project.cdcql(&arguments).succeeded().stdout
+}
+
+#[test]
+fn the_history_of_customers_keeps_versions_and_counts_what_is_not_expected() {
+    let project = Project::new();
+    let pipeline = "pipelines/customers_history.sql";
+    let told = project.cdcql(&["run", pipeline]).succeeded().stderr;
+    assert!(
+        told.contains("'known_city' violated: 1 rows kept"),
+        "{told}"
+    );
+    project.append_to_database(
+        "UPDATE dbo.customers SET city = N'Smallville' WHERE first_name = N'Clark';
+GO
+UPDATE dbo.customers SET email = N'none' WHERE first_name = N'Bruce';
+GO
+UPDATE dbo.customers SET email = N'diana@jl.example' WHERE first_name = N'Diana';",
+    );
+    let told = project.cdcql(&["run", pipeline]).succeeded().stderr;
+    assert!(
+        told.contains("'valid_email' violated: 1 rows dropped"),
+        "{told}"
+    );
+    let sql = "SELECT first_name, city, email, valid_to IS NULL AS valid FROM customers_history ORDER BY customer_id, valid_from";
+    assert_eq!(
+        query(&project, pipeline, sql),
+        "first_name,city,email,valid\n\
+         Bruce,Gotham City,bruce@wayne.example,false\n\
+         Clark,Metropolis,clark@dailyplanet.example,false\n\
+         Clark,Smallville,clark@dailyplanet.example,true\n\
+         Diana,UNKNOWN,diana@jl.example,true\n"
+    );
+}
+
+#[test]
+fn orders_are_enriched_for_the_region_that_is_given() {
+    let project = Project::new();
+    let pipeline = "pipelines/orders_enriched.sql";
+    let _ = project
+        .cdcql(&["run", pipeline])
+        .failed(3, &["orders_enriched.sql:", ":region", "--set region="]);
+    let _ = project
+        .cdcql(&["run", pipeline, "--set", "region=EU"])
+        .succeeded();
+    let sql = "SELECT order_id, customer, tier, country, gross, is_deleted FROM orders_enriched ORDER BY order_id";
+    let rows = || {
+        let arguments = [
+            "query",
+            "--pipeline",
+            pipeline,
+            "--format",
+            "csv",
+            "--set",
+            "region=EU",
+            "-c",
+            sql,
+        ];
+        project.cdcql(&arguments).succeeded().stdout
+    };
+    assert_eq!(
+        rows(),
+        "order_id,customer,tier,country,gross,is_deleted\n\
+         100,Bruce Wayne,gold,DE,119.00,false\n101,Clark Kent,basic,FR,12.00,false\n"
+    );
+    let script = project.read("pipelines/shop.sql");
+    let more = "DELETE FROM dbo.orders WHERE order_id = 100;\nGO\n\
+                INSERT INTO dbo.customers VALUES (3, N'Diana Prince', N'gold');\n\
+                INSERT INTO dbo.orders VALUES (103, 3, N'EU', N'gr', 50.00, 0.24);\nGO\n";
+    project.write("pipelines/shop.sql", &format!("{script}{more}"));
+    let _ = project
+        .cdcql(&["run", pipeline, "--set", "region=EU"])
+        .succeeded();
+    assert_eq!(
+        rows(),
+        "order_id,customer,tier,country,gross,is_deleted\n\
+         100,Bruce Wayne,gold,DE,119.00,true\n101,Clark Kent,basic,FR,12.00,false\n\
+         103,Diana Prince,gold,GR,62.00,false\n"
+    );
+}
