@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
@@ -90,6 +91,9 @@ pub(super) fn expectation(cursor: &mut Cursor<'_>) -> Result<Expectation, Diagno
 /// A condition in parentheses.
 fn condition(cursor: &mut Cursor<'_>) -> Result<Expr, Diagnostic> {
     let first = cursor.position();
+    if !cursor.at_token(&Token::LParen) {
+        return Err(cursor.expected("a condition in parentheses"));
+    }
     let group: Vec<Lexeme> = cursor.group()?.to_vec();
     let span = cursor.span_from(first);
     let Some(open) = group.first() else {

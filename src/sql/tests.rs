@@ -2,6 +2,7 @@
 
 mod auto_cdc;
 mod fuzz;
+mod histories;
 mod merges;
 mod names;
 mod parameters;

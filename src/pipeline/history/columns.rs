@@ -51,8 +51,10 @@ impl HistoryColumns {
                 .iter()
                 .any(|own| own.eq_ignore_ascii_case(name))
         };
-        let names = period.iter().flat_map(|(from, to)| [from, to]);
-        let clash = names.filter(|name| taken(name)).cloned().next();
+        let clash = {
+            let mut names = period.iter().flat_map(|(from, to)| [from, to]);
+            names.find(|name| taken(name)).cloned()
+        };
         match clash {
             None => Ok(Some(Self { period })),
             Some(name) => refuse(

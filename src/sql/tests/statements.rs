@@ -281,24 +281,7 @@ fn many_comparisons_are_not_nested() {
 
 #[test]
 fn what_comes_later_says_what_to_write_now() {
-    let flow = "FLOW AUTO CDC FROM STREAM a.b.t CHANGES";
     for (sql, help) in [
-        (
-            format!("CREATE STREAMING TABLE t {flow} STORED AS SCD TYPE 2"),
-            "leave STORED AS SCD TYPE out",
-        ),
-        (
-            format!("CREATE STREAMING TABLE t {flow} TRACK HISTORY ON (a)"),
-            "leave it out",
-        ),
-        (
-            format!("CREATE STREAMING TABLE t (PERIOD FOR SYSTEM_TIME (a, b)) {flow}"),
-            "leave it out",
-        ),
-        (
-            format!("CREATE STREAMING TABLE t (CONSTRAINT c EXPECT (a > 1)) {flow}"),
-            "the query's WHERE",
-        ),
         (
             "CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM a.b.* CHANGES".to_owned(),
             "for each table",
