@@ -270,11 +270,9 @@ fn counts(rows: RowCounts) -> String {
 fn violated(violations: &[Violations]) -> String {
     let violated = violations.iter().filter(|one| one.rows > 0);
     let parts = violated.map(|one| {
-        let rows = HumanCount(one.rows);
-        format!(
-            "; '{}' violated: {rows} rows {}",
-            one.expectation, one.on_violation
-        )
+        let rows = if one.rows == 1 { "row" } else { "rows" };
+        let (name, count) = (&one.expectation, HumanCount(one.rows));
+        format!("; '{name}' violated: {count} {rows} {}", one.on_violation)
     });
     parts.collect()
 }

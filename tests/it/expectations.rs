@@ -33,7 +33,7 @@ fn rows_that_are_not_as_expected_are_kept_and_counted_or_dropped_and_counted() {
     );
     let run = || served.run().succeeded().stderr;
     let told = run();
-    assert!(told.contains("'has_name' violated: 1 rows kept"), "{told}");
+    assert!(told.contains("'has_name' violated: 1 row kept"), "{told}");
     // NULL is not as expected.
     assert!(
         told.contains("'positive' violated: 2 rows dropped"),
@@ -44,9 +44,9 @@ fn rows_that_are_not_as_expected_are_kept_and_counted_or_dropped_and_counted() {
     served.execute("UPDATE dbo.customers SET n = -1 WHERE id = 1;");
     served.execute("DELETE FROM dbo.customers WHERE id = 3;");
     let told = run();
-    assert!(told.contains("'has_name' violated: 1 rows kept"), "{told}");
+    assert!(told.contains("'has_name' violated: 1 row kept"), "{told}");
     assert!(
-        told.contains("'positive' violated: 1 rows dropped"),
+        told.contains("'positive' violated: 1 row dropped"),
         "{told}"
     );
     assert_eq!(rows(&served), "id,name,n\n2,,5\n");
@@ -92,7 +92,7 @@ fn a_dropped_row_ends_its_version() {
     );
     let told = served.run().succeeded().stderr;
     assert!(
-        told.contains("'positive' violated: 2 rows dropped; 'short' violated: 1 rows kept"),
+        told.contains("'positive' violated: 2 rows dropped; 'short' violated: 1 row kept"),
         "{told}"
     );
     served.execute("UPDATE dbo.customers SET n = 0 WHERE id = 1;");
@@ -101,7 +101,7 @@ fn a_dropped_row_ends_its_version() {
     );
     let told = served.run().succeeded().stderr;
     assert!(
-        told.contains("'positive' violated: 1 rows dropped"),
+        told.contains("'positive' violated: 1 row dropped"),
         "{told}"
     );
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_copy_counts_too_and_verify_says_that_it_cannot_tell() {
         .succeeded()
         .stderr;
     assert!(
-        told.contains("'positive' violated: 1 rows dropped"),
+        told.contains("'positive' violated: 1 row dropped"),
         "{told}"
     );
     assert_eq!(rows(&served), "id,name,n\n2,,1\n");

@@ -256,3 +256,49 @@ fn what_cannot_be_kept_is_refused_with_what_to_write() {
         ],
     );
 }
+
+#[test]
+fn a_plan_tells_what_is_kept_and_what_versions_are_written() {
+    let table = "(CONSTRAINT named EXPECT (name <> '') ON VIOLATION DROP ROW, PERIOD";
+    let history = HISTORY.replace("(PERIOD", table);
+    let served = served(&history.replace("TYPE 2", "TYPE 2 TRACK HISTORY ON * EXCEPT (seen)"));
+    let plan = || {
+        served
+            .cdcql(&["plan", "pipelines/p.sql"])
+            .succeeded()
+            .stdout
+    };
+    let first = plan();
+    for told in [
+        "STORED AS = SCD TYPE 2",
+        "TRACK HISTORY = ON * EXCEPT (seen)",
+        "PERIOD FOR SYSTEM_TIME = valid_from, valid_to",
+        "EXPECT named = (name <> ''), violations: DROP ROW",
+        "__START_AT STRING, __END_AT STRING, valid_from TIMESTAMP, valid_to TIMESTAMP",
+    ] {
+        assert!(first.contains(told), "no {told:?} in:\n{first}");
+    }
+    let _ = served.run().succeeded();
+    assert!(plan().contains("no difference"), "{}", plan());
+}
+
+#[test]
+fn a_column_that_comes_to_the_source_comes_to_the_history() {
+    let options = "LOCATION 'lake/t' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add')";
+    let served = served(&HISTORY.replace("LOCATION 'lake/t'", options));
+    let _ = run(&served);
+    served.execute("ALTER TABLE dbo.customers ADD rank INT NULL;");
+    served.execute(
+        "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'customers', @role_name = NULL,
+         @capture_instance = N'newer';",
+    );
+    served.execute("UPDATE dbo.customers SET rank = 1 WHERE id = 1;");
+    let _ = run(&served);
+    served.execute("UPDATE dbo.customers SET rank = 2 WHERE id = 1;");
+    let _ = run(&served);
+    let ranks = "SELECT id, rank, __END_AT IS NULL AS valid FROM t ORDER BY id, __START_AT";
+    assert_eq!(
+        served.csv(ranks),
+        "id,rank,valid\n1,,false\n1,1,false\n1,2,true\n2,,true\n3,,true\n"
+    );
+}

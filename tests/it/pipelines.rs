@@ -20,10 +20,7 @@ fn the_history_of_customers_keeps_versions_and_counts_what_is_not_expected() {
     let project = Project::new();
     let pipeline = "pipelines/customers_history.sql";
     let told = project.cdcql(&["run", pipeline]).succeeded().stderr;
-    assert!(
-        told.contains("'known_city' violated: 1 rows kept"),
-        "{told}"
-    );
+    assert!(told.contains("'known_city' violated: 1 row kept"), "{told}");
     project.append_to_database(
         "UPDATE dbo.customers SET city = N'Smallville' WHERE first_name = N'Clark';
 GO
@@ -33,7 +30,7 @@ UPDATE dbo.customers SET email = N'diana@jl.example' WHERE first_name = N'Diana'
     );
     let told = project.cdcql(&["run", pipeline]).succeeded().stderr;
     assert!(
-        told.contains("'valid_email' violated: 1 rows dropped"),
+        told.contains("'valid_email' violated: 1 row dropped"),
         "{told}"
     );
     let sql = "SELECT first_name, city, email, valid_to IS NULL AS valid FROM customers_history ORDER BY customer_id, valid_from";

@@ -1,12 +1,14 @@
 //! What steers a flow: everything that somebody could say and that changes what it does.
 
 use datafusion::common::ResolvedTableReference;
+use datafusion::sql::sqlparser::ast::Ident;
 
 use super::super::pace::in_words;
 use super::super::run::RunOptions;
 use crate::engine::{Engine, TableDeclaration};
 use crate::sql::{
-    AutoCdc, CreateTable, MergeStatement, RelationKind, Statement, StatementKind, StreamStart,
+    AutoCdc, CreateTable, MergeStatement, OnViolation, RelationKind, Statement, StatementKind,
+    StreamStart, Track,
 };
 
 /// Something that steers a flow.
@@ -38,6 +40,8 @@ pub(super) fn settings(
         });
     let mut settings = vec![start(merge)];
     settings.extend(merge.auto.as_ref().map(keys));
+    settings.extend(merge.auto.iter().flat_map(kept_versions));
+    settings.extend(expected(declaration));
     settings.extend(merge.comment.as_ref().map(|comment| Setting {
         name: "COMMENT of the flow".to_string(),
         value: comment.clone(),
@@ -78,6 +82,55 @@ fn keys(auto: &AutoCdc) -> Setting {
         is_given: given.is_some(),
         value: given.unwrap_or_else(|| "the source's unique key".to_string()),
     }
+}
+
+/// What an AUTO CDC keeps of rows that have changed.
+fn kept_versions(auto: &AutoCdc) -> Vec<Setting> {
+    let setting = |name: &str, value: String, is_given| Setting {
+        name: name.to_string(),
+        value,
+        is_given,
+    };
+    const STORED: &str = "STORED AS";
+    let Some(history) = &auto.history else {
+        return vec![setting(STORED, "SCD TYPE 1".to_string(), false)];
+    };
+    let names = |columns: &[Ident]| {
+        let names = columns.iter().map(|column| column.value.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let track = match &history.track {
+        None => "every commit of a row".to_string(),
+        Some(Track::Columns(columns)) => format!("ON ({})", names(columns)),
+        Some(Track::Except(columns)) if columns.is_empty() => "ON *".to_string(),
+        Some(Track::Except(columns)) => format!("ON * EXCEPT ({})", names(columns)),
+    };
+    vec![
+        setting(STORED, "SCD TYPE 2".to_string(), true),
+        setting("TRACK HISTORY", track, history.track.is_some()),
+    ]
+}
+
+/// What the table says of its rows.
+fn expected(declaration: &TableDeclaration) -> Vec<Setting> {
+    let setting = |name: &str, value: String| Setting {
+        name: name.to_string(),
+        value,
+        is_given: true,
+    };
+    let period = declaration.period.iter();
+    let period =
+        period.map(|(from, to)| setting("PERIOD FOR SYSTEM_TIME", format!("{from}, {to}")));
+    let expectations = declaration.expectations.iter().map(|expectation| {
+        let violation = match expectation.on_violation {
+            OnViolation::Keep => "counted",
+            OnViolation::DropRow => "DROP ROW",
+            OnViolation::FailUpdate => "FAIL UPDATE",
+        };
+        let value = format!("{}, violations: {violation}", expectation.condition);
+        setting(&format!("EXPECT {}", expectation.name.value), value)
+    });
+    period.chain(expectations).collect()
 }
 
 /// How often it is executed under `run --follow`.
