@@ -34,7 +34,10 @@ impl From<Error> for Told {
         let mut told = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
-            told.push_str(&format!("\ncaused by: {error}"));
+            let text = error.to_string();
+            if !told.contains(&text) {
+                told.push_str(&format!("\ncaused by: {text}"));
+            }
             cause = error.source();
         }
         Self(told)
