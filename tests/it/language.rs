@@ -36,6 +36,7 @@ files!(
     names,
     parameters,
     refused,
+    schema_change,
     time_travel,
 );
 
