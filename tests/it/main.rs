@@ -27,6 +27,7 @@ mod independent_reader;
 mod interrupts;
 mod keys;
 mod kills;
+mod language;
 mod large;
 mod lookups;
 mod maintain;
