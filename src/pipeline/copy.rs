@@ -42,6 +42,8 @@ pub(super) struct Standing<'a> {
     pub(super) newest: Option<&'a Commit>,
     /// Where the target stands.
     pub(super) over: Option<&'a Checkpoint>,
+    /// Whether changes since then are lost.
+    pub(super) has_gap: bool,
     /// The keys of a target that has rows already.
     pub(super) keys: Option<&'a Keys>,
     /// The rows that are copied.
@@ -100,6 +102,7 @@ pub(super) async fn copied(
     let Standing {
         newest,
         over,
+        has_gap,
         keys,
         extent,
     } = standing;
@@ -108,6 +111,11 @@ pub(super) async fn copied(
     let read_past = read_past.max(flow.table.earliest_after());
     let (start, read_past) = match (extent, over) {
         (Extent::Part(_) | Extent::Changed(_), Some(over)) => (over.lsn, read_past.max(over.lsn)),
+        // What came since then has made versions too.
+        (Extent::Whole, Some(over)) if flow.history.is_some() && !has_gap => {
+            let start = over.lsn.max(flow.table.earliest_after());
+            (start, read_past.max(start))
+        }
         _ => (read_past, read_past),
     };
     let chunks = chunks_of((engine, flow), extent, read_past, (options, reporter)).await?;

@@ -135,6 +135,10 @@ pub(super) fn reconcilable_form(
     over: Over,
 ) -> Result<(), Error> {
     if merge.history().is_some() {
+        if !merge.deletes_leave() {
+            let message = "APPLY AS DELETE WHEN says what a delete is, and of rows that are gone nothing else is known";
+            return refuse(statement, merge, over, message, "leave it out");
+        }
         return match over {
             Over::Gap | Over::Asked | Over::Foreign | Over::NewColumns => Ok(()),
             Over::ChangedRows | Over::Comparison => {

@@ -109,6 +109,10 @@ impl Rows {
             true => flow.database.time_before(self.window()).await?,
             false => None,
         };
+        let earliest = match is_copy && has_period {
+            true => Some(earliest.map_or(micros, |earliest| earliest.min(micros))),
+            false => earliest,
+        };
         Ok(Begun {
             after,
             micros,

@@ -188,6 +188,7 @@ impl Pipeline {
         let standing = Standing {
             newest,
             over: over.as_ref(),
+            has_gap: gap.is_some(),
             keys: keys.as_ref(),
             extent,
         };

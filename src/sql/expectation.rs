@@ -128,6 +128,7 @@ fn only_item(statement: datafusion::sql::parser::Statement) -> Option<Expr> {
         return None;
     };
     match <[SelectItem; 1]>::try_from(select.projection) {
+        Ok([SelectItem::UnnamedExpr(Expr::Tuple(_))]) => None,
         Ok([SelectItem::UnnamedExpr(condition)]) => Some(condition),
         _ => None,
     }

@@ -56,6 +56,18 @@ impl MergeStatement {
             .collect()
     }
 
+    /// Whether every row leaves the target of an AUTO CDC that the source has deleted.
+    pub fn deletes_leave(&self) -> bool {
+        let mut auto = self.auto.iter();
+        auto.any(|auto| auto.membership.deletes_leave)
+    }
+
+    /// The columns of an AUTO CDC's query that tell of the change and not of the row.
+    pub fn columns_of_changes(&self) -> &[String] {
+        let auto = self.auto.as_ref();
+        auto.map_or(&[], |auto| &auto.membership.of_changes)
+    }
+
     /// Refuses KEYS by which two rows of the source could be one of the target.
     fn check_keys(
         &self,

@@ -21,17 +21,20 @@ use super::merge::MergeStatement;
 use super::source::{SharedSource, Source};
 use super::stars::quoted;
 use super::stream::is_stream;
-use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, MEMBER};
+use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, MEMBER, is_change_column};
 
 /// What a query makes of the source's columns.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Membership {
-    /// Columns of the source that it gives as they are, each with its name in the target; none where there is no query.
-    given: Option<Vec<(String, String)>>,
+    /// Columns of the source that it gives as they are, each with the name that it gives it, if it does; none where there is
+    /// no query.
+    given: Option<Vec<(String, Option<String>)>>,
     /// Whether it gives every column under its own name.
     gives_all: bool,
     /// The STREAM of a query that joins: the one that must not come out with more rows.
     checked: Option<Ident>,
+    /// The columns that it computes of change columns.
+    pub(super) of_changes: Vec<String>,
     /// Whether a row that the source has deleted leaves the target whatever the query says.
     pub(super) deletes_leave: bool,
 }
@@ -49,7 +52,8 @@ impl Membership {
         let mut given = given.iter();
         let named = given.find(|(own, _)| own.eq_ignore_ascii_case(column));
         match named {
-            Some((_, output)) => Some(output.clone()),
+            // Without a name of its own it has the source's, as that spells it.
+            Some((_, output)) => Some(output.clone().unwrap_or_else(|| column.to_owned())),
             None => self.gives_all.then(|| column.to_owned()),
         }
     }
@@ -281,9 +285,14 @@ fn project(
     };
     let given = membership.given.get_or_insert_default();
     for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item
+            && tells_of_changes(expr)
+        {
+            membership.of_changes.push(alias.value.clone());
+        }
         match item {
             SelectItem::UnnamedExpr(expr) => match own_column(expr, stream) {
-                Some(column) => given.push((column.value.clone(), column.value.clone())),
+                Some(column) => given.push((column.value.clone(), None)),
                 None if matches!(expr, Expr::CompoundIdentifier(_) | Expr::Identifier(_)) => {}
                 None => {
                     let span = source.locate(expr.span());
@@ -293,7 +302,7 @@ fn project(
                 }
             },
             SelectItem::ExprWithAlias { expr, alias } => match own_column(expr, stream) {
-                Some(column) => given.push((column.value.clone(), alias.value.clone())),
+                Some(column) => given.push((column.value.clone(), Some(alias.value.clone()))),
                 None => {
                     if let Some(present) = present {
                         *expr = case(present.clone(), expr.clone(), None);
@@ -311,7 +320,7 @@ fn project(
     }
     let is_given = |column: &str| {
         let mut given = given.iter();
-        given.any(|(_, output)| output.eq_ignore_ascii_case(column))
+        given.any(|(own, output)| output.as_ref().unwrap_or(own).eq_ignore_ascii_case(column))
     };
     if !membership.gives_all {
         let columns = [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP];
@@ -323,6 +332,22 @@ fn project(
         select.projection.extend(lacks);
     }
     Ok(membership)
+}
+
+/// Whether an expression has a change column in it.
+fn tells_of_changes(expr: &Expr) -> bool {
+    let found = visit_expressions(expr, |part: &Expr| {
+        let column = match part {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(parts) => parts.last(),
+            _ => None,
+        };
+        match column.is_some_and(|column| is_change_column(&column.value.to_lowercase())) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
 }
 
 /// The column of the stream that an expression is, without more. One without a table's name may be another table's.

@@ -196,15 +196,25 @@ fn period(cursor: &mut Cursor<'_>) -> Result<Period, Diagnostic> {
     }
 }
 
-/// Tokens between commas that stand in no parentheses.
+/// Tokens between commas that stand in no parentheses, nor in the angle brackets of a column's type.
 fn split(lexemes: &[Lexeme]) -> Vec<&[Lexeme]> {
-    let mut depth = 0_usize;
+    let (mut parentheses, mut brackets) = (0_usize, 0_usize);
+    let mut is_type = !lexemes.first().is_some_and(|first| first.is("CONSTRAINT"));
+    let mut place = 0;
     lexemes
         .split(|lexeme| {
+            place += 1;
             match lexeme.token {
-                Token::LParen | Token::Lt => depth += 1,
-                Token::RParen | Token::Gt => depth = depth.saturating_sub(1),
-                Token::Comma => return depth == 0,
+                Token::LParen => parentheses += 1,
+                Token::RParen => parentheses = parentheses.saturating_sub(1),
+                Token::Lt if is_type => brackets += 1,
+                Token::Gt if is_type => brackets = brackets.saturating_sub(1),
+                Token::ShiftRight if is_type => brackets = brackets.saturating_sub(2),
+                Token::Comma if parentheses == 0 && brackets == 0 => {
+                    let next = lexemes.get(place);
+                    is_type = !next.is_some_and(|next| next.is("CONSTRAINT"));
+                    return true;
+                }
                 _ => {}
             }
             false

@@ -324,3 +324,22 @@ fn the_target_is_the_query_over_the_source_whatever_the_windows_were() {
         assert!(rows.lines().count() > 1, "{rows}");
     }
 }
+
+#[test]
+fn the_key_is_found_however_the_query_spells_it() {
+    let served = Served::new(CaptureBehaviour::default());
+    served.execute(
+        "CREATE TABLE dbo.people (PersonID INT NOT NULL PRIMARY KEY, n INT NULL);
+         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'people', @role_name = NULL;
+         INSERT INTO dbo.people VALUES (1, 1), (2, 2);",
+    );
+    pipeline(
+        &served,
+        "CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM (
+            SELECT personid, n FROM STREAM db.dbo.people CHANGES AS c WHERE n > 0);",
+    );
+    let _ = served.run().succeeded();
+    served.execute("UPDATE dbo.people SET n = 0 WHERE PersonID = 1;");
+    let _ = served.run().succeeded();
+    assert_eq!(served.csv("SELECT * FROM t"), "PersonID,n\n2,2\n");
+}

@@ -172,7 +172,7 @@ fn what_cannot_be_expected_is_refused_at_its_place() {
     );
     refused(
         &flow("CONSTRAINT a EXPECT (n > 0, n < 3)"),
-        &["p.sql:2:61", "expected `)`"],
+        &["p.sql:2:47", "EXPECT takes one condition"],
     );
     refused(
         &flow("CONSTRAINT a EXPECT (n > 0) ON VIOLATION IGNORE"),

@@ -181,9 +181,41 @@ fn a_soft_delete_is_a_version_like_others() {
     );
     let _ = run(&served);
     served.execute("DELETE FROM dbo.customers WHERE id = 1;");
+    // A copy lacks such rows, and cannot tell what became of them.
+    let _ = served
+        .cdcql(&["run", "pipelines/p.sql", "--snapshot"])
+        .failed(
+            3,
+            &[
+                "--snapshot cannot delete",
+                "APPLY AS DELETE WHEN says what a delete is",
+            ],
+        );
     assert_eq!(
         run(&served),
         "1,Bruce,10,0,false,true\n1,Bruce,10,1,true,false\n2,Clark,,0,true,false\n3,Diana,5,0,true,false\n"
+    );
+}
+
+#[test]
+fn a_new_copy_keeps_the_commits_since_the_last_run() {
+    let served = served(
+        "CREATE STREAMING TABLE t LOCATION 'lake/t' FLOW AUTO CDC FROM (
+            SELECT c.id, c.name, c.n, c.seen, c._change_type AS kind FROM STREAM db.dbo.customers CHANGES AS c)
+         STORED AS SCD TYPE 2;",
+    );
+    let _ = run(&served);
+    served.execute("UPDATE dbo.customers SET n = 12 WHERE id = 1;");
+    served.execute("UPDATE dbo.customers SET n = 10 WHERE id = 1;");
+    served.execute("DELETE FROM dbo.customers WHERE id = 2;");
+    served.execute("INSERT INTO dbo.customers VALUES (2, N'Clark', NULL, 0);");
+    let _ = served
+        .cdcql(&["run", "pipelines/p.sql", "--snapshot"])
+        .succeeded();
+    assert_eq!(
+        run(&served),
+        "1,Bruce,10,0,false,true\n1,Bruce,12,0,false,true\n1,Bruce,10,0,true,false\n2,Clark,,0,false,false\n\
+         2,Clark,,0,true,false\n3,Diana,5,0,true,false\n"
     );
 }
 
@@ -226,6 +258,10 @@ fn what_cannot_be_kept_is_refused_with_what_to_write() {
     refused(
         &HISTORY.replace("TYPE 2", "TYPE 2 TRACK HISTORY ON (nane)"),
         &["TRACK HISTORY names", "did you mean `name`?"],
+    );
+    refused(
+        &HISTORY.replace("TYPE 2", "TYPE 2 TRACK HISTORY ON (id)"),
+        &["`id` is of the key"],
     );
     refused(
         &HISTORY.replace("valid_from", "seen"),

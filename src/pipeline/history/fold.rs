@@ -37,6 +37,7 @@ pub(super) struct Folding {
 /// A key whose rows may go on in the next batch.
 struct Carried {
     key: OwnedRow,
+    prior: Option<String>,
     last: Option<String>,
     floor: i64,
     open: Option<CarriedVersion>,
@@ -78,6 +79,8 @@ struct Made<'a> {
 /// The versions of one key.
 struct Group<'a> {
     key: Row<'a>,
+    /// The start of the version that was valid before its images.
+    prior: Option<&'a str>,
     /// The commit of its last image.
     last: Option<&'a str>,
     /// The instant before which no version may begin.
@@ -89,6 +92,7 @@ impl<'a> Group<'a> {
     fn resumed(carried: &'a Carried) -> Self {
         Self {
             key: carried.key.row(),
+            prior: carried.prior.as_deref(),
             last: carried.last.as_deref(),
             floor: carried.floor,
             open: carried.open.as_ref().map(|open| Open {
@@ -238,7 +242,7 @@ impl Folding {
             let fields = fields.map(|field| SortField::new(field.data_type().clone()));
             RowConverter::new(fields.collect())
         };
-        let is_compared = |place: &usize| !shape.absent.contains(place);
+        let is_compared = |place: &usize| !shape.undecided.contains(place);
         let compared = |places: Vec<usize>| {
             let places: Vec<usize> = places.into_iter().filter(is_compared).collect();
             Ok::<_, DataFusionError>((types(&places)?, places))
@@ -337,6 +341,7 @@ impl Folding {
         }
         Ok(Group {
             key,
+            prior: open.as_ref().map(|open| open.start),
             last: None,
             floor: open
                 .as_ref()
@@ -354,6 +359,11 @@ impl Folding {
         (differences, after): (&Differences, &'a str),
         made: &mut Vec<Made<'a>>,
     ) -> Result<()> {
+        let prior = batch.start.is_valid(row).then(|| batch.start.value(row));
+        if prior != group.prior {
+            let key = batch.key(row)?;
+            return Err(failed(Error::TwoVersions { key }));
+        }
         let is_first = group.last.is_none();
         let version = batch
             .version
@@ -368,10 +378,7 @@ impl Folding {
         };
         if group.last == Some(version) {
             let key = batch.key(row)?;
-            return Err(failed(match batch.start.is_valid(row) {
-                true if self.begun.is_copy => Error::TwoVersions { key },
-                _ => Error::TwoRows { key },
-            }));
+            return Err(failed(Error::TwoRows { key }));
         }
         group.last = Some(version);
         let at = instant(batch.at, row);
@@ -480,6 +487,7 @@ fn carry(group: Group<'_>, sources: &[&[ArrayRef]]) -> Result<Carried> {
     });
     Ok(Carried {
         key: group.key.owned(),
+        prior: group.prior.map(str::to_string),
         last: group.last.map(str::to_string),
         floor: group.floor,
         open: open.transpose()?,

@@ -24,8 +24,9 @@ pub(in super::super) struct Shape {
     pub(super) keys: Vec<usize>,
     /// The places of the columns whose changes make versions; `None` where every commit of a row does.
     pub(super) tracked: Option<Vec<usize>>,
-    /// The places of the columns that do not tell rows apart which were read again: the source does not have them any more.
-    pub(super) absent: Vec<usize>,
+    /// The places of the columns whose difference is none of the row: those that the source does not have any more, and those
+    /// that tell of a change itself.
+    pub(super) undecided: Vec<usize>,
     /// Whether there are columns of instants.
     pub(in super::super) has_period: bool,
 }
@@ -103,11 +104,17 @@ impl Shape {
         let tracked = track
             .map(|track| tracked(statement, track, &own, &keys))
             .transpose()?;
+        // What tells of the change itself is another thing in each image; that alone is no change of the row.
+        let of_changes = match track {
+            Some(Track::Columns(_)) => &[],
+            Some(Track::Except(_)) | None => merge.columns_of_changes(),
+        };
+        let undecided = absents.iter().chain(of_changes);
         Ok(Self {
             written,
             keys,
             tracked,
-            absent: absents.iter().filter_map(|name| place(name)).collect(),
+            undecided: undecided.filter_map(|name| place(name)).collect(),
             has_period: columns.period.is_some(),
             schema,
         })
@@ -161,7 +168,24 @@ fn tracked(
         })
     };
     match track {
-        Track::Columns(columns) => columns.iter().map(place).collect(),
+        Track::Columns(columns) => {
+            let places = columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+            let key = columns
+                .iter()
+                .zip(&places)
+                .find(|(_, place)| keys.contains(place));
+            match key {
+                None => Ok(places),
+                Some((key, _)) => Err(Error::invalid(statement.diagnostic(
+                    statement.ident_span(key),
+                    format!(
+                        "`{}` is of the key, which is the same in all versions of a row",
+                        key.value
+                    ),
+                    Some("name columns that change".to_string()),
+                ))),
+            }
+        }
         Track::Except(columns) => {
             let except = columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
             let others = 0..own.fields().len();

@@ -42,7 +42,7 @@ fn shape(tracked: Option<Vec<usize>>) -> Arc<Shape> {
         written: 2,
         keys: vec![0],
         tracked,
-        absent: Vec::new(),
+        undecided: Vec::new(),
         has_period: true,
     })
 }
@@ -255,4 +255,18 @@ fn two_rows_of_one_commit_are_an_error_that_names_the_key() {
         matches!(&error, Error::LaterVersion { key, .. } if key == "7"),
         "{error}"
     );
+}
+
+#[test]
+fn two_versions_that_are_valid_at_once_are_an_error() {
+    let other = over(("b", 4, 40), image(7, 6, Some("b")));
+    let rows = [over(("a", 3, 30), image(7, 6, Some("b"))), other];
+    let single: Vec<&[Image]> = rows.chunks(1).collect();
+    for batches in [vec![rows.as_slice()], single] {
+        let error = Error::from(folded((None, false), &batches).unwrap_err());
+        assert!(
+            matches!(&error, Error::TwoVersions { key } if key == "7"),
+            "{error}"
+        );
+    }
 }
