@@ -98,18 +98,21 @@ async fn bind(arguments: &RunArguments, manner: Manner<'_>) -> Result<Pipeline, 
     Ok(pipeline)
 }
 
-/// The first failure; those after it are printed.
-fn first_failure(reports: Vec<FlowReport>, manner: Manner<'_>) -> Result<(), Error> {
-    let mut failure = None;
-    for report in reports {
-        match (report.result, &failure) {
-            (Ok(_), _) => {}
-            (Err(error), None) => failure = Some(error),
-            (Err(later), Some(_)) => match manner.log_format {
-                LogFormat::Text => print_error(&later),
-                LogFormat::Json => events::print_error(&later),
-            },
+/// The failure that decides the exit code: the first one, but for those of flows that others have held; the rest are printed.
+fn first_failure(reports: Vec<FlowReport>, manner: Manner) -> Result<(), Error> {
+    let failures = reports.into_iter().filter_map(|report| report.result.err());
+    let mut failures: Vec<Error> = failures.collect();
+    let is_own = |error: &Error| !matches!(error.cause(), Error::LookupFailed { .. });
+    let decides = failures.iter().position(is_own).unwrap_or_default();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let failure = failures.remove(decides);
+    for other in &failures {
+        match manner.log_format {
+            LogFormat::Text => print_error(other),
+            LogFormat::Json => events::print_error(other),
         }
     }
-    failure.map_or(Ok(()), Err)
+    Err(failure)
 }

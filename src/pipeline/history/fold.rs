@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::{cast, interleave};
-use datafusion::arrow::datatypes::TimestampMicrosecondType;
-use datafusion::arrow::row::{OwnedRow, Row, RowConverter, Rows, SortField};
-use datafusion::arrow::util::display::array_value_to_string;
+use datafusion::arrow::row::{OwnedRow, Row, RowConverter};
 use datafusion::common::{Result, internal_err};
 use datafusion::error::DataFusionError;
 
 use super::Shape;
+use super::batch::{Batch, CARRIED, IMAGE, PRIOR, Place, instant};
+use super::differences::{Comparison, Differences, converter};
 use super::versions::Begun;
 use crate::error::Error;
 
@@ -29,8 +28,7 @@ pub(super) struct Folding {
     /// The LSN past which the images are, as text.
     after: Arc<str>,
     keys: RowConverter,
-    /// For whether rows differ at all, and for whether they do where it makes a version.
-    compared: [Option<(RowConverter, Vec<usize>)>; 2],
+    comparison: Comparison,
     carried: Option<Carried>,
 }
 
@@ -50,13 +48,6 @@ struct CarriedVersion {
     from: i64,
     is_new: bool,
 }
-
-/// Which row: that of an image, of a version that was there, or the one that is carried; and its place.
-type Place = (usize, usize);
-
-const IMAGE: usize = 0;
-const PRIOR: usize = 1;
-const CARRIED: usize = 2;
 
 /// A version that is valid as far as the images have been read.
 struct Open<'a> {
@@ -140,120 +131,11 @@ impl<'a> Group<'a> {
     }
 }
 
-/// A batch, by its columns.
-struct Batch<'a> {
-    keys: &'a [ArrayRef],
-    version: &'a StringArray,
-    present: &'a BooleanArray,
-    at: &'a TimestampMicrosecondArray,
-    images: &'a [ArrayRef],
-    prior: &'a [ArrayRef],
-    start: &'a StringArray,
-    from: &'a TimestampMicrosecondArray,
-    floor: &'a TimestampMicrosecondArray,
-}
-
-impl<'a> Batch<'a> {
-    fn of(batch: &'a RecordBatch, shape: &Shape) -> Result<Self> {
-        let malformed = || DataFusionError::Internal("images of another form".to_string());
-        let columns = batch.columns();
-        let split = columns.split_at_checked(shape.keys.len());
-        let (keys, rest) = split.ok_or_else(malformed)?;
-        let Some(([version, present, at], rest)) = rest.split_first_chunk::<3>() else {
-            return Err(malformed());
-        };
-        let (images, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
-        let (prior, rest) = rest.split_at_checked(shape.written).ok_or_else(malformed)?;
-        let [start, from, floor] = rest else {
-            return Err(malformed());
-        };
-        let instants = |column: &'a ArrayRef| column.as_primitive_opt::<TimestampMicrosecondType>();
-        Ok(Self {
-            keys,
-            version: version.as_string_opt().ok_or_else(malformed)?,
-            present: present.as_boolean_opt().ok_or_else(malformed)?,
-            at: instants(at).ok_or_else(malformed)?,
-            images,
-            prior,
-            start: start.as_string_opt().ok_or_else(malformed)?,
-            from: instants(from).ok_or_else(malformed)?,
-            floor: instants(floor).ok_or_else(malformed)?,
-        })
-    }
-
-    fn key(&self, row: usize) -> Result<String> {
-        let values = self
-            .keys
-            .iter()
-            .map(|column| array_value_to_string(column, row));
-        Ok(values.collect::<Result<Vec<_>, _>>()?.join(", "))
-    }
-}
-
-/// The rows of a batch and the carried one, encoded so that they can be compared; by [`Place`].
-///
-/// Rows of no columns are none, and do not differ.
-struct Encoded(Vec<Rows>);
-
-impl Encoded {
-    fn of(
-        (converter, places): &(RowConverter, Vec<usize>),
-        sources: &[&[ArrayRef]],
-    ) -> Result<Self> {
-        let rows = sources.iter().map(|columns| {
-            let columns = places.iter().map(|place| Arc::clone(&columns[*place]));
-            Ok(converter.convert_columns(&columns.collect::<Vec<_>>())?)
-        });
-        Ok(Self(rows.collect::<Result<_>>()?))
-    }
-
-    fn differ(&self, one: Place, other: Place) -> bool {
-        let row = |(source, row): Place| {
-            let rows = self.0.get(source)?;
-            (row < rows.num_rows()).then(|| rows.row(row))
-        };
-        row(one) != row(other)
-    }
-}
-
-/// Whether rows differ: at all, and where it makes a version.
-struct Differences([Option<Encoded>; 2]);
-
-impl Differences {
-    fn at_all(&self, one: Place, other: Place) -> bool {
-        let [all, _] = &self.0;
-        all.as_ref().is_none_or(|all| all.differ(one, other))
-    }
-
-    /// Where no columns are tracked, those of all columns do if `is_state`: nothing is known but what was there.
-    fn make_version(&self, one: Place, other: Place, is_state: bool) -> bool {
-        let [_, tracked] = &self.0;
-        match tracked {
-            Some(tracked) => tracked.differ(one, other),
-            None => !is_state || self.at_all(one, other),
-        }
-    }
-}
-
 impl Folding {
     pub(super) fn new(shape: Arc<Shape>, begun: Begun) -> Result<Self> {
-        let types = |places: &[usize]| {
-            let fields = places.iter().map(|place| shape.schema.field(*place));
-            let fields = fields.map(|field| SortField::new(field.data_type().clone()));
-            RowConverter::new(fields.collect())
-        };
-        let is_compared = |place: &usize| !shape.undecided.contains(place);
-        let compared = |places: Vec<usize>| {
-            let places: Vec<usize> = places.into_iter().filter(is_compared).collect();
-            Ok::<_, DataFusionError>((types(&places)?, places))
-        };
-        // Where every commit makes a version, nothing needs to be compared but copies.
-        let compares = begun.is_copy || shape.tracked.is_some();
-        let all = compares.then(|| compared((0..shape.written).collect()));
-        let tracked = shape.tracked.clone().map(compared);
         Ok(Self {
-            keys: types(&shape.keys)?,
-            compared: [all.transpose()?, tracked.transpose()?],
+            keys: converter(&shape, &shape.keys)?,
+            comparison: Comparison::new(&shape, begun)?,
             after: begun.after.to_hex().into(),
             carried: None,
             shape,
@@ -274,14 +156,7 @@ impl Folding {
             .into_iter()
             .chain(own.map(|open| open.row.as_slice()))
             .collect();
-        let encoded = |compared: &Option<(RowConverter, Vec<usize>)>| {
-            let encoded = compared
-                .as_ref()
-                .map(|compared| Encoded::of(compared, &sources));
-            encoded.transpose()
-        };
-        let [all, tracked] = &self.compared;
-        let differences = Differences([encoded(all)?, encoded(tracked)?]);
+        let differences = self.comparison.of(&sources)?;
         let keys = self.keys.convert_columns(batch.keys)?;
         let mut made = Vec::new();
         let mut group = carried.as_ref().map(Group::resumed);
@@ -441,14 +316,6 @@ impl Folding {
 
 fn failed(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
-}
-
-/// An instant; one that is not known lies before all others.
-fn instant(instants: &TimestampMicrosecondArray, row: usize) -> i64 {
-    match instants.is_valid(row) {
-        true => instants.value(row),
-        false => i64::MIN,
-    }
 }
 
 /// The flow's own columns of the rows at `places`.

@@ -6,7 +6,9 @@
 //! ([`VersionsExec`], [`Folding`]). What is written is a function of the target as it was at the window's start and of the
 //! images, so that a window may run again.
 
+mod batch;
 mod columns;
+mod differences;
 mod exec;
 mod fold;
 mod shape;
