@@ -155,7 +155,7 @@ pub(super) fn reconcilable_form(
         over,
         Over::Gap | Over::Asked | Over::Foreign | Over::NewColumns
     );
-    if is_copied && merge.keys_through_query(&[]).is_some() {
+    if is_copied && merge.deletes_leave() && !merge.reads_stream_alone() {
         return Ok(());
     }
     if !merge.reads_stream_alone() {

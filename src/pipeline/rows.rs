@@ -50,9 +50,6 @@ impl Rows {
         large: LargeValues,
     ) -> Result<Arc<dyn TableProvider>, Error> {
         let (database, table) = (&flow.database, &flow.table);
-        if flow.history.is_some() {
-            return self.images(flow).await;
-        }
         match self {
             Self::Window(window) => Ok(database.net_changes(table, *window, large).await?),
             Self::Copy {
@@ -83,13 +80,16 @@ impl Rows {
         }
     }
 
-    /// The rows as the images that a history is made from.
-    async fn images(&self, flow: &Flow) -> Result<Arc<dyn TableProvider>, Error> {
+    /// The rows as the images that a history is made from, which begin where `begun` says.
+    pub(super) async fn images(
+        &self,
+        flow: &Flow,
+        begun: Begun,
+    ) -> Result<Arc<dyn TableProvider>, Error> {
         let (database, table) = (&flow.database, &flow.table);
         match self {
             Self::Window(window) => Ok(database.commit_images(table, *window).await?),
             Self::Copy { rows, window, .. } => {
-                let begun = self.begun(flow).await?;
                 let images = database.copied_images(table, rows, *window, begun.micros);
                 Ok(images.await?)
             }
@@ -101,7 +101,10 @@ impl Rows {
         let after = self.window().after();
         let is_copy = matches!(self, Self::Copy { .. });
         let micros = match is_copy {
-            true => flow.database.time_of(after).await?.unwrap_or_default(),
+            true => {
+                let time = flow.database.time_of(after).await?;
+                time.ok_or(Error::Internal("a copy ends before the first commit"))?
+            }
             false => 0,
         };
         let has_period = flow.history.as_ref().is_some_and(|shape| shape.has_period);

@@ -76,8 +76,7 @@ pub(super) fn clauses<'a>(cursor: &mut Cursor<'a>) -> Result<Clauses<'a>, Diagno
                 Some(Token::Number(kind, _)) if kind == "1" => _ = cursor.advance(),
                 Some(Token::Number(kind, _)) if kind == "2" => {
                     cursor.advance();
-                    let span = cursor.span_from(first);
-                    clauses.history = Some(History { track: None, span });
+                    clauses.history = Some(History { track: None });
                 }
                 _ => return Err(cursor.expected("1 or 2")),
             },

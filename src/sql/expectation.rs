@@ -8,8 +8,9 @@ use std::fmt;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Select, SelectItem, SetExpr, Statement as SqlStatement, TableAlias, TableFactor,
-    Value, visit_expressions, visit_expressions_mut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select, SelectItem, SetExpr,
+    Spanned, Statement as SqlStatement, TableAlias, TableFactor, Value, visit_expressions,
+    visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -23,6 +24,7 @@ use super::merge::MergeStatement;
 use super::parse::datafusion_statement;
 use super::source::Span;
 use super::stars::{Found, find_column, near, quoted};
+use super::stream::over_rows;
 use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, KEPT};
 
 /// The function that a flow's rows pass through: `(holds …, key …)`, one value for each expectation, says whether the row
@@ -108,6 +110,19 @@ fn condition(cursor: &mut Cursor<'_>) -> Result<Expr, Diagnostic> {
     let Some(condition) = only_item(statement) else {
         return refuse("EXPECT takes one condition", "write EXPECT (condition)");
     };
+    let looks = visit_expressions(&condition, |part: &Expr| match part {
+        Expr::Function(function) => match over_rows(function) {
+            Some(what) => ControlFlow::Break((what, function.name.span())),
+            None => ControlFlow::Continue(()),
+        },
+        _ => ControlFlow::Continue(()),
+    });
+    if let ControlFlow::Break((what, at)) = looks {
+        let message = format!("EXPECT is of one row, and {what} looks at several");
+        let span = cursor.source.locate(at);
+        let error = Diagnostic::new(cursor.source, span, message);
+        return Err(error.with_help("expect something of the columns of a row"));
+    }
     if asks_tables(&condition) {
         return refuse(
             "EXPECT asks other tables",
@@ -237,11 +252,16 @@ impl MergeStatement {
         let dialect = GenericDialect {};
         let alias = &self.source_alias;
         let of = |column: &Ident| Expr::CompoundIdentifier(vec![alias.clone(), column.clone()]);
-        let mut arguments: Vec<String> = holds.iter().map(ToString::to_string).collect();
         let keys = key.iter().map(|column| of(&quoted(column.clone())));
-        arguments.extend(keys.map(|column| column.to_string()));
-        let kept = format!("{EXPECT}({})", arguments.join(", "));
-        let kept = Parser::new(&dialect).try_with_sql(&kept)?.parse_expr()?;
+        let arguments = holds.into_iter().chain(keys);
+        let arguments = arguments.map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value)));
+        let call = format!("{EXPECT}()");
+        let mut kept = Parser::new(&dialect).try_with_sql(&call)?.parse_expr()?;
+        if let Expr::Function(call) = &mut kept
+            && let FunctionArguments::List(list) = &mut call.args
+        {
+            list.args = arguments.collect();
+        }
         let mut query = Parser::new(&dialect)
             .try_with_sql("SELECT * FROM source")?
             .parse_query()?;

@@ -18,8 +18,6 @@ use crate::change::{COMMIT_TIMESTAMP, COMMIT_VERSION, PRESENT, START_AT};
 pub struct History {
     /// `TRACK HISTORY ON`; without it, every commit that changes a row makes a version of it.
     pub track: Option<Track>,
-    /// Where it is said.
-    pub span: Span,
 }
 
 /// The columns whose changes make versions; a change of none of them is written into the version that is valid.

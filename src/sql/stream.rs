@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, Ident, Merge, MergeClauseKind, ObjectName, ObjectNamePart, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor, visit_relations,
+    Expr, Function, GroupByExpr, Ident, Merge, MergeClauseKind, ObjectName, ObjectNamePart, Query,
+    Select, SetExpr, SetOperator, SetQuantifier, Spanned, TableFactor, Visit, Visitor,
+    visit_relations,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
@@ -202,19 +203,13 @@ impl Visitor for Check<'_> {
         if let Expr::Function(function) = expr
             && self.over_stream()
         {
-            let name = function.name.to_string().to_lowercase();
-            if function.over.is_some() {
-                self.refuse(
-                    function.name.span(),
-                    "a window function",
-                    "use it in a later query over the target",
-                );
-            } else if AGGREGATES.contains(&name) {
-                self.refuse(
-                    function.name.span(),
-                    &format!("the aggregate {name}()"),
-                    AGGREGATE,
-                );
+            match over_rows(function) {
+                Some(what) if function.over.is_some() => {
+                    let help = "use it in a later query over the target";
+                    self.refuse(function.name.span(), &what, help);
+                }
+                Some(what) => self.refuse(function.name.span(), &what, AGGREGATE),
+                None => {}
             }
         }
         ControlFlow::Continue(())
@@ -222,6 +217,17 @@ impl Visitor for Check<'_> {
 }
 
 /// Every aggregate that DataFusion knows, by each of its names.
+/// What a function is that looks at several rows, if it does.
+pub(super) fn over_rows(function: &Function) -> Option<String> {
+    let name = function.name.to_string().to_lowercase();
+    match function.over {
+        Some(_) => Some("a window function".to_owned()),
+        None => AGGREGATES
+            .contains(&name)
+            .then(|| format!("the aggregate {name}()")),
+    }
+}
+
 static AGGREGATES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let functions = all_default_aggregate_functions();
     functions

@@ -17,6 +17,11 @@ pub(in super::super) struct HistoryColumns {
     pub(super) period: Option<(String, String)>,
 }
 
+/// The type of an instant.
+pub(super) fn instant() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
 impl HistoryColumns {
     /// Those of the target of a flow; `None` for one that keeps the present rows alone.
     ///
@@ -68,10 +73,9 @@ impl HistoryColumns {
 
     /// The columns, with their types.
     pub(super) fn fields(&self) -> Vec<Field> {
-        let utc = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let version = [START_AT, END_AT].map(|name| Field::new(name, DataType::Utf8, true));
         let instants = self.period.iter().flat_map(|(from, to)| [from, to]);
-        let instants = instants.map(|name| Field::new(name, utc(), true));
+        let instants = instants.map(|name| Field::new(name, instant(), true));
         version.into_iter().chain(instants).collect()
     }
 

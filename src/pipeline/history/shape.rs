@@ -99,7 +99,9 @@ impl Shape {
             own.index_of(field.name()).ok()
         };
         let keys = merge.key_pairs().unwrap_or_default();
-        let keys: Vec<usize> = keys.iter().filter_map(|(name, _)| place(name)).collect();
+        let keys = keys.iter().map(|(name, _)| place(name));
+        let keys = keys.collect::<Option<Vec<usize>>>();
+        let keys = keys.ok_or(Error::Internal("a history lacks a column of its key"))?;
         let track = merge.history().and_then(|history| history.track.as_ref());
         let tracked = track
             .map(|track| tracked(statement, track, &own, &keys))
@@ -123,6 +125,12 @@ impl Shape {
     /// The MERGE of versions, which stand in the table [`VERSIONS`], into the target of `flow`.
     pub(in super::super) fn merge(&self, flow: &MergeStatement) -> MergeStatement {
         flow.of_versions(VERSIONS, &self.names(), &self.key_names())
+    }
+
+    /// The places and fields of the flow's own columns.
+    pub(super) fn own_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
+        let fields = self.schema.fields().iter().take(self.written);
+        fields.map(|field| field.as_ref()).enumerate()
     }
 
     /// The names of all columns.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, NullEquality, Result, ScalarValue, TableReference, plan_err};
 use datafusion::datasource::provider_as_source;
@@ -17,6 +17,7 @@ use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 
+use super::columns::instant;
 use super::{Shape, VersionsExec};
 use crate::change::{COMMIT_TIMESTAMP, COMMIT_VERSION, END_AT, Lsn, PRESENT, START_AT};
 use crate::sink::delta::{joined_by_hash, joined_within_memory};
@@ -71,13 +72,11 @@ impl TableProvider for Versions {
         let Some(state) = state.as_any().downcast_ref::<SessionState>() else {
             return plan_err!("versions are planned by a SessionState");
         };
-        let state = match self.begun.is_copy || self.is_spilled {
+        let state = match self.is_spilled {
             true => joined_within_memory(state),
             false => joined_by_hash(state, &self.key_types()),
         };
-        let plan = state.optimize(&self.plan()?)?;
-        let planner = state.query_planner();
-        let input = planner.create_physical_plan(&plan, &state).await?;
+        let input = state.create_physical_plan(&self.plan()?).await?;
         let versions = VersionsExec::new(input, Arc::clone(&self.shape), self.begun);
         let versions: Arc<dyn ExecutionPlan> = Arc::new(versions);
         let Some(projection) = projection else {
@@ -95,10 +94,6 @@ impl TableProvider for Versions {
 const EVENT: &str = "event";
 const PRIOR: &str = "prior";
 const FLOOR: &str = "floor";
-
-fn instant() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
 
 /// The column of what a side has in the place `place`.
 fn place_of(side: &str, place: usize) -> Column {
@@ -153,14 +148,7 @@ impl Versions {
     fn events(&self) -> Result<LogicalPlanBuilder> {
         let schema = self.events.schema();
         let mut columns = Vec::with_capacity(self.shape.written + 3);
-        for (place, field) in self
-            .shape
-            .schema
-            .fields()
-            .iter()
-            .take(self.shape.written)
-            .enumerate()
-        {
+        for (place, field) in self.shape.own_fields() {
             let (qualifier, _) = schema.qualified_field(place);
             let column = Column::new(qualifier.cloned(), schema.field(place).name());
             let value = cast(Expr::Column(column), field.data_type().clone());
@@ -184,10 +172,8 @@ impl Versions {
             true => ends,
             false => ends.and(column(START_AT).lt_eq(after())),
         };
-        let fields = self.shape.schema.fields().iter();
+        let fields = self.shape.own_fields();
         let mut columns: Vec<Expr> = fields
-            .take(self.shape.written)
-            .enumerate()
             .map(|(place, field)| column(field.name()).alias(place.to_string()))
             .collect();
         columns.push(cast(column(START_AT), DataType::Utf8).alias(START_AT));
@@ -244,14 +230,7 @@ impl Versions {
         let null = |data_type: &DataType| {
             Ok::<_, datafusion::error::DataFusionError>(lit(ScalarValue::try_from(data_type)?))
         };
-        for (place, field) in self
-            .shape
-            .schema
-            .fields()
-            .iter()
-            .take(self.shape.written)
-            .enumerate()
-        {
+        for (place, field) in self.shape.own_fields() {
             let value = match prior {
                 true => side(PRIOR, place),
                 false => null(field.data_type())?,

@@ -15,7 +15,7 @@ use super::{Begun, Shape, Versions};
 use crate::engine::{Engine, LAKE, MAIN, Overlay, select_from};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, FlowCommit};
-use crate::source::sqlserver::{LargeValues, MissingValues};
+use crate::source::sqlserver::MissingValues;
 use crate::sql::StatementKind;
 
 /// The query for what the flow's rows are in its target, of each image of its stream.
@@ -69,7 +69,7 @@ impl Pipeline {
         let begun = rows.begun(flow).await?;
         let mut is_spilled = begun.is_copy;
         loop {
-            let images = rows.table(flow, &target, LargeValues::ReadBack).await?;
+            let images = rows.images(flow, begun).await?;
             let expected = flow.expectations();
             let overlay = Overlay::default().with(&flow.stream, images);
             let overlay = overlay.with_function(expected.function());

@@ -121,6 +121,12 @@ fn what_is_wrong_with_them_is_told_at_its_place() {
         ),
         ("(CONSTRAINT c EXPECT a > 0)", "", "a", "expected"),
         (
+            "(CONSTRAINT c EXPECT (a > 0 AND count(a) > 1))",
+            "",
+            "count",
+            "the aggregate count() looks at several",
+        ),
+        (
             "(CONSTRAINT c EXPECT (a IN (SELECT b FROM t)))",
             "",
             "(a IN (SELECT b FROM t))",
