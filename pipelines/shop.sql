@@ -1,4 +1,4 @@
--- A shop's SQL Server database, as a script for the embedded simulator: customers and their orders.
+-- A shop's SQL Server database, as a script for the embedded simulator: customers, their orders, and a log without a key.
 
 CREATE TABLE dbo.customers (
     customer_id INT NOT NULL PRIMARY KEY,
@@ -13,11 +13,16 @@ CREATE TABLE dbo.orders (
     net         DECIMAL(10, 2) NOT NULL,
     vat         DECIMAL(4, 2) NOT NULL
 );
+CREATE TABLE dbo.audit_log (
+    at          DATETIME2(3) NOT NULL,
+    line        NVARCHAR(200) NOT NULL
+);
 GO
 
 EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'customers', @role_name = NULL;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'orders', @role_name = NULL;
+EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'audit_log', @role_name = NULL;
 GO
 
 INSERT INTO dbo.customers VALUES (1, N'Bruce Wayne', N'gold'), (2, N'Clark Kent', N'basic');

@@ -440,13 +440,20 @@ impl Error {
     pub fn at(self, statement: &Statement, span: Span) -> Self {
         match self {
             Self::Invalid { .. } | Self::At { .. } | Self::Interrupted => self,
-            cause => Self::At {
-                place: Box::new(statement.diagnostic(span, cause.to_string(), None)),
-                cause: Box::new(cause),
-            },
+            cause => {
+                let excludable = statement.table().is_some() && cause.exit_code() == 3;
+                let help = excludable.then(|| LEAVE_OUT.to_string());
+                Self::At {
+                    place: Box::new(statement.diagnostic(span, cause.to_string(), help)),
+                    cause: Box::new(cause),
+                }
+            }
         }
     }
 }
+
+/// What to do about one of the tables that a statement is for.
+const LEAVE_OUT: &str = "or leave the table out with EXCEPT TABLES (…), and write a statement of its own for it if it needs another";
 
 /// What to do about a file that cannot be read.
 fn remedy_of(error: &io::Error) -> &'static str {

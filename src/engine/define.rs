@@ -177,7 +177,9 @@ impl Engine {
                 self.define_table(statement, definition, &base).await,
                 definition.name_span,
             ),
-            StatementKind::Merge(_) | StatementKind::Other(_) => return Ok(None),
+            StatementKind::EveryTable(_) | StatementKind::Merge(_) | StatementKind::Other(_) => {
+                return Ok(None);
+            }
         };
         result
             .map(|text| Some(Defined(text)))
@@ -413,7 +415,7 @@ fn rank_of(statement: &Statement) -> Option<u8> {
             },
             _ => None,
         },
-        StatementKind::Merge(_) => None,
+        StatementKind::EveryTable(_) | StatementKind::Merge(_) => None,
     }
 }
 

@@ -108,6 +108,15 @@ impl Engine {
             StatementKind::Merge(merge) => {
                 StatementKind::Merge(Box::new(self.expanded(statement, merge).await?))
             }
+            StatementKind::EveryTable(every) => {
+                return Err(Error::invalid(statement.diagnostic(
+                    every.source_span,
+                    "the flows of every table of a schema are executed by a run",
+                    Some(
+                        "write the statement into a file, and execute `cdcql run FILE`".to_string(),
+                    ),
+                )));
+            }
             kind => kind.clone(),
         };
         let (_, plan) = self.plan(statement, kind, Overlay::default()).await?;

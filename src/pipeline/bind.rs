@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::common::ResolvedTableReference;
 
-use super::check::lay_out_chosen;
+use super::check::open;
 use super::columns::{check_keys, check_names, lost_columns, settle_schema, with_history};
 use super::flow::{Flow, Start};
 use super::former_key::FormerKey;
@@ -61,10 +61,8 @@ impl Pipeline {
         file: Option<&Path>,
         chosen: &[String],
     ) -> Result<Self, Error> {
-        let flows = lay_out_chosen(&engine, &statements, file, chosen).await?;
-        engine.define_connections(&statements, file).await?;
-        engine.define_views(&statements, file).await?;
-        let statements = flows;
+        let opened = Box::pin(open(&engine, statements, file, chosen)).await?;
+        let statements = opened.flows;
         let lookups = lookups_of(&engine, &statements);
         let order = in_order(&lookups, &statements.iter().collect::<Vec<_>>())?;
         let mut flows: BTreeMap<usize, Arc<Flow>> = BTreeMap::new();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use datafusion::common::ResolvedTableReference;
 
+use super::every_table::{for_any_table, for_each_table, is_for_every_table};
 use super::flow::Start;
 use super::history::HistoryColumns;
 use super::named::{
@@ -48,6 +49,7 @@ pub async fn check(engine: Engine, parsed: Parsed, file: &Path) -> Result<Checke
         lacks_definitions,
         parameters: _,
     } = parsed;
+    let statements = for_any_table(statements)?;
     let mut faults = Faults::default();
     if !errors.is_empty() {
         faults.keep(Error::Invalid {
@@ -108,6 +110,63 @@ pub(super) async fn lay_out_chosen(
     check_flows(engine, statements, &flows, names, &mut faults)?;
     faults.into_result()?;
     Ok(flows)
+}
+
+/// A file's statements, one for each table in the place of those for every table, and the flows among them.
+pub(super) struct Opened {
+    pub(super) statements: Vec<Statement>,
+    pub(super) flows: Vec<Statement>,
+}
+
+/// Makes all definitions of a file real, its connections and views too, and checks all flows.
+///
+/// # Errors
+/// As [`lay_out_chosen`], before a connection is opened but for what a statement for every table stands for.
+pub(super) async fn open(
+    engine: &Engine,
+    statements: Vec<Statement>,
+    file: Option<&Path>,
+    chosen: &[String],
+) -> Result<Opened, Error> {
+    let asks = statements.iter().any(is_for_every_table);
+    // Which flows a statement for every table stands for is known when the server has told.
+    let early = if asks { &[] } else { chosen };
+    let flows = lay_out_chosen(engine, &statements, file, early).await?;
+    engine.define_connections(&statements, file).await?;
+    let opened = match asks {
+        true => lay_out_each(engine, statements, file, chosen).await?,
+        false => Opened { statements, flows },
+    };
+    engine.define_views(&opened.statements, file).await?;
+    Ok(opened)
+}
+
+/// What a file has, with one statement for each table in the place of those for every table; all else is laid out, and its
+/// connections are open.
+///
+/// # Errors
+/// As [`for_each_table`] and [`lay_out_chosen`].
+pub(super) async fn lay_out_each(
+    engine: &Engine,
+    statements: Vec<Statement>,
+    file: Option<&Path>,
+    chosen: &[String],
+) -> Result<Opened, Error> {
+    let statements = for_each_table(engine, statements).await?;
+    let is_new = |statement: &&Statement| statement.table().is_some();
+    let new: Vec<_> = statements.iter().filter(is_new).cloned().collect();
+    engine.define_tables(&new, file).await?;
+    let flows = chosen_flows(engine, statements.clone(), chosen)?;
+    let mut faults = Faults::default();
+    check_flows(
+        engine,
+        &statements,
+        &flows,
+        Names::OfStatements,
+        &mut faults,
+    )?;
+    faults.into_result()?;
+    Ok(Opened { statements, flows })
 }
 
 /// What a name may mean that no statement declares.

@@ -11,7 +11,8 @@ pub(super) use examination::text_of;
 pub use examination::{Examination, Examined};
 
 use super::bind::bind_flow;
-use super::check::lay_out;
+use super::check::{lay_out, lay_out_each};
+use super::every_table::is_for_every_table;
 use super::flow::Flow;
 use super::gap::goes_over;
 use super::look::{Job, Work, look_for};
@@ -42,6 +43,7 @@ pub async fn examine(
         seen: BTreeSet::new(),
     };
     doctor.connect(&statements, file).await?;
+    let statements = doctor.each_table(statements, file).await?;
     let views = engine.define_views(&statements, file).await;
     if doctor.unreachable.is_empty() {
         views?;
@@ -131,6 +133,26 @@ impl Doctor<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The statements with one for each table in the place of those for every table whose connections are open.
+    async fn each_table(
+        &mut self,
+        mut statements: Vec<Statement>,
+        file: Option<&Path>,
+    ) -> Result<Vec<Statement>, Error> {
+        statements.retain(|statement| match &statement.kind {
+            StatementKind::EveryTable(every) => {
+                let connection = parts_of(&every.source).swap_remove(0).to_lowercase();
+                !self.unreachable.contains(&connection)
+            }
+            _ => true,
+        });
+        if !statements.iter().any(is_for_every_table) {
+            return Ok(statements);
+        }
+        let opened = lay_out_each(self.engine, statements, file, &[]).await?;
+        Ok(opened.statements)
     }
 
     async fn database(&self, name: &str) -> Result<(Database, DatabaseChecks), Error> {

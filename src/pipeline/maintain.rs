@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use datafusion::common::ResolvedTableReference;
 
+use super::check::lay_out_each;
+use super::every_table::is_for_every_table;
 use super::named::{refuse_others, second_flow, stream_of, target_of};
 use crate::engine::{Engine, TableDeclaration};
 use crate::error::Error;
@@ -45,7 +47,8 @@ impl Upkeep {
     /// Finds the tables of `statements`, which stand in `file`; those of the flows named in `chosen` alone, unless
     /// that is empty.
     ///
-    /// No connection is opened: a table is maintained whether its source answers or not.
+    /// No connection is opened, unless a statement is for every table of a schema: a table is maintained whether its source
+    /// answers or not.
     pub async fn bind(
         engine: Engine,
         statements: Vec<Statement>,
@@ -54,6 +57,14 @@ impl Upkeep {
     ) -> Result<Self, Error> {
         refuse_others(&statements)?;
         engine.define_tables(&statements, file).await?;
+        let statements = match statements.iter().any(is_for_every_table) {
+            true => {
+                engine.define_connections(&statements, file).await?;
+                let opened = Box::pin(lay_out_each(&engine, statements, file, &[]));
+                opened.await?.statements
+            }
+            false => statements,
+        };
         let mut tables = flow_targets(&engine, &statements)?;
         let flows: Vec<String> = tables.iter().map(|t| t.declaration.name.clone()).collect();
         let named = |name: &String| {

@@ -26,6 +26,7 @@ mod columns;
 mod copy;
 mod doctor;
 mod event;
+mod every_table;
 mod flow;
 mod follow;
 mod former_key;

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::cdc_clauses::{Clauses, Columns, clauses};
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::every_table::{EVERY_TABLE, EVERY_TABLE_HELP};
 use super::history::History;
 use super::lexer::Lexeme;
 use super::membership::{self, Membership, asks_tables};
@@ -230,9 +231,7 @@ fn stream_source(
 fn stream_name(cursor: &mut Cursor<'_>, tokens: &mut Vec<Lexeme>) -> Result<Lexeme, Diagnostic> {
     loop {
         if cursor.at_token(&Token::Mul) {
-            return Err(cursor
-                .error("a STREAM over every table of a schema is not supported yet")
-                .with_help("write one statement for each table"));
+            return Err(cursor.error(EVERY_TABLE).with_help(EVERY_TABLE_HELP));
         }
         let part = cursor.peek().cloned();
         cursor.ident("the name of a table")?;

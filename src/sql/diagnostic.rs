@@ -30,10 +30,14 @@ struct Parts {
 impl Diagnostic {
     pub(super) fn new(source: &Source, span: Span, message: impl Into<String>) -> Self {
         let (line, underlined) = source.line(span);
+        let message = match &source.of_table {
+            Some(table) => format!("table '{table}': {}", message.into()),
+            None => message.into(),
+        };
         Diagnostic(Box::new(Parts {
             file: source.name.clone(),
             span,
-            message: message.into(),
+            message,
             label: None,
             help: None,
             causes: Vec::new(),

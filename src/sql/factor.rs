@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span as TokenSpan, Token};
 
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::every_table::{EVERY_TABLE, EVERY_TABLE_HELP};
 use super::factors::Pass;
 use super::lexer::Lexeme;
 use super::relation::{Bounds, RelationKind, StreamStart, clause_of, marker};
@@ -24,6 +25,11 @@ impl Pass<'_> {
             return self.copy(first, name);
         };
         let mut cursor = Cursor::new(self.source, self.lexemes, last + 1, self.end);
+        let star = self.lexemes.get(last + 2);
+        if cursor.at_token(&Token::Period) && star.is_some_and(|star| star.token == Token::Mul) {
+            self.error(star, EVERY_TABLE, EVERY_TABLE_HELP);
+            return self.copy(first, last + 3);
+        }
         match clause_of(&mut cursor) {
             Ok(Some(kind)) => {
                 let after = cursor.position();

@@ -17,7 +17,8 @@
 //! - `UPDATE SET *`, `INSERT *` and `DO NOTHING` become actions on columns that nobody can name.
 //!
 //! CREATE CONNECTION, CREATE SCHEMA and CREATE TABLE … USING DELTA are read by hand. AUTO CDC becomes a MERGE, and a
-//! CREATE STREAMING TABLE with its flow two statements. Whatever parses but would
+//! CREATE STREAMING TABLE with its flow two statements; one for every
+//! table of a schema is kept as it is, to be read again for each of them. Whatever parses but would
 //! be ignored when planned is refused.
 
 mod actions;
@@ -29,6 +30,7 @@ mod constant;
 mod create;
 mod cursor;
 mod diagnostic;
+mod every_table;
 mod expectation;
 mod factor;
 mod factors;
@@ -64,6 +66,7 @@ pub use auto_cdc::AutoCdc;
 pub use constant::{Const, Literal, SecretStore};
 pub use create::{CONNECTION_OPTIONS, CreateConnection, CreateSchema};
 pub use diagnostic::Diagnostic;
+pub use every_table::EveryTable;
 pub use expectation::{EXPECT, Expectation, OnViolation};
 pub use history::{History, Period, Track};
 pub use lexer::is_complete;

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token, 
 use super::create;
 use super::cursor::Cursor;
 use super::diagnostic::Diagnostic;
+use super::every_table::every_table;
 use super::factors;
 use super::ignored;
 use super::lexer::{Lexeme, MARK, StatementTokens, lex};
@@ -72,16 +73,16 @@ pub fn parse_all(text: &SourceText, parameters: &Parameters) -> Parsed {
     read(text, Some(parameters))
 }
 
-fn read(text: &SourceText, given: Option<&Parameters>) -> Parsed {
-    let parsed = std::thread::scope(|scope| {
+/// Runs a parser where it has the stack that it may need; `None` if it failed there.
+pub(super) fn on_parser_thread<T: Send>(parser: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK);
-        thread
-            .spawn_scoped(scope, || file(text, given))
-            .ok()?
-            .join()
-            .ok()
-    });
-    parsed.unwrap_or_else(|| {
+        thread.spawn_scoped(scope, parser).ok()?.join().ok()
+    })
+}
+
+fn read(text: &SourceText, given: Option<&Parameters>) -> Parsed {
+    on_parser_thread(|| file(text, given)).unwrap_or_else(|| {
         let source = Source::new(text);
         let failed = "the parser failed on this file";
         Parsed {
@@ -155,6 +156,10 @@ fn kinds(
         return Err(vec![refused]);
     }
     if streaming::is_streaming_table(&cursor) {
+        let mut first = Cursor::new(source, &lexemes, 0, end);
+        if let Some(every) = every_table(source, &mut first, &lexemes)? {
+            return Ok(vec![StatementKind::EveryTable(Box::new(every))]);
+        }
         return streaming::streaming_table(source, &mut cursor);
     }
     if cursor.eat(&["CREATE", "FLOW"]) {

@@ -67,11 +67,14 @@ impl Span {
 const LONGEST_EXCERPT: usize = 40;
 
 /// A text prepared for finding places, with the ranges that must not be shown.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: String,
     line_starts: Vec<usize>,
     masked: Vec<Range<usize>>,
+    /// The one of several tables which a part of the text is read for: errors name it.
+    pub(super) of_table: Option<String>,
 }
 
 impl Source {
@@ -89,6 +92,15 @@ impl Source {
             text,
             line_starts,
             masked: Vec::new(),
+            of_table: None,
+        }
+    }
+
+    /// The text, read for one of several tables.
+    pub(super) fn for_table(&self, table: &str) -> Self {
+        Self {
+            of_table: Some(table.to_owned()),
+            ..self.clone()
         }
     }
 

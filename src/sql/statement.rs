@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span as TokenSpan, Token};
 
 use super::create::{CreateConnection, CreateSchema};
 use super::diagnostic::Diagnostic;
+use super::every_table::EveryTable;
 use super::lexer::lex;
 use super::merge::MergeStatement;
 use super::source::{SharedSource, Source, SourceText, Span};
@@ -35,6 +36,8 @@ pub enum StatementKind {
     CreateSchema(CreateSchema),
     /// `CREATE TABLE … USING DELTA`
     CreateTable(Box<CreateTable>),
+    /// `CREATE STREAMING TABLE` for every table of a schema
+    EveryTable(Box<EveryTable>),
     /// `MERGE`
     Merge(Box<MergeStatement>),
     /// Any statement of DataFusion's: queries, views, INSERT, EXPLAIN, SET, SHOW, …
@@ -59,6 +62,11 @@ impl Statement {
     /// The name of the file that holds it.
     pub fn file(&self) -> &str {
         &self.source.name
+    }
+
+    /// The table that it is for, of the statements that one [for every table](EveryTable) stands for.
+    pub fn table(&self) -> Option<&str> {
+        self.source.of_table.as_deref()
     }
 
     /// The place of an identifier of the statement's syntax tree.

@@ -57,11 +57,7 @@ pub(super) fn streaming_table(
 fn definition<'a>(
     cursor: &mut Cursor<'a>,
 ) -> Result<(CreateTable, &'a [Lexeme], PrimaryKey), Diagnostic> {
-    cursor.expect(&["CREATE"])?;
-    cursor.eat(&["OR", "REFRESH"]);
-    cursor.expect(&["STREAMING", "TABLE"])?;
-    let if_not_exists = cursor.eat(&["IF", "NOT", "EXISTS"]);
-    refuse_star(cursor)?;
+    let if_not_exists = leading_words(cursor)?;
     let first = cursor.position();
     let name = cursor.name("the name of the table")?;
     let (tokens, name_span) = (cursor.since(first), cursor.span_from(first));
@@ -97,21 +93,12 @@ fn definition<'a>(
     Ok((table, tokens, primary_key))
 }
 
-/// Refuses `schema.*`.
-fn refuse_star(cursor: &Cursor<'_>) -> Result<(), Diagnostic> {
-    let is = |n: usize, token: &Token| cursor.peek_nth(n).is_some_and(|l| l.token == *token);
-    let mut n = 0;
-    while is(n + 1, &Token::Period) {
-        n += 2;
-    }
-    match cursor.peek_nth(n).filter(|last| last.token == Token::Mul) {
-        None => Ok(()),
-        Some(star) => {
-            let message = "a table for every table of a schema is not supported yet";
-            let error = Diagnostic::new(cursor.source, star.span, message);
-            Err(error.with_help("write one statement for each table"))
-        }
-    }
+/// Reads the words before the name; answers whether IF NOT EXISTS is among them.
+pub(super) fn leading_words(cursor: &mut Cursor<'_>) -> Result<bool, Diagnostic> {
+    cursor.expect(&["CREATE"])?;
+    cursor.eat(&["OR", "REFRESH"]);
+    cursor.expect(&["STREAMING", "TABLE"])?;
+    Ok(cursor.eat(&["IF", "NOT", "EXISTS"]))
 }
 
 /// What stands in the parentheses after the name.

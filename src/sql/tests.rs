@@ -1,6 +1,7 @@
 //! What the language means, by example.
 
 mod auto_cdc;
+mod every_table;
 mod fuzz;
 mod histories;
 mod merges;

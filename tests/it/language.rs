@@ -29,6 +29,7 @@ macro_rules! files {
 files!(
     auto_cdc,
     changes,
+    every_table,
     expectations,
     history,
     keywords,

@@ -12,6 +12,7 @@ mod clients;
 mod connections;
 mod copies;
 mod doctor;
+mod every_table;
 mod evolution;
 mod expectations;
 mod failures;

@@ -89,3 +89,30 @@ fn orders_are_enriched_for_the_region_that_is_given() {
          103,Diana Prince,gold,GR,62.00,false\n"
     );
 }
+
+#[test]
+fn everything_copies_every_captured_table() {
+    let project = Project::new();
+    let pipeline = "pipelines/everything.sql";
+    let _ = project.cdcql(&["check", pipeline]).succeeded();
+    let _ = project.cdcql(&["run", pipeline]).succeeded();
+    let orders = "SELECT count(*) AS n, sum(net) AS net FROM bronze.orders";
+    assert_eq!(query(&project, pipeline, orders), "n,net\n3,130.00\n");
+    let customers =
+        "SELECT name, valid_to IS NULL AS valid FROM bronze.customers_history ORDER BY customer_id";
+    assert_eq!(
+        query(&project, pipeline, customers),
+        "name,valid\nBruce Wayne,true\nClark Kent,true\n"
+    );
+    let lake = project.path().join("pipelines/lake/bronze");
+    assert!(!lake.join("customers").exists() && !lake.join("audit_log").exists());
+    let script = project.read("pipelines/shop.sql");
+    let more = "CREATE TABLE dbo.notes (id INT NOT NULL PRIMARY KEY, line NVARCHAR(20) NULL);\nGO\n\
+                EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'notes', @role_name = NULL;\nGO\n\
+                INSERT INTO dbo.notes VALUES (1, N'first');\nDELETE FROM dbo.orders WHERE order_id = 100;\nGO\n";
+    project.write("pipelines/shop.sql", &format!("{script}{more}"));
+    let _ = project.cdcql(&["run", pipeline]).succeeded();
+    assert_eq!(query(&project, pipeline, orders), "n,net\n2,30.00\n");
+    let notes = "SELECT * FROM bronze.notes";
+    assert_eq!(query(&project, pipeline, notes), "id,line\n1,first\n");
+}

@@ -18,7 +18,7 @@ pub use work::PlannedWork;
 use datafusion::arrow::datatypes::Schema;
 
 use super::bind::Sides;
-use super::check::lay_out_chosen;
+use super::check::{Opened, open};
 use super::doctor::text_of;
 use super::flow::Flow;
 use super::former_key::{compares, same_columns};
@@ -152,9 +152,7 @@ pub async fn plan(
     file: Option<&Path>,
     chosen: &[String],
 ) -> Result<Plans, Error> {
-    let flows = lay_out_chosen(engine, &statements, file, chosen).await?;
-    engine.define_connections(&statements, file).await?;
-    engine.define_views(&statements, file).await?;
+    let Opened { statements, flows } = Box::pin(open(engine, statements, file, chosen)).await?;
     let lookups = lookups_of(engine, &flows);
     let order = in_order(&lookups, &flows.iter().collect::<Vec<_>>())?;
     let mut planner = Planner {

@@ -23,6 +23,8 @@ pub(super) enum Caution {
     MovesUnseen { table: TableName },
     /// Columns are read as masks.
     Masked { table: TableName, columns: String },
+    /// The login may not see the tables of some capture instances.
+    HiddenTables { instances: String },
     /// The rules of the server's zone are not known, and its clock is not at UTC.
     PresentOffset { why: String, offset: String },
     /// A change table does not have a computed column.
@@ -83,6 +85,11 @@ impl fmt::Display for Caution {
             Self::Masked { table, columns } => write!(
                 f,
                 "{columns} of {table} masked for this login: what is read are masks, no values: GRANT UNMASK to it"
+            ),
+            Self::HiddenTables { instances } => write!(
+                f,
+                "the tables of capture instances {instances} are hidden from this login, so that they are not among the \
+                 tables of any schema: GRANT SELECT on them, if they should be"
             ),
             Self::PresentOffset { why, offset } => write!(
                 f,

@@ -29,6 +29,7 @@ use super::live::LiveTable;
 use super::net::net_changes;
 use super::news::{self, Asked, Head, News};
 use super::pool::Pool;
+use super::schema_tables;
 
 /// A connected database; clones share its connections.
 ///
@@ -124,6 +125,17 @@ impl Database {
         let source = catalogue::source_table(&self.inner.pool, &entry).await?;
         let live = LiveTable::new(self.inner.pool.clone(), source);
         Ok(Some(Arc::new(live)))
+    }
+
+    /// The captured tables of a schema, whose name matches without regard to case, in the order of their names.
+    ///
+    /// # Errors
+    /// `InvalidName` if there is no such schema, or several that differ in case; `NotCaptured` if none of its tables is
+    /// captured.
+    pub async fn captured_table_names(&self, schema: &str) -> Result<Vec<String>, SourceError> {
+        self.refresh().await?;
+        let schemas = self.schema_names();
+        schema_tables::captured_in(&self.inner.pool, self.shown_name(), schema, &schemas).await
     }
 
     /// A captured table through its newest capture instance.
@@ -444,14 +456,14 @@ impl Database {
         if let Some(entry) = catalogue::resolve(wanted, &self.known_tables())? {
             return Ok(Some(entry));
         }
+        catalogue::resolve(wanted, &self.refresh().await?)
+    }
+
+    /// Asks the server for its tables again.
+    async fn refresh(&self) -> Result<Arc<Vec<TableEntry>>, SourceError> {
         let fresh = Arc::new(catalogue::tables(&self.inner.pool).await?);
-        let mut tables = self
-            .inner
-            .tables
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *tables = Arc::clone(&fresh);
-        drop(tables);
-        catalogue::resolve(wanted, &fresh)
+        let tables = self.inner.tables.write();
+        *tables.unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        Ok(fresh)
     }
 }

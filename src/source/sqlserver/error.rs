@@ -88,6 +88,26 @@ pub enum SourceError {
         /// The nearest table that exists.
         suggestion: Option<String>,
     },
+    /// There is no such schema, or the login may see none of its tables.
+    #[error("database {database} has no schema {schema} with tables that this login can see{}", did_you_mean(.suggestion))]
+    NoSuchSchema {
+        /// The database, in quotes.
+        database: String,
+        /// The schema that was asked for.
+        schema: String,
+        /// The nearest schema that exists.
+        suggestion: Option<String>,
+    },
+    /// Nothing captures the changes of a schema's tables.
+    #[error(
+        "no table of schema {schema} in database {database} is captured; run EXEC sys.sp_cdc_enable_db once, then EXEC sys.sp_cdc_enable_table @source_schema = N'{}', @source_name = N'…', @role_name = NULL for each table", schema.replace('\'', "''")
+    )]
+    NothingCaptured {
+        /// The database, in quotes.
+        database: String,
+        /// The schema.
+        schema: String,
+    },
     /// Several tables differ from the name only in case.
     #[error("{name} is ambiguous: {candidates}; write one of them exactly as the server spells it")]
     Ambiguous {
@@ -386,8 +406,12 @@ impl SourceError {
             | Self::Broken { .. }
             | Self::OutOfRange { .. } => ErrorKind::Connection,
             Self::PermissionDenied { .. } | Self::ChangesHidden { .. } => ErrorKind::Permission,
-            Self::NoSuchTable { .. } | Self::Ambiguous { .. } => ErrorKind::InvalidName,
-            Self::CdcDisabled { .. } | Self::NotCaptured { .. } => ErrorKind::NotCaptured,
+            Self::NoSuchTable { .. } | Self::NoSuchSchema { .. } | Self::Ambiguous { .. } => {
+                ErrorKind::InvalidName
+            }
+            Self::CdcDisabled { .. } | Self::NotCaptured { .. } | Self::NothingCaptured { .. } => {
+                ErrorKind::NotCaptured
+            }
             Self::Purged { .. } | Self::InstanceDropped { .. } | Self::CommitUnknown { .. } => {
                 ErrorKind::ChangesLost
             }

@@ -76,6 +76,7 @@ mod pool;
 mod read_back;
 mod relation;
 mod scan;
+mod schema_tables;
 mod socket;
 mod transient;
 mod transport;

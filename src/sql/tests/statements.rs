@@ -280,21 +280,7 @@ fn many_comparisons_are_not_nested() {
 }
 
 #[test]
-fn what_comes_later_says_what_to_write_now() {
-    for (sql, help) in [
-        (
-            "CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM a.b.* CHANGES".to_owned(),
-            "for each table",
-        ),
-        (
-            "CREATE FLOW f AS AUTO CDC INTO t FROM STREAM a.b.* CHANGES".to_owned(),
-            "for each table",
-        ),
-    ] {
-        let error = error(&sql);
-        assert!(error.message().contains("not supported yet"), "{error}");
-        assert!(error.help().unwrap().contains(help), "{error}");
-    }
+fn a_parameter_without_a_value_is_refused() {
     for sql in [
         "SELECT * FROM t WHERE a = :region",
         "SELECT ?",
