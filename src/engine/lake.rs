@@ -11,7 +11,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::TableType;
 
 use super::MAIN;
-use super::point::{micros_of, version_of};
+use super::point::{feed_end, micros_of, version_of};
 use crate::change::{OnGap, OnSchemaChange};
 use crate::error::Error;
 use crate::sink::delta::{DeltaTableProvider, DeltaTarget, StorageOptions, TableOptions};
@@ -209,10 +209,15 @@ impl LakeSchema {
                     .at_timestamp(micros_of(&instant)?.div_euclid(1_000))
                     .await?
             }
-            RelationKind::Stream(_) | RelationKind::Changes(_) => {
+            RelationKind::Changes(bounds) => {
+                let end = |bound: &Option<_>| bound.as_ref().map(feed_end).transpose();
+                let (from, to) = (end(&bounds.from)?, end(&bounds.to)?);
+                return Ok(Some(target.change_feed(from, to).await?));
+            }
+            RelationKind::Stream(_) => {
                 return Err(DataFusionError::Plan(format!(
-                    "'{name}' is a Delta table: its own change feed cannot be read yet; \
-                     CHANGES and STREAM read SQL Server tables"
+                    "'{name}' is a Delta table, and a STREAM reads a table of SQL Server; write '{name} CHANGES' \
+                     to query what changed in it"
                 )));
             }
         };

@@ -8,7 +8,8 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, TableFactor};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Statement as SqlStatement, TableFactor};
 
 use super::prune::pruned;
 use super::row_change::{as_merge, repeated_assignment};
@@ -55,7 +56,7 @@ impl Engine {
         }
         let ast = match spelled.kind {
             StatementKind::Merge(merge) => merge.to_statement(),
-            StatementKind::Other(ast) => *ast,
+            StatementKind::Other(ast) => of_session(*ast),
             _ => return Err(Error::Internal("a definition was planned as a query")),
         };
         let planned = match repeated_assignment(&ast) {
@@ -232,6 +233,16 @@ async fn columns_in(
         columns.insert(reference.name, names);
     }
     Ok(columns)
+}
+
+/// Every view lives as long as its session; the planner knows those alone that do not say so.
+fn of_session(mut ast: DfStatement) -> DfStatement {
+    if let DfStatement::Statement(statement) = &mut ast
+        && let SqlStatement::CreateView(view) = statement.as_mut()
+    {
+        view.temporary = false;
+    }
+    ast
 }
 
 /// A name as the file has it, without the marker of a change feed or a version.

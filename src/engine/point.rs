@@ -4,6 +4,7 @@ use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use datafusion::error::{DataFusionError, Result};
 
 use crate::change::Lsn;
+use crate::sink::delta::{FeedEnd, FeedPoint};
 use crate::source::sqlserver::{FeedBound, FeedBounds};
 use crate::sql::{Bound, BoundUnit, Bounds, Const};
 
@@ -32,6 +33,18 @@ pub fn feed_bound(bound: &Bound) -> Result<FeedBound> {
             inclusive,
         }),
     }
+}
+
+/// The end of a Delta table's change data feed that `bound` means.
+pub(super) fn feed_end(bound: &Bound) -> Result<FeedEnd> {
+    let at = match bound.unit {
+        BoundUnit::Version => FeedPoint::Version(version_of(&bound.value)?),
+        BoundUnit::Timestamp => FeedPoint::Instant(micros_of(&bound.value)?),
+    };
+    Ok(FeedEnd {
+        at,
+        inclusive: bound.inclusive,
+    })
 }
 
 fn lsn_of(value: &Const) -> Result<Lsn> {

@@ -21,7 +21,7 @@ use super::merge::MergeStatement;
 use super::source::{SharedSource, Source};
 use super::stars::quoted;
 use super::stream::is_stream;
-use crate::change::{CHANGE_TYPE, COMMIT_TIMESTAMP, COMMIT_VERSION, MEMBER, is_change_column};
+use crate::change::{CHANGE_TYPE, MEMBER, is_change_column};
 
 /// What a query makes of the source's columns.
 #[derive(Clone, Debug, Default)]
@@ -272,7 +272,7 @@ fn compared(condition: &Expr, table: &Ident) -> Option<Expr> {
     }
 }
 
-/// Has the query compute of `present` rows alone, and give the change columns.
+/// Has the query compute of `present` rows alone.
 fn project(
     source: &Source,
     select: &mut Select,
@@ -317,19 +317,6 @@ fn project(
             }
             SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {}
         }
-    }
-    let is_given = |column: &str| {
-        let mut given = given.iter();
-        given.any(|(own, output)| output.as_ref().unwrap_or(own).eq_ignore_ascii_case(column))
-    };
-    if !membership.gives_all {
-        let columns = [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP];
-        let lacks = columns.into_iter().filter(|column| !is_given(column));
-        let lacks = lacks
-            .map(|column| of(stream, column))
-            .map(SelectItem::UnnamedExpr);
-        let lacks: Vec<_> = lacks.collect();
-        select.projection.extend(lacks);
     }
     Ok(membership)
 }

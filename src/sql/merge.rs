@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Span as TokenSpan;
 
 use super::actions;
 use super::auto_cdc::AutoCdc;
+use super::change_columns;
 use super::clauses;
 use super::diagnostic::Diagnostic;
 use super::factors;
@@ -171,6 +172,7 @@ pub(super) fn merge(
         .and_then(|found| StreamRef::find(&ast.source, source_alias.clone(), found.span));
     if stream.is_some() {
         stream::check(source, &ast)?;
+        change_columns::append_to(&mut ast);
     }
     let target_span = source.locate(target.span());
     Ok(MergeStatement {

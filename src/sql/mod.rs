@@ -25,6 +25,7 @@ mod actions;
 mod auto_cdc;
 mod brackets;
 mod cdc_clauses;
+mod change_columns;
 mod clauses;
 mod constant;
 mod create;

@@ -89,6 +89,16 @@ pub enum SinkError {
         /// The newest version.
         newest: u64,
     },
+    /// The table's changes were not recorded.
+    #[error("the Delta table at '{location}' has no changes recorded for version {version}{}", recorded_since(*since))]
+    NoChangeFeed {
+        /// The table's location.
+        location: String,
+        /// The version that was asked for.
+        version: u64,
+        /// Since when they are.
+        since: Option<u64>,
+    },
     /// Another writer committed first; nothing of this write was applied.
     #[error(
         "the Delta table at '{location}' was changed by another writer during this write ({change}): nothing was applied, plan again from its new version"
@@ -262,7 +272,9 @@ impl SinkError {
         match self {
             Self::InvalidLocation { .. } | Self::Storage { .. } => SinkErrorKind::Storage,
             Self::NotADeltaTable { .. } | Self::TableExists { .. } => SinkErrorKind::NotADeltaTable,
-            Self::NoSuchTable { .. } | Self::NoSuchVersion { .. } => SinkErrorKind::NotFound,
+            Self::NoSuchTable { .. } | Self::NoSuchVersion { .. } | Self::NoChangeFeed { .. } => {
+                SinkErrorKind::NotFound
+            }
             Self::Conflict { .. } => SinkErrorKind::Conflict,
             Self::CheckpointMoved { .. } => SinkErrorKind::CheckpointMoved,
             Self::DamagedCheckpoint { .. } | Self::TargetReplaced { .. } => {
@@ -425,5 +437,13 @@ fn storage_hint(error: &ObjectStoreError) -> &'static str {
         }
         ObjectStoreError::Generic { store, .. } if *store == "LocalFileSystem" => CHECK_PATH,
         _ => CHECK_STORE,
+    }
+}
+
+fn recorded_since(since: Option<u64>) -> String {
+    match since {
+        Some(since) => format!(": they are since version {since}"),
+        None => ": its property 'delta.enableChangeDataFeed' is not 'true'; a new table gets it from TBLPROPERTIES"
+            .to_string(),
     }
 }

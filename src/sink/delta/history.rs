@@ -110,6 +110,7 @@ impl DeltaTarget {
 /// A commit as the log has it.
 pub(super) struct CommitEntry {
     location: String,
+    version: u64,
     text: Bytes,
 }
 
@@ -118,13 +119,27 @@ pub(super) fn entries(
     target: &DeltaTarget,
 ) -> impl Stream<Item = Result<CommitEntry, SinkError>> + '_ {
     let location = target.location();
-    raw_commits(location, target.table(), usize::MAX).map_ok(|(_, text)| CommitEntry {
+    raw_commits(location, target.table(), usize::MAX).map_ok(|(version, text)| CommitEntry {
         location: location.to_string(),
+        version,
         text,
     })
 }
 
 impl CommitEntry {
+    /// The version that it made.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The value that it gives a property of the table, if any; `None` if it leaves the properties as they were.
+    pub(super) fn property(&self, name: &str) -> Option<Option<String>> {
+        actions(&self.text, b"\"metaData\"").find_map(|action| match action {
+            Ok(Action::Metadata(metadata)) => Some(metadata.configuration().get(name).cloned()),
+            _ => None,
+        })
+    }
+
     /// When the commit was made, by the writer's clock, in milliseconds since 1970 in UTC.
     pub(super) fn timestamp_ms(&self) -> Option<i64> {
         let info = commit_info(&self.text)?;

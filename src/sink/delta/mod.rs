@@ -21,6 +21,7 @@
 //!
 //! Inside a plan a [`SinkError`] travels as `DataFusionError::External`.
 
+mod change_feed;
 mod checkpoint;
 mod columns;
 mod error;
@@ -39,6 +40,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use change_feed::{FeedEnd, FeedPoint};
 pub use checkpoint::FlowCommit;
 pub use error::{SinkError, SinkErrorKind};
 pub use history::HistoryEntry;

@@ -23,7 +23,7 @@ use super::{CommitOutcome, FlowCommit, HistoryEntry, RowCounts, SinkError, Table
 use crate::change::{Checkpoint, FlowKey};
 
 /// How many versions back an instant is looked for.
-const TIME_TRAVEL_SEARCH: usize = 10_000;
+pub(super) const TIME_TRAVEL_SEARCH: usize = 10_000;
 
 /// A location and, when a Delta table lies there, the version of it that was loaded.
 ///
@@ -128,11 +128,7 @@ impl DeltaTarget {
                 location: self.location.clone(),
             });
         };
-        let missing = || SinkError::NoSuchVersion {
-            location: self.location.clone(),
-            wanted: format!("version {version}"),
-            newest,
-        };
+        let missing = || self.no_version(format!("version {version}"), newest);
         if version > newest {
             return Err(missing());
         }
@@ -162,11 +158,19 @@ impl DeltaTarget {
             .find(|entry| entry.timestamp_ms.is_some_and(|time| time <= millis));
         match found {
             Some(entry) => self.at_version(entry.version).await,
-            None => Err(SinkError::NoSuchVersion {
-                location: self.location.clone(),
-                wanted: format!("version as old as {millis} ms since 1970"),
-                newest,
-            }),
+            None => {
+                let wanted = format!("version as old as {millis} ms since 1970");
+                Err(self.no_version(wanted, newest))
+            }
+        }
+    }
+
+    /// The error for a version that is not there.
+    pub(super) fn no_version(&self, wanted: String, newest: u64) -> SinkError {
+        SinkError::NoSuchVersion {
+            location: self.location.clone(),
+            wanted,
+            newest,
         }
     }
 

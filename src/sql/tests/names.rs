@@ -198,7 +198,8 @@ fn a_merge_over_a_query_spells_the_querys_columns() {
         WHEN MATCHED THEN UPDATE SET firstname = c.FIRSTNAME";
     assert_eq!(
         query(sql),
-        "MERGE INTO target AS t USING (SELECT \"CustomerID\" AS id, \"FirstName\" FROM a.b.\"customers~STREAM\" AS customers) AS c \
+        "MERGE INTO target AS t USING (SELECT \"CustomerID\" AS id, \"FirstName\", customers.\"_change_type\", customers.\"_commit_version\", \
+        customers.\"_commit_timestamp\" FROM a.b.\"customers~STREAM\" AS customers) AS c \
         ON t.\"CustomerId\" = c.\"id\" WHEN MATCHED THEN UPDATE SET \"firstname\" = c.\"FirstName\""
     );
 }

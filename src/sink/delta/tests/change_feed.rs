@@ -1,4 +1,8 @@
+use datafusion::prelude::SessionContext;
+
 use super::contract::{Case, Seed, Table, Way, sorted_rows};
+use super::{Lake, Source, customers, query};
+use crate::sink::delta::{FeedEnd, FeedPoint, SinkError, TableOptions};
 
 const FEED: &str = "delta.enableChangeDataFeed";
 
@@ -92,4 +96,118 @@ async fn without_the_feed_there_is_no_file_of_it() {
             assert_eq!(folder.exists(), feed, "{way:?}");
         }
     }
+}
+
+/// Sets the property that records the feed, in one commit.
+async fn set_feed(lake: &Lake, value: &str) {
+    let table = lake.target().await.table().clone();
+    let properties = [(FEED.to_string(), value.to_string())];
+    let set = table.set_tbl_properties();
+    let _ = set.with_properties(properties.into()).await.unwrap();
+}
+
+/// The versions of the changes between two ends, or the error.
+async fn versions(
+    lake: &Lake,
+    from: Option<FeedEnd>,
+    to: Option<FeedEnd>,
+) -> Result<String, SinkError> {
+    let feed = lake.target().await.change_feed(from, to).await?;
+    let ctx = SessionContext::new();
+    ctx.register_table("feed", feed).unwrap();
+    let sql = "SELECT _commit_version || _change_type FROM feed ORDER BY 1";
+    Ok(query(&ctx, sql).await.replace('\n', " "))
+}
+
+fn version(version: u64, inclusive: bool) -> Option<FeedEnd> {
+    let at = FeedPoint::Version(version);
+    Some(FeedEnd { at, inclusive })
+}
+
+/// Versions 0 (made), 1 (a row), 2 (feed on), 3 and 4 (a row each), 5 (feed off), 6 (a row).
+async fn switched() -> Lake {
+    let lake = Lake::new();
+    let _ = lake
+        .target()
+        .await
+        .create(&customers(), &TableOptions::default())
+        .await
+        .unwrap();
+    let insert = async |id: i32| {
+        let source = Source::of(&[(id, Some("n"), None, "insert")]).table();
+        let sql = "INSERT INTO customers SELECT customer_id, name, city FROM src";
+        let _ = lake.write(sql, source, None).await.unwrap();
+    };
+    insert(1).await;
+    set_feed(&lake, "true").await;
+    insert(3).await;
+    insert(4).await;
+    set_feed(&lake, "false").await;
+    insert(6).await;
+    lake
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_has_the_versions_that_were_recorded_and_no_others() {
+    let lake = switched().await;
+    let all = versions(&lake, version(2, true), version(4, true)).await;
+    assert_eq!(all.unwrap(), "3insert 4insert");
+    let from_start = versions(&lake, None, version(5, false)).await;
+    assert_eq!(from_start.unwrap(), "3insert 4insert");
+    let one = versions(&lake, version(3, false), version(4, true)).await;
+    assert_eq!(one.unwrap(), "4insert");
+    for (from, to, since) in [
+        (version(1, true), version(4, true), Some(2)),
+        (version(3, true), None, None),
+        (None, None, None),
+    ] {
+        match versions(&lake, from, to).await {
+            Err(SinkError::NoChangeFeed { since: found, .. }) => assert_eq!(found, since),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_without_versions_is_empty_and_one_ahead_of_the_table_is_not_there() {
+    let lake = switched().await;
+    let empty = versions(&lake, version(6, false), None).await;
+    assert_eq!(empty.unwrap(), "");
+    let none = versions(&lake, None, version(0, false)).await;
+    assert_eq!(none.unwrap(), "");
+    let ahead = versions(&lake, version(9, true), None).await;
+    assert!(
+        matches!(ahead, Err(SinkError::NoSuchVersion { .. })),
+        "{ahead:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instants_mean_the_versions_between_them() {
+    let lake = switched().await;
+    let history = lake.target().await.history(10).await.unwrap();
+    let micros = |version: u64| {
+        let mut entries = history.iter();
+        let entry = entries.find(|entry| entry.version == version).unwrap();
+        entry.timestamp_ms.unwrap() * 1_000
+    };
+    let end = |micros, inclusive| {
+        let at = FeedPoint::Instant(micros);
+        Some(FeedEnd { at, inclusive })
+    };
+    // Commits of one millisecond share their instant.
+    let upto = history
+        .iter()
+        .filter(|e| e.timestamp_ms.unwrap() * 1_000 <= micros(3));
+    let upto = upto.map(|entry| entry.version).max().unwrap();
+    let expected = (3..=upto.min(4)).map(|version| format!("{version}insert"));
+    let expected = expected.collect::<Vec<_>>().join(" ");
+    if upto < 5 {
+        let found = versions(&lake, version(2, true), end(micros(3), true)).await;
+        assert_eq!(found.unwrap(), expected);
+    }
+    let before = versions(&lake, None, end(micros(0), false)).await;
+    assert_eq!(before.unwrap(), "");
+    let after = versions(&lake, end(micros(6), false), None).await;
+    assert_eq!(after.unwrap(), "");
 }
