@@ -198,6 +198,11 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Flows were asked for where no file with flows is in scope.
+    #[error(
+        "no pipeline file is in scope; put one there with \\i FILE, or begin with cdcql --pipeline FILE"
+    )]
+    NoPipeline,
     /// Output could not be written.
     #[error("cannot write the output")]
     Output {

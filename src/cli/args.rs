@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::rows::RowFormat;
 use super::units::{assignment, bytes, cadence, size};
 #[cfg(feature = "simulator")]
 use super::units::{collation, interval};
@@ -338,12 +339,15 @@ pub(super) struct QueryArguments {
     /// Put this file's connections and tables in scope
     #[arg(long, value_name = "FILE")]
     pub(super) pipeline: Option<PathBuf>,
-    /// How rows are printed
+    /// How rows are written
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub(super) format: Format,
+    pub(super) format: RowFormat,
+    /// Write rows to this file, which is there when all are written; a file of that name is replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
 }
 
-/// How rows are printed.
+/// How the rows of a report are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Tables of text, for people

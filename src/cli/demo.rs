@@ -5,6 +5,7 @@ use std::path::Path;
 use super::embedded::database_name;
 use super::output::write_out;
 use super::progress::{self, Lines};
+use super::rows::{Out, Printer, RowFormat};
 use super::session::Session;
 use crate::engine::{ConnectionResolver, EngineOptions, MAIN};
 use crate::error::Error;
@@ -142,7 +143,8 @@ impl Story {
     async fn show(&self, sql: &str) -> Result<(), Error> {
         let session = self.session()?;
         session.load(&self.pipeline).await?;
-        session.execute("demo", sql, None).await
+        let mut printer = Printer::try_new(RowFormat::default(), Out::stdout())?;
+        session.execute("demo", sql, None, &mut printer).await
     }
 
     async fn finish(&self) -> Result<(), Error> {

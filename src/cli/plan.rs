@@ -14,7 +14,11 @@ use crate::pipeline::{
 
 /// Prints what a run would do for the file's flows; the exit code is that of such a run.
 pub(super) async fn run(arguments: &PlanArguments, manner: Manner<'_>) -> Result<(), Error> {
-    let session = Session::try_new(manner)?;
+    of(&Session::try_new(manner)?, arguments).await
+}
+
+/// The same in a session of its own.
+pub(super) async fn of(session: &Session, arguments: &PlanArguments) -> Result<(), Error> {
     let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let plans = Box::pin(plan(&session.engine, statements, file, &arguments.flow)).await?;

@@ -1,13 +1,14 @@
 //! `cdcql query`.
 
 use super::args::QueryArguments;
+use super::rows::{Out, Printer};
 use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
 
 /// Executes the file, then the commands, and prints their results on stdout; stops at the first error.
 pub(super) async fn run(arguments: &QueryArguments, manner: Manner<'_>) -> Result<(), Error> {
-    let session = Session::try_new(manner)?.printing(arguments.format);
+    let session = Session::try_new(manner)?;
     let file = arguments.file.as_deref();
     let mut texts = Vec::new();
     if let Some(file) = file {
@@ -25,8 +26,13 @@ pub(super) async fn run(arguments: &QueryArguments, manner: Manner<'_>) -> Resul
     if let Some(pipeline) = pipeline {
         session.load(pipeline).await?;
     }
+    let out = match &arguments.output {
+        Some(path) => Out::file(path)?,
+        None => Out::stdout(),
+    };
+    let mut printer = Printer::try_new(arguments.format, out)?;
     for (name, text, file) in &texts {
-        session.execute(name, text, *file).await?;
+        session.execute(name, text, *file, &mut printer).await?;
     }
-    Ok(())
+    printer.finish()
 }

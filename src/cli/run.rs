@@ -40,7 +40,16 @@ impl Manner<'_> {
 
 /// Executes every flow of the file once; the first flow that failed decides the exit code.
 pub(super) async fn run(arguments: &RunArguments, manner: Manner<'_>) -> Result<(), Error> {
-    let pipeline = bind(arguments, manner).await?;
+    once(Session::try_new(manner)?, arguments, manner).await
+}
+
+/// The same in a session of its own.
+pub(super) async fn once(
+    session: Session,
+    arguments: &RunArguments,
+    manner: Manner<'_>,
+) -> Result<(), Error> {
+    let pipeline = bind(session, arguments, manner).await?;
     let reporter = manner.reporter(Lines::OfParts);
     let reports = pipeline.run(arguments.options(), &reporter).await;
     if manner.is_for_people() {
@@ -55,7 +64,8 @@ pub(super) async fn run(arguments: &RunArguments, manner: Manner<'_>) -> Result<
 pub(super) async fn follow(arguments: &RunArguments, manner: Manner<'_>) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let work = async {
-        let pipeline = Arc::new(bind(arguments, manner).await?);
+        let session = Session::try_new(manner)?;
+        let pipeline = Arc::new(bind(session, arguments, manner).await?);
         let options = FollowOptions {
             run: arguments.options(),
             every: arguments.every,
@@ -77,8 +87,11 @@ pub(super) async fn follow(arguments: &RunArguments, manner: Manner<'_>) -> Resu
     }
 }
 
-async fn bind(arguments: &RunArguments, manner: Manner<'_>) -> Result<Pipeline, Error> {
-    let session = Session::try_new(manner)?;
+async fn bind(
+    session: Session,
+    arguments: &RunArguments,
+    manner: Manner<'_>,
+) -> Result<Pipeline, Error> {
     let statements = session.read(&arguments.file).await?;
     let pipeline = Pipeline::bind_chosen(
         session.engine,

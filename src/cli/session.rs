@@ -1,9 +1,12 @@
 //! A session as the commands share it: an engine, and statements executed one after the other.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::args::Format;
-use super::output::print_rows;
+use datafusion::physical_plan::execute_stream;
+
+use super::query_progress::Progress;
+use super::rows::Printer;
 use super::run::Manner;
 use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
 use crate::error::Error;
@@ -14,8 +17,10 @@ use crate::sql::{Parameters, Parsed, SourceText, Statement, parse_all};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) engine: Engine,
-    format: Format,
+    resolver: ConnectionResolver,
     parameters: Parameters,
+    /// Whether parameters may be given that a text does not use.
+    is_lenient: bool,
 }
 
 impl Session {
@@ -42,18 +47,37 @@ impl Session {
         let engine = Engine::try_new(EngineOptions {
             memory_limit: memory,
             directory,
-            resolver,
+            resolver: resolver.clone(),
         })?;
         Ok(Self {
             engine,
-            format: Format::default(),
+            resolver,
             parameters: Parameters::default(),
+            is_lenient: false,
         })
     }
 
-    /// The session with rows printed in a format.
-    pub(super) fn printing(self, format: Format) -> Self {
-        Self { format, ..self }
+    /// The session for texts that come one after the other, each of which uses some of the parameters.
+    pub(super) fn of_a_person(self) -> Self {
+        Self {
+            is_lenient: true,
+            ..self
+        }
+    }
+
+    /// Another session, without connections and tables, that reaches the same servers and has the same parameters.
+    pub(super) fn fresh(&self) -> Result<Self, Error> {
+        let session = Self::with_resolver(self.resolver.clone(), self.engine.memory_limit())?;
+        Ok(Self {
+            parameters: self.parameters.clone(),
+            is_lenient: self.is_lenient,
+            ..session
+        })
+    }
+
+    /// The values of the parameters of its texts.
+    pub(super) fn parameters_mut(&mut self) -> &mut Parameters {
+        &mut self.parameters
     }
 
     /// The statements of a pipeline file.
@@ -66,7 +90,7 @@ impl Session {
         if parsed.errors.is_empty() {
             return Ok(parsed.statements);
         }
-        let other = Self::with_resolver(default_resolver(), self.engine.memory_limit())?.engine;
+        let other = self.fresh()?.engine;
         check(other, parsed, file).await.map(|_| Vec::new())
     }
 
@@ -99,7 +123,7 @@ impl Session {
     }
 
     fn all_used(&self, used: &[String]) -> Result<(), Error> {
-        match self.parameters.unused(used) {
+        match self.parameters.unused(used).filter(|_| !self.is_lenient) {
             None => Ok(()),
             Some(name) => Err(Error::UnusedParameter {
                 name: name.to_string(),
@@ -108,7 +132,8 @@ impl Session {
         }
     }
 
-    fn read_file(&self, file: &Path) -> Result<Parsed, Error> {
+    /// What can be read of a file.
+    pub(super) fn read_file(&self, file: &Path) -> Result<Parsed, Error> {
         let text = std::fs::read_to_string(file).map_err(|source| Error::File {
             path: file.to_path_buf(),
             source,
@@ -116,7 +141,8 @@ impl Session {
         Ok(self.parse(file.display().to_string(), text))
     }
 
-    fn parse(&self, name: String, text: String) -> Parsed {
+    /// What can be read of a text.
+    pub(super) fn parse(&self, name: String, text: String) -> Parsed {
         parse_all(&SourceText { name, text }, &self.parameters)
     }
 
@@ -132,25 +158,28 @@ impl Session {
         name: &str,
         text: &str,
         file: Option<&Path>,
+        printer: &mut Printer,
     ) -> Result<(), Error> {
         for statement in readable(self.parse(name.to_string(), text.to_string()))? {
-            self.execute_statement(&statement, file).await?;
+            let _ = self.execute_statement(&statement, file, printer).await?;
         }
         Ok(())
     }
 
-    async fn execute_statement(
+    /// Executes a statement and prints its result; answers with the number of its rows, if it has any columns.
+    pub(super) async fn execute_statement(
         &self,
         statement: &Statement,
         file: Option<&Path>,
-    ) -> Result<(), Error> {
+        printer: &mut Printer,
+    ) -> Result<Option<u64>, Error> {
         if let Some(defined) = self.engine.define(statement, file).await? {
             eprintln!("{defined}");
-            return Ok(());
+            return Ok(None);
         }
         let mut tries = Tries::default();
         loop {
-            match self.answer(statement).await {
+            match self.answer(statement, printer).await {
                 // Another writer committed first, and nothing of this was: no row is printed yet either.
                 Err(error) if error.is_conflict() => tries.pause_after(error, &log_retry).await?,
                 answered => return answered,
@@ -158,21 +187,26 @@ impl Session {
         }
     }
 
-    async fn answer(&self, statement: &Statement) -> Result<(), Error> {
+    async fn answer(
+        &self,
+        statement: &Statement,
+        printer: &mut Printer,
+    ) -> Result<Option<u64>, Error> {
         let frame = self.engine.query(statement).await?;
-        let stream = frame
-            .execute_stream()
-            .await
-            .map_err(|error| Error::from_datafusion(error, Some(statement)))?;
-        print_rows(stream, self.format)
-            .await
-            .map_err(|error| error.restored(statement))?;
-        Ok(())
+        let has_columns = !frame.schema().fields().is_empty();
+        let context = frame.task_ctx();
+        let failed = |error| Error::from_datafusion(error, Some(statement));
+        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let rows = execute_stream(Arc::clone(&plan), Arc::new(context)).map_err(failed)?;
+        let shown = Progress::of(plan);
+        let printed = printer.print(shown.over(rows)).await;
+        let rows = printed.map_err(|error| error.restored(statement))?;
+        Ok(has_columns.then_some(rows))
     }
 }
 
 /// The statements, if all could be read.
-fn readable(parsed: Parsed) -> Result<Vec<Statement>, Error> {
+pub(super) fn readable(parsed: Parsed) -> Result<Vec<Statement>, Error> {
     match parsed.errors.is_empty() {
         true => Ok(parsed.statements),
         false => Err(Error::Invalid {

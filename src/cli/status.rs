@@ -20,7 +20,11 @@ use crate::pipeline::{FlowState, FlowStatus, Moment, Pipeline};
 
 /// Prints where the file's flows stand; the first that could not be run decides the exit code.
 pub(super) async fn run(arguments: &StatusArguments, manner: Manner<'_>) -> Result<(), Error> {
-    let session = Session::try_new(manner)?;
+    of(Session::try_new(manner)?, arguments).await
+}
+
+/// The same in a session of its own.
+pub(super) async fn of(session: Session, arguments: &StatusArguments) -> Result<(), Error> {
     let statements = session.read(&arguments.file).await?;
     let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
     let statuses = pipeline.status().await;

@@ -192,6 +192,39 @@ impl Engine {
         Ok(declaration.open().await?.history(limit).await?)
     }
 
+    /// The names of the connections, in lower case, in their order.
+    pub fn connection_names(&self) -> Vec<String> {
+        self.connections.names()
+    }
+
+    /// The names of all catalogs with their schemas', sorted.
+    pub fn schema_names(&self) -> Vec<(String, String)> {
+        let mut names = Vec::new();
+        for catalog_name in self.context.catalog_names() {
+            let schemas = self.context.catalog(&catalog_name);
+            let schemas = schemas.map(|catalog| catalog.schema_names());
+            let schemas = schemas.unwrap_or_default().into_iter();
+            names.extend(schemas.map(|schema| (catalog_name.clone(), schema)));
+        }
+        names.sort();
+        names
+    }
+
+    /// The names of all functions that a query may call, sorted.
+    pub fn function_names(&self) -> Vec<String> {
+        let state = self.context.state();
+        let (scalar, aggregate) = (state.scalar_functions(), state.aggregate_functions());
+        let names = scalar.keys().chain(aggregate.keys());
+        let names = names.chain(state.window_functions().keys());
+        let mut names: Vec<_> = names
+            .filter(|name| !name.starts_with("__"))
+            .cloned()
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
     /// The names of all schemas and tables, as `catalog.schema.table`, sorted.
     pub fn table_names(&self) -> Vec<String> {
         let mut names = Vec::new();

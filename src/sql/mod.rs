@@ -26,6 +26,7 @@ mod auto_cdc;
 mod brackets;
 mod cdc_clauses;
 mod change_columns;
+mod classes;
 mod clauses;
 mod constant;
 mod create;
@@ -64,6 +65,7 @@ mod trigger;
 mod tests;
 
 pub use auto_cdc::AutoCdc;
+pub use classes::{KEYWORDS, TextClass, text_classes};
 pub use constant::{Const, Literal, SecretStore};
 pub use create::{CONNECTION_OPTIONS, CreateConnection, CreateSchema};
 pub use diagnostic::Diagnostic;

@@ -44,6 +44,26 @@ impl Parameters {
         true
     }
 
+    /// Gives a parameter a value in place of the one that it has.
+    pub fn replace(&mut self, name: &str, value: &str) {
+        let lower = name.to_lowercase();
+        self.0.retain(|(given, _)| given.to_lowercase() != lower);
+        self.0.push((name.to_owned(), Given::read(value)));
+    }
+
+    /// The parameters and their values, as they may be given again.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let shown = self.0.iter().map(|(name, value)| {
+            let value = match value {
+                Given::Constant(Literal::String(text)) => format!("'{}'", text.replace('\'', "''")),
+                Given::Constant(other) => other.text().to_owned(),
+                Given::Null => NULL.to_owned(),
+            };
+            (name.clone(), value)
+        });
+        shown.collect()
+    }
+
     /// One that `used` (names in lower case) does not name.
     pub fn unused(&self, used: &[String]) -> Option<&str> {
         let mut names = self.0.iter().map(|(name, _)| name.as_str());

@@ -56,6 +56,7 @@ mod status;
 mod stores;
 mod story;
 mod support;
+mod terminal;
 mod trigger;
 mod types;
 mod verify;

@@ -39,15 +39,96 @@ fn rows_can_be_printed_for_programs() {
         command.args(["query", "--format", format, "-c", query]);
         Ended::from(command.output().unwrap()).succeeded().stdout
     };
+    let object = "{\"n\":1,\"d\":1.5,\"x\":null,\"t\":\"a,\\\"b\",\"b\":\"00ff\",\
+                  \"at\":\"2024-01-01T00:00:00.500\"}";
+    assert_eq!(answer("ndjson"), format!("{object}\n"));
+    assert_eq!(answer("json"), format!("[{object}]\n"));
     assert_eq!(
-        answer("json"),
-        "{\"n\":1,\"d\":1.5,\"x\":null,\"t\":\"a,\\\"b\",\"b\":\"00ff\",\
-         \"at\":\"2024-01-01T00:00:00.500\"}\n"
+        answer("tsv"),
+        "n\td\tx\tt\tb\tat\n1\t1.5\t\t\"a,\"\"b\"\t00ff\t2024-01-01T00:00:00.500\n"
+    );
+    assert_eq!(
+        answer("markdown"),
+        "| n | d | x | t | b | at |\n| --- | --- | --- | --- | --- | --- |\n\
+         | 1 | 1.5 |  | a,\"b | 00ff | 2024-01-01T00:00:00.500 |\n"
     );
     assert_eq!(
         answer("csv"),
         "n,d,x,t,b,at\n1,1.5,,\"a,\"\"b\",00ff,2024-01-01T00:00:00.500\n"
     );
+}
+
+#[test]
+fn every_format_says_that_there_are_no_rows_in_its_own_way() {
+    let project = Project::new();
+    for (format, answer) in [
+        ("csv", "n,t\n"),
+        ("ndjson", ""),
+        ("json", "[]\n"),
+        ("markdown", "| n | t |\n| --- | --- |\n"),
+        ("table", "+---+---+\n| n | t |\n+---+---+\n+---+---+\n"),
+    ] {
+        let query = "SELECT 1 AS n, 'a|b' AS t WHERE false";
+        let ended = project.cdcql(&["query", "--format", format, "-c", query]);
+        assert_eq!(ended.succeeded().stdout, answer, "{format}");
+    }
+}
+
+#[test]
+fn rows_are_written_to_a_file_which_is_there_when_it_is_whole() {
+    let project = Project::new();
+    let query = |format: &str, sql: &str| {
+        let out = format!("out.{format}");
+        project.cdcql(&["query", "--format", format, "-o", &out, "-c", sql])
+    };
+    let rows = "SELECT value AS n, 'x' || value AS t FROM range(0, 20000)";
+    for format in ["parquet", "arrow", "csv"] {
+        let ended = query(format, rows).succeeded();
+        assert_eq!(ended.stdout, "");
+        let table = match format {
+            "csv" => "STORED AS CSV OPTIONS ('format.has_header' 'true')",
+            "arrow" => continue,
+            _ => "STORED AS PARQUET",
+        };
+        let sql = format!(
+            "CREATE EXTERNAL TABLE r {table} LOCATION 'out.{format}'; SELECT count(*), sum(n), max(t) FROM r"
+        );
+        let read = project.cdcql(&["query", "--format", "csv", "-c", &sql]);
+        let read = read.succeeded().stdout;
+        assert!(
+            read.ends_with("20000,199990000,x9999\n"),
+            "{format}: {read}"
+        );
+    }
+    project.write("out.csv", "as it was");
+    let _ = query("csv", "SELECT 1 / (value - 9000) FROM range(0, 10000)").failed(1, &["ivide"]);
+    assert_eq!(project.read("out.csv"), "as it was");
+    let two = "SELECT 1 AS n; SELECT 2 AS n";
+    let _ = query("parquet", two).failed(1, &["holds one result"]);
+    let nowhere = ["query", "-o", "no/such/out.csv", "-c", "SELECT 1"];
+    let _ = project.cdcql(&nowhere).failed(1, &["no/such/out.csv"]);
+}
+
+#[test]
+fn arrow_files_are_read_by_others() {
+    let project = Project::new();
+    let python = std::env::var("CDCQL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_string());
+    let out = project.path().join("out.arrow");
+    let sql = "SELECT value AS n, 'x' || value AS t FROM range(0, 20000)";
+    let arguments = ["query", "--format", "arrow", "-o", "out.arrow", "-c", sql];
+    let _ = project.cdcql(&arguments).succeeded();
+    if std::env::var_os("CDCQL_TEST_PYTHON").is_none() {
+        return;
+    }
+    let script = "import sys, pyarrow as pa\n\
+                  t = pa.ipc.open_file(sys.argv[1]).read_all()\n\
+                  print(t.num_rows, t.column('t')[19999])";
+    let read = std::process::Command::new(python)
+        .args(["-c", script])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "20000 x19999\n");
 }
 
 #[test]

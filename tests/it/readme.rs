@@ -68,6 +68,52 @@ fn every_command_of_the_readme_answers_as_shown() {
     }
 }
 
+/// What is typed in a transcript of the REPL, and what it answers to all of it.
+fn transcript(block: &str) -> (String, String) {
+    let (mut typed, mut answered) = (String::new(), String::new());
+    let mut goes_on = false;
+    for line in block.lines() {
+        let input = line.strip_prefix("cdcql> ");
+        match input.or(goes_on.then_some(line)) {
+            Some(input) => {
+                typed += &format!("{input}\n");
+                goes_on = !input.starts_with('\\') && !input.ends_with(';');
+            }
+            None => answered += &format!("{line}\n"),
+        }
+    }
+    (typed, answered)
+}
+
+#[test]
+fn the_repl_answers_as_the_readme_shows() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let block = blocks_in(&readme, "Asking", "repl")[0];
+    let (typed, answered) = transcript(block);
+    let project = Project::new();
+    project.append_to_database(
+        "UPDATE dbo.customers SET city = N'Smallville' WHERE first_name = N'Clark';",
+    );
+    let _ = project.run().succeeded();
+    project.write("typed", &typed);
+    let program = project.command();
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "\"$CDCQL\" --pipeline pipelines/customers.sql < typed 2>&1",
+        ])
+        .current_dir(project.path());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let ended = shell.env("CDCQL", crate::support::CDCQL).output().unwrap();
+    snapbox::assert_data_eq!(String::from_utf8(ended.stdout).unwrap(), answered);
+}
+
 #[test]
 fn the_pipeline_in_the_readme_is_the_file() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();

@@ -1,0 +1,130 @@
+//! The lines that a person types, or that come through a pipe.
+
+use std::io::{BufRead, IsTerminal, stdin};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Config, Editor};
+
+use super::complete::Assistant;
+use super::names::Names;
+use crate::error::Error;
+use crate::sql::is_complete;
+
+/// Entries of the history that are kept.
+const HISTORY_SIZE: usize = 10_000;
+/// Words that mark a statement which may hold a secret; such a statement is not kept in the history.
+const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "_key", "://"];
+
+/// What was read.
+pub(super) enum Line {
+    /// A command, or a text of whole statements.
+    Text(String),
+    /// Nothing: what was typed was dropped.
+    Dropped,
+    /// There is no more.
+    End,
+}
+
+/// Where lines come from.
+pub(super) enum Input {
+    /// A terminal, with an editor.
+    Terminal(Box<Editor<Assistant, FileHistory>>),
+    /// A pipe or a file.
+    Pipe,
+}
+
+impl Input {
+    pub(super) fn open(names: Arc<Names>) -> Result<Self, Error> {
+        if !stdin().is_terminal() {
+            return Ok(Self::Pipe);
+        }
+        let config = Config::builder()
+            .max_history_size(HISTORY_SIZE)
+            .map_err(failed)?
+            .completion_type(CompletionType::List)
+            .build();
+        let mut editor = Editor::with_config(config).map_err(failed)?;
+        editor.set_helper(Some(Assistant::new(names)));
+        if let Some(path) = history_path().filter(|path| path.exists())
+            && let Err(error) = editor.load_history(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "the history was not read");
+        }
+        Ok(Self::Terminal(Box::new(editor)))
+    }
+
+    /// The next command, or the next complete statements.
+    pub(super) fn next(&mut self) -> Result<Line, Error> {
+        let Self::Terminal(editor) = self else {
+            return from_pipe();
+        };
+        match editor.readline("cdcql> ") {
+            Ok(line) if line.trim().is_empty() => Ok(Line::Dropped),
+            Ok(line) => {
+                remember(editor, &line);
+                Ok(Line::Text(line))
+            }
+            Err(ReadlineError::Interrupted) => Ok(Line::Dropped),
+            Err(ReadlineError::Eof) => Ok(Line::End),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Keeps what was typed for the next time.
+    pub(super) fn close(self) {
+        if let (Self::Terminal(mut editor), Some(path)) = (self, history_path())
+            && let Err(error) = editor.save_history(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "the history was not saved");
+        }
+    }
+}
+
+/// Whether a text is to be executed as it is.
+pub(super) fn is_whole(text: &str) -> bool {
+    let trimmed = text.trim();
+    trimmed.is_empty() || trimmed.starts_with('\\') || is_complete(text)
+}
+
+fn from_pipe() -> Result<Line, Error> {
+    let mut text = String::new();
+    loop {
+        let read = stdin().lock().read_line(&mut text);
+        let read = read.map_err(|source| Error::Output { source })?;
+        match read {
+            0 if text.trim().is_empty() => return Ok(Line::End),
+            0 => return Ok(Line::Text(text)),
+            _ if text.trim().is_empty() => text.clear(),
+            _ if is_whole(&text) => return Ok(Line::Text(text)),
+            _ => {}
+        }
+    }
+}
+
+fn remember(editor: &mut Editor<Assistant, FileHistory>, text: &str) {
+    let lower = text.to_lowercase();
+    if SECRET_WORDS.iter().any(|word| lower.contains(word)) {
+        return;
+    }
+    if let Err(error) = editor.add_history_entry(text.trim_end()) {
+        tracing::debug!(%error, "the statement was not added to the history");
+    }
+}
+
+/// The history file in the user's state directory, whose folder is made when it is missing.
+fn history_path() -> Option<PathBuf> {
+    let folder = dirs::state_dir()
+        .or_else(dirs::data_local_dir)?
+        .join("cdcql");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history"))
+}
+
+fn failed(error: ReadlineError) -> Error {
+    Error::Output {
+        source: std::io::Error::other(error),
+    }
+}

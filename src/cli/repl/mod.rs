@@ -1,0 +1,205 @@
+//! The REPL: one session over SQL Server and Delta, statement by statement.
+
+mod command;
+mod complete;
+mod describe;
+mod input;
+mod names;
+mod scope;
+
+use std::io::{IsTerminal, stdin};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::ValueEnum as _;
+
+use self::command::{Command, HELP};
+use self::input::{Input, Line};
+use self::names::Names;
+use self::scope::Scope;
+use super::output::print_error;
+use super::rows::{Out, Printer, RowFormat};
+use super::run::Manner;
+use super::session::{Session, readable};
+use crate::error::Error;
+
+/// What the REPL holds between two lines.
+struct Repl {
+    session: Session,
+    printer: Printer,
+    names: Arc<Names>,
+    scope: Scope,
+    is_timed: bool,
+}
+
+/// Whether the REPL reads another line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Line,
+    Nothing,
+}
+
+/// Reads statements and commands until end of file, and prints what each answers; an error does not end it.
+pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(), Error> {
+    let session = Session::try_new(manner)?.of_a_person();
+    let names = Arc::new(Names::new(session.engine.clone()));
+    let mut repl = Repl {
+        session,
+        printer: Printer::try_new(RowFormat::default(), Out::paged())?,
+        names: Arc::clone(&names),
+        scope: Scope::default(),
+        is_timed: false,
+    };
+    if let Some(pipeline) = pipeline {
+        repl.session.load(pipeline).await?;
+        repl.scope.add(&repl.session, pipeline)?;
+    }
+    if stdin().is_terminal() && !manner.quiet {
+        let version = env!("CARGO_PKG_VERSION");
+        eprintln!(
+            "cdcql {version}; statements end with ';', \\? tells the commands, Ctrl-D leaves"
+        );
+    }
+    let mut input = Input::open(names)?;
+    loop {
+        repl.names.keep_flows(repl.scope.flows());
+        let line = match input.next()? {
+            Line::Text(line) => line,
+            Line::Dropped => continue,
+            Line::End => break,
+        };
+        let begun = Instant::now();
+        let done = tokio::select! {
+            done = repl.answer(&line, manner) => done,
+            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        };
+        match done {
+            Ok(Next::Nothing) => break,
+            Ok(Next::Line) => {}
+            Err(error) => print_error(&error),
+        }
+        if repl.is_timed {
+            eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
+        }
+    }
+    input.close();
+    repl.printer.finish()
+}
+
+impl Repl {
+    /// Executes a command, or the statements of a text.
+    async fn answer(&mut self, text: &str, manner: Manner<'_>) -> Result<Next, Error> {
+        if !text.trim_start().starts_with('\\') {
+            self.execute(text).await?;
+            return Ok(Next::Line);
+        }
+        match Command::read(text) {
+            Ok(Command::Quit) => return Ok(Next::Nothing),
+            Ok(command) => Box::pin(self.command(command, manner)).await?,
+            Err(message) => eprintln!("error: {message}"),
+        }
+        Ok(Next::Line)
+    }
+
+    async fn execute(&mut self, text: &str) -> Result<(), Error> {
+        let parsed = self.session.parse("input".to_string(), text.to_string());
+        for statement in readable(parsed)? {
+            let printer = &mut self.printer;
+            let _ = self
+                .session
+                .execute_statement(&statement, None, printer)
+                .await?;
+            self.names.forget_columns();
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command, manner: Manner<'_>) -> Result<(), Error> {
+        match command {
+            Command::Quit => Ok(()),
+            Command::Help => self.printer.line(HELP.trim_end()),
+            Command::Describe(None) => self.list_tables().await,
+            Command::Describe(Some(name)) => self.describe(&name).await,
+            Command::Connections => self.list_connections().await,
+            Command::Schemas => self.list_schemas().await,
+            Command::Functions(pattern) => self.list_functions(pattern.as_deref()).await,
+            Command::Lag => self.scope.lag(&self.session).await,
+            Command::Plan(flow) => self.scope.plan(&self.session, flow).await,
+            Command::Run(flow) => self.scope.run(&self.session, manner, flow).await,
+            Command::Timing(on) => {
+                self.is_timed = on.unwrap_or(!self.is_timed);
+                say("timing", self.is_timed);
+                Ok(())
+            }
+            Command::Expanded(on) => {
+                self.printer.expanded = on.unwrap_or(!self.printer.expanded);
+                say("expanded display", self.printer.expanded);
+                Ok(())
+            }
+            Command::Format(name) => self.format(name.as_deref()),
+            Command::Output(None) => self.printer.direct(Out::paged()),
+            Command::Output(Some(path)) => self.printer.direct(Out::file(Path::new(&path))?),
+            Command::Include(path) => self.include(Path::new(&path)).await,
+            Command::Set(given) => {
+                self.set(given);
+                Ok(())
+            }
+        }
+    }
+
+    fn format(&mut self, name: Option<&str>) -> Result<(), Error> {
+        match name.map(|name| (name, RowFormat::from_str(name, true))) {
+            Some((_, Ok(format))) => self.printer.format = format,
+            Some((name, Err(_))) => {
+                let all: Vec<_> = RowFormat::value_variants()
+                    .iter()
+                    .map(|f| f.name())
+                    .collect();
+                eprintln!(
+                    "error: there is no format '{name}'; there is {}",
+                    all.join(", ")
+                );
+                return Ok(());
+            }
+            None => {}
+        }
+        eprintln!("format: {}", self.printer.format.name());
+        Ok(())
+    }
+
+    fn set(&mut self, given: Option<(String, String)>) {
+        match given {
+            Some((name, value)) => self.session.parameters_mut().replace(&name, &value),
+            None => {
+                for (name, value) in self.session.parameters_mut().shown() {
+                    eprintln!(":{name} = {value}");
+                }
+            }
+        }
+    }
+
+    /// Puts what a file defines in scope, its flows too, and executes its other statements.
+    async fn include(&mut self, path: &Path) -> Result<(), Error> {
+        let statements = self.scope.add(&self.session, path)?;
+        self.session
+            .engine
+            .define_all(&statements, Some(path))
+            .await?;
+        for statement in &statements {
+            if scope::is_query(statement) {
+                let printer = &mut self.printer;
+                let _ = self
+                    .session
+                    .execute_statement(statement, Some(path), printer)
+                    .await?;
+            }
+        }
+        self.names.forget_columns();
+        Ok(())
+    }
+}
+
+fn say(what: &str, on: bool) {
+    eprintln!("{what} is {}", if on { "on" } else { "off" });
+}

@@ -1,0 +1,164 @@
+//! Rows for people: as tables, or a line for each column.
+
+use std::io::Write as _;
+
+use comfy_table::{ContentArrangement, Table};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{Out, RowWriter};
+
+/// Rows that are laid out as one table; a longer result is printed as several, so that memory stays bounded.
+const ROWS_PER_TABLE: usize = 10_000;
+/// Bytes of the cells of such a table.
+const BYTES_PER_TABLE: usize = 16 << 20;
+/// The lines of a table: corners, edges and the rule below the names.
+const LINES: &str = "||--+-++|    ++++++";
+/// Characters that a column needs in a table that fits a terminal, with the lines beside it.
+const NARROWEST: usize = 9;
+
+/// The cells of a batch as texts; NULL is nothing.
+fn cells(
+    batch: &RecordBatch,
+    mut row: impl FnMut(Vec<String>) -> Result<(), ArrowError>,
+) -> Result<(), ArrowError> {
+    let options = FormatOptions::default();
+    let columns = batch.columns().iter();
+    let columns = columns.map(|column| ArrayFormatter::try_new(column, &options));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    for index in 0..batch.num_rows() {
+        let texts = columns
+            .iter()
+            .map(|column| column.value(index).try_to_string());
+        row(texts.collect::<Result<_, _>>()?)?;
+    }
+    Ok(())
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    let fields = schema.fields().iter();
+    fields.map(|field| field.name().clone()).collect()
+}
+
+/// Tables of text.
+pub(super) struct Tables {
+    names: Vec<String>,
+    /// The width of the terminal that they are to fit.
+    width: Option<u16>,
+    rows: Vec<Vec<String>>,
+    bytes: usize,
+    written: bool,
+}
+
+impl Tables {
+    pub(super) fn new(schema: &SchemaRef, width: Option<u16>) -> Self {
+        Self {
+            names: names(schema),
+            width,
+            rows: Vec::new(),
+            bytes: 0,
+            written: false,
+        }
+    }
+
+    fn lay_out(&mut self, out: &mut Out) -> Result<(), ArrowError> {
+        self.written = true;
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        let width = self.width.map(usize::from);
+        if width.is_some_and(|width| self.names.len() * NARROWEST > width) {
+            return expand(&self.names, rows, 0, out);
+        }
+        let mut table = Table::new();
+        table.load_preset(LINES).set_header(&self.names);
+        if let Some(width) = self.width {
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                .set_width(width);
+        }
+        table.add_rows(rows);
+        writeln!(out, "{table}").map_err(ArrowError::from)
+    }
+}
+
+impl RowWriter for Tables {
+    fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let mut found = Vec::with_capacity(batch.num_rows());
+        cells(batch, |row| {
+            found.push(row);
+            Ok(())
+        })?;
+        for row in found {
+            self.bytes += row.iter().map(String::len).sum::<usize>();
+            self.rows.push(row);
+            if self.rows.len() >= ROWS_PER_TABLE || self.bytes >= BYTES_PER_TABLE {
+                self.lay_out(out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError> {
+        if self.rows.is_empty() && self.written {
+            return Ok(());
+        }
+        self.lay_out(out)
+    }
+}
+
+/// A line for each column of each row.
+pub(super) struct Expanded {
+    names: Vec<String>,
+    rows: usize,
+}
+
+impl Expanded {
+    pub(super) fn new(schema: &SchemaRef) -> Self {
+        Self {
+            names: names(schema),
+            rows: 0,
+        }
+    }
+}
+
+impl RowWriter for Expanded {
+    fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let before = self.rows;
+        self.rows += batch.num_rows();
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        cells(batch, |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        expand(&self.names, rows, before, out)
+    }
+
+    fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError> {
+        match self.rows {
+            0 => writeln!(out, "(no rows)").map_err(ArrowError::from),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes each column of `rows`, of which `before` came before, as a line.
+fn expand(
+    names: &[String],
+    rows: Vec<Vec<String>>,
+    before: usize,
+    out: &mut Out,
+) -> Result<(), ArrowError> {
+    let widest = names.iter().map(|name| name.chars().count()).max();
+    let widest = widest.unwrap_or_default();
+    for (index, row) in rows.iter().enumerate() {
+        writeln!(out, "-[ row {} ]{}", before + index + 1, "-".repeat(20))?;
+        for (name, value) in names.iter().zip(row) {
+            let blanks = " ".repeat(widest - name.chars().count());
+            let value = value.replace('\n', &format!("\n{} | ", " ".repeat(widest)));
+            writeln!(out, "{name}{blanks} | {value}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The rows that a query answers with, written in one of several formats to one of several places.
+//!
+//! Rows are written as they come: what is held of them is bounded by what a format needs to lay them out.
+
+mod binary;
+mod layout;
+mod out;
+mod text;
+
+use std::io::{self, Write as _};
+
+use clap::ValueEnum;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+
+use crate::error::Error;
+use layout::{Expanded, Tables};
+pub(super) use out::Out;
+use text::{Csv, Json, Markdown};
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RowFormat {
+    /// Tables of text, for people
+    #[default]
+    Table,
+    /// Comma-separated values below a line of names; NULL is nothing
+    Csv,
+    /// The same separated by tabs
+    Tsv,
+    /// An array of JSON objects; bytes are hexadecimal, times ISO 8601
+    Json,
+    /// One JSON object a line
+    Ndjson,
+    /// A table as Markdown has it
+    Markdown,
+    /// A Parquet file
+    Parquet,
+    /// An Arrow IPC file
+    Arrow,
+}
+
+impl RowFormat {
+    /// Whether a file of this format holds one result, and no text.
+    fn is_binary(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
+
+    /// The name by which a person gives it.
+    pub(super) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_string())
+    }
+}
+
+/// Writes the batches of one result.
+trait RowWriter {
+    fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError>;
+    fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError>;
+}
+
+/// Writes results, one after the other, to one place.
+#[derive(Debug)]
+pub(super) struct Printer {
+    /// In which format.
+    pub(super) format: RowFormat,
+    /// Whether each column of a row is a line of its own, where rows are tables of text.
+    pub(super) expanded: bool,
+    out: Out,
+    /// How many results are written.
+    results: usize,
+}
+
+impl Printer {
+    /// A printer of `format` to `out`.
+    ///
+    /// # Errors
+    /// `Output` for a format that a terminal cannot show.
+    pub(super) fn try_new(format: RowFormat, out: Out) -> Result<Self, Error> {
+        let printer = Self {
+            format,
+            expanded: false,
+            out,
+            results: 0,
+        };
+        printer.check()?;
+        Ok(printer)
+    }
+
+    /// Has results written to another place from here on; what was written to the last one is complete.
+    pub(super) fn direct(&mut self, out: Out) -> Result<(), Error> {
+        let last = std::mem::replace(&mut self.out, out);
+        self.results = 0;
+        last.finish()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.format.is_binary() && self.out.is_terminal() {
+            let format = self.format.name();
+            return Err(refused(format!(
+                "a terminal cannot show {format}: write it to a file with -o FILE, or into a pipe"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes a result; answers with the number of its rows, as far as they were taken.
+    ///
+    /// # Errors
+    /// What the query, or writing, ends with; a second result of a format whose files hold one.
+    pub(super) async fn print(
+        &mut self,
+        mut rows: SendableRecordBatchStream,
+    ) -> Result<u64, Error> {
+        let schema = rows.schema();
+        let has_columns = !schema.fields().is_empty();
+        if has_columns {
+            self.check()?;
+            if self.format.is_binary() && self.results > 0 {
+                let format = self.format.name();
+                return Err(refused(format!(
+                    "a {format} file holds one result, and this is a second one"
+                )));
+            }
+            self.results += 1;
+        }
+        let mut writer = self.writer(&schema);
+        let mut total = 0;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            total += batch.num_rows() as u64;
+            if has_columns {
+                writer.write(&mut self.out, &batch).map_err(failed)?;
+            }
+            if self.out.is_closed() {
+                return Ok(total);
+            }
+        }
+        if has_columns {
+            writer.finish(&mut self.out).map_err(failed)?;
+        }
+        self.out.end_result()?;
+        Ok(total)
+    }
+
+    fn writer(&self, schema: &SchemaRef) -> Box<dyn RowWriter + Send> {
+        match self.format {
+            RowFormat::Table if self.expanded => Box::new(Expanded::new(schema)),
+            RowFormat::Table => Box::new(Tables::new(schema, self.out.width())),
+            RowFormat::Csv => Box::new(Csv::new(schema, b',')),
+            RowFormat::Tsv => Box::new(Csv::new(schema, b'\t')),
+            RowFormat::Json => Box::new(Json::array()),
+            RowFormat::Ndjson => Box::new(Json::lines()),
+            RowFormat::Markdown => Box::new(Markdown::new(schema)),
+            RowFormat::Parquet => Box::new(binary::Parquet::new(schema)),
+            RowFormat::Arrow => Box::new(binary::Ipc::new(schema)),
+        }
+    }
+
+    /// Writes a line of text for people among the results.
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
+        let written = writeln!(self.out, "{text}");
+        written.map_err(|source| Error::Output { source })?;
+        self.out.end_result()
+    }
+
+    /// Ends what was written; a file is there from then on.
+    pub(super) fn finish(self) -> Result<(), Error> {
+        self.out.finish()
+    }
+}
+
+fn refused(why: String) -> Error {
+    Error::Output {
+        source: io::Error::new(io::ErrorKind::InvalidInput, why),
+    }
+}
+
+fn failed(error: ArrowError) -> Error {
+    match error {
+        ArrowError::IoError(_, source) => Error::Output { source },
+        error => DataFusionError::from(error).into(),
+    }
+}

@@ -1,0 +1,195 @@
+//! The REPL as a person has it, through a pseudo-terminal.
+
+use std::process::Command;
+use std::time::Duration;
+
+use expectrl::process::unix::UnixProcess;
+use expectrl::{ControlCode, Expect as _, Session};
+
+use crate::support::Project;
+
+/// How long the REPL may take until it has said something; what hangs ends by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Terminal = Session<UnixProcess, expectrl::process::unix::PtyStream>;
+
+/// The REPL in a terminal of 100 columns and 24 lines, without colours unless they are asked for.
+fn open(project: &Project, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Terminal {
+    let mut command = project.command();
+    command.args(arguments);
+    command.env("TERM", "xterm").env("NO_COLOR", "1");
+    change(&mut command);
+    let mut terminal = Session::spawn(command).unwrap();
+    terminal.set_expect_timeout(Some(PATIENCE));
+    terminal.get_process_mut().set_window_size(100, 24).unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    terminal
+}
+
+fn plain(project: &Project) -> Terminal {
+    let pipeline = ["--pipeline", "pipelines/customers.sql"];
+    open(project, &pipeline, |_| {})
+}
+
+/// What is shown up to `part`, and that.
+fn shown(terminal: &mut Terminal, part: &str) -> String {
+    let found = terminal.expect(part).unwrap();
+    let before = String::from_utf8_lossy(found.before()).into_owned();
+    before + part
+}
+
+fn leave(mut terminal: Terminal) {
+    terminal.send(ControlCode::EndOfTransmission).unwrap();
+    terminal.expect(expectrl::Eof).unwrap();
+}
+
+#[test]
+fn a_statement_goes_on_until_its_semicolon() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    terminal.send_line("SELECT ';' AS a,").unwrap();
+    terminal.send_line("  7 * 6 AS answer -- ;").unwrap();
+    terminal.send_line(";").unwrap();
+    let answer = shown(&mut terminal, "| ; | 42     |");
+    assert!(answer.contains("answer"), "{answer}");
+    leave(terminal);
+}
+
+#[test]
+fn names_are_completed() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    terminal.send("SELECT count(*) FROM app_db.db\t").unwrap();
+    terminal.expect("app_db.dbo.").unwrap();
+    terminal.send("cust\t").unwrap();
+    terminal.expect("customers").unwrap();
+    terminal.send_line(";").unwrap();
+    terminal.expect("| 3 ").unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    terminal.send("\\tim\t").unwrap();
+    terminal.expect("\\timing").unwrap();
+    terminal.send_line("").unwrap();
+    terminal.expect("timing is on").unwrap();
+    leave(terminal);
+}
+
+#[test]
+fn columns_of_the_tables_in_the_statement_are_completed_once_they_are_known() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    // They are asked for beside the prompt, and are there one of the next times.
+    let completed = (0..100).any(|_| {
+        terminal
+            .send("SELECT first_n\t FROM app_db.dbo.customers;")
+            .unwrap();
+        terminal.send(ControlCode::StartOfHeading).unwrap();
+        for _ in 0.."SELECT first_n".len() {
+            terminal.send(ControlCode::Acknowledge).unwrap();
+        }
+        terminal.send("\t").unwrap();
+        terminal.send_line("").unwrap();
+        let found = terminal.expect(expectrl::Any::boxed(vec![
+            Box::new("Bruce"),
+            Box::new("No field named"),
+        ]));
+        let said = String::from_utf8_lossy(found.unwrap().get(0).unwrap()).into_owned();
+        terminal.expect("cdcql> ").unwrap();
+        said == "Bruce"
+    });
+    assert!(completed);
+    leave(terminal);
+}
+
+#[test]
+fn an_interrupt_ends_the_query_and_not_the_repl() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    let endless =
+        "SELECT sum(a.value * b.value % 7) FROM range(0, 10000000) a, range(0, 10000000) b;";
+    terminal.send_line(endless).unwrap();
+    // It is told how far it is after two seconds, so that it is at work by then.
+    terminal.expect("rows read").unwrap();
+    terminal.send(ControlCode::EndOfText).unwrap();
+    terminal.expect("interrupted").unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    terminal.send_line("SELECT 6 * 7 AS answer;").unwrap();
+    terminal.expect("| 42 ").unwrap();
+    leave(terminal);
+}
+
+#[test]
+fn a_result_longer_than_the_terminal_goes_through_the_pager() {
+    let project = Project::new();
+    let mut terminal = open(&project, &[], |command| {
+        command.env("PAGER", "sed s/^/paged:/");
+    });
+    terminal
+        .send_line("SELECT value AS n FROM range(0, 5);")
+        .unwrap();
+    let short = shown(&mut terminal, "cdcql> ");
+    assert!(!short.contains("paged:"), "{short}");
+    terminal
+        .send_line("SELECT value AS n FROM range(0, 50);")
+        .unwrap();
+    terminal.expect("paged:+").unwrap();
+    terminal.expect("paged:| 49 |").unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    leave(terminal);
+}
+
+#[test]
+fn what_was_typed_is_there_the_next_time_but_no_secrets() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    terminal.send_line("SELECT 'seen' AS memory;").unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    terminal
+        .send_line("SELECT 'my password' AS memory;")
+        .unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    leave(terminal);
+    let mut terminal = plain(&project);
+    terminal.send("\x1b[A").unwrap();
+    let last = shown(&mut terminal, "memory;");
+    assert!(
+        last.contains("seen") && !last.contains("password"),
+        "{last}"
+    );
+    terminal.send(ControlCode::EndOfText).unwrap();
+    leave(terminal);
+}
+
+#[test]
+fn statements_have_colours_unless_they_are_not_wanted() {
+    let project = Project::new();
+    let mut terminal = open(&project, &[], |command| {
+        command.env_remove("NO_COLOR");
+    });
+    terminal.send("SELECT 'x'").unwrap();
+    terminal.expect("\x1b[32m'x'\x1b[0m").unwrap();
+    terminal.send(ControlCode::EndOfText).unwrap();
+    leave(terminal);
+    let mut terminal = open(&project, &[], |_| {});
+    terminal.send("SELECT 'x'").unwrap();
+    let plain = shown(&mut terminal, "'x'");
+    assert!(!plain.contains("\x1b[32m"), "{plain:?}");
+    terminal.send(ControlCode::EndOfText).unwrap();
+    leave(terminal);
+}
+
+#[test]
+fn wide_rows_fit_the_terminal() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    terminal
+        .send_line("SELECT repeat('a ', 100) AS long, 1 AS n;")
+        .unwrap();
+    let answer = shown(&mut terminal, "cdcql> ");
+    let widest = answer.lines().filter(|line| line.starts_with(['|', '+']));
+    let widest = widest
+        .map(|line| line.trim_end().chars().count())
+        .max()
+        .unwrap();
+    assert!(widest <= 100, "{widest}: {answer}");
+    leave(terminal);
+}
