@@ -125,6 +125,7 @@ fn place_after(before: Option<&Lexeme>, in_array: bool) -> Place {
     match &before.token {
         Token::Period => Place::Name,
         Token::Comma if in_array => Place::Other,
+        Token::SemiColon => Place::Other,
         Token::Word(w) if w.quote_style.is_some() => Place::Other,
         Token::Word(w) => after_word(w.keyword),
         Token::LBracket | Token::RBracket | Token::RParen | Token::RBrace => Place::Other,

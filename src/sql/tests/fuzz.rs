@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::text;
+use super::{printed, text};
 use crate::sql::{is_complete, parse, resolve_names, table_references};
 
 const VALID: &[&str] = &[
@@ -101,6 +101,7 @@ impl Random {
 /// Everything that can be done with a text without tables.
 fn read(sql: &str) {
     is_complete(sql);
+    printed::checked(sql);
     match parse(&text(sql)) {
         Ok(statements) => {
             for mut statement in statements {
@@ -124,6 +125,8 @@ fn read(sql: &str) {
                     "{sql}\n{error}"
                 );
                 assert!(error.to_string().starts_with("f.sql:"));
+                // What is said where the parser panicked.
+                assert!(!error.message().contains("the parser failed"), "{sql}");
             }
         }
     }
