@@ -36,8 +36,7 @@ fn line(source: &Source, statement: &StatementTokens) -> String {
         true => line,
         // `[a` and `b]` on a line of their own are no name, and neither are `[a /* ] */ b]`.
         false => joined(source, &statement.lexemes, |between| {
-            let ends_name = between.contains(['\n', '\r', ']']);
-            if ends_name { "\n" } else { " " }
+            if between == " " { " " } else { "\n" }
         }),
     }
 }

@@ -79,7 +79,7 @@ fn a_line_break_that_means_something_stays() {
         ("SELECT\n\"a\n\n b\"", "SELECT \"a\n\n b\";\n"),
         ("SELECT\n$$a\r\nb$$", "SELECT $$a\r\nb$$;\n"),
         // On one line these would be names.
-        ("SELECT [\n  a\n]\nFROM  t", "SELECT [\na\n]\nFROM t;\n"),
+        ("SELECT [\n  a\n]\nFROM t", "SELECT [\na\n]\nFROM t;\n"),
         ("SELECT t.[a /* ] */ b]", "SELECT t.[a\nb];\n"),
         ("SELECT [a -- ]\n]", "SELECT [a\n];\n"),
         ("SELECT [\n  1,\n  2\n]", "SELECT [ 1, 2 ];\n"),
