@@ -99,10 +99,14 @@ fn is_words(inside: &[Lexeme]) -> bool {
             .all(|l| word(l) || matches!(l.token, Token::Number(..)))
 }
 
+/// No name has more characters; so many are looked at behind each bracket.
+const LONGEST_NAME: usize = 1024;
+
 /// The text from `start` to its `]` on the same line, `]]` standing for `]`, and where that ends.
 fn text_to_bracket(source: &Source, start: usize) -> Option<(String, usize)> {
     let mut value = String::new();
-    let mut chars = source.text.get(start..)?.char_indices().peekable();
+    let chars = source.text.get(start..)?.char_indices();
+    let mut chars = chars.take(LONGEST_NAME).peekable();
     while let Some((at, c)) = chars.next() {
         match c {
             '\n' | '\r' => return None,
@@ -125,6 +129,7 @@ fn place_after(before: Option<&Lexeme>, in_array: bool) -> Place {
     match &before.token {
         Token::Period => Place::Name,
         Token::Comma if in_array => Place::Other,
+        Token::SemiColon => Place::Other,
         Token::Word(w) if w.quote_style.is_some() => Place::Other,
         Token::Word(w) => after_word(w.keyword),
         Token::LBracket | Token::RBracket | Token::RParen | Token::RBrace => Place::Other,

@@ -34,6 +34,8 @@ impl Diagnostic {
             Some(table) => format!("table '{table}': {}", message.into()),
             None => message.into(),
         };
+        // A message may hold what stands between quotes in the file.
+        let message = message.replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}");
         Diagnostic(Box::new(Parts {
             file: source.name.clone(),
             span,
@@ -155,6 +157,14 @@ mod tests {
             diagnostic.to_string(),
             "p/f.sql:2:1: error: unknown statement `SELCT`\n  |\n2 | SELCT 2;\n  | ^^^^^ not a statement\n  |\n  = help: did you mean `SELECT`?"
         );
+    }
+
+    #[test]
+    fn no_control_character_of_a_file_is_in_a_message() {
+        let source = source("OPTIONS ('a\u{1b}[2J' 1)");
+        let diagnostic = Diagnostic::new(&source, source.span(9, 16), "no `a\u{1b}[2J`");
+        assert_eq!(diagnostic.message(), "no `a\u{fffd}[2J`");
+        assert!(!diagnostic.to_string().contains('\u{1b}'));
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) text: String,
     line_starts: Vec<usize>,
+    /// In their order, none touching another.
     masked: Vec<Range<usize>>,
     /// The one of several tables which a part of the text is read for: errors name it.
     pub(super) of_table: Option<String>,
@@ -105,8 +106,20 @@ impl Source {
     }
 
     /// Hides these ranges wherever the text is shown.
-    pub(super) fn mask(&mut self, ranges: Vec<Range<usize>>) {
-        self.masked = ranges;
+    pub(super) fn mask(&mut self, mut ranges: Vec<Range<usize>>) {
+        ranges.sort_unstable_by_key(|range| range.start);
+        self.masked.clear();
+        for range in ranges {
+            match self.masked.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => self.masked.push(range),
+            }
+        }
+    }
+
+    fn hides(&self, at: usize) -> bool {
+        let next = self.masked.partition_point(|mask| mask.end <= at);
+        self.masked.get(next).is_some_and(|mask| mask.start <= at)
     }
 
     /// The place of bytes `start..end`.
@@ -182,9 +195,8 @@ impl Source {
 
     fn shown_range(&self, range: Range<usize>) -> String {
         let text = self.text.get(range.clone()).unwrap_or_default();
-        let hidden = |at: usize| self.masked.iter().any(|mask| mask.contains(&at));
         text.char_indices()
-            .map(|(at, c)| if hidden(range.start + at) { '*' } else { c })
+            .map(|(at, c)| if self.hides(range.start + at) { '*' } else { c })
             .collect()
     }
 

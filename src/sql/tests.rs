@@ -8,6 +8,7 @@ mod merges;
 mod names;
 mod parameters;
 mod planned;
+mod printed;
 mod statements;
 mod table_factors;
 mod triggers;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::text;
+use super::{printed, text};
 use crate::sql::{is_complete, parse, resolve_names, table_references};
 
 const VALID: &[&str] = &[
@@ -101,6 +101,10 @@ impl Random {
 /// Everything that can be done with a text without tables.
 fn read(sql: &str) {
     is_complete(sql);
+    // That reads a text eight times.
+    if sql.len() < 20_000 {
+        printed::checked(sql);
+    }
     match parse(&text(sql)) {
         Ok(statements) => {
             for mut statement in statements {
@@ -124,6 +128,8 @@ fn read(sql: &str) {
                     "{sql}\n{error}"
                 );
                 assert!(error.to_string().starts_with("f.sql:"));
+                // What is said where the parser panicked.
+                assert!(!error.message().contains("the parser failed"), "{sql}");
             }
         }
     }
@@ -251,6 +257,11 @@ fn deep_and_long_texts_end_in_an_error_soon() {
         format!("SELECT 1 IN ({}1)", many("1, ", 100_000)),
         many(";", 100_000),
         many("SELECT 1 x y;", 2_000),
+        format!("SELECT a {}", many("=[", 50_000)),
+        format!("SELECT t{}]", many(".[a", 30_000)),
+        many("://", 30_000),
+        format!("-- {}", many("x://h:p@", 15_000)),
+        format!("OPTIONS ({}) x", many("k 'v', ", 15_000)),
     ];
     let shapes = [
         (

@@ -1,0 +1,11 @@
+//! Options, properties and URLs, whose secrets nobody is shown.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        cdcql_fuzz::options::read(text);
+    }
+});
