@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::physical_plan::execute_stream;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 
 use super::query_progress::Progress;
 use super::rows::Printer;
@@ -197,12 +200,24 @@ impl Session {
         let context = frame.task_ctx();
         let failed = |error| Error::from_datafusion(error, Some(statement));
         let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let plan = yielding(plan).map_err(failed)?;
         let rows = execute_stream(Arc::clone(&plan), Arc::new(context)).map_err(failed)?;
         let shown = Progress::of(plan);
         let printed = printer.print(shown.over(rows)).await;
         let rows = printed.map_err(|error| error.restored(statement))?;
         Ok(has_columns.then_some(rows))
     }
+}
+
+/// The plan, whose joins let others go on now and then: one that makes many rows of few would else not be ended by anybody.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|node| {
+        Ok(match node.children().len() {
+            0 | 1 => Transformed::no(node),
+            _ => Transformed::yes(Arc::new(CooperativeExec::new(node)) as _),
+        })
+    });
+    wrapped.data()
 }
 
 /// The statements, if all could be read.

@@ -6,6 +6,10 @@ use std::time::Duration;
 use expectrl::process::unix::UnixProcess;
 use expectrl::{ControlCode, Expect as _, Session};
 
+use cdcql::simulator::CaptureBehaviour;
+use cdcql::simulator::control::Fault;
+
+use crate::served::Served;
 use crate::support::Project;
 
 /// How long the REPL may take until it has said something; what hangs ends by it.
@@ -38,7 +42,21 @@ fn shown(terminal: &mut Terminal, part: &str) -> String {
     before + part
 }
 
+/// Drops what is typed, and waits for the next prompt.
+fn drop_line(terminal: &mut Terminal) {
+    terminal.send(ControlCode::EndOfText).unwrap();
+    terminal.expect("cdcql> ").unwrap();
+}
+
 fn leave(mut terminal: Terminal) {
+    terminal.send_line("\\q").unwrap();
+    terminal.expect(expectrl::Eof).unwrap();
+}
+
+#[test]
+fn the_end_of_the_input_ends_it() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
     terminal.send(ControlCode::EndOfTransmission).unwrap();
     terminal.expect(expectrl::Eof).unwrap();
 }
@@ -149,13 +167,14 @@ fn what_was_typed_is_there_the_next_time_but_no_secrets() {
     terminal.expect("cdcql> ").unwrap();
     leave(terminal);
     let mut terminal = plain(&project);
-    terminal.send("\x1b[A").unwrap();
+    // Before the command to leave.
+    terminal.send("\x1b[A\x1b[A").unwrap();
     let last = shown(&mut terminal, "memory;");
     assert!(
         last.contains("seen") && !last.contains("password"),
         "{last}"
     );
-    terminal.send(ControlCode::EndOfText).unwrap();
+    drop_line(&mut terminal);
     leave(terminal);
 }
 
@@ -167,13 +186,13 @@ fn statements_have_colours_unless_they_are_not_wanted() {
     });
     terminal.send("SELECT 'x'").unwrap();
     terminal.expect("\x1b[32m'x'\x1b[0m").unwrap();
-    terminal.send(ControlCode::EndOfText).unwrap();
+    drop_line(&mut terminal);
     leave(terminal);
     let mut terminal = open(&project, &[], |_| {});
     terminal.send("SELECT 'x'").unwrap();
     let plain = shown(&mut terminal, "'x'");
     assert!(!plain.contains("\x1b[32m"), "{plain:?}");
-    terminal.send(ControlCode::EndOfText).unwrap();
+    drop_line(&mut terminal);
     leave(terminal);
 }
 
@@ -192,4 +211,31 @@ fn wide_rows_fit_the_terminal() {
         .unwrap();
     assert!(widest <= 100, "{widest}: {answer}");
     leave(terminal);
+}
+
+#[test]
+fn an_interrupt_ends_a_query_that_the_server_does_not_answer() {
+    let served = Served::new(CaptureBehaviour::default());
+    let mut held = served
+        .simulator
+        .control()
+        .on_next("FROM [dbo].[a]", Fault::Stall);
+    let mut command = served.command(&["--pipeline", "pipelines/p.sql"]);
+    command.env("TERM", "xterm").env("NO_COLOR", "1");
+    let mut terminal = Session::spawn(command).unwrap();
+    terminal.set_expect_timeout(Some(PATIENCE));
+    terminal.expect("cdcql> ").unwrap();
+    terminal
+        .send_line("SELECT count(id) AS n FROM db.dbo.a;")
+        .unwrap();
+    served.runtime.block_on(held.struck()).unwrap();
+    terminal.send(ControlCode::EndOfText).unwrap();
+    terminal.expect("interrupted").unwrap();
+    terminal.expect("cdcql> ").unwrap();
+    terminal
+        .send_line("SELECT count(code) AS n FROM db.dbo.a;")
+        .unwrap();
+    terminal.expect("| 4 |").unwrap();
+    leave(terminal);
+    drop(held);
 }
