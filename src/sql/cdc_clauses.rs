@@ -26,7 +26,7 @@ pub(super) enum Columns<'a> {
     Star(&'a [Lexeme]),
 }
 
-const CLAUSES: &[&str] = &[
+pub(super) const CLAUSES: &[&str] = &[
     "KEYS",
     "SEQUENCE BY",
     "APPLY AS DELETE WHEN",

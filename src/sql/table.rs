@@ -74,14 +74,14 @@ pub struct Property {
     pub span: Span,
 }
 
-const PROPERTIES: &[&str] = &[
+pub(super) const PROPERTIES: &[&str] = &[
     "cdcql.backfillColumns",
     "cdcql.deletionVectors",
     "cdcql.onGap",
     "cdcql.onSchemaChange",
     "cdcql.readBack",
 ];
-const TABLE_CLAUSES: &[&str] = &[
+pub(super) const TABLE_CLAUSES: &[&str] = &[
     "PARTITIONED BY",
     "LOCATION",
     "OPTIONS",

@@ -9,6 +9,7 @@ mod names;
 mod parameters;
 mod planned;
 mod printed;
+mod readme;
 mod statements;
 mod table_factors;
 mod triggers;
