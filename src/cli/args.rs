@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::config;
+use super::shell::{CompletionsArguments, ManArguments};
 use super::units::{assignment, bytes, cadence, size};
 #[cfg(feature = "simulator")]
 use super::units::{collation, interval};
@@ -154,6 +156,10 @@ pub(super) enum Command {
     /// Tell the tutorial as a story, on the embedded server and in a temporary folder
     #[cfg(feature = "simulator")]
     Demo,
+    /// Print the script by which a shell completes cdcql's commands and options
+    Completions(CompletionsArguments),
+    /// Print the manual page of cdcql, or of one of its commands
+    Man(ManArguments),
 }
 
 /// Arguments of `run`.
@@ -411,7 +417,7 @@ pub(super) struct SimulateArguments {
 impl Arguments {
     /// The process's arguments; ends the process where they make no sense.
     pub(super) fn of_process() -> Self {
-        let arguments = Self::parse();
+        let arguments = config::parsed();
         #[cfg(feature = "simulator")]
         if let Some(Command::Simulate(simulate)) = &arguments.command
             && simulate.record

@@ -2,12 +2,14 @@
 
 mod args;
 mod check;
+mod config;
 #[cfg(feature = "simulator")]
 mod demo;
 mod doctor;
 #[cfg(feature = "simulator")]
 mod embedded;
 mod events;
+mod grammar;
 mod maintain;
 mod output;
 mod parameters;
@@ -17,6 +19,7 @@ mod query;
 mod repl;
 mod run;
 mod session;
+mod shell;
 mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
@@ -41,6 +44,9 @@ use run::Manner;
 /// Data goes to stdout, everything for people to stderr.
 pub fn main() -> ExitCode {
     let arguments = Arguments::of_process();
+    if let Some(answered) = shell::answer(&arguments) {
+        return ended(answered, LogFormat::Text);
+    }
     start_log(&arguments);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -56,6 +62,11 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(Box::pin(interruptible(&arguments)));
     // What still reads from a server says so there as it is dropped.
     runtime.shutdown_timeout(signals::FAREWELL);
+    ended(result, log_format)
+}
+
+/// The exit code, after what has failed is said.
+fn ended(result: Result<(), Error>, log_format: LogFormat) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,6 +119,8 @@ async fn dispatch(arguments: &Arguments, manner: Manner<'_>) -> Result<(), Error
         Some(Command::Simulate(simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]
         Some(Command::Demo) => demo::run().await,
+        // Answered before there was a log or a runtime.
+        Some(Command::Completions(_) | Command::Man(_)) => Ok(()),
         None => repl::run(arguments.pipeline.as_deref(), manner).await,
     }
 }
