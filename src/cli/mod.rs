@@ -10,6 +10,7 @@ mod doctor;
 mod embedded;
 mod events;
 mod grammar;
+mod init;
 mod maintain;
 mod output;
 mod parameters;
@@ -115,6 +116,7 @@ async fn dispatch(arguments: &Arguments, manner: Manner<'_>) -> Result<(), Error
         Some(Command::Verify(verify)) => verify::run(verify, manner).await,
         Some(Command::Doctor(doctor)) => doctor::run(doctor, manner).await,
         Some(Command::Maintain(maintain)) => maintain::run(maintain, manner).await,
+        Some(Command::Init(init)) => init::run(init, manner).await,
         #[cfg(feature = "simulator")]
         Some(Command::Simulate(simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]

@@ -10,7 +10,7 @@ impl Arguments {
             return None;
         }
         let reads_none = match &self.command {
-            Some(Command::Completions(_) | Command::Man(_)) => true,
+            Some(Command::Init(_) | Command::Completions(_) | Command::Man(_)) => true,
             #[cfg(feature = "simulator")]
             Some(Command::Simulate(_) | Command::Demo) => true,
             _ => false,

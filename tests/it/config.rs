@@ -91,7 +91,7 @@ fn everything_that_is_wrong_with_the_file_is_told_with_its_place() {
     project.write(
         "cdcql.toml",
         "memroy = '1GiB'\nparallel = 3\n\n[run]\nparalel = 8\nwindow_rows = 0\nmemory = '1GiB'\nfollow = true\nflow = ['a']\n\
-         [query]\nformat = 'xml'\n[simulate]\npassword = 'hush'\n[runn]\nparallel = 1\n[check]\nformat = 'csv'\n",
+         [query]\nformat = 'xml'\n[simulate]\npassword = 'hush'\n[runn]\nparallel = 1\n[check]\nformat = 'csv'\n[init]\nlake = 'l'\n",
     );
     let told = project.cdcql(&QUERY).failed(2, &[]).stderr;
     let lines: Vec<&str> = told.lines().collect();
@@ -107,6 +107,7 @@ fn everything_that_is_wrong_with_the_file_is_told_with_its_place() {
         "cdcql.toml:13:1: error: password has no default of one's own: write --password on the command line",
         "cdcql.toml:14:2: error: there is no command 'runn'; did you mean 'run'?",
         "cdcql.toml:17:1: error: check has no option 'format'",
+        "cdcql.toml:19:1: error: lake has no default of one's own: write --lake on the command line",
     ];
     assert_eq!(lines.len(), expected.len(), "{told}");
     for (line, expected) in lines.iter().zip(expected) {

@@ -26,6 +26,7 @@ mod handoff;
 mod history;
 mod imports;
 mod independent_reader;
+mod init;
 mod interrupts;
 mod keys;
 mod kills;
