@@ -38,14 +38,15 @@ impl Connection {
             options: Vec::new(),
             password: Some(arguments.password_env.clone()),
         };
+        let mut questions = Questions::default();
         let host = match &arguments.url {
             Some(url) => url.clone(),
-            None => given("--host", "server (a name, or a URL)", &arguments.host)?,
+            None => questions.given("--host", "server (a name, or a URL)", &arguments.host)?,
         };
         let is_url = host.contains("://") || host.starts_with(EMBEDDED);
         match is_url {
-            true => connection.at_url(host, &arguments.user)?,
-            false => connection.at_host(host, arguments)?,
+            true => connection.at_url(host, &arguments.user, &mut questions)?,
+            false => connection.at_host(host, arguments, &mut questions)?,
         }
         if connection.name.eq_ignore_ascii_case(LAKE) {
             connection.name.push_str("_source");
@@ -58,7 +59,12 @@ impl Connection {
         }
     }
 
-    fn at_url(&mut self, url: String, user: &Option<String>) -> Result<(), Error> {
+    fn at_url(
+        &mut self,
+        url: String,
+        user: &Option<String>,
+        questions: &mut Questions,
+    ) -> Result<(), Error> {
         if let Some(script) = url.strip_prefix(EMBEDDED) {
             let stem = Path::new(script).file_stem();
             self.name_after(stem.map(|stem| stem.to_string_lossy().into_owned()));
@@ -75,7 +81,7 @@ impl Connection {
         let is_integrated = place.has_option("integrated_security", "true");
         let needs_user = place.user.is_empty() && !is_integrated;
         let user = match needs_user {
-            true => Some(given("--user", "user", user)?),
+            true => Some(questions.given("--user", "user", user)?),
             false => user.clone(),
         };
         if is_integrated {
@@ -86,14 +92,19 @@ impl Connection {
         Ok(())
     }
 
-    fn at_host(&mut self, host: String, arguments: &InitArguments) -> Result<(), Error> {
+    fn at_host(
+        &mut self,
+        host: String,
+        arguments: &InitArguments,
+        questions: &mut Questions,
+    ) -> Result<(), Error> {
         self.options.push(("host", host));
         let port = arguments.port.map(|port| ("port", port.to_string()));
         self.options.extend(port);
-        let database = given("--database", "database", &arguments.database)?;
+        let database = questions.given("--database", "database", &arguments.database)?;
         self.name_after(Some(database.clone()));
         self.options.push(("database", database));
-        let user = given("--user", "user", &arguments.user)?;
+        let user = questions.given("--user", "user", &arguments.user)?;
         self.options.push(("user", user));
         Ok(())
     }
@@ -189,26 +200,44 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A value that was given, or is asked for.
-fn given(argument: &'static str, question: &str, value: &Option<String>) -> Result<String, Error> {
-    if let Some(value) = value {
-        return Ok(value.clone());
+/// Asks for what was not given, on one terminal.
+#[derive(Debug, Default)]
+struct Questions(Option<DefaultEditor>);
+
+impl Questions {
+    /// A value that was given, or is asked for.
+    fn given(
+        &mut self,
+        argument: &'static str,
+        question: &str,
+        value: &Option<String>,
+    ) -> Result<String, Error> {
+        if let Some(value) = value {
+            return Ok(value.clone());
+        }
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Err(Error::Unanswered { argument });
+        }
+        let editor = match &mut self.0 {
+            Some(editor) => editor,
+            none => none.insert(DefaultEditor::new().map_err(unasked)?),
+        };
+        loop {
+            let answer = editor.readline(&format!("{question}: ")).map_err(unasked)?;
+            if !answer.trim().is_empty() {
+                return Ok(answer.trim().to_owned());
+            }
+        }
     }
-    if !stdin().is_terminal() || !stdout().is_terminal() {
-        return Err(Error::Unanswered { argument });
-    }
-    let failed = |error: ReadlineError| match error {
+}
+
+/// Why there is no answer.
+fn unasked(error: ReadlineError) -> Error {
+    match error {
         ReadlineError::Interrupted | ReadlineError::Eof => Error::Interrupted,
         error => Error::Output {
             source: std::io::Error::other(error),
         },
-    };
-    let mut editor = DefaultEditor::new().map_err(failed)?;
-    loop {
-        let answer = editor.readline(&format!("{question}: ")).map_err(failed)?;
-        if !answer.trim().is_empty() {
-            return Ok(answer.trim().to_owned());
-        }
     }
 }
 
