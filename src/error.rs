@@ -361,6 +361,41 @@ pub enum Error {
         /// The commit.
         after: String,
     },
+    /// Something that `init` has to know, and cannot ask for.
+    #[error("{argument} is missing, and there is no terminal to ask on")]
+    Unanswered {
+        /// The argument that says it.
+        argument: &'static str,
+    },
+    /// A file that would be overwritten.
+    #[error("{} exists already, and is not overwritten; name another file", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A password on the command line, on its way to a file.
+    #[error(
+        "the URL has a password or a token, which the file would keep; leave it out, and put the password into the \
+         environment variable that --password-env names"
+    )]
+    SecretGiven,
+    /// A password that is not there.
+    #[error(
+        "the environment variable {name} is not set; set it to the password, or name another one with --password-env"
+    )]
+    PasswordUnset {
+        /// The variable.
+        name: String,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    NotWritten {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The command was interrupted.
     #[error("interrupted")]
     Interrupted,

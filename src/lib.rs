@@ -49,7 +49,7 @@
 //!
 //! | room | what it does | what only it names |
 //! |---|---|---|
-//! | [`cli`] | how a person drives it | clap, rustyline, indicatif |
+//! | [`cli`] | how a person drives it | clap and its kin, toml, rustyline, indicatif |
 //! | [`pipeline`] | a file as flows; the one loop | |
 //! | [`engine`] | the DataFusion session: catalogs, planning | |
 //! | [`sql`] | text to statements; no I/O | |

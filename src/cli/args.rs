@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::config;
+use super::init::InitArguments;
 use super::rows::RowFormat;
+use super::shell::{CompletionsArguments, ManArguments};
 use super::units::{assignment, bytes, cadence, size};
 #[cfg(feature = "simulator")]
 use super::units::{collation, interval};
@@ -155,6 +158,17 @@ pub(super) enum Command {
     /// Tell the tutorial as a story, on the embedded server and in a temporary folder
     #[cfg(feature = "simulator")]
     Demo,
+    /// Write a pipeline file for a server of one's own
+    ///
+    /// Connects, looks which tables are captured, and writes a statement for each to a new file, which it then checks. What
+    /// is missing of the connection is asked for on a terminal. The password is in an environment variable, and never in
+    /// the file. A table that cannot be copied, such as one without a unique key, is written as a comment that says why.
+    /// The folder of the Delta tables is added to the .gitignore beside the file. No file is overwritten.
+    Init(InitArguments),
+    /// Print the script by which a shell completes cdcql's commands and options
+    Completions(CompletionsArguments),
+    /// Print the manual page of cdcql, or of one of its commands
+    Man(ManArguments),
 }
 
 /// Arguments of `run`.
@@ -415,7 +429,7 @@ pub(super) struct SimulateArguments {
 impl Arguments {
     /// The process's arguments; ends the process where they make no sense.
     pub(super) fn of_process() -> Self {
-        let arguments = Self::parse();
+        let arguments = config::parsed();
         #[cfg(feature = "simulator")]
         if let Some(Command::Simulate(simulate)) = &arguments.command
             && simulate.record

@@ -2,12 +2,15 @@
 
 mod args;
 mod check;
+mod config;
 #[cfg(feature = "simulator")]
 mod demo;
 mod doctor;
 #[cfg(feature = "simulator")]
 mod embedded;
 mod events;
+mod grammar;
+mod init;
 mod maintain;
 mod output;
 mod pager;
@@ -20,6 +23,7 @@ mod repl;
 mod rows;
 mod run;
 mod session;
+mod shell;
 mod signals;
 #[cfg(feature = "simulator")]
 mod simulate;
@@ -44,6 +48,9 @@ use run::Manner;
 /// Data goes to stdout, everything for people to stderr.
 pub fn main() -> ExitCode {
     let arguments = Arguments::of_process();
+    if let Some(answered) = shell::answer(&arguments) {
+        return ended(answered, LogFormat::Text);
+    }
     start_log(&arguments);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -59,6 +66,11 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(Box::pin(interruptible(&arguments)));
     // What still reads from a server says so there as it is dropped.
     runtime.shutdown_timeout(signals::FAREWELL);
+    ended(result, log_format)
+}
+
+/// The exit code, after what has failed is said.
+fn ended(result: Result<(), Error>, log_format: LogFormat) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -107,10 +119,13 @@ async fn dispatch(arguments: &Arguments, manner: Manner<'_>) -> Result<(), Error
         Some(Command::Verify(verify)) => verify::run(verify, manner).await,
         Some(Command::Doctor(doctor)) => doctor::run(doctor, manner).await,
         Some(Command::Maintain(maintain)) => maintain::run(maintain, manner).await,
+        Some(Command::Init(init)) => init::run(init, manner).await,
         #[cfg(feature = "simulator")]
         Some(Command::Simulate(simulate)) => simulate::run(simulate).await,
         #[cfg(feature = "simulator")]
         Some(Command::Demo) => demo::run().await,
+        // Answered before there was a log or a runtime.
+        Some(Command::Completions(_) | Command::Man(_)) => Ok(()),
         None => repl::run(arguments.pipeline.as_deref(), manner).await,
     }
 }

@@ -1,8 +1,6 @@
 //! `--set name=value`.
 
-use super::args::Arguments;
-#[cfg(feature = "simulator")]
-use super::args::Command;
+use super::args::{Arguments, Command};
 use crate::sql::Parameters;
 
 impl Arguments {
@@ -11,8 +9,13 @@ impl Arguments {
         if self.set.is_empty() {
             return None;
         }
-        #[cfg(feature = "simulator")]
-        if let Some(Command::Simulate(_) | Command::Demo) = &self.command {
+        let reads_none = match &self.command {
+            Some(Command::Init(_) | Command::Completions(_) | Command::Man(_)) => true,
+            #[cfg(feature = "simulator")]
+            Some(Command::Simulate(_) | Command::Demo) => true,
+            _ => false,
+        };
+        if reads_none {
             return Some("--set is for commands that read a pipeline file".to_string());
         }
         // Clap keeps those on one side of the command alone. No other argument's value can begin so.

@@ -28,7 +28,13 @@ impl Error {
             Self::Sink(error) => exit_code_of_sink(error.kind()),
             Self::HistoryReplaced { .. } | Self::ChangedRowsUnknown { .. } => 5,
             Self::Unexpected { .. } => 4,
-            Self::UnknownFlow { .. } | Self::UnusedParameter { .. } | Self::NoPipeline => 2,
+            Self::UnknownFlow { .. }
+            | Self::UnusedParameter { .. }
+            | Self::NoPipeline
+            | Self::Unanswered { .. }
+            | Self::Exists { .. }
+            | Self::SecretGiven
+            | Self::PasswordUnset { .. } => 2,
             Self::Unfit { exit_code, .. } => *exit_code,
             Self::Interrupted => 130,
             Self::DataFusion(error) => match (self.source_error(), self.sink_error()) {
@@ -41,6 +47,7 @@ impl Error {
             | Self::Script(_)
             | Self::File { .. }
             | Self::Output { .. }
+            | Self::NotWritten { .. }
             | Self::TableNotCreated { .. }
             | Self::TargetNotEmpty { .. }
             | Self::StartAhead { .. }

@@ -80,10 +80,13 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only one room may use.
-const OWNED: [(&str, &str); 5] = [
+const OWNED: [(&str, &str); 8] = [
     ("tiberius", "source"),
     ("deltalake", "sink"),
     ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
+    ("toml", "cli"),
     ("rustyline", "cli"),
     ("indicatif", "cli"),
 ];

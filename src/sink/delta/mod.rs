@@ -57,3 +57,8 @@ pub use target::DeltaTarget;
 pub use widening::widens;
 pub use write::merge_path;
 pub(crate) use write::{Spool, SpoolWriter, joined_by_hash, joined_within_memory};
+
+/// The version of the library that reads and writes the log of Delta tables.
+pub fn library_version() -> &'static str {
+    deltalake::crate_version()
+}

@@ -12,7 +12,7 @@ use super::cell::{Cells, Parameter};
 use super::error::SourceError;
 use super::ident::TableName;
 use super::instance::{Instance, choose, instances};
-use super::key::{IndexColumn, KeyProblem, index_columns};
+use super::key::{IndexColumn, KeyProblem, index_columns, require_key};
 use super::pool::Pool;
 use super::relation::ChangeRelation;
 use super::types::{SqlType, utc_timestamp};
@@ -146,6 +146,11 @@ impl CapturedTable {
             .iter()
             .map(|index| self.columns[*index].name.as_str())
             .collect()
+    }
+
+    /// Why its rows cannot be told apart in a target, if they cannot.
+    pub fn key_problem(&self) -> Option<SourceError> {
+        require_key(self).err()
     }
 
     /// The first LSN that the instance had when it was looked up; cleanup moves it.

@@ -246,9 +246,11 @@ impl Staging {
     }
 
     fn reader(&self, file: &Path, size: u64) -> Result<Reader, DataFusionError> {
-        let file = PartitionedFile::new(file.to_string(), size);
+        let mut part = PartitionedFile::new(String::new(), size);
+        // Made of its text, a path would be encoded once more.
+        part.object_meta.location = file.clone();
         let readers = DefaultParquetFileReaderFactory::new(Arc::clone(&self.store));
-        let reader = readers.create_reader(0, file, None, &ExecutionPlanMetricsSet::new())?;
+        let reader = readers.create_reader(0, part, None, &ExecutionPlanMetricsSet::new())?;
         Ok(reader)
     }
 
