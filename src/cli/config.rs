@@ -40,6 +40,13 @@ pub(super) fn parsed() -> Arguments {
     arguments.unwrap_or_else(|error| error.format(&mut grammar()).exit())
 }
 
+/// The arguments that `words` are, with the same defaults; `None` where they make no sense.
+pub(super) fn read(words: &[OsString]) -> Option<Arguments> {
+    let command = with_defaults(grammar()).ok()?;
+    let matches = command.try_get_matches_from(words).ok()?;
+    Arguments::from_arg_matches(&matches).ok()
+}
+
 /// True for what is made from the grammar alone.
 fn needs_no_default(outcome: &Result<ArgMatches, Error>) -> bool {
     match outcome {

@@ -6,6 +6,11 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 /// The pager where `PAGER` does not name one: quits at once where all fits, and leaves the text on the screen.
 const PAGER: &str = "less -FRSX";
 
+/// What a shell ends with that cannot start a program.
+const NOT_STARTED: [Option<i32>; 2] = [Some(126), Some(127)];
+/// Bytes that a pipe may hold which nobody reads.
+const PIPE: usize = 1 << 20;
+
 /// A terminal whose text goes through `$PAGER` from the first line on that does not fit.
 #[derive(Debug, Default)]
 pub(super) struct Pager {
@@ -13,6 +18,8 @@ pub(super) struct Pager {
     held: Vec<u8>,
     lines: usize,
     running: Option<(Child, ChildStdin)>,
+    /// What the pager was given first, as long as it may not have taken it.
+    sent: Vec<u8>,
     /// Whether the pager was left before it had everything.
     closed: bool,
     /// Whether the pager could not be started.
@@ -27,20 +34,38 @@ impl Pager {
 
     /// Shows what is held back, and waits until the person has left the pager.
     pub(super) fn end(&mut self) -> io::Result<()> {
-        self.lines = 0;
         let held = std::mem::take(&mut self.held);
-        match self.running.take() {
-            Some((mut child, stdin)) => {
-                drop(stdin);
-                child.wait()?;
-            }
-            None => {
+        match self.running.is_some() {
+            true => self.wait()?,
+            false => {
                 let mut out = io::stdout().lock();
                 out.write_all(&held)?;
                 out.flush()?;
             }
         }
+        self.reset()
+    }
+
+    /// Forgets what is held back, and waits until the person has left the pager.
+    pub(super) fn reset(&mut self) -> io::Result<()> {
+        self.wait()?;
+        self.held.clear();
+        self.lines = 0;
         self.closed = false;
+        Ok(())
+    }
+
+    /// Waits for the pager to end; what one that could not be started was given is shown without it.
+    fn wait(&mut self) -> io::Result<()> {
+        let sent = std::mem::take(&mut self.sent);
+        let Some((mut child, stdin)) = self.running.take() else {
+            return Ok(());
+        };
+        drop(stdin);
+        if NOT_STARTED.contains(&child.wait()?.code()) {
+            self.missing = true;
+            io::stdout().lock().write_all(&sent)?;
+        }
         Ok(())
     }
 
@@ -61,6 +86,7 @@ impl Pager {
                 .ok(),
         };
         let held = std::mem::take(&mut self.held);
+        self.sent.clear();
         match started.and_then(|mut child| child.stdin.take().map(|stdin| (child, stdin))) {
             Some(running) => {
                 self.running = Some(running);
@@ -77,9 +103,14 @@ impl Pager {
         let Some((_, stdin)) = &mut self.running else {
             return Ok(());
         };
+        if self.sent.len() <= PIPE {
+            self.sent.extend_from_slice(bytes);
+        }
         match stdin.write_all(bytes) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed = true;
+                self.wait()?;
+                // Without a pager it goes on without one; else the person has seen enough.
+                self.closed = !self.missing;
                 Ok(())
             }
             sent => sent,

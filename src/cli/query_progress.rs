@@ -40,7 +40,12 @@ impl Progress {
             return rows;
         }
         let schema = rows.schema();
-        let told = unfold((rows, self), |(mut rows, progress)| async move {
+        let told = unfold((rows, Some(self)), |(mut rows, progress)| async move {
+            // Rows that are printed by then tell enough.
+            let Some(progress) = progress else {
+                let next = rows.next().await?;
+                return Some((next, (rows, None)));
+            };
             let begin = (progress.begun + SILENT).max(Instant::now());
             let mut ticks = interval_at(begin.into(), EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -53,7 +58,7 @@ impl Progress {
             };
             // What is printed is not to stand in the line.
             drop(line);
-            next.map(|batch| (batch, (rows, progress)))
+            next.map(|batch| (batch, (rows, None)))
         });
         Box::pin(RecordBatchStreamAdapter::new(schema, told))
     }

@@ -14,7 +14,7 @@ use super::run::Manner;
 use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
 use crate::error::Error;
 use crate::pipeline::check;
-use crate::sql::{Parameters, Parsed, SourceText, Statement, parse_all};
+use crate::sql::{Parameters, Parsed, SourceText, Statement, StatementKind, parse_all};
 
 /// An engine, and what must live as long as it.
 #[derive(Debug)]
@@ -91,7 +91,10 @@ impl Session {
     pub(super) async fn read(&self, file: &Path) -> Result<Vec<Statement>, Error> {
         let parsed = self.parsed(file)?;
         if parsed.errors.is_empty() {
-            return Ok(parsed.statements);
+            let mut statements = parsed.statements;
+            // A person's file may have queries beside its flows.
+            statements.retain(|statement| !self.is_lenient || !is_query(statement));
+            return Ok(statements);
         }
         let other = self.fresh()?.engine;
         check(other, parsed, file).await.map(|_| Vec::new())
@@ -206,6 +209,15 @@ impl Session {
         let printed = printer.print(shown.over(rows)).await;
         let rows = printed.map_err(|error| error.restored(statement))?;
         Ok(has_columns.then_some(rows))
+    }
+}
+
+/// Whether a statement answers with rows, and is neither a definition nor a flow.
+pub(super) fn is_query(statement: &Statement) -> bool {
+    match &statement.kind {
+        StatementKind::Merge(merge) => merge.stream.is_none(),
+        StatementKind::Other(_) => !Engine::is_definition(statement),
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::TableType;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::MAIN;
 use super::point::{feed_end, micros_of, version_of};
@@ -54,6 +55,9 @@ impl TableDeclaration {
         Ok(DeltaTarget::open(&self.location, self.storage.clone()).await?)
     }
 }
+
+/// What is not part of a path in a URL unless it is encoded.
+const IN_URLS: &AsciiSet = &CONTROLS.add(b'%').add(b'#').add(b'?');
 
 /// The catalog itself.
 #[derive(Debug)]
@@ -152,9 +156,25 @@ impl LakeSchema {
 
     /// Where a table of this schema lies when its statement does not say.
     pub(super) fn default_location(&self, table: &str) -> Option<String> {
-        self.location
-            .as_ref()
-            .map(|location| format!("{}/{table}", location.trim_end_matches('/')))
+        let location = self.location.as_ref()?.trim_end_matches('/');
+        match location.contains("://") {
+            true => Some(format!(
+                "{location}/{}",
+                utf8_percent_encode(table, IN_URLS)
+            )),
+            false => Some(format!("{location}/{table}")),
+        }
+    }
+
+    /// The names of the folders below its location, which may hold tables; none where it has none.
+    pub(super) async fn folders(&self) -> Result<Vec<String>, Error> {
+        match &self.location {
+            Some(location) => {
+                let place = DeltaTarget::open(location, self.storage.clone()).await?;
+                Ok(place.folders().await?)
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The options of the store that it lies in then.

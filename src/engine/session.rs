@@ -192,6 +192,17 @@ impl Engine {
         Ok(declaration.open().await?.history(limit).await?)
     }
 
+    /// The names of what lies below the location of a schema of the lake, where tables may be; none for another schema.
+    ///
+    /// # Errors
+    /// Whatever listing the store gives.
+    pub async fn tables_below(&self, schema: &str) -> Result<Vec<String>, Error> {
+        match self.lake.find_schema(schema) {
+            Some(schema) => schema.folders().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The names of the connections, in lower case, in their order.
     pub fn connection_names(&self) -> Vec<String> {
         self.connections.names()
@@ -227,6 +238,12 @@ impl Engine {
 
     /// The names of all schemas and tables, as `catalog.schema.table`, sorted.
     pub fn table_names(&self) -> Vec<String> {
+        let tables = self.tables().into_iter();
+        tables.map(|parts| parts.join(".")).collect()
+    }
+
+    /// The catalog, the schema and the name of each table, sorted.
+    pub fn tables(&self) -> Vec<[String; 3]> {
         let mut names = Vec::new();
         for catalog_name in self.context.catalog_names() {
             let Some(catalog) = self.context.catalog(&catalog_name) else {
@@ -240,7 +257,7 @@ impl Engine {
                 names.extend(
                     tables
                         .into_iter()
-                        .map(|table| format!("{catalog_name}.{schema_name}.{table}")),
+                        .map(|table| [catalog_name.clone(), schema_name.clone(), table]),
                 );
             }
         }

@@ -151,8 +151,24 @@ impl Doctor<'_> {
         if !statements.iter().any(is_for_every_table) {
             return Ok(statements);
         }
-        let opened = lay_out_each(self.engine, statements, file, &[]).await?;
-        Ok(opened.statements)
+        let plain = statements
+            .iter()
+            .filter(|statement| !is_for_every_table(statement));
+        let plain: Vec<_> = plain.cloned().collect();
+        let mut stars = statements
+            .iter()
+            .filter_map(|statement| match &statement.kind {
+                StatementKind::EveryTable(every) => Some(parts_of(&every.source).swap_remove(0)),
+                _ => None,
+            });
+        let connection = stars.next().unwrap_or_default().to_lowercase();
+        match lay_out_each(self.engine, statements, file, &[]).await {
+            Ok(opened) => Ok(opened.statements),
+            Err(error) => {
+                self.found.fail(&connection, None, Check::Table, &error);
+                Ok(plain)
+            }
+        }
     }
 
     async fn database(&self, name: &str) -> Result<(Database, DatabaseChecks), Error> {

@@ -1,9 +1,13 @@
 //! Statements for every captured table of a schema: to one for each.
 
+use datafusion::common::TableReference;
+
 use super::named::{parts_of, source_name, stream_of};
-use crate::engine::{Engine, log_retry, retried};
+use crate::change::FlowKey;
+use crate::engine::{Engine, LAKE, MAIN, log_retry, retried};
 use crate::error::{Error, Faults};
 use crate::nearest::nearest;
+use crate::source::sqlserver::Database;
 use crate::sql::{Diagnostic, EveryTable, Statement, StatementKind};
 
 /// Whether a statement is for every table of a schema.
@@ -18,11 +22,13 @@ pub(super) fn is_for_every_table(statement: &Statement) -> bool {
 /// `Invalid` for one that cannot be read.
 pub(super) fn for_any_table(statements: Vec<Statement>) -> Result<Vec<Statement>, Error> {
     let mut found = Vec::with_capacity(statements.len());
+    let mut before = 0;
     for statement in statements {
         match &statement.kind {
             StatementKind::EveryTable(every) => {
-                let any = statement.for_any_table(every);
+                let any = statement.for_any_table(every, before);
                 found.extend(any.map_err(invalid)?);
+                before += 1;
             }
             _ => found.push(statement),
         }
@@ -90,6 +96,14 @@ async fn tables_of(
         Ok(database.captured_table_names(&schema).await?)
     });
     let mut tables = captured.await.map_err(placed)?;
+    let left = tables_left(engine, every, &database, &schema, &tables).await;
+    for table in left.map_err(placed)? {
+        tracing::warn!(
+            "'{}.{table}' holds a copy of {schema}.{table}, of which nothing is captured any more: it stays as it is; enable \
+             capture of the table again, or move the copy away",
+            every.target
+        );
+    }
     let known = database.table_names(&schema);
     for name in &every.except {
         let Some(named) = find(&name.value, &known) else {
@@ -108,7 +122,44 @@ async fn tables_of(
             tables.retain(|table| table != named);
         }
     }
+    if tables.is_empty() {
+        let message = format!("no table of '{connection}.{schema}' is left for this statement");
+        let help = "leave it out of the file, or enable capture of more tables";
+        let help = Some(help.to_string());
+        let found = statement.diagnostic(every.source_span, message, help);
+        return Err(Error::invalid(found));
+    }
     Ok(tables)
+}
+
+/// The targets that have a copy of a table which is not among the captured ones.
+async fn tables_left(
+    engine: &Engine,
+    every: &EveryTable,
+    database: &Database,
+    schema: &str,
+    captured: &[String],
+) -> Result<Vec<String>, Error> {
+    let schemas = database.schema_names();
+    let spelled = schemas.iter().find(|own| same_name(own, schema));
+    let mut left = Vec::new();
+    for table in engine.tables_below(&every.target).await? {
+        let name = TableReference::full(LAKE, every.target.as_str(), table.as_str());
+        let declaration = engine.declaration(&name.resolve(LAKE, MAIN));
+        let Some(declaration) = declaration.filter(|_| find(&table, captured).is_none()) else {
+            continue;
+        };
+        let key = FlowKey {
+            flow: table.clone(),
+            database: database.name().to_string(),
+            schema: spelled.map_or(schema, String::as_str).to_string(),
+            table: table.clone(),
+        };
+        if declaration.open().await?.position(&key).await?.is_some() {
+            left.push(table);
+        }
+    }
+    Ok(left)
 }
 
 fn same_name(one: &str, other: &str) -> bool {

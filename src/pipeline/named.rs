@@ -135,8 +135,14 @@ pub(super) fn check_name<'a>(
     }
     let span = merge.flow.as_ref().map(|name| statement.ident_span(name));
     let message = format!("a second flow is called '{name}'");
-    let help =
-        "a flow has its target's name unless CREATE FLOW gives it another; choose one that is free";
+    let help = match statement.table() {
+        Some(_) => {
+            "a flow of every table has the table's name: leave this one out with EXCEPT TABLES, and write CREATE FLOW for it"
+        }
+        None => {
+            "a flow has its target's name unless CREATE FLOW gives it another; choose one that is free"
+        }
+    };
     let span = span.unwrap_or(merge.target_span);
     Err(Error::invalid(statement.diagnostic(
         span,

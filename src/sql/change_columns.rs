@@ -38,7 +38,9 @@ pub(super) fn append(select: &mut Select, stream: &Ident) {
     let columns = [CHANGE_TYPE, COMMIT_VERSION, COMMIT_TIMESTAMP];
     let lacks = columns.into_iter().filter(|column| {
         let mut items = select.projection.iter();
-        !items.any(|item| output(item).is_some_and(|name| name.value.eq_ignore_ascii_case(column)))
+        !items.any(|item| {
+            output(item, stream).is_some_and(|name| name.value.eq_ignore_ascii_case(column))
+        })
     });
     let lacks = lacks.map(|column| {
         let parts = vec![stream.clone(), quoted(column.to_owned())];
@@ -76,12 +78,16 @@ fn gives_all(select: &Select, stream: &Ident) -> bool {
     })
 }
 
-/// The name that a column of a query has, where it has one without asking the planner.
-fn output(item: &SelectItem) -> Option<&Ident> {
+/// The name that a column of a query has, where it has one without asking the planner; not that of another table's column,
+/// which may only be called alike.
+fn output<'a>(item: &'a SelectItem, stream: &Ident) -> Option<&'a Ident> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias),
         SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last(),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => match parts.as_slice() {
+            [.., table, column] if table.value.eq_ignore_ascii_case(&stream.value) => Some(column),
+            _ => None,
+        },
         _ => None,
     }
 }

@@ -30,6 +30,8 @@ pub(super) const EVERY_TABLE_HELP: &str = "write CREATE STREAMING TABLE schema.*
 /// A statement for every captured table of a schema.
 #[derive(Clone, Debug)]
 pub struct EveryTable {
+    /// The schema of the targets.
+    pub target: String,
     /// The connection and the schema of the tables.
     pub source: ObjectName,
     /// Where those are named.
@@ -86,12 +88,21 @@ impl Statement {
         self.statements(every, &source, table)
     }
 
-    /// The statements that `every`, which this statement is, stands for, of a table that nobody knows yet.
+    /// The statements that `every`, which this statement is, stands for, of a table that nobody knows yet; `nth` is how many
+    /// such statements the file has before it.
     ///
     /// # Errors
     /// None that reading the file has not found.
-    pub fn for_any_table(&self, every: &EveryTable) -> Result<Vec<Statement>, Vec<Diagnostic>> {
-        self.statements(every, &self.source, ANY)
+    pub fn for_any_table(
+        &self,
+        every: &EveryTable,
+        nth: usize,
+    ) -> Result<Vec<Statement>, Vec<Diagnostic>> {
+        let any = match nth {
+            0 => ANY.to_owned(),
+            nth => format!("{ANY} ({})", nth + 1),
+        };
+        self.statements(every, &self.source, &any)
     }
 
     fn statements(
@@ -157,7 +168,12 @@ pub(super) fn every_table(
     let (except, given) = exceptions(source, lexemes, star, cursor.end()).map_err(one)?;
     let kept = lexemes.iter().enumerate();
     let kept = kept.filter(|(place, _)| !given.contains(place));
+    let schema = target.checked_sub(2).and_then(|place| lexemes.get(place));
     let every = EveryTable {
+        target: match schema.map(|lexeme| &lexeme.token) {
+            Some(Token::Word(word)) => word.value.clone(),
+            _ => String::new(),
+        },
         source: ObjectName::from(written),
         source_span,
         except,

@@ -6,7 +6,7 @@ const QUERY: [&str; 3] = ["query", "-c", "SELECT 1 AS n"];
 
 const TABLE: &str = "+---+\n| n |\n+---+\n| 1 |\n+---+\n";
 const CSV: &str = "n\n1\n";
-const JSON: &str = "{\"n\":1}\n";
+const JSON: &str = "[{\"n\":1}]\n";
 
 /// The program with an environment variable.
 fn with(project: &Project, arguments: &[&str], name: &str, value: &str) -> Ended {

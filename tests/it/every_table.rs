@@ -193,6 +193,40 @@ EXEC sys.sp_cdc_enable_table @source_schema = N'sales', @source_name = N'../out'
 }
 
 #[test]
+fn a_table_whose_capture_has_ended_is_told() {
+    let served = served(ALL_BUT_LOG);
+    let told = served.run().succeeded().stderr;
+    assert!(!told.contains("captured any more"), "{told}");
+    served.execute(
+        "EXEC sys.sp_cdc_disable_table @source_schema = N'sales', @source_name = N'lines', @capture_instance = N'all';",
+    );
+    let told = served.run().succeeded().stderr;
+    let warned =
+        "'bronze.lines' holds a copy of sales.lines, of which nothing is captured any more";
+    assert!(told.contains(warned), "{told}");
+}
+
+#[test]
+fn two_schemas_are_copied_side_by_side() {
+    let served = served(
+        "CREATE SCHEMA raw LOCATION 'lake/raw';
+CREATE STREAMING TABLE bronze.* FLOW AUTO CDC FROM STREAM db.sales.* CHANGES EXCEPT TABLES (log);
+CREATE STREAMING TABLE raw.* FLOW AUTO CDC FROM STREAM db.dbo.* CHANGES;",
+    );
+    let _ = served.project.cdcql(&["check", FILE]).succeeded();
+    let _ = served.run().succeeded();
+    assert_eq!(served.csv("SELECT count(*) AS n FROM raw.a"), "n\n4\n");
+    assert_eq!(
+        served.csv("SELECT count(*) AS n FROM bronze.orders"),
+        "n\n2\n"
+    );
+    served.edit("EXCEPT TABLES (log)", "EXCEPT TABLES (log, orders, lines)");
+    let _ = served
+        .run()
+        .failed(3, &["p.sql:4:", "no table of 'db.sales' is left"]);
+}
+
+#[test]
 fn a_file_is_checked_without_its_server() {
     let served = served(ALL_BUT_LOG);
     let check = || served.project.cdcql(&["check", FILE]);

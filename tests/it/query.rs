@@ -107,6 +107,46 @@ fn rows_are_written_to_a_file_which_is_there_when_it_is_whole() {
 }
 
 #[test]
+fn a_file_of_the_repl_is_whole_or_as_it_was() {
+    let project = Project::new();
+    let typed = "\\o out.csv\n\\format csv\nSELECT 1 AS n;\n\\o\n\
+                 \\o out.csv\nSELECT 1 / (value - 90000) AS n FROM range(0, 100000);\n\\o\n\
+                 \\o out.parquet\n\\format parquet\nSELECT 1 AS n;\n\\format csv\nSELECT 2 AS n;\n\\o\n";
+    let ended = repl(&project, &[], typed).succeeded();
+    assert_eq!(project.read("out.csv"), "n\n1\n");
+    for part in [
+        "is not whole: the file is as it was",
+        "a parquet file holds one result",
+    ] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+    let bytes = std::fs::read(project.path().join("out.parquet")).unwrap();
+    assert!(bytes.ends_with(b"PAR1"));
+}
+
+#[test]
+fn the_repl_runs_the_flows_of_a_file_that_has_queries_too() {
+    let project = Project::new();
+    let file = project.read("pipelines/customers.sql");
+    project.write(
+        "pipelines/customers.sql",
+        &format!("{file}\nSELECT 'asked' AS said;\n"),
+    );
+    let typed = "\\i pipelines/customers.sql\n\\run\n\\run customers\n\\run nothing\nSELECT count(*) FROM customers;\n";
+    let ended = repl(&project, &[], typed).succeeded();
+    assert!(ended.stdout.contains("| asked |"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("| 3  "),
+        "{}\n{}",
+        ended.stdout,
+        ended.stderr
+    );
+    for part in ["3 inserted", "nothing new", "'nothing'"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn files_for_programs_are_read_by_others() {
     let Some(python) = std::env::var_os("CDCQL_TEST_PYTHON") else {
         eprintln!("skipped: CDCQL_TEST_PYTHON does not name a Python with pyarrow");

@@ -156,6 +156,25 @@ fn a_result_longer_than_the_terminal_goes_through_the_pager() {
 }
 
 #[test]
+fn a_pager_that_is_left_early_or_is_not_there_does_not_hold_what_comes_after() {
+    let project = Project::new();
+    for (pager, said) in [("head -3", "cdcql> "), ("no-such-pager", "199999")] {
+        let mut terminal = open(&project, &[], |command| {
+            command.env("PAGER", pager);
+        });
+        terminal.send_line("\\format csv").unwrap();
+        terminal.expect("format: csv").unwrap();
+        terminal.expect("cdcql> ").unwrap();
+        let rows = "SELECT value AS n FROM range(0, 200000);";
+        terminal.send_line(rows).unwrap();
+        terminal.expect(said).unwrap();
+        terminal.send_line("SELECT 6 * 7 AS answer;").unwrap();
+        terminal.expect("42").unwrap();
+        leave(terminal);
+    }
+}
+
+#[test]
 fn what_was_typed_is_there_the_next_time_but_no_secrets() {
     let project = Project::new();
     let mut terminal = plain(&project);

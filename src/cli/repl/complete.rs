@@ -82,12 +82,9 @@ impl Assistant {
         let dots = word.matches('.').count();
         let tables = self.names.tables().into_iter();
         let mut found: Vec<_> = tables
-            .map(|table| {
-                let mut ends = table.match_indices('.').map(|(at, _)| at + 1);
-                match ends.nth(dots) {
-                    Some(end) => table.get(..end).unwrap_or(&table).to_string(),
-                    None => table,
-                }
+            .map(|parts| match parts.len() > dots + 1 {
+                true => parts.get(..=dots).unwrap_or_default().join(".") + ".",
+                false => parts.join("."),
             })
             .collect();
         found.dedup();
@@ -101,7 +98,7 @@ impl Assistant {
             return Vec::new();
         }
         let written = words(line);
-        let tables = self.names.tables();
+        let tables = self.names.tables().into_iter().map(|parts| parts.join("."));
         let mut columns = Vec::new();
         for table in tables {
             if written.iter().any(|word| word.eq_ignore_ascii_case(&table)) {

@@ -16,12 +16,8 @@ use crate::sql::table_references;
 impl Repl {
     /// `\d`
     pub(super) async fn list_tables(&mut self) -> Result<(), Error> {
-        let names = self.session.engine.table_names().into_iter();
-        let names = names.filter(|name| !name.contains(".information_schema."));
-        let rows = names.map(|name| {
-            let mut parts = name.splitn(3, '.').map(str::to_string);
-            [(); 3].map(|()| parts.next().unwrap_or_default())
-        });
+        let tables = self.session.engine.tables().into_iter();
+        let rows = tables.filter(|[_, schema, _]| schema != "information_schema");
         self.rows(["catalog", "schema", "table"], rows.collect())
             .await
     }

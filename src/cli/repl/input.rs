@@ -16,7 +16,9 @@ use crate::sql::is_complete;
 /// Entries of the history that are kept.
 const HISTORY_SIZE: usize = 10_000;
 /// Words that mark a statement which may hold a secret; such a statement is not kept in the history.
-const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "_key", "://"];
+const SECRET_WORDS: [&str; 8] = [
+    "password", "passwd", "pwd", "secret", "token", "_key", "key=", "://",
+];
 
 /// What was read.
 pub(super) enum Line {
@@ -56,10 +58,21 @@ impl Input {
         Ok(Self::Terminal(Box::new(editor)))
     }
 
+    pub(super) fn is_terminal(&self) -> bool {
+        matches!(self, Self::Terminal(_))
+    }
+
     /// The next command, or the next complete statements.
-    pub(super) fn next(&mut self) -> Result<Line, Error> {
+    ///
+    /// # Errors
+    /// `Interrupted` by Ctrl-C where they come through a pipe.
+    pub(super) async fn next(&mut self) -> Result<Line, Error> {
         let Self::Terminal(editor) = self else {
-            return from_pipe();
+            let read = tokio::task::spawn_blocking(from_pipe);
+            return tokio::select! {
+                read = read => read.unwrap_or(Ok(Line::End)),
+                _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            };
         };
         match editor.readline("cdcql> ") {
             Ok(line) if line.trim().is_empty() => Ok(Line::Dropped),
@@ -70,15 +83,6 @@ impl Input {
             Err(ReadlineError::Interrupted) => Ok(Line::Dropped),
             Err(ReadlineError::Eof) => Ok(Line::End),
             Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Keeps what was typed for the next time.
-    pub(super) fn close(self) {
-        if let (Self::Terminal(mut editor), Some(path)) = (self, history_path())
-            && let Err(error) = editor.save_history(&path)
-        {
-            tracing::warn!(path = %path.display(), %error, "the history was not saved");
         }
     }
 }
@@ -93,7 +97,10 @@ fn from_pipe() -> Result<Line, Error> {
     let mut text = String::new();
     loop {
         let read = stdin().lock().read_line(&mut text);
-        let read = read.map_err(|source| Error::Output { source })?;
+        let read = read.map_err(|source| Error::File {
+            path: PathBuf::from("<stdin>"),
+            source,
+        })?;
         match read {
             0 if text.trim().is_empty() => return Ok(Line::End),
             0 => return Ok(Line::Text(text)),
@@ -106,10 +113,16 @@ fn from_pipe() -> Result<Line, Error> {
 
 fn remember(editor: &mut Editor<Assistant, FileHistory>, text: &str) {
     let lower = text.to_lowercase();
-    if SECRET_WORDS.iter().any(|word| lower.contains(word)) {
+    // A parameter's value may be anything.
+    if lower.starts_with("\\set") || SECRET_WORDS.iter().any(|word| lower.contains(word)) {
         return;
     }
-    if let Err(error) = editor.add_history_entry(text.trim_end()) {
+    let kept = editor.add_history_entry(text.trim_end());
+    let kept = kept.and_then(|_| match history_path() {
+        Some(path) => editor.append_history(&path),
+        None => Ok(()),
+    });
+    if let Err(error) = kept {
         tracing::debug!(%error, "the statement was not added to the history");
     }
 }

@@ -21,7 +21,7 @@ use self::scope::Scope;
 use super::output::print_error;
 use super::rows::{Out, Printer, RowFormat};
 use super::run::Manner;
-use super::session::{Session, readable};
+use super::session::{Session, is_query, readable};
 use crate::error::Error;
 
 /// What the REPL holds between two lines.
@@ -52,8 +52,10 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
         is_timed: false,
     };
     if let Some(pipeline) = pipeline {
-        repl.session.load(pipeline).await?;
-        repl.scope.add(&repl.session, pipeline)?;
+        let statements = readable(repl.session.read_file(pipeline)?)?;
+        let engine = &repl.session.engine;
+        engine.define_all(&statements, Some(pipeline)).await?;
+        repl.scope.add(pipeline, &statements);
     }
     if stdin().is_terminal() && !manner.quiet {
         let version = env!("CARGO_PKG_VERSION");
@@ -64,7 +66,7 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
     let mut input = Input::open(names)?;
     loop {
         repl.names.keep_flows(repl.scope.flows());
-        let line = match input.next()? {
+        let line = match input.next().await? {
             Line::Text(line) => line,
             Line::Dropped => continue,
             Line::End => break,
@@ -77,13 +79,16 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
         match done {
             Ok(Next::Nothing) => break,
             Ok(Next::Line) => {}
-            Err(error) => print_error(&error),
+            Err(Error::Interrupted) if !input.is_terminal() => return Err(Error::Interrupted),
+            Err(error) => {
+                repl.printer.abandon()?;
+                print_error(&error);
+            }
         }
         if repl.is_timed {
             eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
         }
     }
-    input.close();
     repl.printer.finish()
 }
 
@@ -181,13 +186,12 @@ impl Repl {
 
     /// Puts what a file defines in scope, its flows too, and executes its other statements.
     async fn include(&mut self, path: &Path) -> Result<(), Error> {
-        let statements = self.scope.add(&self.session, path)?;
-        self.session
-            .engine
-            .define_all(&statements, Some(path))
-            .await?;
+        let statements = readable(self.session.read_file(path)?)?;
+        let engine = &self.session.engine;
+        engine.define_all(&statements, Some(path)).await?;
+        self.scope.add(path, &statements);
         for statement in &statements {
-            if scope::is_query(statement) {
+            if is_query(statement) {
                 let printer = &mut self.printer;
                 let _ = self
                     .session

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::{Engine, LAKE, MAIN};
-use crate::sql::{SourceText, parse};
+use crate::sql::{KEYWORDS, SourceText, parse};
 
 /// Tables whose columns are kept.
 const MOST_TABLES: usize = 1_000;
@@ -27,19 +27,20 @@ impl Names {
         }
     }
 
-    /// The tables as a statement names them: without what is the default.
-    pub(super) fn tables(&self) -> Vec<String> {
-        let lake = format!("{LAKE}.");
-        let main = format!("{LAKE}.{MAIN}.");
-        let names = self.engine.table_names().into_iter();
-        let names = names.filter(|name| !name.contains(".information_schema."));
-        let names = names.map(|name| {
-            let short = name
-                .strip_prefix(&main)
-                .or_else(|| name.strip_prefix(&lake));
-            short.map(str::to_string).unwrap_or(name)
-        });
-        names.collect()
+    /// The parts of the tables' names as a statement has them: quoted where they must be, and without what is the default.
+    pub(super) fn tables(&self) -> Vec<Vec<String>> {
+        let tables = self.engine.tables().into_iter();
+        let tables = tables.filter(|[_, schema, _]| schema != "information_schema");
+        let tables =
+            tables.map(
+                |[catalog, schema, table]| match (catalog.as_str(), schema.as_str()) {
+                    (LAKE, MAIN) => vec![table],
+                    (LAKE, _) => vec![schema, table],
+                    _ => vec![catalog, schema, table],
+                },
+            );
+        let quoted = tables.map(|parts| parts.iter().map(|part| quoted(part)).collect());
+        quoted.collect()
     }
 
     pub(super) fn functions(&self) -> Vec<String> {
@@ -92,8 +93,23 @@ impl Names {
             return;
         };
         let columns = frame.schema().fields().iter();
-        let columns = columns.map(|field| field.name().clone()).collect();
+        let columns = columns.map(|field| quoted(field.name())).collect();
         let mut known = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(table, columns);
+    }
+}
+
+/// A name as a statement has it.
+fn quoted(name: &str) -> String {
+    let mut chars = name.chars();
+    let begins = chars.next().is_some_and(|c| c.is_alphabetic() || c == '_');
+    let is_word = begins && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'));
+    match is_word
+        && KEYWORDS
+            .binary_search(&name.to_uppercase().as_str())
+            .is_err()
+    {
+        true => name.to_string(),
+        false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
 }

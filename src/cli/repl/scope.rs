@@ -1,53 +1,55 @@
 //! The pipeline files in scope, and what is done with their flows.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Parser as _;
-
-use super::super::args::{Arguments, Command};
+use super::super::args::Command;
+use super::super::config;
 use super::super::run::Manner;
-use super::super::session::{Session, readable};
+use super::super::session::Session;
 use super::super::{plan, run, status};
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::sql::{Statement, StatementKind};
 
 /// The files that were put in scope, in that order.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
-    files: Vec<(PathBuf, Vec<String>)>,
+    files: Vec<InScope>,
 }
 
-/// Whether a statement answers with rows, and is neither a definition nor a flow.
-pub(super) fn is_query(statement: &Statement) -> bool {
-    match &statement.kind {
-        StatementKind::Merge(merge) => merge.stream.is_none(),
-        StatementKind::Other(_) => !Engine::is_definition(statement),
-        _ => false,
-    }
+/// A file in scope.
+#[derive(Debug)]
+struct InScope {
+    path: PathBuf,
+    /// The flows that it names.
+    flows: Vec<String>,
+    /// Whether it has flows whose names its servers tell.
+    has_others: bool,
 }
 
 impl Scope {
-    /// Adds a file, and answers with its statements.
-    pub(super) fn add(&mut self, session: &Session, path: &Path) -> Result<Vec<Statement>, Error> {
-        let statements = readable(session.read_file(path)?)?;
-        let flows = statements.iter().filter_map(flow_name).collect();
-        self.files.retain(|(file, _)| file != path);
-        self.files.push((path.to_path_buf(), flows));
-        Ok(statements)
+    /// Adds a file that has these statements.
+    pub(super) fn add(&mut self, path: &Path, statements: &[Statement]) {
+        let is_star =
+            |statement: &Statement| matches!(statement.kind, StatementKind::EveryTable(_));
+        self.files.retain(|file| file.path != path);
+        self.files.push(InScope {
+            path: path.to_path_buf(),
+            flows: statements.iter().filter_map(flow_name).collect(),
+            has_others: statements.iter().any(is_star),
+        });
     }
 
     /// The names of the flows.
     pub(super) fn flows(&self) -> Vec<String> {
-        let flows = self.files.iter().flat_map(|(_, flows)| flows);
+        let flows = self.files.iter().flat_map(|file| &file.flows);
         flows.cloned().collect()
     }
 
     /// Prints where the flows stand.
     pub(super) async fn lag(&self, session: &Session) -> Result<(), Error> {
         for file in self.files_of(None)? {
-            let arguments = read("status", file, None);
-            if let Some(Command::Status(arguments)) = arguments {
+            if let Command::Status(arguments) = read("status", file, None)? {
                 status::of(session.fresh()?, &arguments).await?;
             }
         }
@@ -57,7 +59,7 @@ impl Scope {
     /// Prints what a run would do.
     pub(super) async fn plan(&self, session: &Session, flow: Option<String>) -> Result<(), Error> {
         for file in self.files_of(flow.as_deref())? {
-            if let Some(Command::Plan(arguments)) = read("plan", file, flow.as_deref()) {
+            if let Command::Plan(arguments) = read("plan", file, flow.as_deref())? {
                 plan::of(&session.fresh()?, &arguments).await?;
             }
         }
@@ -72,27 +74,29 @@ impl Scope {
         flow: Option<String>,
     ) -> Result<(), Error> {
         for file in self.files_of(flow.as_deref())? {
-            if let Some(Command::Run(arguments)) = read("run", file, flow.as_deref()) {
+            if let Command::Run(arguments) = read("run", file, flow.as_deref())? {
                 run::once(session.fresh()?, &arguments, manner).await?;
             }
         }
         Ok(())
     }
 
-    /// The files that have flows; the one with the flow that is named.
+    /// The files that have flows; those that may have the one that is named.
     fn files_of(&self, flow: Option<&str>) -> Result<Vec<&Path>, Error> {
-        let has = |flows: &[String]| match flow {
-            Some(flow) => flows.iter().any(|own| own.eq_ignore_ascii_case(flow)),
-            None => true,
+        let names = |file: &&InScope| match flow {
+            Some(flow) => file.flows.iter().any(|own| own.eq_ignore_ascii_case(flow)),
+            None => file.has_others || !file.flows.is_empty(),
         };
-        let files = self.files.iter().filter(|(_, flows)| has(flows));
-        let files: Vec<_> = files.map(|(path, _)| path.as_path()).collect();
+        let found = |is_meant: &dyn Fn(&&InScope) -> bool| {
+            let files = self.files.iter().filter(|file| is_meant(file));
+            files.map(|file| file.path.as_path()).collect::<Vec<_>>()
+        };
+        let mut files = found(&names);
+        if files.is_empty() && flow.is_some() {
+            files = found(&|file: &&InScope| file.has_others);
+        }
         match (files.is_empty(), flow) {
             (false, _) => Ok(files),
-            // Its name may be that of a table which a server tells.
-            (true, Some(_)) if self.files.len() == 1 => {
-                Ok(self.files.iter().map(|(path, _)| path.as_path()).collect())
-            }
             (true, Some(flow)) => Err(Error::UnknownFlow {
                 name: flow.to_string(),
                 known: self.flows(),
@@ -103,16 +107,14 @@ impl Scope {
 }
 
 /// The arguments of a command of the command line.
-fn read(command: &str, file: &Path, flow: Option<&str>) -> Option<Command> {
-    let mut words = vec![
-        "cdcql".into(),
-        command.into(),
-        file.as_os_str().to_os_string(),
-    ];
-    if let Some(flow) = flow {
-        words.extend(["--flow".into(), flow.into()]);
-    }
-    Arguments::try_parse_from(words).ok()?.command
+fn read(command: &str, file: &Path, flow: Option<&str>) -> Result<Command, Error> {
+    let mut words: Vec<OsString> = vec!["cdcql".into(), command.into()];
+    words.extend(flow.map(|flow| format!("--flow={flow}").into()));
+    words.extend(["--".into(), file.as_os_str().to_os_string()]);
+    let read = config::read(&words).and_then(|arguments| arguments.command);
+    read.ok_or(Error::Internal(
+        "a command of the REPL is none of the command line",
+    ))
 }
 
 fn flow_name(statement: &Statement) -> Option<String> {

@@ -32,9 +32,18 @@ fn cells(
         let texts = columns
             .iter()
             .map(|column| column.value(index).try_to_string());
+        let texts = texts.map(|text| text.map(|text| visible(&text)));
         row(texts.collect::<Result<_, _>>()?)?;
     }
     Ok(())
+}
+
+/// The text without characters that would steer a terminal.
+fn visible(text: &str) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.chars()
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn names(schema: &SchemaRef) -> Vec<String> {
@@ -49,6 +58,8 @@ pub(super) struct Tables {
     width: Option<u16>,
     rows: Vec<Vec<String>>,
     bytes: usize,
+    /// How many rows are laid out by now.
+    before: usize,
     written: bool,
 }
 
@@ -59,6 +70,7 @@ impl Tables {
             width,
             rows: Vec::new(),
             bytes: 0,
+            before: 0,
             written: false,
         }
     }
@@ -67,9 +79,14 @@ impl Tables {
         self.written = true;
         self.bytes = 0;
         let rows = std::mem::take(&mut self.rows);
+        let before = self.before;
+        self.before += rows.len();
         let width = self.width.map(usize::from);
         if width.is_some_and(|width| self.names.len() * NARROWEST > width) {
-            return expand(&self.names, rows, 0, out);
+            return match rows.is_empty() {
+                true => writeln!(out, "(no rows)").map_err(ArrowError::from),
+                false => expand(&self.names, rows, before, out),
+            };
         }
         let mut table = Table::new();
         table.load_preset(LINES).set_header(&self.names);

@@ -71,8 +71,10 @@ pub(super) struct Printer {
     /// Whether each column of a row is a line of its own, where rows are tables of text.
     pub(super) expanded: bool,
     out: Out,
-    /// How many results are written.
-    results: usize,
+    /// The format of the results that are written.
+    written: Option<RowFormat>,
+    /// Whether all that is written is whole: not while a result is, nor where one ended before its time.
+    is_whole: bool,
 }
 
 impl Printer {
@@ -85,50 +87,71 @@ impl Printer {
             format,
             expanded: false,
             out,
-            results: 0,
+            written: None,
+            is_whole: true,
         };
         printer.check()?;
         Ok(printer)
     }
 
-    /// Has results written to another place from here on; what was written to the last one is complete.
+    /// Has results written to another place from here on.
+    ///
+    /// # Errors
+    /// As [`Printer::finish`], of the last place.
     pub(super) fn direct(&mut self, out: Out) -> Result<(), Error> {
-        let last = std::mem::replace(&mut self.out, out);
-        self.results = 0;
-        last.finish()
+        let next = Self {
+            out,
+            written: None,
+            is_whole: true,
+            ..*self
+        };
+        std::mem::replace(self, next).finish()
     }
 
     fn check(&self) -> Result<(), Error> {
+        let format = self.format.name();
         if self.format.is_binary() && self.out.is_terminal() {
-            let format = self.format.name();
             return Err(refused(format!(
-                "a terminal cannot show {format}: write it to a file with -o FILE, or into a pipe"
+                "a terminal cannot show {format}: have it written to a file, or into a pipe"
             )));
         }
-        Ok(())
+        match self.written {
+            Some(_) if self.out.is_file() && !self.is_whole => Err(refused(
+                "a result before this one is not whole in the file: begin another file".to_string(),
+            )),
+            Some(written) if written.is_binary() || self.format.is_binary() => {
+                Err(refused(format!(
+                    "a {} file holds one result, and this is a second one: write it to another file",
+                    written.name()
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes a result; answers with the number of its rows, as far as they were taken.
     ///
     /// # Errors
     /// What the query, or writing, ends with; a second result of a format whose files hold one.
-    pub(super) async fn print(
-        &mut self,
-        mut rows: SendableRecordBatchStream,
-    ) -> Result<u64, Error> {
-        let schema = rows.schema();
-        let has_columns = !schema.fields().is_empty();
+    pub(super) async fn print(&mut self, rows: SendableRecordBatchStream) -> Result<u64, Error> {
+        self.out.reset()?;
+        let has_columns = !rows.schema().fields().is_empty();
         if has_columns {
             self.check()?;
-            if self.format.is_binary() && self.results > 0 {
-                let format = self.format.name();
-                return Err(refused(format!(
-                    "a {format} file holds one result, and this is a second one"
-                )));
-            }
-            self.results += 1;
+            self.written = Some(self.format);
         }
-        let mut writer = self.writer(&schema);
+        self.is_whole = false;
+        let total = self.print_all(rows, has_columns).await?;
+        self.is_whole = true;
+        Ok(total)
+    }
+
+    async fn print_all(
+        &mut self,
+        mut rows: SendableRecordBatchStream,
+        has_columns: bool,
+    ) -> Result<u64, Error> {
+        let mut writer = self.writer(&rows.schema());
         let mut total = 0;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
@@ -137,14 +160,19 @@ impl Printer {
                 writer.write(&mut self.out, &batch).map_err(failed)?;
             }
             if self.out.is_closed() {
-                return Ok(total);
+                break;
             }
         }
-        if has_columns {
+        if has_columns && !self.out.is_closed() {
             writer.finish(&mut self.out).map_err(failed)?;
         }
         self.out.end_result()?;
         Ok(total)
+    }
+
+    /// Takes back what is still held of a result that ended before its time.
+    pub(super) fn abandon(&mut self) -> Result<(), Error> {
+        self.out.reset()
     }
 
     fn writer(&self, schema: &SchemaRef) -> Box<dyn RowWriter + Send> {
@@ -161,15 +189,35 @@ impl Printer {
         }
     }
 
-    /// Writes a line of text for people among the results.
+    /// Writes a line of text for people among the results, or beside those that are for programs alone.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
+        if self.format.is_binary() {
+            eprintln!("{text}");
+            return Ok(());
+        }
         let written = writeln!(self.out, "{text}");
         written.map_err(|source| Error::Output { source })?;
         self.out.end_result()
     }
 
     /// Ends what was written; a file is there from then on.
+    ///
+    /// # Errors
+    /// `Output` where a result is not whole: there is no file then, or the one that was there before.
     pub(super) fn finish(self) -> Result<(), Error> {
+        if self.out.is_file() {
+            if !self.is_whole {
+                return Err(refused(
+                    "a result that was to be in the file is not whole: the file is as it was"
+                        .to_string(),
+                ));
+            }
+            if self.format.is_binary() && self.written.is_none() {
+                return Err(refused(
+                    "no statement has answered with rows: there is no file".to_string(),
+                ));
+            }
+        }
         self.out.finish()
     }
 }

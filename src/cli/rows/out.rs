@@ -1,5 +1,6 @@
 //! Where rows go: stdout, a file that is there when it is whole, or a pager.
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub(in super::super) enum Out {
         /// What is written by now.
         file: io::BufWriter<NamedTempFile>,
     },
+    /// What is no file, and is written to as it is: a device, or a pipe with a name.
+    Device(fs::File),
 }
 
 impl Out {
@@ -43,14 +46,23 @@ impl Out {
 
     /// A file at `path`; what was there stays until the new one is whole.
     pub(in super::super) fn file(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::File {
+            path: path.to_path_buf(),
+            source,
+        };
+        // What a link points to is replaced, and not the link.
+        let found = fs::canonicalize(path).ok();
+        let path = found.as_deref().unwrap_or(path);
+        let there = fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
+            let device = fs::OpenOptions::new().write(true).open(path);
+            return device.map(Self::Device).map_err(failed);
+        }
         let folder = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let file = NamedTempFile::new_in(folder).map_err(|source| Error::File {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let file = beside(folder, there.map(|there| there.permissions())).map_err(failed)?;
         Ok(Self::File {
             path: path.to_path_buf(),
             file: io::BufWriter::new(file),
@@ -61,7 +73,19 @@ impl Out {
         match self {
             Self::Stdout { .. } => io::stdout().is_terminal(),
             Self::Terminal(_) => true,
-            Self::File { .. } => false,
+            Self::File { .. } | Self::Device(_) => false,
+        }
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// Forgets what is left of a result that did not end.
+    pub(super) fn reset(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Terminal(pager) => pager.reset().map_err(|source| Error::Output { source }),
+            _ => Ok(()),
         }
     }
 
@@ -70,14 +94,14 @@ impl Out {
         match self {
             Self::Stdout { closed } => *closed,
             Self::Terminal(pager) => pager.is_closed(),
-            Self::File { .. } => false,
+            Self::File { .. } | Self::Device(_) => false,
         }
     }
 
     /// The width of the terminal that it is, in characters.
     pub(super) fn width(&self) -> Option<u16> {
         match self {
-            Self::File { .. } => None,
+            Self::File { .. } | Self::Device(_) => None,
             _ if !self.is_terminal() => None,
             _ => terminal_size::terminal_size().map(|(width, _)| width.0),
         }
@@ -104,22 +128,25 @@ impl Out {
         let file = file
             .into_inner()
             .map_err(|error| failed(error.into_error()))?;
-        share(file.as_file()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
     }
 }
 
-/// Gives a temporary file, which is its maker's alone, the rights that other files have.
-#[cfg(unix)]
-fn share(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn share(_file: &std::fs::File) -> io::Result<()> {
-    Ok(())
+/// A temporary file in `folder`, with the rights of the file that it is to replace, or those of any new file.
+fn beside(folder: &Path, rights: Option<fs::Permissions>) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    if rights.is_none() {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let file = builder.tempfile_in(folder)?;
+    if let Some(rights) = rights {
+        file.as_file().set_permissions(rights)?;
+    }
+    Ok(file)
 }
 
 impl Write for Out {
@@ -135,6 +162,7 @@ impl Write for Out {
             },
             Self::Terminal(pager) => pager.write(bytes),
             Self::File { file, .. } => file.write(bytes),
+            Self::Device(device) => device.write(bytes),
         }
     }
 
@@ -150,6 +178,7 @@ impl Write for Out {
             },
             Self::Terminal(pager) => pager.flush(),
             Self::File { file, .. } => file.flush(),
+            Self::Device(device) => device.flush(),
         }
     }
 }

@@ -59,17 +59,17 @@ impl DeltaTarget {
                 location: self.location().to_string(),
             });
         };
+        let empty = || Arc::new(EmptyTable::new(feed_schema(&columns)));
         let versions = Versions::of(self, [from, to]).await?;
-        let schema = feed_schema(&columns);
         let first = from.map(|from| versions.first(from)).transpose()?;
         let last = to.map_or(Some(newest), |to| versions.last(to));
         let Some(last) = last.map(|last| last.min(newest)) else {
-            return Ok(Arc::new(EmptyTable::new(schema)));
+            return Ok(empty());
         };
         if let Some(first) = first.filter(|first| *first > last) {
             return match first > newest + 1 {
                 true => Err(self.no_version(format!("version {first}"), newest)),
-                false => Ok(Arc::new(EmptyTable::new(schema))),
+                false => Ok(empty()),
             };
         }
         let loaded = match last == newest {
@@ -88,7 +88,8 @@ impl DeltaTarget {
                 });
             }
         };
-        loaded.feed_of(first, last, &schema)
+        let columns = loaded.schema().unwrap_or(columns);
+        loaded.feed_of(first, last, &feed_schema(&columns))
     }
 
     /// The first version up to the loaded one since which the feed was on all the time; the log is read back to `floor`. `None`
@@ -198,13 +199,11 @@ impl<'a> Versions<'a> {
 
     fn first(&self, from: FeedEnd) -> Result<u64, SinkError> {
         match from.at {
-            FeedPoint::Version(version) => Ok(version + u64::from(!from.inclusive)),
+            FeedPoint::Version(version) => Ok(version.saturating_add(u64::from(!from.inclusive))),
             FeedPoint::Instant(micros) => {
                 match (self.before(micros, !from.inclusive), self.history.last()) {
                     (Some(version), _) => Ok(version + 1),
-                    (None, Some(oldest)) if self.history.len() < TIME_TRAVEL_SEARCH => {
-                        Ok(oldest.version)
-                    }
+                    (None, Some(oldest)) if oldest.version == 0 => Ok(0),
                     (None, _) => {
                         let newest = self.target.version().unwrap_or_default();
                         let wanted = format!("version as old as {} ms since 1970", micros / 1_000);

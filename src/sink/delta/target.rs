@@ -9,9 +9,10 @@ use deltalake::kernel::transaction::{CommitBuilder, PROTOCOL};
 use deltalake::kernel::{EagerSnapshot, StructType};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStoreError};
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStoreExt, PutPayload};
+use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use super::checkpoint::{commit_properties, read_checkpoint, read_position};
@@ -324,6 +325,24 @@ impl DeltaTarget {
         let deleted = store.delete(&probe).await;
         written?;
         deleted.map_err(|error| failed(error.into()))
+    }
+
+    /// The names of the folders at the location, of which each may be a table; none where there is nothing.
+    pub async fn folders(&self) -> Result<Vec<String>, SinkError> {
+        let store = self.table.object_store();
+        let listed = match store.list_with_delimiter(None).await {
+            Ok(listed) => listed,
+            Err(ObjectStoreError::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(SinkError::from_delta(&self.location, "list", error.into()));
+            }
+        };
+        let folders = listed
+            .common_prefixes
+            .iter()
+            .filter_map(ObjectPath::filename);
+        let names = folders.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
+        Ok(names.collect())
     }
 
     /// Refuses a table whose protocol asks for what is not known here; nothing where there is no table.

@@ -211,3 +211,14 @@ async fn instants_mean_the_versions_between_them() {
     let after = versions(&lake, end(micros(6), false), None).await;
     assert_eq!(after.unwrap(), "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_before_a_column_was_added_has_the_columns_of_then() {
+    let lake = switched().await;
+    let table = lake.target().await.table().clone();
+    let field =
+        deltalake::kernel::StructField::nullable("added", deltalake::kernel::DataType::STRING);
+    let _ = table.add_columns().with_fields([field]).await.unwrap();
+    let then = versions(&lake, version(2, true), version(4, true)).await;
+    assert_eq!(then.unwrap(), "3insert 4insert");
+}
