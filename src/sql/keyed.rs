@@ -1,10 +1,11 @@
 //! What the MERGE of an AUTO CDC matches on: the source's key, under the names that its columns have in the target.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectNamePart};
 
 use super::auto_cdc::AutoCdc;
 use super::diagnostic::Diagnostic;
 use super::merge::MergeStatement;
+use super::places::action_columns;
 use super::stars::{Found, find_column, near, quoted};
 
 impl MergeStatement {
@@ -41,7 +42,24 @@ impl MergeStatement {
         if let Some(on) = self.matching(&columns) {
             keyed.ast.on = Box::new(on);
         }
+        keyed.spell(&columns);
         Ok(keyed)
+    }
+
+    /// Spells the columns of the key like ON does where clauses write them in another case.
+    fn spell(&mut self, key: &[String]) {
+        let clauses = self.ast.clauses.iter_mut();
+        for name in clauses.flat_map(|clause| action_columns(&mut clause.action)) {
+            if let [ObjectNamePart::Identifier(column)] = name.0.as_mut_slice()
+                && column.quote_style.is_none()
+                && let Some(spelled) = key
+                    .iter()
+                    .find(|key| key.eq_ignore_ascii_case(&column.value))
+                && *spelled != column.value
+            {
+                *column = Ident::with_quote_and_span('"', column.span, spelled.as_str());
+            }
+        }
     }
 
     /// Of an AUTO CDC over a query, from whose target every row goes that the source has deleted: the target's columns that

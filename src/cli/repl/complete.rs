@@ -12,7 +12,7 @@ use rustyline::{Context, Helper};
 use super::command;
 use super::input::is_whole;
 use super::names::Names;
-use crate::sql::{KEYWORDS, TextClass, text_classes};
+use crate::sql::{KEYWORDS, TextClass, is_complete, text_classes};
 
 /// Candidates that are offered; of more, a longer beginning is to be typed.
 const MOST: usize = 200;
@@ -157,10 +157,12 @@ impl Completer for Assistant {
             return self.of_command(line, pos, ctx);
         }
         let before = line.get(..pos).unwrap_or_default();
+        // An open quote or comment is closed by nothing that follows.
+        let is_open = !is_complete(&format!("{before};"));
         let in_text = text_classes(before).last().is_some_and(|(range, class)| {
             matches!(class, TextClass::Text | TextClass::Comment) && range.end == pos
         });
-        if in_text {
+        if in_text || is_open {
             return Ok((pos, Vec::new()));
         }
         let start = before.rfind(|c: char| !is_word(c));

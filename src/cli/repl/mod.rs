@@ -186,6 +186,13 @@ impl Repl {
 
     /// Puts what a file defines in scope, its flows too, and executes its other statements.
     async fn include(&mut self, path: &Path) -> Result<(), Error> {
+        if self.scope.has(path) {
+            let path = path.display();
+            eprintln!(
+                "error: {path} is in scope already; leave, and begin again to have it read anew"
+            );
+            return Ok(());
+        }
         let statements = readable(self.session.read_file(path)?)?;
         let engine = &self.session.engine;
         engine.define_all(&statements, Some(path)).await?;

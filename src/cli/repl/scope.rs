@@ -28,11 +28,15 @@ struct InScope {
 }
 
 impl Scope {
+    /// Whether a file is in scope.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        self.files.iter().any(|file| file.path == path)
+    }
+
     /// Adds a file that has these statements.
     pub(super) fn add(&mut self, path: &Path, statements: &[Statement]) {
         let is_star =
             |statement: &Statement| matches!(statement.kind, StatementKind::EveryTable(_));
-        self.files.retain(|file| file.path != path);
         self.files.push(InScope {
             path: path.to_path_buf(),
             flows: statements.iter().filter_map(flow_name).collect(),

@@ -63,7 +63,7 @@ fn look_at(mut statement: Statement) {
     table_references(&statement);
     _ = statement.find("a.b");
     if let StatementKind::EveryTable(every) = &statement.kind {
-        let any = statement.for_any_table(every);
+        let any = statement.for_any_table(every, 1);
         for statements in [any, statement.for_table(every, "Order Details")] {
             match statements {
                 Ok(statements) => statements.into_iter().for_each(look_at),
