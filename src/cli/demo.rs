@@ -142,7 +142,7 @@ impl Story {
 
     async fn show(&self, sql: &str) -> Result<(), Error> {
         let session = self.session()?;
-        session.load(&self.pipeline).await?;
+        let _ = session.load(&self.pipeline).await?;
         let mut printer = Printer::try_new(RowFormat::default(), Out::stdout())?;
         session.execute("demo", sql, None, &mut printer).await
     }
@@ -150,7 +150,7 @@ impl Story {
     async fn finish(&self) -> Result<(), Error> {
         say("All is well. The Delta table's history:")?;
         let session = self.session()?;
-        session.load(&self.pipeline).await?;
+        let _ = session.load(&self.pipeline).await?;
         for entry in session
             .engine
             .history(MAIN, "customers", HISTORY)

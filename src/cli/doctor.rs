@@ -30,7 +30,7 @@ pub(super) async fn run(arguments: &DoctorArguments, manner: Manner<'_>) -> Resu
     } else {
         let rows = table_of(&findings).map_err(DataFusionError::from)?;
         let rows = RecordBatchStreamAdapter::new(rows.schema(), stream::iter([Ok(rows)]));
-        let _ = print_rows(Box::pin(rows), arguments.format).await?;
+        print_rows(Box::pin(rows), arguments.format).await?;
     }
     examination.outcome()
 }

@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: &MaintainArguments, manner: Manner<'_>) -> Re
     let rows = table_of(&done).map_err(DataFusionError::from)?;
     let rows = RecordBatchStreamAdapter::new(rows.schema(), stream::iter([Ok(rows)]));
     let printed = print_rows(Box::pin(rows), arguments.format).await;
-    failure.map_or(printed.map(drop), Err)
+    failure.map_or(printed, Err)
 }
 
 fn maintenance(arguments: &MaintainArguments) -> Maintenance {

@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: &QueryArguments, manner: Manner<'_>) -> Resul
     let named = texts.iter().map(|(name, text, _)| (name.as_str(), text));
     session.refuse_unused(pipeline, named)?;
     if let Some(pipeline) = pipeline {
-        session.load(pipeline).await?;
+        let _ = session.load(pipeline).await?;
     }
     let out = match &arguments.output {
         Some(path) => Out::file(path)?,

@@ -24,6 +24,8 @@ pub(super) struct Session {
     parameters: Parameters,
     /// Whether parameters may be given that a text does not use.
     is_lenient: bool,
+    /// Whether a person is told how far a query is.
+    is_for_people: bool,
 }
 
 impl Session {
@@ -34,6 +36,7 @@ impl Session {
         let session = Self::with_resolver(default_resolver(), manner.memory)?;
         Ok(Self {
             parameters: manner.parameters.clone(),
+            is_for_people: manner.is_for_people(),
             ..session
         })
     }
@@ -57,6 +60,7 @@ impl Session {
             resolver,
             parameters: Parameters::default(),
             is_lenient: false,
+            is_for_people: true,
         })
     }
 
@@ -74,6 +78,7 @@ impl Session {
         Ok(Self {
             parameters: self.parameters.clone(),
             is_lenient: self.is_lenient,
+            is_for_people: self.is_for_people,
             ..session
         })
     }
@@ -152,10 +157,12 @@ impl Session {
         parse_all(&SourceText { name, text }, &self.parameters)
     }
 
-    /// Puts the connections and tables of a pipeline file in scope; its flows are not executed.
-    pub(super) async fn load(&self, file: &Path) -> Result<(), Error> {
+    /// Puts the connections and tables of a pipeline file in scope, and answers with its statements; its flows are not
+    /// executed.
+    pub(super) async fn load(&self, file: &Path) -> Result<Vec<Statement>, Error> {
         let statements = readable(self.read_file(file)?)?;
-        self.engine.define_all(&statements, Some(file)).await
+        self.engine.define_all(&statements, Some(file)).await?;
+        Ok(statements)
     }
 
     /// Executes the statements of `text` and prints their results; stops at the first error.
@@ -167,21 +174,21 @@ impl Session {
         printer: &mut Printer,
     ) -> Result<(), Error> {
         for statement in readable(self.parse(name.to_string(), text.to_string()))? {
-            let _ = self.execute_statement(&statement, file, printer).await?;
+            self.execute_statement(&statement, file, printer).await?;
         }
         Ok(())
     }
 
-    /// Executes a statement and prints its result; answers with the number of its rows, if it has any columns.
+    /// Executes a statement and prints its result.
     pub(super) async fn execute_statement(
         &self,
         statement: &Statement,
         file: Option<&Path>,
         printer: &mut Printer,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<(), Error> {
         if let Some(defined) = self.engine.define(statement, file).await? {
             eprintln!("{defined}");
-            return Ok(None);
+            return Ok(());
         }
         let mut tries = Tries::default();
         loop {
@@ -193,22 +200,19 @@ impl Session {
         }
     }
 
-    async fn answer(
-        &self,
-        statement: &Statement,
-        printer: &mut Printer,
-    ) -> Result<Option<u64>, Error> {
+    async fn answer(&self, statement: &Statement, printer: &mut Printer) -> Result<(), Error> {
         let frame = self.engine.query(statement).await?;
-        let has_columns = !frame.schema().fields().is_empty();
         let context = frame.task_ctx();
         let failed = |error| Error::from_datafusion(error, Some(statement));
         let plan = frame.create_physical_plan().await.map_err(failed)?;
         let plan = yielding(plan).map_err(failed)?;
         let rows = execute_stream(Arc::clone(&plan), Arc::new(context)).map_err(failed)?;
-        let shown = Progress::of(plan);
-        let printed = printer.print(shown.over(rows)).await;
-        let rows = printed.map_err(|error| error.restored(statement))?;
-        Ok(has_columns.then_some(rows))
+        let rows = match self.is_for_people {
+            true => Progress::of(plan).over(rows),
+            false => rows,
+        };
+        let printed = printer.print(rows).await;
+        printed.map_err(|error| error.restored(statement))
     }
 }
 

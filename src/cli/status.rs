@@ -39,7 +39,7 @@ pub(super) async fn of(session: Session, arguments: &StatusArguments) -> Result<
             print_error(&earlier);
         }
     }
-    failure.map_or(printed.map(drop), Err)
+    failure.map_or(printed, Err)
 }
 
 /// One row for each flow.

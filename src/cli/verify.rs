@@ -86,7 +86,7 @@ pub(super) async fn run(arguments: &VerifyArguments, manner: Manner<'_>) -> Resu
 async fn print(rows: Result<RecordBatch, ArrowError>, format: Format) -> Result<(), Error> {
     let rows = rows.map_err(DataFusionError::from)?;
     let rows = RecordBatchStreamAdapter::new(rows.schema(), stream::iter([Ok(rows)]));
-    print_rows(Box::pin(rows), format).await.map(drop)
+    print_rows(Box::pin(rows), format).await
 }
 
 /// Says which columns were not compared, where not all keys are listed, and where some could not be copied again.

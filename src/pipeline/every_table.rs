@@ -7,7 +7,8 @@ use crate::change::FlowKey;
 use crate::engine::{Engine, LAKE, MAIN, log_retry, retried};
 use crate::error::{Error, Faults};
 use crate::nearest::nearest;
-use crate::source::sqlserver::Database;
+use crate::sink::delta::is_folder_name;
+use crate::source::sqlserver::{Database, TableName};
 use crate::sql::{Diagnostic, EveryTable, Statement, StatementKind};
 
 /// Whether a statement is for every table of a schema.
@@ -93,33 +94,30 @@ async fn tables_of(
     let placed = |error: Error| error.at(statement, every.source_span);
     let database = engine.database(&connection).map_err(placed)?;
     let captured = retried(engine.retry_time(), log_retry, async || {
-        Ok(database.captured_table_names(&schema).await?)
+        Ok(database.captured_tables(&schema).await?)
     });
     let mut tables = captured.await.map_err(placed)?;
-    let left = tables_left(engine, every, &database, &schema, &tables).await;
-    for table in left.map_err(placed)? {
-        tracing::warn!(
-            "'{}.{table}' holds a copy of {schema}.{table}, of which nothing is captured any more: it stays as it is; enable \
-             capture of the table again, or move the copy away",
-            every.target
-        );
-    }
-    let known = database.table_names(&schema);
+    warn_of_left(engine, every, &database, &tables).await;
     for name in &every.except {
-        let Some(named) = find(&name.value, &known) else {
+        let span = statement.ident_span(name);
+        let meant = database.table_named(&schema, &name.value);
+        let meant = meant.map_err(|error| Error::from(error).at(statement, span))?;
+        let Some(meant) = meant else {
             let written = &name.value;
             let message = format!("'{connection}.{schema}' has no table '{written}' to leave out");
+            let known = database.table_names(&schema);
             let near = nearest(written, known.iter().map(String::as_str));
             let help = near.map(|near| format!("did you mean {near}?"));
-            let span = statement.ident_span(name);
             return Err(Error::invalid(statement.diagnostic(span, message, help)));
         };
-        tables.retain(|table| table != named);
+        tables.retain(|table| *table != meant);
     }
     for [of_connection, of_schema, name] in own {
-        let is_here = same_name(of_connection, &connection) && same_name(of_schema, &schema);
-        if let Some(named) = find(name, &known).filter(|_| is_here) {
-            tables.retain(|table| table != named);
+        if of_connection.to_lowercase() == connection.to_lowercase()
+            // What is wrong with the name is told by its own flow.
+            && let Ok(Some(meant)) = database.table_named(of_schema, name)
+        {
+            tables.retain(|table| *table != meant);
         }
     }
     if tables.is_empty() {
@@ -129,52 +127,58 @@ async fn tables_of(
         let found = statement.diagnostic(every.source_span, message, help);
         return Err(Error::invalid(found));
     }
-    Ok(tables)
+    Ok(tables.into_iter().map(|table| table.name).collect())
 }
 
-/// The targets that have a copy of a table which is not among the captured ones.
-async fn tables_left(
+/// Says which targets have a copy of a table which is not among the `captured` ones any more; what cannot be looked at is
+/// none.
+async fn warn_of_left(
     engine: &Engine,
     every: &EveryTable,
     database: &Database,
-    schema: &str,
-    captured: &[String],
-) -> Result<Vec<String>, Error> {
-    let schemas = database.schema_names();
-    let spelled = schemas.iter().find(|own| same_name(own, schema));
-    let mut left = Vec::new();
-    for table in engine.tables_below(&every.target).await? {
-        let name = TableReference::full(LAKE, every.target.as_str(), table.as_str());
-        let declaration = engine.declaration(&name.resolve(LAKE, MAIN));
-        let Some(declaration) = declaration.filter(|_| find(&table, captured).is_none()) else {
+    captured: &[TableName],
+) {
+    let Some(schema) = captured.first().map(|table| &table.schema) else {
+        return;
+    };
+    let below = engine.tables_below(&every.target).await;
+    let below = below.unwrap_or_else(|error| {
+        tracing::debug!(%error, schema = every.target, "the targets were not listed");
+        Vec::new()
+    });
+    for name in below {
+        if captured.iter().any(|table| table.name == name) {
             continue;
-        };
+        }
         let key = FlowKey {
-            flow: table.clone(),
+            flow: name.clone(),
             database: database.name().to_string(),
-            schema: spelled.map_or(schema, String::as_str).to_string(),
-            table: table.clone(),
+            schema: schema.clone(),
+            table: name.clone(),
         };
-        if declaration.open().await?.position(&key).await?.is_some() {
-            left.push(table);
+        if let Ok(true) = holds(engine, &every.target, &key).await {
+            tracing::warn!(
+                "'{}.{name}' holds a copy of {schema}.{name}, of which nothing is captured any more: it stays as it is; \
+                 enable capture of the table again, or move the copy away",
+                every.target
+            );
         }
     }
-    Ok(left)
 }
 
-fn same_name(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
-}
-
-/// The table that a name means: the one that is spelled alike, else one that differs from it only in case.
-fn find<'a>(name: &str, tables: &'a [String]) -> Option<&'a String> {
-    let exact = tables.iter().find(|table| *table == name);
-    exact.or_else(|| tables.iter().find(|table| same_name(table, name)))
+/// Whether the target with a flow's name has a checkpoint of that flow.
+async fn holds(engine: &Engine, schema: &str, key: &FlowKey) -> Result<bool, Error> {
+    let name = TableReference::full(LAKE, schema, key.flow.as_str());
+    let Some(declaration) = engine.declaration(&name.resolve(LAKE, MAIN)) else {
+        return Ok(false);
+    };
+    let target = declaration.open().await?;
+    Ok(target.position(key).await?.is_some())
 }
 
 /// What the statement says of one table.
 fn named(statement: &Statement, every: &EveryTable, table: &str) -> Result<Vec<Statement>, Error> {
-    if table.contains(['/', '\\']) || matches!(table, "." | "..") {
+    if !is_folder_name(table) {
         let message = format!("table '{table}' cannot give its name to the folder of its target");
         let help =
             "leave it out with EXCEPT TABLES, and write a statement for it that has a LOCATION";

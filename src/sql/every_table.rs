@@ -243,12 +243,5 @@ fn check(source: &Source, kinds: &[StatementKind]) -> Result<(), Diagnostic> {
             ));
         }
     }
-    match kinds.len() {
-        2 => Ok(()),
-        _ => Err(Diagnostic::new(
-            source,
-            Span::default(),
-            "a statement for every table has a flow",
-        )),
-    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ use super::diagnostic::Diagnostic;
 use super::ignored::visit_mut;
 use super::lexer::{Lexeme, MARK};
 use super::source::Source;
+use super::spelled::literal as literal_text;
 use crate::nearest::nearest;
 
 /// The values of parameters, by their names without regard to case.
@@ -55,7 +56,7 @@ impl Parameters {
     pub fn shown(&self) -> Vec<(String, String)> {
         let shown = self.0.iter().map(|(name, value)| {
             let value = match value {
-                Given::Constant(Literal::String(text)) => format!("'{}'", text.replace('\'', "''")),
+                Given::Constant(Literal::String(text)) => literal_text(text),
                 Given::Constant(other) => other.text().to_owned(),
                 Given::Null => NULL.to_owned(),
             };

@@ -35,6 +35,20 @@ fn shown_in(text: &str) -> Vec<Shown> {
     shown
 }
 
+/// A shell in the project's folder that executes `text`; `$CDCQL` is the program.
+fn shell(project: &Project, text: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", text]).current_dir(project.path());
+    for (name, value) in project.command().get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.env("CDCQL", crate::support::CDCQL);
+    shell
+}
+
 #[test]
 fn every_command_of_the_readme_answers_as_shown() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
@@ -45,20 +59,10 @@ fn every_command_of_the_readme_answers_as_shown() {
         shown.len()
     );
     let project = Project::new();
-    let program = project.command();
     for Shown { command, output } in shown {
         let text = command.replace("cargo run --", "\"$CDCQL\"");
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", &format!("{{ {text}\n}} 2>&1")])
-            .current_dir(project.path());
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        let ended = shell.env("CDCQL", crate::support::CDCQL).output().unwrap();
+        let text = format!("{{ {text}\n}} 2>&1");
+        let ended = shell(&project, &text).output().unwrap();
         assert!(
             ended.status.success(),
             "{command}: {}",
@@ -96,21 +100,8 @@ fn the_repl_answers_as_the_readme_shows() {
     );
     let _ = project.run().succeeded();
     project.write("typed", &typed);
-    let program = project.command();
-    let mut shell = Command::new("sh");
-    shell
-        .args([
-            "-c",
-            "\"$CDCQL\" --pipeline pipelines/customers.sql < typed 2>&1",
-        ])
-        .current_dir(project.path());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    let ended = shell.env("CDCQL", crate::support::CDCQL).output().unwrap();
+    let text = "\"$CDCQL\" --pipeline pipelines/customers.sql < typed 2>&1";
+    let ended = shell(&project, text).output().unwrap();
     snapbox::assert_data_eq!(String::from_utf8(ended.stdout).unwrap(), answered);
 }
 
@@ -147,7 +138,7 @@ fn what_the_readme_says_of_ones_own_server_works() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let sql = blocks_in(&readme, "Your own server", "sql");
     let (enable, options) = (sql[0], sql[1]);
-    let shell = blocks_in(&readme, "Your own server", "sh")[0];
+    let commands = blocks_in(&readme, "Your own server", "sh")[0];
     let project = Project::new();
     let table =
         "CREATE TABLE dbo.customers (customer_id INT NOT NULL PRIMARY KEY, city NVARCHAR(20) NULL);
@@ -170,22 +161,12 @@ fn what_the_readme_says_of_ones_own_server_works() {
         .replace("1433", port)
         .replace("cargo run --", "\"$CDCQL\"")
     };
-    let program = project.command();
     let run = |text: &str| {
-        let mut shell = Command::new("sh");
-        shell.args(["-ec", text]).current_dir(project.path());
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell
-            .env("CDCQL", crate::support::CDCQL)
-            .env("APP_DB_PASSWORD", "password");
+        let mut shell = shell(&project, &format!("set -e\n{text}"));
+        shell.env("APP_DB_PASSWORD", "password");
         Ended::from(shell.output().unwrap()).succeeded()
     };
-    let copied = run(&on_server(shell));
+    let copied = run(&on_server(commands));
     assert!(copied.stderr.contains("1 inserted"), "{}", copied.stderr);
     let file = project.read("pipelines/customers.sql");
     let flow = &file[file.find("CREATE TABLE").unwrap()..];

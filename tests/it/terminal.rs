@@ -233,7 +233,7 @@ fn wide_rows_fit_the_terminal() {
 }
 
 #[test]
-fn an_interrupt_ends_a_query_that_the_server_does_not_answer() {
+fn an_interrupt_cancels_the_query_on_the_server_too() {
     let served = Served::new(CaptureBehaviour::default());
     let mut held = served
         .simulator
@@ -250,6 +250,9 @@ fn an_interrupt_ends_a_query_that_the_server_does_not_answer() {
     served.runtime.block_on(held.struck()).unwrap();
     terminal.send(ControlCode::EndOfText).unwrap();
     terminal.expect("interrupted").unwrap();
+    let mut cancelled = served.simulator.control().cancelled();
+    let cancelled = cancelled.wait_for(|so_far| *so_far > 0);
+    let _ = served.runtime.block_on(cancelled).unwrap();
     terminal.expect("cdcql> ").unwrap();
     terminal
         .send_line("SELECT count(code) AS n FROM db.dbo.a;")

@@ -8,11 +8,10 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::InitArguments;
-use super::text::{identifier, literal};
 use crate::engine::{Engine, LAKE};
 use crate::error::Error;
 use crate::source::sqlserver::Database;
-use crate::sql::{Parameters, SourceText, parse_all};
+use crate::sql::{Parameters, SourceText, identifier, literal, parse_all};
 
 /// The scheme of a URL that names a script.
 const EMBEDDED: &str = "embedded:";

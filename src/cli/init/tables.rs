@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::sink::delta::is_folder_name;
 use crate::source::sqlserver::{Database, ErrorKind, SourceError};
 
 /// A captured table.
@@ -55,10 +56,10 @@ pub(super) async fn chosen(
     };
     let mut nothing = None;
     for schema in &wanted {
-        match database.captured_table_names(schema).await {
-            Ok(names) => {
-                for name in &names {
-                    found.push(table_of(database, schema, name, false).await?);
+        match database.captured_tables(schema).await {
+            Ok(tables) => {
+                for table in &tables {
+                    found.push(table_of(database, &table.schema, &table.name, false).await?);
                 }
             }
             Err(error @ SourceError::NothingCaptured { .. }) if is_all => {
@@ -115,7 +116,7 @@ async fn table_of(
     match database.captured_table(schema, name).await {
         Ok(captured) => {
             let (schema, name) = (captured.schema_name(), captured.table_name());
-            let key = match (captured.key_problem(), is_folder(name)) {
+            let key = match (captured.key_problem(), is_folder_name(name)) {
                 (Some(problem), _) => Err(problem.to_string()),
                 (None, false) => Err(
                     "its name cannot be that of a folder: give its target a LOCATION".to_owned(),
@@ -133,9 +134,4 @@ async fn table_of(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether a target's folder can have this name.
-fn is_folder(name: &str) -> bool {
-    !name.contains(['/', '\\']) && !matches!(name, "." | "..")
 }

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use datafusion::sql::sqlparser::keywords::ALL_KEYWORDS;
-
 use super::connection::Connection;
 use super::tables::{Chosen, Table};
 use crate::engine::MAIN;
+use crate::sql::{identifier, literal};
 
 /// The whole file.
 pub(super) fn pipeline(
@@ -97,35 +96,9 @@ fn comment(text: &str) -> String {
     lines.collect()
 }
 
-/// A name, in quotes where it must be.
-pub(super) fn identifier(name: &str) -> String {
-    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_plain = name.starts_with(is_letter)
-        && name.chars().all(|c| is_letter(c) || c.is_ascii_digit())
-        && !ALL_KEYWORDS.contains(&name.to_uppercase().as_str());
-    match is_plain {
-        true => name.to_owned(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
-    }
-}
-
-/// A text in quotes.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{comment, identifier, literal};
-
-    #[test]
-    fn names_and_texts_are_quoted_where_they_must_be() {
-        assert_eq!(identifier("customers_2"), "customers_2");
-        assert_eq!(identifier("order"), "\"order\"");
-        assert_eq!(identifier("2nd"), "\"2nd\"");
-        assert_eq!(identifier("a \"b\""), "\"a \"\"b\"\"\"");
-        assert_eq!(literal("it's"), "'it''s'");
-    }
+    use super::comment;
 
     #[test]
     fn nothing_gets_out_of_a_comment() {

@@ -9,6 +9,7 @@ use rustyline::hint::Hinter;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper};
 
+use super::super::rows::RowFormat;
 use super::command;
 use super::input::is_whole;
 use super::names::Names;
@@ -50,12 +51,7 @@ impl Assistant {
             "\\d" => self.dotted(typed),
             "\\run" | "\\plan" => self.names.known_flows(),
             "\\x" | "\\timing" => vec!["on".to_string(), "off".to_string()],
-            "\\format" => {
-                let all = [
-                    "table", "csv", "tsv", "json", "ndjson", "markdown", "parquet", "arrow",
-                ];
-                all.map(str::to_string).to_vec()
-            }
+            "\\format" => RowFormat::names(),
             "\\df" => self.names.functions(),
             _ => Vec::new(),
         };
@@ -130,9 +126,11 @@ fn is_word(c: char) -> bool {
 
 /// Those of `candidates` that begin with `typed`, whatever the case, in order.
 fn beginning_with(typed: &str, candidates: impl Iterator<Item = String>) -> Vec<Pair> {
-    let lower = typed.to_lowercase();
+    // Quotes are put around a name where it needs them, whether they were typed or not.
+    let bare = |text: &str| text.replace('"', "").to_lowercase();
+    let begun = bare(typed);
     let mut found: Vec<String> = candidates
-        .filter(|candidate| candidate.to_lowercase().starts_with(&lower) && *candidate != typed)
+        .filter(|candidate| bare(candidate).starts_with(&begun) && *candidate != typed)
         .collect();
     found.sort();
     found.dedup();

@@ -140,6 +140,6 @@ impl Repl {
         });
         let batch = RecordBatch::try_from_iter(columns).map_err(DataFusionError::from)?;
         let rows = RecordBatchStreamAdapter::new(batch.schema(), stream::iter([Ok(batch)]));
-        self.printer.print(Box::pin(rows)).await.map(drop)
+        self.printer.print(Box::pin(rows)).await
     }
 }

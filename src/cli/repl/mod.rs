@@ -52,9 +52,7 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
         is_timed: false,
     };
     if let Some(pipeline) = pipeline {
-        let statements = readable(repl.session.read_file(pipeline)?)?;
-        let engine = &repl.session.engine;
-        engine.define_all(&statements, Some(pipeline)).await?;
+        let statements = repl.session.load(pipeline).await?;
         repl.scope.add(pipeline, &statements);
     }
     if stdin().is_terminal() && !manner.quiet {
@@ -111,8 +109,7 @@ impl Repl {
         let parsed = self.session.parse("input".to_string(), text.to_string());
         for statement in readable(parsed)? {
             let printer = &mut self.printer;
-            let _ = self
-                .session
+            self.session
                 .execute_statement(&statement, None, printer)
                 .await?;
             self.names.forget_columns();
@@ -157,14 +154,8 @@ impl Repl {
         match name.map(|name| (name, RowFormat::from_str(name, true))) {
             Some((_, Ok(format))) => self.printer.format = format,
             Some((name, Err(_))) => {
-                let all: Vec<_> = RowFormat::value_variants()
-                    .iter()
-                    .map(|f| f.name())
-                    .collect();
-                eprintln!(
-                    "error: there is no format '{name}'; there is {}",
-                    all.join(", ")
-                );
+                let all = RowFormat::names().join(", ");
+                eprintln!("error: there is no format '{name}'; there is {all}");
                 return Ok(());
             }
             None => {}
@@ -193,15 +184,12 @@ impl Repl {
             );
             return Ok(());
         }
-        let statements = readable(self.session.read_file(path)?)?;
-        let engine = &self.session.engine;
-        engine.define_all(&statements, Some(path)).await?;
+        let statements = self.session.load(path).await?;
         self.scope.add(path, &statements);
         for statement in &statements {
             if is_query(statement) {
                 let printer = &mut self.printer;
-                let _ = self
-                    .session
+                self.session
                     .execute_statement(statement, Some(path), printer)
                     .await?;
             }

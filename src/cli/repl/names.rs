@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::engine::{Engine, LAKE, MAIN};
-use crate::sql::{KEYWORDS, SourceText, parse};
+use crate::sql::{SourceText, identifier, parse};
 
 /// Tables whose columns are kept.
 const MOST_TABLES: usize = 1_000;
@@ -39,8 +39,8 @@ impl Names {
                     _ => vec![catalog, schema, table],
                 },
             );
-        let quoted = tables.map(|parts| parts.iter().map(|part| quoted(part)).collect());
-        quoted.collect()
+        let spelled = tables.map(|parts| parts.iter().map(|part| identifier(part)).collect());
+        spelled.collect()
     }
 
     pub(super) fn functions(&self) -> Vec<String> {
@@ -93,23 +93,8 @@ impl Names {
             return;
         };
         let columns = frame.schema().fields().iter();
-        let columns = columns.map(|field| quoted(field.name())).collect();
+        let columns = columns.map(|field| identifier(field.name())).collect();
         let mut known = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(table, columns);
-    }
-}
-
-/// A name as a statement has it.
-fn quoted(name: &str) -> String {
-    let mut chars = name.chars();
-    let begins = chars.next().is_some_and(|c| c.is_alphabetic() || c == '_');
-    let is_word = begins && chars.all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'));
-    match is_word
-        && KEYWORDS
-            .binary_search(&name.to_uppercase().as_str())
-            .is_err()
-    {
-        true => name.to_string(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")),
     }
 }

@@ -6,9 +6,8 @@ use comfy_table::{ContentArrangement, Table};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Out, RowWriter};
+use super::{Out, RowWriter, cells, names};
 
 /// Rows that are laid out as one table; a longer result is printed as several, so that memory stays bounded.
 const ROWS_PER_TABLE: usize = 10_000;
@@ -19,23 +18,13 @@ const LINES: &str = "||--+-++|    ++++++";
 /// Characters that a column needs in a table that fits a terminal, with the lines beside it.
 const NARROWEST: usize = 9;
 
-/// The cells of a batch as texts; NULL is nothing.
-fn cells(
-    batch: &RecordBatch,
-    mut row: impl FnMut(Vec<String>) -> Result<(), ArrowError>,
-) -> Result<(), ArrowError> {
-    let options = FormatOptions::default();
-    let columns = batch.columns().iter();
-    let columns = columns.map(|column| ArrayFormatter::try_new(column, &options));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    for index in 0..batch.num_rows() {
-        let texts = columns
-            .iter()
-            .map(|column| column.value(index).try_to_string());
-        let texts = texts.map(|text| text.map(|text| visible(&text)));
-        row(texts.collect::<Result<_, _>>()?)?;
+/// The cells of a batch as a terminal may show them.
+fn visible_cells(batch: &RecordBatch) -> Result<Vec<Vec<String>>, ArrowError> {
+    let mut rows = cells(batch)?;
+    for cell in rows.iter_mut().flatten() {
+        *cell = visible(cell);
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// The text without characters that would steer a terminal.
@@ -44,11 +33,6 @@ fn visible(text: &str) -> String {
     text.chars()
         .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
-}
-
-fn names(schema: &SchemaRef) -> Vec<String> {
-    let fields = schema.fields().iter();
-    fields.map(|field| field.name().clone()).collect()
 }
 
 /// Tables of text.
@@ -102,12 +86,7 @@ impl Tables {
 
 impl RowWriter for Tables {
     fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let mut found = Vec::with_capacity(batch.num_rows());
-        cells(batch, |row| {
-            found.push(row);
-            Ok(())
-        })?;
-        for row in found {
+        for row in visible_cells(batch)? {
             self.bytes += row.iter().map(String::len).sum::<usize>();
             self.rows.push(row);
             if self.rows.len() >= ROWS_PER_TABLE || self.bytes >= BYTES_PER_TABLE {
@@ -144,12 +123,7 @@ impl RowWriter for Expanded {
     fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
         let before = self.rows;
         self.rows += batch.num_rows();
-        let mut rows = Vec::with_capacity(batch.num_rows());
-        cells(batch, |row| {
-            rows.push(row);
-            Ok(())
-        })?;
-        expand(&self.names, rows, before, out)
+        expand(&self.names, visible_cells(batch)?, before, out)
     }
 
     fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError> {

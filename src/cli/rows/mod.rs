@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
@@ -50,6 +51,14 @@ impl RowFormat {
         matches!(self, Self::Parquet | Self::Arrow)
     }
 
+    /// The names of all formats.
+    pub(super) fn names() -> Vec<String> {
+        Self::value_variants()
+            .iter()
+            .map(|format| format.name())
+            .collect()
+    }
+
     /// The name by which a person gives it.
     pub(super) fn name(self) -> String {
         let value = self.to_possible_value();
@@ -61,6 +70,26 @@ impl RowFormat {
 trait RowWriter {
     fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError>;
     fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError>;
+}
+
+/// The cells of a batch as texts, row by row; NULL is nothing.
+fn cells(batch: &RecordBatch) -> Result<Vec<Vec<String>>, ArrowError> {
+    let options = FormatOptions::default();
+    let columns = batch.columns().iter();
+    let columns = columns.map(|column| ArrayFormatter::try_new(column, &options));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let row = |index| -> Result<Vec<String>, ArrowError> {
+        let texts = columns
+            .iter()
+            .map(|column| column.value(index).try_to_string());
+        texts.collect()
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    let fields = schema.fields().iter();
+    fields.map(|field| field.name().clone()).collect()
 }
 
 /// Writes results, one after the other, to one place.
@@ -129,45 +158,40 @@ impl Printer {
         }
     }
 
-    /// Writes a result; answers with the number of its rows, as far as they were taken.
+    /// Writes a result.
     ///
     /// # Errors
     /// What the query, or writing, ends with; a second result of a format whose files hold one.
-    pub(super) async fn print(&mut self, rows: SendableRecordBatchStream) -> Result<u64, Error> {
+    pub(super) async fn print(&mut self, mut rows: SendableRecordBatchStream) -> Result<(), Error> {
         self.out.reset()?;
-        let has_columns = !rows.schema().fields().is_empty();
-        if has_columns {
-            self.check()?;
-            self.written = Some(self.format);
+        let schema = rows.schema();
+        if schema.fields().is_empty() {
+            while rows.next().await.transpose()?.is_some() {}
+            return Ok(());
         }
-        self.is_whole = false;
-        let total = self.print_all(rows, has_columns).await?;
-        self.is_whole = true;
-        Ok(total)
-    }
-
-    async fn print_all(
-        &mut self,
-        mut rows: SendableRecordBatchStream,
-        has_columns: bool,
-    ) -> Result<u64, Error> {
-        let mut writer = self.writer(&rows.schema());
-        let mut total = 0;
+        self.check()?;
+        let mut writer = self.writer(&schema).map_err(failed)?;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            total += batch.num_rows() as u64;
-            if has_columns {
-                writer.write(&mut self.out, &batch).map_err(failed)?;
-            }
+            self.begin();
+            writer.write(&mut self.out, &batch).map_err(failed)?;
             if self.out.is_closed() {
                 break;
             }
         }
-        if has_columns && !self.out.is_closed() {
+        self.begin();
+        if !self.out.is_closed() {
             writer.finish(&mut self.out).map_err(failed)?;
         }
         self.out.end_result()?;
-        Ok(total)
+        self.is_whole = true;
+        Ok(())
+    }
+
+    /// From here on something of a result is written; a statement that failed before may be executed again.
+    fn begin(&mut self) {
+        self.written = Some(self.format);
+        self.is_whole = false;
     }
 
     /// Takes back what is still held of a result that ended before its time.
@@ -175,8 +199,8 @@ impl Printer {
         self.out.reset()
     }
 
-    fn writer(&self, schema: &SchemaRef) -> Box<dyn RowWriter + Send> {
-        match self.format {
+    fn writer(&self, schema: &SchemaRef) -> Result<Box<dyn RowWriter + Send>, ArrowError> {
+        Ok(match self.format {
             RowFormat::Table if self.expanded => Box::new(Expanded::new(schema)),
             RowFormat::Table => Box::new(Tables::new(schema, self.out.width())),
             RowFormat::Csv => Box::new(Csv::new(schema, b',')),
@@ -184,9 +208,9 @@ impl Printer {
             RowFormat::Json => Box::new(Json::array()),
             RowFormat::Ndjson => Box::new(Json::lines()),
             RowFormat::Markdown => Box::new(Markdown::new(schema)),
-            RowFormat::Parquet => Box::new(binary::Parquet::new(schema)),
-            RowFormat::Arrow => Box::new(binary::Ipc::new(schema)),
-        }
+            RowFormat::Parquet => Box::new(binary::Parquet::try_new(schema)?),
+            RowFormat::Arrow => Box::new(binary::Ipc::try_new(schema)?),
+        })
     }
 
     /// Writes a line of text for people among the results, or beside those that are for programs alone.

@@ -7,9 +7,8 @@ use datafusion::arrow::csv;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json;
-use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Out, RowWriter};
+use super::{Out, RowWriter, cells, names};
 
 /// Values separated by a character, below a line of names.
 pub(super) struct Csv {
@@ -109,9 +108,8 @@ pub(super) struct Markdown {
 
 impl Markdown {
     pub(super) fn new(schema: &SchemaRef) -> Self {
-        let fields = schema.fields().iter();
         Self {
-            names: fields.map(|field| field.name().clone()).collect(),
+            names: names(schema),
             has_names: false,
         }
     }
@@ -141,16 +139,8 @@ fn line(out: &mut Out, cells: impl Iterator<Item = String>) -> Result<(), ArrowE
 impl RowWriter for Markdown {
     fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.names(out)?;
-        let options = FormatOptions::default();
-        let columns = batch.columns().iter();
-        let columns = columns.map(|column| ArrayFormatter::try_new(column, &options));
-        let columns = columns.collect::<Result<Vec<_>, _>>()?;
-        for index in 0..batch.num_rows() {
-            let texts = columns
-                .iter()
-                .map(|column| column.value(index).try_to_string());
-            let texts = texts.collect::<Result<Vec<_>, _>>()?;
-            line(out, texts.iter().map(|text| cell(text)))?;
+        for row in cells(batch)? {
+            line(out, row.iter().map(|text| cell(text)))?;
         }
         Ok(())
     }

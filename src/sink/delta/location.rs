@@ -19,6 +19,11 @@ const STORE_FEATURES: [(&str, &str); 8] = [
     ("gs", "gcs"),
 ];
 
+/// Whether a table's folder can have this name.
+pub fn is_folder_name(name: &str) -> bool {
+    !name.contains(['/', '\\']) && !matches!(name, "" | "." | "..")
+}
+
 /// The URL of `location`, without touching the storage.
 ///
 /// A text without a scheme is a local path; it need not exist.

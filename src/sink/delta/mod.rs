@@ -44,6 +44,7 @@ pub use change_feed::{FeedEnd, FeedPoint};
 pub use checkpoint::FlowCommit;
 pub use error::{SinkError, SinkErrorKind};
 pub use history::HistoryEntry;
+pub use location::is_folder_name;
 pub use maintenance::{
     Figures, Maintenance, MaintenanceAction, MaintenanceEvent, MaintenanceReport, MaintenanceStep,
     Vacuum,

@@ -132,10 +132,20 @@ impl Database {
     /// # Errors
     /// `InvalidName` if there is no such schema, or several that differ in case; `NotCaptured` if none of its tables is
     /// captured.
-    pub async fn captured_table_names(&self, schema: &str) -> Result<Vec<String>, SourceError> {
+    pub async fn captured_tables(&self, schema: &str) -> Result<Vec<TableName>, SourceError> {
         self.refresh().await?;
         let schemas = self.schema_names();
         schema_tables::captured_in(&self.inner.pool, self.shown_name(), schema, &schemas).await
+    }
+
+    /// The table that a name means, as the server spells it; `None` if there was none when the tables were last asked for.
+    ///
+    /// # Errors
+    /// `InvalidName` if the name matches several tables that differ in case.
+    pub fn table_named(&self, schema: &str, table: &str) -> Result<Option<TableName>, SourceError> {
+        let wanted = TableName::new(schema, table);
+        let found = catalogue::resolve(&wanted, &self.known_tables())?;
+        Ok(found.map(|entry| entry.name))
     }
 
     /// A captured table through its newest capture instance.

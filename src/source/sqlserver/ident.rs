@@ -58,13 +58,29 @@ pub(super) fn find_table<'a, T>(
     tables: &'a [T],
     name_of: impl Fn(&T) -> &TableName,
 ) -> Match<'a, T> {
-    if let Some(exact) = tables.iter().find(|table| name_of(table) == wanted) {
+    let folded = wanted.folded();
+    let is_exact = |table: &T| name_of(table) == wanted;
+    matching(tables, is_exact, |table| name_of(table).folded() == folded)
+}
+
+/// Finds a schema as [`find_table`] finds a table.
+pub(super) fn find_schema<'a>(wanted: &str, schemas: &'a [String]) -> Match<'a, String> {
+    let folded = wanted.to_lowercase();
+    let is_exact = |schema: &String| schema == wanted;
+    matching(schemas, is_exact, |schema| schema.to_lowercase() == folded)
+}
+
+fn matching<'a, T>(
+    items: &'a [T],
+    is_exact: impl Fn(&T) -> bool,
+    is_like: impl Fn(&T) -> bool,
+) -> Match<'a, T> {
+    if let Some(exact) = items.iter().find(|item| is_exact(item)) {
         return Match::One(exact);
     }
-    let folded = wanted.folded();
-    let mut found = tables
+    let mut found = items
         .iter()
-        .filter(|table| name_of(table).folded() == folded)
+        .filter(|item| is_like(item))
         .collect::<Vec<_>>();
     match found.len() {
         0 => Match::None,
@@ -91,6 +107,16 @@ mod tests {
         assert_eq!(quote("a]b"), "[a]]b]");
         assert_eq!(quote("x]; DROP TABLE t --"), "[x]]; DROP TABLE t --]");
         assert_eq!(TableName::new("d]o", "t.[x]").quoted(), "[d]]o].[t.[x]]]");
+    }
+
+    #[test]
+    fn a_schema_is_found_whatever_its_case_unless_that_tells_two_apart() {
+        let schemas = ["dbo", "Sales", "sales"].map(str::to_string);
+        assert_eq!(find_schema("DBO", &schemas), Match::One(&schemas[0]));
+        assert_eq!(find_schema("sales", &schemas), Match::One(&schemas[2]));
+        let both = Match::Many(vec![&schemas[1], &schemas[2]]);
+        assert_eq!(find_schema("SALES", &schemas), both);
+        assert_eq!(find_schema("sale", &schemas), Match::None);
     }
 
     #[test]

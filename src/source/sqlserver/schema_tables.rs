@@ -4,7 +4,7 @@ use super::catalogue;
 use super::caution::Caution;
 use super::cell::Cells;
 use super::error::SourceError;
-use super::ident::TableName;
+use super::ident::{Match, TableName, find_schema};
 use super::pool::Pool;
 use crate::nearest::nearest;
 
@@ -25,10 +25,10 @@ pub(super) async fn captured_in(
     database: String,
     wanted: &str,
     schemas: &[String],
-) -> Result<Vec<String>, SourceError> {
-    let schema = match schemas_like(wanted, schemas).as_slice() {
-        [one] => (*one).to_string(),
-        [] => {
+) -> Result<Vec<TableName>, SourceError> {
+    let schema = match find_schema(wanted, schemas) {
+        Match::One(schema) => schema,
+        Match::None => {
             let suggestion = nearest(wanted, schemas.iter().map(String::as_str));
             return Err(SourceError::NoSuchSchema {
                 database,
@@ -36,36 +36,25 @@ pub(super) async fn captured_in(
                 suggestion: suggestion.map(str::to_owned),
             });
         }
-        several => {
+        Match::Many(several) => {
+            let several: Vec<_> = several.into_iter().map(String::as_str).collect();
             return Err(SourceError::Ambiguous {
                 name: TableName::new(wanted, "*"),
                 candidates: several.join(", "),
             });
         }
     };
-    let captured = match catalogue::database_info(pool).await?.cdc_enabled {
+    let mut tables = match catalogue::database_info(pool).await?.cdc_enabled {
         true => captured(pool).await?,
         false => Vec::new(),
     };
-    let names = captured.into_iter().filter(|table| table.schema == schema);
-    let names: Vec<_> = names.map(|table| table.name).collect();
-    match names.is_empty() {
-        true => Err(SourceError::NothingCaptured { database, schema }),
-        false => Ok(names),
-    }
-}
-
-/// The schemas that `wanted` may mean: the one that is spelled alike, else all that differ from it only in case.
-fn schemas_like<'a>(wanted: &str, schemas: &'a [String]) -> Vec<&'a str> {
-    let named = || schemas.iter().map(String::as_str);
-    match named().find(|schema| *schema == wanted) {
-        Some(exact) => vec![exact],
-        None => {
-            let folded = wanted.to_lowercase();
-            named()
-                .filter(|schema| schema.to_lowercase() == folded)
-                .collect()
-        }
+    tables.retain(|table| table.schema == *schema);
+    match tables.is_empty() {
+        true => Err(SourceError::NothingCaptured {
+            database,
+            schema: schema.clone(),
+        }),
+        false => Ok(tables),
     }
 }
 
@@ -88,18 +77,4 @@ async fn captured(pool: &Pool) -> Result<Vec<TableName>, SourceError> {
         pool.cautions().say(&Caution::HiddenTables { instances });
     }
     Ok(tables)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_schema_is_found_whatever_its_case_unless_that_tells_two_apart() {
-        let schemas = ["dbo", "Sales", "sales"].map(str::to_string);
-        assert_eq!(schemas_like("DBO", &schemas), ["dbo"]);
-        assert_eq!(schemas_like("sales", &schemas), ["sales"]);
-        assert_eq!(schemas_like("SALES", &schemas), ["Sales", "sales"]);
-        assert!(schemas_like("sale", &schemas).is_empty());
-    }
 }
