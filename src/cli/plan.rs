@@ -14,21 +14,24 @@ use crate::pipeline::{
 
 /// Prints what a run would do for the file's flows; the exit code is that of such a run.
 pub(super) async fn run(arguments: &PlanArguments, manner: Manner<'_>) -> Result<(), Error> {
-    of(&Session::try_new(manner)?, arguments).await
+    let (text, failure) = of(&Session::try_new(manner)?, arguments).await?;
+    write_out(&text)?;
+    failure.map_or(Ok(()), Err)
 }
 
-/// The same in a session of its own.
-pub(super) async fn of(session: &Session, arguments: &PlanArguments) -> Result<(), Error> {
+/// What a run would do for the file's flows, and the failure that decides the exit code; others are printed.
+pub(super) async fn of(
+    session: &Session,
+    arguments: &PlanArguments,
+) -> Result<(String, Option<Error>), Error> {
     let statements = session.read(&arguments.file).await?;
     let file = Some(arguments.file.as_path());
     let plans = Box::pin(plan(&session.engine, statements, file, &arguments.flow)).await?;
-    for plan in &plans.flows {
-        let text = match arguments.format {
-            PlanFormat::Text => text_of(plan),
-            PlanFormat::Json => format!("{}\n", object_of(plan)),
-        };
-        write_out(&text)?;
-    }
+    let texts = plans.flows.iter().map(|plan| match arguments.format {
+        PlanFormat::Text => text_of(plan),
+        PlanFormat::Json => format!("{}\n", object_of(plan)),
+    });
+    let text = texts.collect();
     if plans.flows.is_empty() && arguments.format == PlanFormat::Text {
         eprintln!("{} has no flow", arguments.file.display());
     }
@@ -39,7 +42,7 @@ pub(super) async fn of(session: &Session, arguments: &PlanArguments) -> Result<(
             print_error(&earlier);
         }
     }
-    failure.map_or(Ok(()), Err)
+    Ok((text, failure))
 }
 
 /// One word or two for what a run would do.

@@ -7,6 +7,8 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast;
 
 use super::query_progress::Progress;
 use super::rows::Printer;
@@ -223,6 +225,18 @@ pub(super) fn is_query(statement: &Statement) -> bool {
         StatementKind::Other(_) => !Engine::is_definition(statement),
         _ => false,
     }
+}
+
+/// Whether a statement changes what is in scope for those after it.
+pub(super) fn changes_scope(statement: &Statement) -> bool {
+    let StatementKind::Other(ast) = &statement.kind else {
+        return Engine::is_definition(statement);
+    };
+    let is_drop = match ast.as_ref() {
+        DfStatement::Statement(inner) => matches!(inner.as_ref(), ast::Statement::Drop { .. }),
+        _ => false,
+    };
+    is_drop || Engine::is_definition(statement)
 }
 
 /// The plan, whose joins let others go on now and then: one that makes many rows of few would else not be ended by anybody.

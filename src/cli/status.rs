@@ -1,5 +1,6 @@
 //! `cdcql status FILE`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -8,6 +9,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 
@@ -20,17 +22,21 @@ use crate::pipeline::{FlowState, FlowStatus, Moment, Pipeline};
 
 /// Prints where the file's flows stand; the first that could not be run decides the exit code.
 pub(super) async fn run(arguments: &StatusArguments, manner: Manner<'_>) -> Result<(), Error> {
-    of(Session::try_new(manner)?, arguments).await
+    let (rows, failure) = of(Session::try_new(manner)?, &arguments.file).await?;
+    let printed = print_rows(rows, arguments.format).await;
+    failure.map_or(printed, Err)
 }
 
-/// The same in a session of its own.
-pub(super) async fn of(session: Session, arguments: &StatusArguments) -> Result<(), Error> {
-    let statements = session.read(&arguments.file).await?;
-    let pipeline = Pipeline::bind(session.engine, statements, Some(&arguments.file)).await?;
+/// Where the flows of a file stand, a row for each, and the failure that decides the exit code; others are printed.
+pub(super) async fn of(
+    session: Session,
+    file: &Path,
+) -> Result<(SendableRecordBatchStream, Option<Error>), Error> {
+    let statements = session.read(file).await?;
+    let pipeline = Pipeline::bind(session.engine, statements, Some(file)).await?;
     let statuses = pipeline.status().await;
     let rows = table_of(&statuses).map_err(DataFusionError::from)?;
     let rows = RecordBatchStreamAdapter::new(rows.schema(), stream::iter([Ok(rows)]));
-    let printed = print_rows(Box::pin(rows), arguments.format).await;
     let mut failure = None;
     for status in statuses {
         if let Err(error) = status.state
@@ -39,7 +45,7 @@ pub(super) async fn of(session: Session, arguments: &StatusArguments) -> Result<
             print_error(&earlier);
         }
     }
-    failure.map_or(printed, Err)
+    Ok((Box::pin(rows), failure))
 }
 
 /// One row for each flow.

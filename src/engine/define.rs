@@ -128,7 +128,11 @@ impl Engine {
         faults.into_result()
     }
 
-    async fn define_or_execute(
+    /// Makes what a statement defines real, or executes one that answers with nothing, such as SET.
+    ///
+    /// # Errors
+    /// As [`Engine::define`] and [`Engine::query`].
+    pub async fn define_or_execute(
         &self,
         statement: &Statement,
         file: Option<&Path>,

@@ -2,7 +2,6 @@
 
 use std::thread;
 
-use cdcql::simulator::SimulatorOptions;
 use cdcql::simulator::control::Fault;
 
 use crate::follow::Follower;
@@ -24,7 +23,10 @@ const DROP: &str = "ALTER TABLE dbo.a DROP COLUMN n;";
 const WIDEN: &str = "ALTER TABLE dbo.a ALTER COLUMN t VARCHAR(20) NULL;";
 
 fn served(policy: &str) -> Served {
-    let served = Served::of(SCRIPT, SimulatorOptions::default());
+    with(policy, Served::of(SCRIPT))
+}
+
+fn with(policy: &str, served: Served) -> Served {
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
     served.edit("LOCATION 'lake/a'", &table);
     served
@@ -164,9 +166,9 @@ fn a_text_that_has_become_longer_is_not_cut_while_its_table_is_followed() {
 #[test]
 fn a_text_that_has_become_longer_is_not_cut_by_a_copy_that_is_at_work() {
     for captured in [false, true] {
-        let served = served("fail");
+        let served = with("fail", Served::in_hand_of(SCRIPT));
         let mut held = served
-            .simulator
+            .simulator()
             .control()
             .on_next("FROM [dbo].[a] AS t", Fault::Stall);
         let mut command = served.command(&["run", "pipelines/p.sql", "--chunk-rows", "3"]);
@@ -177,12 +179,12 @@ fn a_text_that_has_become_longer_is_not_cut_by_a_copy_that_is_at_work() {
         };
         served.runtime.block_on(held.struck()).unwrap();
         if !captured {
-            served.control.hold();
+            served.capture().hold();
         }
         served.execute(WIDEN);
         served.execute("UPDATE dbo.a SET t = 'long enough' WHERE id IN (1, 8);");
         held.release();
-        served.control.release();
+        served.capture().release();
         let ended = served.runtime.block_on(run.wait()).unwrap();
         assert!(ended.success(), "captured meanwhile: {captured}");
         served.assert_true();
@@ -247,7 +249,7 @@ fn columns_that_are_not_captured_are_none_until_an_instance_has_them() {
         "@role_name = NULL;",
         "@role_name = NULL, @captured_column_list = N'id, t';",
     );
-    let served = Served::of(&script, SimulatorOptions::default());
+    let served = Served::of(&script);
     let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add')";
     served.edit("LOCATION 'lake/a'", table);
     let _ = served.run().succeeded();

@@ -1,7 +1,5 @@
 //! AUTO CDC: flows that say what their target is.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 use crate::support::Project;
 
@@ -16,7 +14,7 @@ INSERT INTO dbo.regions VALUES (1, N'Gotham');";
 const CONNECTION: &str = "CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('DB_URL'));\n";
 
 fn served(flow: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(TABLES);
     pipeline(&served, flow);
     served
@@ -327,7 +325,7 @@ fn the_target_is_the_query_over_the_source_whatever_the_windows_were() {
 
 #[test]
 fn the_key_is_found_however_the_query_spells_it() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(
         "CREATE TABLE dbo.people (PersonID INT NOT NULL PRIMARY KEY, n INT NULL);
          EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'people', @role_name = NULL;

@@ -1,6 +1,5 @@
 //! Columns that come to a target whose rows are not copied again for them.
 
-use cdcql::simulator::SimulatorOptions;
 use cdcql::simulator::control::Fault;
 
 use crate::served::Served;
@@ -20,7 +19,7 @@ const ADD: &str = "ALTER TABLE dbo.a ADD note NVARCHAR(20) NOT NULL DEFAULT N'no
 const DROP_FIRST: &str = "EXEC sys.sp_cdc_disable_table @source_schema = N'dbo', @source_name = N'a', @capture_instance = N'dbo_a';";
 
 fn of(script: &str, policy: &str) -> Served {
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::of(script);
     set(&served, policy);
     served
 }
@@ -121,7 +120,7 @@ fn changes_that_the_flow_had_applied_before_are_told_too() {
     served.execute("UPDATE dbo.a SET n = 30, note = N'three' WHERE id = 3;");
     let _ = served.run().succeeded();
     served.execute(SECOND);
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let _ = served.run().succeeded();
     assert_told(&served, "id NOT IN (2, 3)");
     done(&served);
@@ -190,7 +189,8 @@ fn a_large_new_column_has_the_values_of_rows_that_changed() {
 
 #[test]
 fn what_is_killed_is_done_by_the_next_run() {
-    let served = of(SCRIPT, "add");
+    let served = Served::in_hand_of(SCRIPT);
+    set(&served, "add");
     let _ = served.run().succeeded();
     changes(&served);
     for step in [
@@ -199,7 +199,7 @@ fn what_is_killed_is_done_by_the_next_run() {
         "sys.dm_cdc_log_scan_sessions AS x WHERE",
         "FROM cdc.[second_CT] AS c",
     ] {
-        let mut held = served.simulator.control().on_next(step, Fault::Stall);
+        let mut held = served.simulator().control().on_next(step, Fault::Stall);
         served.killed_at(&mut held, &["run", "pipelines/p.sql"]);
         assert!(held.has_struck(), "{step}");
         served.execute(
@@ -236,12 +236,9 @@ fn a_sign_that_was_not_taken_away_has_the_rows_read_once_more() {
 
 /// Lets clean-up take what a flow has read that leaves new columns out, and has come past `SECOND`.
 fn clean_what_was_read(served: &Served) {
-    served.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-    for n in 0..70 {
-        served.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
-    }
+    served.grows_old("dbo.a", "n");
     let _ = served.run().succeeded();
-    served.control.clean_up().unwrap();
+    served.clean_up();
 }
 
 #[test]
@@ -315,18 +312,19 @@ fn a_column_that_was_not_captured_is_told_by_all_changes_that_the_flow_has_read(
     );
     let _ = served.run().succeeded();
     served.execute(SECOND);
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let _ = served.run().succeeded();
     assert_told(&served, "id IN (1, 4, 5)");
 }
 
 #[test]
 fn rows_can_be_filled_after_all_and_a_copy_that_was_begun_need_not_be_made() {
-    let served = of(SCRIPT, "add");
+    let served = Served::in_hand_of(SCRIPT);
+    set(&served, "add");
     let _ = served.run().succeeded();
     changes(&served);
     let mut held = served
-        .simulator
+        .simulator()
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
     served.killed_at(&mut held, &["run", "pipelines/p.sql"]);
@@ -339,13 +337,14 @@ fn rows_can_be_filled_after_all_and_a_copy_that_was_begun_need_not_be_made() {
     );
     served.assert_true();
 
-    let served = of(SCRIPT, "add");
+    let served = Served::in_hand_of(SCRIPT);
+    set(&served, "add");
     let text = served.project.read("pipelines/p.sql");
     filling(&served);
     let _ = served.run().succeeded();
     changes(&served);
     let mut held = served
-        .simulator
+        .simulator()
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
     served.killed_at(&mut held, &["run", "pipelines/p.sql"]);
@@ -419,7 +418,7 @@ fn rows_that_a_policy_may_hide_are_not_looked_for() {
         "CREATE SECURITY POLICY dbo.p ADD FILTER PREDICATE dbo.f(id) ON dbo.a WITH (STATE = ON);",
     );
     served.execute(SECOND);
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let _ = served.run().failed(
         5,
         &["a security policy may hide rows of it from this login"],

@@ -11,28 +11,28 @@ use crate::support::Ended;
 
 #[test]
 fn a_run_has_what_was_captured_and_the_rest_later() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     let _ = served.run().succeeded();
-    served.control.hold();
+    served.capture().hold();
     let before = served.rows("a");
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; INSERT INTO dbo.a VALUES (5, 50, 5, 0);");
     let lagging = served.run().succeeded();
     assert!(lagging.stderr.contains("nothing new"), "{}", lagging.stderr);
     assert_eq!(served.rows("a"), before);
-    served.runtime.block_on(served.control.step());
+    served.runtime.block_on(served.capture().step());
     let _ = served.run().succeeded();
     served.assert_true();
 }
 
 #[test]
 fn an_idle_entry_is_no_change_and_hides_none() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let idle = served.run().succeeded();
     assert!(idle.stderr.contains("nothing new"), "{}", idle.stderr);
     served.execute("DELETE FROM dbo.a WHERE id = 3;");
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let changed = served.run().succeeded();
     assert!(changed.stderr.contains("1 deleted"), "{}", changed.stderr);
     served.assert_true();
@@ -40,12 +40,12 @@ fn an_idle_entry_is_no_change_and_hides_none() {
 
 #[test]
 fn a_restored_database_stops_the_flow() {
-    let served = Served::new(CaptureBehaviour::default());
-    let kept = served.control.keep();
+    let served = Served::in_hand();
+    let kept = served.capture().keep();
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let _ = served.run().succeeded();
     let before = served.rows("a");
-    served.runtime.block_on(served.control.restore(&kept));
+    served.runtime.block_on(served.capture().restore(&kept));
     let replaced = "history of database 'app_db' was replaced";
     let older = "the newest commit of the source is older";
     let _ = served.run().failed(5, &[replaced, older]);
@@ -58,7 +58,7 @@ fn a_restored_database_stops_the_flow() {
 
 #[test]
 fn changes_that_were_cleaned_up_unread_stop_the_flow_at_once() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     let before = served.rows("a");
     for n in 0..3 {
@@ -75,13 +75,13 @@ fn changes_that_were_cleaned_up_unread_stop_the_flow_at_once() {
 
 #[test]
 fn a_quiet_table_is_handed_to_its_second_capture_instance_before_the_first_is_dropped() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     served.execute(
         "EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL, \
          @capture_instance = N'second';",
     );
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let handed = served.run().succeeded();
     assert!(handed.stderr.contains("nothing new"), "{}", handed.stderr);
     served.execute(
@@ -98,7 +98,7 @@ fn a_quiet_table_is_handed_to_its_second_capture_instance_before_the_first_is_dr
 
 #[test]
 fn keys_that_take_each_others_place_are_copied() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     served.execute("UPDATE dbo.a SET id = id + 1; UPDATE dbo.a SET id = 7 - id, n = n + 10;");
     let _ = served.run().succeeded();
@@ -181,14 +181,14 @@ fn a_scan_that_keeps_readers_waiting_delays_a_run() {
         ..Behaviour::default()
     });
     let _ = served.run().succeeded();
-    served.control.hold();
+    served.capture().hold();
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;");
-    let scan = served.control.fix_log_end();
+    let scan = served.capture().fix_log_end();
     let mut command = served.command(&["run", "pipelines/p.sql"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let waiting = command.spawn().unwrap();
-    served.runtime.block_on(served.control.reader_waits());
-    served.control.time_out_readers();
+    served.runtime.block_on(served.capture().reader_waits());
+    served.capture().time_out_readers();
     served.runtime.block_on(scan.write());
     let ended = Ended::from(waiting.wait_with_output().unwrap()).succeeded();
     let again = ["1222", "trying again", "1 updated", "1 deleted"];
@@ -206,7 +206,10 @@ fn a_server_that_captures_on_a_tick_is_copied() {
     });
     let _ = served.run().succeeded();
     served.execute("DELETE FROM dbo.a WHERE id = 1;");
-    served.runtime.block_on(served.control.caught_up()).unwrap();
+    served
+        .runtime
+        .block_on(served.capture().caught_up())
+        .unwrap();
     let _ = served.run().succeeded();
     served.assert_true();
 }

@@ -2,7 +2,7 @@
 
 use cdcql::simulator::control::{ClientSession, Encryption, Fault, LoginFault};
 use cdcql::simulator::protocol::ServerError;
-use cdcql::simulator::{Behaviour, CaptureBehaviour, Certificate, SimulatorOptions, Tls};
+use cdcql::simulator::{Behaviour, Certificate, SimulatorOptions, Tls};
 
 use crate::follow::Follower;
 use crate::served::Served;
@@ -23,7 +23,7 @@ fn error_of(number: u32, message: &str) -> ServerError {
 }
 
 fn served() -> Served {
-    Served::new(CaptureBehaviour::default())
+    Served::in_hand()
 }
 
 fn offering(tls: Tls, certificate: Certificate) -> Served {
@@ -51,7 +51,7 @@ fn run(served: &Served, options: &str) -> Follower {
 
 /// Runs the pipeline, and answers with what the server knows of its client while that reads the table.
 fn session_of_a_run(served: &Served, options: &str) -> (Encryption, bool) {
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let mut reading = control.on_next(ROWS, Fault::Stall);
     let mut running = run(served, options);
     running.reach(&served.runtime, &mut reading);
@@ -156,13 +156,13 @@ fn readers_are_sent_to_the_replica_and_writers_stay() {
         })
     };
     let (primary, replica) = (server(), server());
-    let address = replica.simulator.address();
-    let control = primary.simulator.control();
+    let address = replica.simulator().address();
+    let control = primary.simulator().control();
     control.set_logins(Some(LoginFault::RedirectReaders {
         host: address.ip().to_string(),
         port: address.port(),
     }));
-    let replicas = replica.simulator.control();
+    let replicas = replica.simulator().control();
     let mut reading = replicas.on_next(ROWS, Fault::Stall);
     let options = "trust_server_certificate=true&application_intent=read_only";
     let mut running = run(&primary, options);
@@ -184,8 +184,8 @@ fn readers_are_sent_to_the_replica_and_writers_stay() {
 #[test]
 fn redirections_in_a_circle_end() {
     let served = served();
-    let address = served.simulator.address();
-    let control = served.simulator.control();
+    let address = served.simulator().address();
+    let control = served.simulator().control();
     control.set_logins(Some(LoginFault::Redirect {
         host: address.ip().to_string(),
         port: address.port(),
@@ -204,9 +204,9 @@ fn a_redirection_that_anybody_may_have_forged_is_not_followed() {
         })
     };
     let (first, other) = (server(), server());
-    let address = other.simulator.address();
+    let address = other.simulator().address();
     first
-        .simulator
+        .simulator()
         .control()
         .set_logins(Some(LoginFault::Redirect {
             host: address.ip().to_string(),
@@ -214,8 +214,8 @@ fn a_redirection_that_anybody_may_have_forged_is_not_followed() {
         }));
     let both = format!(
         "{}{}",
-        first.simulator.certificate_pem(),
-        other.simulator.certificate_pem()
+        first.simulator().certificate_pem(),
+        other.simulator().certificate_pem()
     );
     first.project.write("both.pem", &both);
     let ended = run(&first, "encrypt=login&ca_file=both.pem").ended();
@@ -235,10 +235,10 @@ fn a_redirection_that_anybody_may_have_forged_is_not_followed() {
 #[test]
 fn the_operating_system_asks_after_thirty_seconds_whether_the_server_is_there() {
     let served = served();
-    let mut reading = served.simulator.control().on_next(ROWS, Fault::Stall);
+    let mut reading = served.simulator().control().on_next(ROWS, Fault::Stall);
     let mut running = run(&served, "trust_server_certificate=true");
     running.reach(&served.runtime, &mut reading);
-    let remote = format!(":{:04X}", served.simulator.address().port());
+    let remote = format!(":{:04X}", served.simulator().address().port());
     let timers = || -> Vec<(String, u32)> {
         let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let connections = connections.lines().map(str::split_whitespace);
@@ -266,7 +266,7 @@ fn the_operating_system_asks_after_thirty_seconds_whether_the_server_is_there() 
 fn a_killed_session_a_deadlock_and_a_silent_server_are_outlasted() {
     let served = served();
     served.run().succeeded();
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let trust = "trust_server_certificate=true&command_timeout=1";
     for (number, kind) in ["killed", "deadlock", "silent", "cut"]
         .into_iter()
@@ -303,7 +303,7 @@ fn a_killed_session_a_deadlock_and_a_silent_server_are_outlasted() {
 #[test]
 fn logins_that_are_refused_during_a_failover_are_tried_again() {
     let served = served();
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     // At the first connection, by an error that no wrong name gives.
     control.set_logins(Some(LoginFault::database_unavailable("app_db")));
     let mut running = run(&served, "trust_server_certificate=true");
@@ -333,7 +333,7 @@ fn logins_that_are_refused_during_a_failover_are_tried_again() {
 fn what_does_not_pass_in_its_time_ends_with_its_causes() {
     let served = served();
     served.run().succeeded();
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
     let mut reading = control.on_next(CHANGES, Fault::Stall);
     let options = "trust_server_certificate=true&retry_timeout=1";
@@ -360,7 +360,7 @@ fn what_does_not_pass_in_its_time_ends_with_its_causes() {
 #[test]
 fn errors_of_permission_login_and_syntax_are_not_tried_again() {
     let served = served();
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     for number in [229, 102, 208] {
         let error = error_of(number, "It is so.");
         let _fault = control.on_next(ROWS, Fault::Error(error));
@@ -382,7 +382,7 @@ fn an_interrupted_command_cancels_its_query_by_attention_and_commits_nothing() {
     let served = served();
     served.run().succeeded();
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let once = ["run", "pipelines/p.sql"];
     let follow = ["run", "pipelines/p.sql", "--follow"];
     let query = "SELECT * FROM db.dbo.a CHANGES";
@@ -419,7 +419,7 @@ fn an_interrupted_command_cancels_its_query_by_attention_and_commits_nothing() {
 fn an_access_token_logs_in_and_is_never_shown() {
     let served = served();
     let pipeline = served.project.read("pipelines/p.sql");
-    let host = served.simulator.address();
+    let host = served.simulator().address();
     let options = format!(
         "host '{}', port '{}', database 'app_db', access_token 'eyJ0.hush', trust_server_certificate 'true'",
         host.ip(),

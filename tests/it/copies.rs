@@ -1,7 +1,6 @@
 //! Copies of whole tables in chunks, which go on after an end.
 
 use cdcql::simulator::control::{Fault, PendingFault};
-use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
 
 use crate::served::Served;
 
@@ -20,8 +19,9 @@ fn script(columns: &str, key: &str, values: &str) -> String {
     )
 }
 
-fn served(script: &str) -> Served {
-    Served::of(script, SimulatorOptions::default())
+/// A table whose rows are in the order of a number.
+fn numbered() -> String {
+    script("k INT NOT NULL", "k", "s.value")
 }
 
 const COPY: [&str; 6] = [
@@ -88,11 +88,8 @@ fn a_copy_follows_clustered_keys_of_all_kinds_in_the_servers_own_order() {
         ("k BIT NOT NULL", "k", "s.value % 2"),
     ];
     for (columns, key, values) in keys {
-        let served = served(&script(columns, key, values));
-        let bounds = served
-            .simulator
-            .control()
-            .on_next("FETCH NEXT", Fault::Interjections);
+        let served = Served::of(&script(columns, key, values));
+        let bounds = served.asked("FETCH NEXT");
         let copied = served.cdcql(&COPY).succeeded();
         assert!(
             copied.stderr.contains("40 inserted"),
@@ -100,7 +97,10 @@ fn a_copy_follows_clustered_keys_of_all_kinds_in_the_servers_own_order() {
             copied.stderr
         );
         served.assert_true();
-        assert!(bounds.has_struck(), "{key}: no chunk was looked for");
+        assert!(
+            bounds.is_none_or(|bounds| bounds.has_struck()),
+            "{key}: no chunk was looked for"
+        );
         assert_swept(&served);
     }
 }
@@ -115,7 +115,7 @@ fn a_table_that_has_no_key_to_follow_is_one_chunk() {
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
     let nullable = script("k INT NULL", "k", "NULLIF(s.value % 9, 0)");
     for script in [heap, &nullable] {
-        let served = served(script);
+        let served = Served::of(script);
         let copied = served.cdcql(&COPY).succeeded();
         assert!(copied.stderr.contains("40 inserted"), "{}", copied.stderr);
         served.assert_true();
@@ -129,7 +129,7 @@ pub(crate) fn on_nth(
     nth: usize,
     fault: Fault,
 ) -> (Vec<PendingFault>, PendingFault) {
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let others = (1..nth).map(|_| control.on_next(text, Fault::Interjections));
     (others.collect(), control.on_next(text, fault))
 }
@@ -161,7 +161,7 @@ const GOING_ON: &str = "going on with the first copy of dbo.a, of which 21 rows 
 
 #[test]
 fn a_copy_that_was_killed_goes_on_behind_the_chunks_that_it_had_finished() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::in_hand_of(&numbered());
     killed_in_the_middle(&served);
     served.execute(
         "UPDATE dbo.a SET n = -1 WHERE id IN (3, 30); DELETE FROM dbo.a WHERE id IN (4, 31);
@@ -202,7 +202,7 @@ fn what_was_copied_of_another_history_or_table_is_copied_again() {
         }),
     ];
     for (name, change) in changes {
-        let served = served(&script("k INT NOT NULL", "k", "s.value"));
+        let served = Served::in_hand_of(&numbered());
         killed_in_the_middle(&served);
         change(&served);
         let copied = served.cdcql(&COPY).succeeded();
@@ -218,7 +218,7 @@ fn what_was_copied_of_another_history_or_table_is_copied_again() {
 
 #[test]
 fn a_chunk_that_fails_is_read_again_alone() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::in_hand_of(&numbered());
     let chunk = "SELECT t.[id], t.[k], t.[n] FROM";
     let _cut = on_nth(&served, chunk, 2, Fault::CutInRow { after: 3 });
     let _lock = on_nth(&served, chunk, 2, Fault::lock_timeout());
@@ -243,21 +243,17 @@ fn a_chunk_that_fails_is_read_again_alone() {
 
 #[test]
 fn rows_are_read_at_one_instant_where_the_database_allows_it() {
-    let served = Served::new(CaptureBehaviour::default());
-    served.execute("ALTER DATABASE app_db SET ALLOW_SNAPSHOT_ISOLATION ON;");
-    let control = served.simulator.control();
-    let begun = control.on_next(
-        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
-        Fault::Interjections,
-    );
+    let served = Served::new();
+    served.execute("ALTER DATABASE CURRENT SET ALLOW_SNAPSHOT_ISOLATION ON;");
+    let begun = served.asked("SET TRANSACTION ISOLATION LEVEL SNAPSHOT");
     let _ = served.run().succeeded();
-    assert!(begun.has_struck());
+    assert!(begun.is_none_or(|begun| begun.has_struck()));
     served.assert_true();
 }
 
 #[test]
 fn a_table_is_copied_again_over_what_the_target_has_when_it_is_asked_for() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::of(&numbered());
     let _ = served.run().succeeded();
     let meddle = "DELETE FROM a WHERE id < 5; UPDATE a SET n = 77 WHERE id = 9; INSERT INTO a VALUES (900, 1, 1);";
     let query = ["query", "--pipeline", "pipelines/p.sql", "-c"];
@@ -287,7 +283,7 @@ fn a_table_is_copied_again_over_what_the_target_has_when_it_is_asked_for() {
 
 #[test]
 fn rows_of_nobody_are_taken_over_where_that_is_said() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::of(&numbered());
     let make = "CREATE TABLE b (id INT NOT NULL, k INT, n INT) USING DELTA LOCATION 'lake/a';
         INSERT INTO b VALUES (1, -1, -1), (2, 2, 2), (900, 900, 900);";
     let make = make.replace(
@@ -312,7 +308,7 @@ fn rows_of_nobody_are_taken_over_where_that_is_said() {
 
 #[test]
 fn a_flow_that_cannot_delete_what_the_source_lacks_is_not_copied_again() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::of(&numbered());
     let pipeline = served.project.read("pipelines/p.sql");
     let delete = "WHEN MATCHED AND change._change_type = 'delete' THEN DELETE\n";
     let kept = pipeline.replace(delete, "");
@@ -336,15 +332,12 @@ fn rows_that_move_without_a_change_are_read_in_one_piece() {
         "@role_name = NULL;",
         "@role_name = NULL, @captured_column_list = N'id, n', @index_name = N'pk';",
     );
-    let served = served(&unseen);
-    let looked = served
-        .simulator
-        .control()
-        .on_next("FETCH NEXT", Fault::Interjections);
+    let served = Served::of(&unseen);
+    let looked = served.asked("FETCH NEXT");
     let copied = served.cdcql(&COPY).succeeded();
     let warning = "the clustered index of dbo.a has a column that is not captured";
     assert!(copied.stderr.contains(warning), "{}", copied.stderr);
-    assert!(!looked.has_struck());
+    assert!(looked.is_none_or(|looked| !looked.has_struck()));
     assert_eq!(
         served.csv("SELECT id, n FROM a ORDER BY id"),
         served.csv("SELECT id, n FROM db.dbo.a ORDER BY id")
@@ -353,7 +346,7 @@ fn rows_that_move_without_a_change_are_read_in_one_piece() {
 
 #[test]
 fn what_a_copy_has_left_that_was_committed_is_not_used_again() {
-    let served = served(&script("k INT NOT NULL", "k", "s.value"));
+    let served = Served::in_hand_of(&numbered());
     killed_in_the_middle(&served);
     let folder = served.project.path().join("pipelines/lake/a/_cdcql/a");
     let left: Vec<_> = std::fs::read_dir(&folder)

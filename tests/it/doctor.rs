@@ -3,7 +3,6 @@
 mod tables;
 mod targets;
 
-use cdcql::simulator::{Behaviour, SimulatorOptions};
 use serde_json::Value;
 
 use crate::served::Served;
@@ -48,15 +47,8 @@ struct Patient {
 
 impl Patient {
     fn new(scripts: &[&str]) -> Self {
-        let options = SimulatorOptions {
-            behaviour: Behaviour {
-                seed: Some(11),
-                ..Behaviour::default()
-            },
-            ..SimulatorOptions::default()
-        };
         Self {
-            served: Served::of(&scripts.concat(), options),
+            served: Served::in_hand_of(&scripts.concat()),
             as_owner: false,
         }
     }
@@ -67,7 +59,7 @@ impl Patient {
     }
 
     fn cdcql(&self, arguments: &[&str]) -> Ended {
-        let url = self.served.simulator.url();
+        let url = self.served.simulator().url();
         let url = if self.as_owner {
             url
         } else {
@@ -101,7 +93,7 @@ impl Patient {
             }
             self.served
                 .runtime
-                .block_on(self.served.control.caught_up())
+                .block_on(self.served.capture().caught_up())
                 .unwrap();
             last = self.look();
         }

@@ -1,7 +1,5 @@
 //! `CREATE STREAMING TABLE schema.*`: one statement for every captured table of a schema.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 const FILE: &str = "pipelines/p.sql";
@@ -14,7 +12,7 @@ fn executed(served: &Served, batches: &str) {
 
 /// A database with the tables `sales.orders`, `sales.lines` and, without a key, `sales.log`; and a file with that statement.
 fn served(statement: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     executed(
         &served,
         "CREATE SCHEMA sales;

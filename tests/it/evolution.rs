@@ -1,14 +1,21 @@
 //! A source whose columns change.
 
 use cdcql::simulator::control::Fault;
-use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
 
 use crate::follow::with_second_flow;
 use crate::served::Served;
 
 /// A pipeline whose target has this policy.
 fn served(policy: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    with(policy, Served::new())
+}
+
+/// The same of a server that the test has a hand on.
+fn in_hand(policy: &str) -> Served {
+    with(policy, Served::in_hand())
+}
+
+fn with(policy: &str, served: Served) -> Served {
     set_policy(&served, policy);
     served
 }
@@ -74,18 +81,18 @@ fn a_new_column_waits_for_a_capture_instance_that_has_it() {
     let _ = served.run().succeeded();
     assert_same(&served, "id, code, n, on_sale");
     served.execute(SECOND);
-    assert!(served.control.idle_entry());
+    served.goes_on();
     let _ = served.run().succeeded();
     served.assert_true();
 }
 
 #[test]
 fn a_copy_for_a_new_column_that_is_killed_is_made_by_the_next_run() {
-    let served = served("add");
+    let served = in_hand("add");
     let _ = served.run().succeeded();
     gets_a_column(&served);
     let mut held = served
-        .simulator
+        .simulator()
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
     served.killed_at(&mut held, &["run", "pipelines/p.sql"]);
@@ -99,11 +106,11 @@ fn a_copy_for_a_new_column_that_is_killed_is_made_by_the_next_run() {
 
 #[test]
 fn a_copy_for_a_new_column_leaves_other_flows_their_windows() {
-    let served = with_second_flow(served("add"));
+    let served = with_second_flow(in_hand("add"));
     let _ = served.run().succeeded();
     gets_a_column(&served);
     let mut held = served
-        .simulator
+        .simulator()
         .control()
         .on_next("FROM [dbo].[a] AS t", Fault::Stall);
     served.killed_at(&mut held, &["run", "pipelines/p.sql", "--flow", "a"]);
@@ -170,7 +177,7 @@ fn numbers(policy: &str) -> Served {
         GO
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::of(script);
     set_policy(&served, policy);
     let _ = served.run().succeeded();
     served.execute(
@@ -368,7 +375,7 @@ fn a_column_that_has_another_name_stops_a_flow_whose_target_has_the_old_one() {
         let _ = served.run().succeeded();
         assert!(served.csv("SELECT n FROM a WHERE id = 1").contains('7'));
         served.execute(SECOND);
-        assert!(served.control.idle_entry());
+        served.goes_on();
         let words = "the source's column 'n' is called 'amount' now";
         let commits = served.commits();
         let ended = served.run();

@@ -1,7 +1,5 @@
 //! What tables expect of their rows.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 const TABLE: &str = "\
@@ -12,7 +10,7 @@ INSERT INTO dbo.customers VALUES (1, N'Bruce', 10), (2, NULL, 0), (3, N'Diana', 
 const CONNECTION: &str = "CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('DB_URL'));\n";
 
 fn served(flow: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(TABLE);
     let text = format!("{CONNECTION}{flow}");
     served.project.write("pipelines/p.sql", &text);

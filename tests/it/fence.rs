@@ -60,8 +60,8 @@ fn held(login: Login) -> (Served, String) {
         ..Behaviour::default()
     });
     served.execute(READER);
-    served.control.hold();
-    let url = served.simulator.url();
+    served.capture().hold();
+    let url = served.simulator().url();
     let (_, server) = url.split_once('@').unwrap();
     let url = match login {
         Login::SeesScans => url,
@@ -77,7 +77,7 @@ fn held(login: Login) -> (Served, String) {
 fn looks(served: &Served) {
     for _ in 0..2 {
         let mut look = served
-            .simulator
+            .simulator()
             .control()
             .on_next("AS server_local OPTION", Fault::Interjections);
         served.runtime.block_on(look.struck()).unwrap();
@@ -95,7 +95,7 @@ fn copy(served: &Served, url: &str, login: Login) {
     command.env("DB_URL", url);
     let mut run = Follower::spawn(command);
     run.wait_for(&["waiting_for_capture"]);
-    let fixed = served.control.fix_log_end();
+    let fixed = served.capture().fix_log_end();
     served.execute(
         "UPDATE dbo.a SET n = 51 WHERE id = 1; DELETE FROM dbo.a WHERE id = 2;
          INSERT INTO dbo.a VALUES (3, 30, 33, 1);",
@@ -109,14 +109,14 @@ fn copy(served: &Served, url: &str, login: Login) {
     }
     served.execute("UPDATE dbo.a SET n = 60 WHERE id = 6;");
     let at_fence = served.rows("db.dbo.a");
-    let fixed = served.control.fix_log_end();
+    let fixed = served.capture().fix_log_end();
     served.execute("DELETE FROM dbo.a WHERE id = 6; UPDATE dbo.a SET n = 34 WHERE id = 3;");
     served.runtime.block_on(fixed.write());
     let ended = run.ended().succeeded();
     let waits = ended.stderr.matches("waiting_for_capture").count();
     assert_eq!(waits, 1, "{}", ended.stderr);
     assert_eq!(served.rows("a"), at_fence, "{login:?}");
-    served.runtime.block_on(served.control.step());
+    served.runtime.block_on(served.capture().step());
     let _ = served.run().succeeded();
     served.assert_true();
 }
@@ -133,14 +133,14 @@ fn a_first_copy_is_the_table_as_of_a_commit_past_its_read() {
 #[test]
 fn a_first_copy_from_a_replica_and_the_window_after_it_are_the_table_as_of_a_commit() {
     let (served, url) = held(Login::ReadsReplica);
-    let sessions = served.simulator.control().sessions();
+    let sessions = served.simulator().control().sessions();
     copy(&served, &url, Login::ReadsReplica);
     served.execute("DELETE FROM dbo.a WHERE id = 2; INSERT INTO dbo.a VALUES (7, 70, 7, 1);");
-    served.runtime.block_on(served.control.step());
+    served.runtime.block_on(served.capture().step());
     let mut command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
     command.env("DB_URL", &url);
     let mut look = served
-        .simulator
+        .simulator()
         .control()
         .on_next("AS is_newest", Fault::Stall);
     let mut run = Follower::spawn(command);
@@ -163,12 +163,12 @@ fn a_copy_over_a_gap_is_the_table_as_of_a_commit_past_its_read() {
         let (served, url) = held(login);
         let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onGap' = 'resnapshot')";
         served.edit("LOCATION 'lake/a'", table);
-        served.control.release();
+        served.capture().release();
         let _ = served.run().succeeded();
         for statements in RECAPTURE {
             served.execute(statements);
         }
-        served.control.hold();
+        served.capture().hold();
         copy(&served, &url, login);
     }
 }
@@ -238,7 +238,7 @@ fn a_login_that_may_not_see_the_scans_copies_from_a_server_that_dates_idle_datab
         ..Behaviour::default()
     });
     served.execute(READER);
-    let url = served.simulator.url();
+    let url = served.simulator().url();
     let (_, server) = url.split_once('@').unwrap();
     let mut command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
     command.env("DB_URL", format!("sqlserver://reader:Read3r!@{server}"));

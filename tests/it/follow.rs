@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
+use cdcql::simulator::Behaviour;
 use cdcql::simulator::control::{Fault, LoginFault, PendingFault};
-use cdcql::simulator::{Behaviour, CaptureBehaviour};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -25,7 +25,7 @@ WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
 ";
 
 fn served() -> Served {
-    Served::new(CaptureBehaviour::default())
+    Served::new()
 }
 
 pub(crate) fn with_second_flow(served: Served) -> Served {
@@ -183,8 +183,8 @@ fn a_flow_goes_over_to_its_tables_second_capture_instance() {
 
 #[test]
 fn a_connection_that_is_cut_and_a_server_that_goes_away_are_outlasted() {
-    let served = served();
-    let control = served.simulator.control();
+    let served = Served::in_hand();
+    let control = served.simulator().control();
     let mut follower = Follower::start(&served, &["--every", "50ms"]);
     follower.wait_for(&["a: first copy:"]);
     for fault in [Fault::CutInRow { after: 0 }, Fault::DeadlockVictim] {
@@ -206,10 +206,10 @@ fn a_connection_that_is_cut_and_a_server_that_goes_away_are_outlasted() {
 /// The flow is looked at again when its own pause is over, however seldom the others are.
 #[test]
 fn a_source_that_cannot_be_asked_is_asked_again_after_growing_pauses() {
-    let served = served();
+    let served = Served::in_hand();
     let _ = served.run().succeeded();
     served.execute("DELETE FROM dbo.a WHERE id = 2;");
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let _faults = [(); 3].map(|()| control.on_next("AS is_newest", Fault::DeadlockVictim));
     let mut follower = Follower::start(&served, &["--every", "60m", "--log-format", "json"]);
     for least in [0.25, 0.5, 1.0] {

@@ -1,7 +1,5 @@
 //! `cdcql.onGap`: changes are lost, and the flow does what its table says.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::follow::Follower;
 use crate::served::Served;
 use crate::support::Project;
@@ -12,7 +10,7 @@ const RECAPTURE: [&str; 2] = [
 ];
 
 fn served(policy: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onGap' = '{policy}')");
     served.edit("LOCATION 'lake/a'", &table);
     served

@@ -1,7 +1,5 @@
 //! A login that only the gating role lets at the changes reads them through the function.
 
-use cdcql::simulator::SimulatorOptions;
-
 use crate::served::Served;
 use crate::support::Ended;
 
@@ -32,7 +30,8 @@ struct Gated(Served);
 
 impl Gated {
     fn new() -> Self {
-        Self(Served::of(SCRIPT, SimulatorOptions::default()))
+        // Logins are the server's, not the database's.
+        Self(Served::in_hand_of(SCRIPT))
     }
 
     fn as_gated(&self, arguments: &[&str]) -> Ended {
@@ -89,7 +88,7 @@ fn changes_that_clean_up_took_from_the_function_are_lost_and_not_out_of_range() 
             .0
             .execute(&format!("UPDATE dbo.a SET name = N'{n}' WHERE id = 1;"));
     }
-    gated.0.control.clean_up().unwrap();
+    gated.0.capture().clean_up().unwrap();
     gated
         .run()
         .failed(5, &["are no longer on the server", "'dbo_a'"]);

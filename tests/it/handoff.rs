@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 
-use cdcql::simulator::SimulatorOptions;
 use cdcql::simulator::control::Fault;
 
 use crate::served::Served;
@@ -94,7 +93,7 @@ impl Written {
         };
         let mut times = 0;
         loop {
-            let control = self.served.simulator.control();
+            let control = self.served.simulator().control();
             let mut rows = control.on_next("FROM [dbo].[a] AS t", Fault::Stall);
             let mut changes = control.on_next("FROM cdc.[dbo_a_CT] AS c", Fault::Stall);
             let mut newer = control.on_next("FROM cdc.[second_CT] AS c", Fault::Stall);
@@ -113,6 +112,20 @@ impl Written {
             self.write(3);
             times += 1;
         }
+    }
+
+    /// Runs the pipeline while transactions are written one after the other, as fast as the server takes them.
+    fn run_beside_a_writer(&mut self, arguments: &[&str]) {
+        let mut command = self.served.command(&["run", "pipelines/p.sql"]);
+        command.args(arguments).stderr(Stdio::null());
+        let mut run = command.spawn().unwrap();
+        let ended = loop {
+            self.write(1);
+            if let Some(ended) = run.try_wait().unwrap() {
+                break ended;
+            }
+        };
+        assert!(ended.success());
     }
 
     fn new(served: Served) -> Self {
@@ -158,7 +171,7 @@ impl Written {
 
 #[test]
 fn every_version_is_a_state_of_the_source_and_none_is_older_than_the_one_before_it() {
-    let served = Served::of(SCRIPT, SimulatorOptions::default());
+    let served = Served::in_hand_of(SCRIPT);
     let mut written = Written::new(served);
     let copy = ["--chunk-rows", "6", "--parallel", "2"];
     // Statements that come while the test writes are not held, so that it is not always the same number.
@@ -172,8 +185,19 @@ fn every_version_is_a_state_of_the_source_and_none_is_older_than_the_one_before_
 }
 
 #[test]
+fn what_a_writer_that_never_rests_has_written_is_copied_as_of_one_state() {
+    let mut written = Written::new(Served::of(SCRIPT));
+    written.run_beside_a_writer(&["--chunk-rows", "6", "--parallel", "2"]);
+    assert_eq!(written.served.commits(), 1);
+    for _ in 0..3 {
+        written.run_beside_a_writer(&[]);
+    }
+    assert!(written.assert_states(true) > 3);
+}
+
+#[test]
 fn rows_that_are_read_again_for_a_new_column_are_of_one_state_too() {
-    let served = Served::of(SCRIPT, SimulatorOptions::default());
+    let served = Served::in_hand_of(SCRIPT);
     let table = "LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = 'add', 'cdcql.backfillColumns' = 'false')";
     served.edit("LOCATION 'lake/a'", table);
     let mut written = Written::new(served);

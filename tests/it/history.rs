@@ -1,7 +1,5 @@
 //! STORED AS SCD TYPE 2: targets that keep every version of a row.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 const TABLE: &str = "\
@@ -16,7 +14,7 @@ CREATE STREAMING TABLE t (PERIOD FOR SYSTEM_TIME (valid_from, valid_to)) LOCATIO
 FLOW AUTO CDC FROM STREAM db.dbo.customers CHANGES STORED AS SCD TYPE 2;";
 
 fn served(flow: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(TABLE);
     let text = format!("{CONNECTION}{flow}");
     served.project.write("pipelines/p.sql", &text);

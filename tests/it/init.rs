@@ -1,9 +1,10 @@
 //! `cdcql init`: the file that it writes is one's own server's, and runs.
 
-use cdcql::simulator::SimulatorOptions;
+use expectrl::{ControlCode, Expect as _};
 
 use crate::served::Served;
 use crate::support::{Ended, Project};
+use crate::terminal::spawn;
 
 /// The embedded shop, whose file lies in a folder of its own.
 const SHOP: [&str; 4] = ["init", "mine", "--url", "embedded:../pipelines/shop.sql"];
@@ -132,17 +133,17 @@ INSERT INTO [order].[Order \"Details\" it's] VALUES (1, 2);
 
 /// Runs `init` at a server, whose password is in a variable, and then what it has written.
 fn at(served: &Served, arguments: &[&str]) -> String {
-    let user = served.simulator.user();
+    let user = served.simulator().user();
     let arguments = [&["init", "own.sql", "--user", user], arguments].concat();
     let cdcql = |arguments: &[&str]| {
         let mut command = served.command(arguments);
-        command.env("SHOP_PASSWORD", served.simulator.password());
+        command.env("SHOP_PASSWORD", served.simulator().password());
         Ended::from(command.output().unwrap()).succeeded()
     };
     let password = ["--password-env", "SHOP_PASSWORD"];
     let _ = cdcql(&[arguments.as_slice(), &password].concat());
     let file = served.project.read("own.sql");
-    assert!(!file.contains(served.simulator.password()), "{file}");
+    assert!(!file.contains(served.simulator().password()), "{file}");
     let _ = cdcql(&["run", "own.sql"]);
     let _ = cdcql(&["verify", "own.sql"]);
     file
@@ -150,8 +151,8 @@ fn at(served: &Served, arguments: &[&str]) -> String {
 
 #[test]
 fn a_file_for_a_server_has_every_name_in_its_quotes_and_no_password() {
-    let served = Served::of(ODD, SimulatorOptions::default());
-    let address = served.simulator.address();
+    let served = Served::in_hand_of(ODD);
+    let address = served.simulator().address();
     let url = format!("sqlserver://{address}/app_db?trust_server_certificate=true");
     let file = at(&served, &["--url", &url]);
     for words in [
@@ -163,6 +164,37 @@ fn a_file_for_a_server_has_every_name_in_its_quotes_and_no_password() {
         assert!(file.contains(words), "no {words:?} in:\n{file}");
     }
     assert!(!file.contains("uncaptured"), "{file}");
+}
+
+#[test]
+fn what_is_missing_is_asked_for_on_a_terminal() {
+    let served = Served::in_hand();
+    let mut command = served.command(&["init", "mine"]);
+    command.env("CDCQL_PASSWORD", served.simulator().password());
+    let mut terminal = spawn(command);
+    let url = format!(
+        "sqlserver://{}/app_db?trust_server_certificate=true",
+        served.simulator().address()
+    );
+    for (question, answer) in [
+        ("server (a name, or a URL): ", url.as_str()),
+        ("user: ", "  "),
+        ("user: ", served.simulator().user()),
+    ] {
+        terminal.expect(question).unwrap();
+        terminal.send_line(answer).unwrap();
+    }
+    terminal.expect("1 table to copy").unwrap();
+    terminal.expect(expectrl::Eof).unwrap();
+    let mut run = served.command(&["run", "mine/pipeline.sql"]);
+    run.env("CDCQL_PASSWORD", served.simulator().password());
+    let _ = Ended::from(run.output().unwrap()).succeeded();
+    let mut terminal = spawn(served.command(&["init", "other", "--host", "db"]));
+    terminal.expect("database: ").unwrap();
+    terminal.send(ControlCode::EndOfTransmission).unwrap();
+    terminal.expect("interrupted").unwrap();
+    terminal.expect(expectrl::Eof).unwrap();
+    assert!(!served.project.path().join("other").exists());
 }
 
 #[test]

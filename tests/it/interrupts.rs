@@ -1,7 +1,6 @@
 //! Signals to a command whose server says nothing any more, not even that a statement has been cancelled: the command
 //! ends all the same, and the target is as it was.
 
-use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
 use crate::follow::Follower;
@@ -26,7 +25,7 @@ fn start(served: &Served, arguments: &[&str]) -> Follower {
 /// Interrupts a command at a statement that is answered no earlier than the command has ended.
 fn interrupt(served: &Served, arguments: &[&str], statement: &str) {
     for signal in ["-INT", "-TERM"] {
-        let control = served.simulator.control();
+        let control = served.simulator().control();
         let mut silent = control.on_next(statement, Fault::LateAttention);
         let mut running = start(served, arguments);
         running.reach(&served.runtime, &mut silent);
@@ -37,7 +36,7 @@ fn interrupt(served: &Served, arguments: &[&str], statement: &str) {
 
 #[test]
 fn a_first_copy_ends_at_a_signal_although_the_server_never_answers() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     for arguments in [&ONCE[..], &FOLLOW] {
         interrupt(&served, arguments, ROWS);
         let lake = served.project.path().join("pipelines/lake/a/_delta_log");
@@ -50,7 +49,7 @@ fn a_first_copy_ends_at_a_signal_although_the_server_never_answers() {
 
 #[test]
 fn a_run_ends_at_a_signal_although_the_server_never_answers() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     served.run().succeeded();
     let copied = served.rows("a");
     served.execute("UPDATE dbo.a SET n = 50 WHERE id = 1;");

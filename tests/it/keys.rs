@@ -1,7 +1,5 @@
 //! A table whose newer capture instance tells rows apart by another key.
 
-use cdcql::simulator::SimulatorOptions;
-
 use crate::follow::Follower;
 use crate::served::Served;
 
@@ -34,7 +32,7 @@ fn disable(served: &Served, instance: &str) {
 
 /// A flow that has come to an instance with another key, with changes that move both.
 fn rekeyed(policy: &str) -> Served {
-    let served = Served::of(SCRIPT, SimulatorOptions::default());
+    let served = Served::of(SCRIPT);
     let table = format!("LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onSchemaChange' = '{policy}')");
     served.edit("LOCATION 'lake/a'", &table);
     let _ = served.run().succeeded();
@@ -123,7 +121,7 @@ fn the_former_key_is_kept_by_an_instance_that_has_it() {
 
 #[test]
 fn a_flow_that_is_followed_stops_where_it_comes_to_another_key() {
-    let served = Served::of(SCRIPT, SimulatorOptions::default());
+    let served = Served::of(SCRIPT);
     let follow = ["run", "pipelines/p.sql", "--follow", "--every", "50ms"];
     let mut follower = Follower::spawn(served.command(&follow));
     follower.wait_for(&["a: first copy:"]);

@@ -1,7 +1,6 @@
 //! The program is killed at each step between a look at the source and the commit; what the run had not committed is as if
 //! it had not begun, and the next one does it. The steps of the commit itself are killed in `stores`.
 
-use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
 use crate::served::Served;
@@ -16,7 +15,7 @@ const BINDING: Step = (
 const LOOKING: Step = ("looking at the source", "AS is_newest");
 /// Kills a run while the server holds `step`.
 fn killed_at(served: &Served, (name, text): Step) {
-    let mut held = served.simulator.control().on_next(text, Fault::Stall);
+    let mut held = served.simulator().control().on_next(text, Fault::Stall);
     served.killed_at(
         &mut held,
         &["run", "pipelines/p.sql", "--window-rows", "100"],
@@ -31,7 +30,7 @@ fn versions(served: &Served) -> usize {
 
 #[test]
 fn a_first_copy_that_is_killed_at_any_step_is_as_if_it_had_not_begun() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     for step in [
         BINDING,
         LOOKING,
@@ -50,7 +49,7 @@ fn a_first_copy_that_is_killed_at_any_step_is_as_if_it_had_not_begun() {
 
 #[test]
 fn a_window_that_is_killed_at_any_step_is_as_if_it_had_not_begun() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     let _ = served.run().succeeded();
     served.execute(
         "INSERT INTO dbo.a VALUES (5, 50, 5, 0); UPDATE dbo.a SET n = 9 WHERE id = 1;

@@ -51,7 +51,7 @@ fn served(capture: CaptureBehaviour) -> Served {
         },
         ..SimulatorOptions::default()
     };
-    let served = Served::of(SCRIPT, options);
+    let served = Served::of_server(SCRIPT, options);
     edit(&served, &KEYED);
     served
 }
@@ -102,7 +102,7 @@ fn what_updates_do_not_change_is_kept() {
 #[test]
 fn what_changes_during_a_first_copy_lack_comes_from_its_snapshot() {
     for served in servers() {
-        served.control.hold();
+        served.capture().hold();
         served.execute("UPDATE dbo.a SET n = 10 WHERE id = 'a'; UPDATE dbo.a SET old = NULL, n = 1 WHERE id = 'b';");
         let command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
         let mut run = Follower::spawn(command);
@@ -113,7 +113,7 @@ fn what_changes_during_a_first_copy_lack_comes_from_its_snapshot() {
         );
         for n in 0..3 {
             served.execute(&format!("UPDATE dbo.a SET n = {n} WHERE id = 'c';"));
-            served.runtime.block_on(served.control.step());
+            served.runtime.block_on(served.capture().step());
         }
         let _ = run.ended().succeeded();
         let _ = served.run().succeeded();
@@ -156,14 +156,14 @@ fn what_the_target_does_not_have_either_is_read_back() {
 #[test]
 fn what_a_snapshot_does_not_have_either_is_read_back() {
     let served = moving();
-    served.control.hold();
+    served.capture().hold();
     let command = served.command(&["--log-format", "json", "run", "pipelines/p.sql"]);
     let mut run = Follower::spawn(command);
     run.wait_for(&["waiting_for_capture"]);
     served.execute("UPDATE dbo.a SET id = 'A' WHERE id = 'a';");
     for n in 0..3 {
         served.execute(&format!("UPDATE dbo.a SET n = {n} WHERE id = 'c';"));
-        served.runtime.block_on(served.control.step());
+        served.runtime.block_on(served.capture().step());
     }
     let _ = run.ended().succeeded();
     let _ = served.run().succeeded();
@@ -209,11 +209,11 @@ fn a_row_that_cannot_be_read_back_is_left_out_until_its_delete() {
     served.execute(
         "UPDATE dbo.a SET id = 'A' WHERE id = 'a'; UPDATE dbo.a SET id = 'z' WHERE id = 'b';",
     );
-    served.control.hold();
+    served.capture().hold();
     served.execute("DELETE FROM dbo.a WHERE id = 'A';");
     let _ = served.run().succeeded();
     served.assert_true();
-    served.control.release();
+    served.capture().release();
     let _ = served.run().succeeded();
     served.assert_true();
 }

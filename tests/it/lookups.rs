@@ -1,7 +1,5 @@
 //! Flows that look up the targets of other flows: they go after them, and stop with them.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::follow::Follower;
 use crate::served::Served;
 
@@ -36,7 +34,7 @@ const NEW: &str = "\
 BEGIN TRAN; INSERT INTO dbo.shops VALUES (2, N'south'); INSERT INTO dbo.sales VALUES (2, 2, 20); COMMIT;";
 
 fn served() -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(TABLES);
     served.project.write("pipelines/p.sql", PIPELINE);
     served

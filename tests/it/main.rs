@@ -54,6 +54,7 @@ mod servers;
 mod several_flows;
 mod shell;
 mod simulate;
+mod source;
 mod starts;
 mod status;
 mod stores;

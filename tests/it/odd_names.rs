@@ -1,7 +1,5 @@
 //! Tables and capture instances with names of all kinds.
 
-use cdcql::simulator::SimulatorOptions;
-
 use crate::served::Served;
 
 fn copied(table: &str, instance: &str) {
@@ -19,7 +17,7 @@ fn copied(table: &str, instance: &str) {
         text(table),
         text(instance)
     );
-    let served = Served::of(&script, SimulatorOptions::default());
+    let served = Served::of(&script);
     let quoted = format!("db.dbo.\"{}\"", table.replace('"', "\"\""));
     let pipeline = served
         .project

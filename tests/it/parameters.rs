@@ -3,8 +3,6 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 use crate::support::{Ended, Project};
 
@@ -16,7 +14,7 @@ FLOW AUTO CDC FROM (SELECT id, n FROM STREAM db.dbo.a CHANGES AS a WHERE a.n >= 
 ";
 
 fn served() -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.project.write(FILE, FLOW);
     served
 }
@@ -191,7 +189,7 @@ fn the_repl_tells_what_a_parameter_lacks_and_goes_on() {
 
 #[test]
 fn the_condition_of_a_run_has_no_parameters() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     let part = [
         "run",

@@ -1,6 +1,7 @@
 //! The pipelines that come with the program run on the embedded server as they stand.
 
-use crate::support::Project;
+use crate::served::Served;
+use crate::support::{Ended, Project};
 
 fn query(project: &Project, pipeline: &str, sql: &str) -> String {
     let arguments = [
@@ -115,4 +116,30 @@ fn everything_copies_every_captured_table() {
     assert_eq!(query(&project, pipeline, orders), "n,net\n2,30.00\n");
     let notes = "SELECT * FROM bronze.notes";
     assert_eq!(query(&project, pipeline, notes), "id,line\n1,first\n");
+}
+
+#[test]
+fn the_tutorial_copies_its_table_from_a_server() {
+    let script = Project::new().read("pipelines/app_db.sql");
+    let served = Served::of(&script);
+    let command = |arguments: &[&str]| {
+        let mut command = served.command(arguments);
+        command.env("APP_DB_URL", served.source.url());
+        Ended::from(command.output().unwrap()).succeeded()
+    };
+    let run = ["run", "pipelines/customers.sql"];
+    let of = |table: &str| {
+        let sql = format!("SELECT * FROM {table} ORDER BY customer_id");
+        let query = ["query", "--pipeline", run[1], "-c", &sql];
+        command(&query).stdout
+    };
+    let _ = command(&run);
+    assert_eq!(of("customers"), of("app_db.dbo.customers"));
+    served.execute(
+        "UPDATE dbo.customers SET city = N'Smallville' WHERE first_name = N'Clark';
+         DELETE FROM dbo.customers WHERE first_name = N'Diana';",
+    );
+    let told = command(&run).stderr;
+    assert!(told.contains("1 updated, 1 deleted"), "{told}");
+    assert_eq!(of("customers"), of("app_db.dbo.customers"));
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use cdcql::simulator::CaptureBehaviour;
 use serde_json::Value;
 
 use crate::served::Served;
@@ -45,7 +44,7 @@ fn files(folder: &Path) -> Vec<(String, u64, std::time::SystemTime)> {
 
 #[test]
 fn each_stage_of_a_flow_is_told_and_nothing_is_written() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let folder = served.project.path().join("pipelines");
     let before = files(&folder);
 
@@ -105,7 +104,7 @@ fn each_stage_of_a_flow_is_told_and_nothing_is_written() {
 
 #[test]
 fn the_text_has_all_that_steers_the_flow_and_its_merge() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let text = served.project.read("pipelines/p.sql").replace(
         "LOCATION 'lake/a'",
         "PARTITIONED BY (on_sale) LOCATION 'lake/a' TBLPROPERTIES ('cdcql.onGap' = 'resnapshot', 'delta.enableChangeDataFeed' = 'true')",
@@ -143,7 +142,7 @@ fn the_text_has_all_that_steers_the_flow_and_its_merge() {
 
 #[test]
 fn the_merge_that_is_shown_is_the_merge() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let merge = object(&served.cdcql(&JSON).succeeded())["merge"].clone();
     let text = served.project.read("pipelines/p.sql");
     let (definitions, _) = text.split_once("MERGE").unwrap();
@@ -164,7 +163,6 @@ GO
 EXEC sys.sp_cdc_enable_db;
 EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;
 ",
-        cdcql::simulator::SimulatorOptions::default(),
     );
     let text = served.project.read("pipelines/p.sql").replace(
         "'lake/a'",
@@ -273,7 +271,7 @@ fn each_policy_for_columns_is_told_before_it_is_followed() {
 
 #[test]
 fn changes_that_are_lost_are_told_with_what_the_policy_makes_of_them() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     served.lose_changes();
     let ended = served.cdcql(&JSON);
@@ -317,7 +315,7 @@ fn changes_that_are_lost_are_told_with_what_the_policy_makes_of_them() {
 
 #[test]
 fn a_flow_that_begins_without_a_copy_tells_its_first_window() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let text = served.project.read("pipelines/p.sql");
     for (clause, begins, rows) in [
         (
@@ -354,7 +352,7 @@ fn a_flow_that_begins_without_a_copy_tells_its_first_window() {
 
 #[test]
 fn a_target_with_rows_of_others_fails_as_a_run_does_and_holds_no_other() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     let text = served.project.read("pipelines/p.sql");
     let both = text

@@ -1,14 +1,12 @@
-//! A database that is served within the test, which has a hand on its capture.
+//! A served database and a pipeline that copies it, as most tests need them.
 
 use std::process::{Command, Stdio};
 
 use cdcql::simulator::control::PendingFault;
-use cdcql::simulator::{
-    Behaviour, CaptureBehaviour, CaptureControl, Database, Simulator, SimulatorOptions,
-};
-use cdcql::source::sqlserver;
+use cdcql::simulator::{Behaviour, CaptureControl, Simulator, SimulatorOptions};
 use tokio::runtime::Runtime;
 
+use crate::source::Source;
 use crate::support::{Ended, Project};
 
 const SCRIPT: &str = "\
@@ -34,20 +32,33 @@ WHEN NOT MATCHED AND change._change_type <> 'delete' THEN INSERT *;
 /// A served database, and a pipeline that copies its table.
 pub(crate) struct Served {
     pub(crate) runtime: Runtime,
-    pub(crate) simulator: Simulator,
-    pub(crate) control: CaptureControl,
+    pub(crate) source: Source,
     pub(crate) project: Project,
 }
 
 impl Served {
-    pub(crate) fn new(capture: CaptureBehaviour) -> Self {
-        Self::behaving(Behaviour {
-            seed: Some(11),
-            capture,
-            ..Behaviour::default()
-        })
+    /// A database that any SQL Server can serve.
+    pub(crate) fn new() -> Self {
+        Self::anywhere(SCRIPT, Source::orderly())
     }
 
+    /// The same of another script, whose table is `dbo.a`.
+    pub(crate) fn of(script: &str) -> Self {
+        Self::anywhere(script, Behaviour::default())
+    }
+
+    fn anywhere(script: &str, behaviour: Behaviour) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let source = runtime.block_on(Source::anywhere(script, behaviour));
+        Self::from(runtime, source)
+    }
+
+    /// A database of the embedded server, which the test has a hand on.
+    pub(crate) fn in_hand() -> Self {
+        Self::behaving(Source::orderly())
+    }
+
+    /// The same, which behaves so.
     pub(crate) fn behaving(behaviour: Behaviour) -> Self {
         Self::with(SimulatorOptions {
             behaviour,
@@ -55,48 +66,69 @@ impl Served {
         })
     }
 
+    /// The same, of a server with these options.
     pub(crate) fn with(options: SimulatorOptions) -> Self {
-        Self::of(SCRIPT, options)
+        Self::of_server(SCRIPT, options)
     }
 
-    /// A database that another script has made, whose table is `dbo.a`.
-    pub(crate) fn of(script: &str, options: SimulatorOptions) -> Self {
+    /// The same, of another script, whose table is `dbo.a`.
+    pub(crate) fn in_hand_of(script: &str) -> Self {
+        Self::of_server(script, SimulatorOptions::default())
+    }
+
+    /// The same, of a server with these options.
+    pub(crate) fn of_server(script: &str, options: SimulatorOptions) -> Self {
         let runtime = Runtime::new().unwrap();
-        let simulator = runtime.block_on(async {
-            let behaviour = &options.behaviour;
-            let database = Database::from_script_with("app_db", "a.sql", script, behaviour)
-                .await
-                .unwrap();
-            Simulator::start(database, options).await.unwrap()
-        });
+        let source = runtime.block_on(Source::in_hand(script, options));
+        Self::from(runtime, source)
+    }
+
+    fn from(runtime: Runtime, source: Source) -> Self {
         let project = Project::new();
         project.write("pipelines/p.sql", PIPELINE);
         Self {
-            control: simulator.capture_of("app_db").unwrap(),
             runtime,
-            simulator,
+            source,
             project,
         }
     }
 
+    /// The embedded server.
+    pub(crate) fn simulator(&self) -> &Simulator {
+        self.source.simulator()
+    }
+
+    /// The embedded server's capture.
+    pub(crate) fn capture(&self) -> CaptureControl {
+        self.source.capture()
+    }
+
+    /// Whether the server is asked something with `text` in it; `None` where nobody can tell.
+    pub(crate) fn asked(&self, text: &str) -> Option<PendingFault> {
+        self.source.asked(text)
+    }
+
+    /// Executes one batch, whose changes are captured when it is over unless the test holds capture.
     pub(crate) fn execute(&self, statements: &str) {
-        self.runtime.block_on(async {
-            let config = sqlserver::ConnectionConfig::from_url(&self.simulator.url()).unwrap();
-            let database = sqlserver::Database::connect(config).await.unwrap();
-            database.execute_batch(statements).await.unwrap();
-        });
+        self.runtime.block_on(self.source.execute(statements));
+    }
+
+    /// Lets capture come to a later commit, though no table of the test has changed.
+    pub(crate) fn goes_on(&self) {
+        self.runtime.block_on(self.source.goes_on());
     }
 
     /// The server's URL with these options alone.
     pub(crate) fn url(&self, options: &str) -> String {
-        let url = self.simulator.url();
+        let url = self.source.url();
         let (url, _) = url.split_once('?').unwrap();
         format!("{url}?{options}")
     }
 
     /// Writes the certificate that clients have to trust to a file of the project.
     pub(crate) fn trust(&self, file: &str) {
-        self.project.write(file, &self.simulator.certificate_pem());
+        self.project
+            .write(file, &self.simulator().certificate_pem());
     }
 
     /// How many commits the target's log has.
@@ -114,7 +146,7 @@ impl Served {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.project.command();
-        command.args(arguments).env("DB_URL", self.simulator.url());
+        command.args(arguments).env("DB_URL", self.source.url());
         command
     }
 
@@ -132,11 +164,21 @@ impl Served {
 
     /// Lets clean-up take changes that no flow has read, all of `dbo.a`.
     pub(crate) fn lose_changes(&self) {
+        self.grows_old("dbo.a", "n");
+        self.clean_up();
+    }
+
+    /// Lets so much time pass, by changes of a number in row 1, that clean-up takes what was there before.
+    pub(crate) fn grows_old(&self, table: &str, column: &str) {
         self.execute("EXEC sys.sp_cdc_change_job N'cleanup', @retention = 1;");
-        for n in 0..70 {
-            self.execute(&format!("UPDATE dbo.a SET n = {n} + 200 WHERE id = 1;"));
-        }
-        self.control.clean_up().unwrap();
+        let updates =
+            (200..270).map(|n| format!("UPDATE {table} SET {column} = {n} WHERE id = 1;\n"));
+        self.execute(&updates.collect::<String>());
+    }
+
+    /// Lets clean-up take what is old.
+    pub(crate) fn clean_up(&self) {
+        self.runtime.block_on(self.source.clean_up());
     }
 
     /// Kills the program with these arguments when the server comes to the statement that `held` holds.

@@ -1,12 +1,10 @@
 //! Flows that begin without a copy of their table.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 /// A pipeline whose stream has this after CHANGES.
 fn starting(clause: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     start(&served, clause);
     served
 }
@@ -54,7 +52,7 @@ fn a_flow_that_begins_now_has_what_changes_from_then_on() {
 
 #[test]
 fn a_flow_begins_with_the_changes_from_a_commit_or_an_instant_on() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute("UPDATE dbo.a SET n = 7 WHERE id = 1;");
     let (lsn, time) = newest(&served);
     served.execute("UPDATE dbo.a SET n = 8 WHERE id = 2;");
@@ -107,7 +105,7 @@ fn a_start_that_the_source_does_not_have_is_refused() {
 
 #[test]
 fn a_target_with_rows_is_gone_on_with_where_that_is_said() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let folder = served.project.path().join("pipelines/lake/a");
     let make = format!(
         "CREATE TABLE b (id INT NOT NULL, code INT, n INT, on_sale BOOLEAN) USING DELTA LOCATION '{}';

@@ -1,7 +1,5 @@
 //! `cdcql status`: where flows stand.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 const STATUS: [&str; 4] = ["status", "pipelines/p.sql", "--format", "json"];
@@ -16,7 +14,7 @@ fn told(served: &Served, words: &[&str]) {
 
 #[test]
 fn a_flow_is_behind_until_it_has_run() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     told(
         &served,
         &[
@@ -54,7 +52,7 @@ fn a_flow_is_behind_until_it_has_run() {
 
 #[test]
 fn a_flow_that_has_lost_changes_is_told_with_exit_code_5() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     served.lose_changes();
     let ended = served.cdcql(&STATUS);

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::clients::{Runtime, is_required};
 use crate::follow::Follower;
 use crate::served::Served;
@@ -106,7 +104,7 @@ impl Store {
 
     /// As [`Store::served`], with further options of the store.
     fn served_with(&self, more: &str) -> Served {
-        let served = Served::new(CaptureBehaviour::default());
+        let served = Served::new();
         let text = served.project.read("pipelines/p.sql");
         let options = self.options;
         let location = format!("LOCATION '{}/lake/a' OPTIONS ({options}{more})", self.root);

@@ -6,7 +6,6 @@ use std::time::Duration;
 use expectrl::process::unix::UnixProcess;
 use expectrl::{ControlCode, Expect as _, Session};
 
-use cdcql::simulator::CaptureBehaviour;
 use cdcql::simulator::control::Fault;
 
 use crate::served::Served;
@@ -15,17 +14,23 @@ use crate::support::Project;
 /// How long the REPL may take until it has said something; what hangs ends by it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Terminal = Session<UnixProcess, expectrl::process::unix::PtyStream>;
+pub(crate) type Terminal = Session<UnixProcess, expectrl::process::unix::PtyStream>;
 
-/// The REPL in a terminal of 100 columns and 24 lines, without colours unless they are asked for.
+/// A program in a terminal of 100 columns and 24 lines.
+pub(crate) fn spawn(command: Command) -> Terminal {
+    let mut terminal = Session::spawn(command).unwrap();
+    terminal.set_expect_timeout(Some(PATIENCE));
+    terminal.get_process_mut().set_window_size(100, 24).unwrap();
+    terminal
+}
+
+/// The REPL in a terminal, without colours unless they are asked for.
 fn open(project: &Project, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Terminal {
     let mut command = project.command();
     command.args(arguments);
     command.env("TERM", "xterm").env("NO_COLOR", "1");
     change(&mut command);
-    let mut terminal = Session::spawn(command).unwrap();
-    terminal.set_expect_timeout(Some(PATIENCE));
-    terminal.get_process_mut().set_window_size(100, 24).unwrap();
+    let mut terminal = spawn(command);
     terminal.expect("cdcql> ").unwrap();
     terminal
 }
@@ -216,6 +221,64 @@ fn statements_have_colours_unless_they_are_not_wanted() {
 }
 
 #[test]
+fn a_file_that_was_edited_is_read_again_with_what_was_typed() {
+    let project = Project::new();
+    let file = "a file.sql";
+    let pipeline =
+        "CREATE CONNECTION app_db TYPE sqlserver OPTIONS (url 'embedded:pipelines/app_db.sql');
+        CREATE STREAMING TABLE people LOCATION 'lake/people' FLOW AUTO CDC FROM STREAM app_db.dbo.customers CHANGES;";
+    project.write(file, &pipeline.replace(" LOCATION 'lake/people'", ""));
+    let mut terminal = open(&project, &[], |_| {});
+    let mut say = |line: &str, answer: &str| {
+        terminal.send_line(line).unwrap();
+        // The prompt is drawn again with each letter; it is new on a new line.
+        terminal.expect("\n").unwrap();
+        let said = shown(&mut terminal, answer);
+        terminal.expect("cdcql> ").unwrap();
+        said
+    };
+    say("CREATE VIEW typed AS SELECT 6 * 7 AS answer;", "");
+    // The blank is completed with a backslash before it.
+    say("\\i 'a file.sql'", "has no place");
+    project.write(file, &pipeline.replace("people", "persons"));
+    say("\\i \"a file.sql\"", "");
+    say("\\d", "persons");
+    project.write(file, "CREATE NONSENSE;");
+    say("\\i a\\ file.sql", "error");
+    say("\\d", "persons");
+    project.write(file, pipeline);
+    say("\\i a\t", "");
+    let tables = say("\\d", "typed");
+    assert!(!tables.contains("persons"), "{tables}");
+    say("\\run", "people: first copy");
+    say("SELECT answer FROM typed;", "| 42 ");
+    leave(terminal);
+}
+
+#[test]
+fn what_is_told_of_the_flows_goes_where_results_go() {
+    let project = Project::new();
+    let mut terminal = plain(&project);
+    for line in [
+        "\\o lag.csv",
+        "\\format csv",
+        "\\lag",
+        "\\o plan.txt",
+        "\\plan customers",
+        "\\o",
+    ] {
+        terminal.send_line(line).unwrap();
+        let said = shown(&mut terminal, "cdcql> ");
+        assert!(!said.contains("not copied"), "{said}");
+    }
+    leave(terminal);
+    let lag = project.read("lag.csv");
+    assert!(lag.contains("\ncustomers,not copied,"), "{lag}");
+    let plan = project.read("plan.txt");
+    assert!(plan.starts_with("customers: not copied\n"), "{plan}");
+}
+
+#[test]
 fn wide_rows_fit_the_terminal() {
     let project = Project::new();
     let mut terminal = plain(&project);
@@ -234,15 +297,14 @@ fn wide_rows_fit_the_terminal() {
 
 #[test]
 fn an_interrupt_cancels_the_query_on_the_server_too() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::in_hand();
     let mut held = served
-        .simulator
+        .simulator()
         .control()
         .on_next("FROM [dbo].[a]", Fault::Stall);
     let mut command = served.command(&["--pipeline", "pipelines/p.sql"]);
     command.env("TERM", "xterm").env("NO_COLOR", "1");
-    let mut terminal = Session::spawn(command).unwrap();
-    terminal.set_expect_timeout(Some(PATIENCE));
+    let mut terminal = spawn(command);
     terminal.expect("cdcql> ").unwrap();
     terminal
         .send_line("SELECT count(id) AS n FROM db.dbo.a;")
@@ -250,7 +312,7 @@ fn an_interrupt_cancels_the_query_on_the_server_too() {
     served.runtime.block_on(held.struck()).unwrap();
     terminal.send(ControlCode::EndOfText).unwrap();
     terminal.expect("interrupted").unwrap();
-    let mut cancelled = served.simulator.control().cancelled();
+    let mut cancelled = served.simulator().control().cancelled();
     let cancelled = cancelled.wait_for(|so_far| *so_far > 0);
     let _ = served.runtime.block_on(cancelled).unwrap();
     terminal.expect("cdcql> ").unwrap();

@@ -3,8 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::follow::Follower;
 use crate::served::Served;
 
@@ -12,7 +10,7 @@ const CONNECTION: &str = "CREATE CONNECTION db TYPE sqlserver OPTIONS (url env('
 
 /// A mirror of `dbo.a` that is executed every so often, and one of `dbo.b` that is executed whenever it has changed.
 fn served(interval: &str) -> Served {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     served.execute(
         "CREATE TABLE dbo.b (id INT NOT NULL PRIMARY KEY, a INT NOT NULL);
          EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'b', @role_name = NULL;

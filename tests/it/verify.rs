@@ -6,7 +6,6 @@ mod repairs;
 use std::process::Stdio;
 
 use cdcql::simulator::control::Fault;
-use cdcql::simulator::{CaptureBehaviour, SimulatorOptions};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
@@ -16,7 +15,7 @@ use crate::support::Ended;
 const VERIFY: [&str; 4] = ["verify", "pipelines/p.sql", "--format", "json"];
 
 fn served() -> Served {
-    Served::new(CaptureBehaviour::default())
+    Served::new()
 }
 
 /// What is said of the one flow.
@@ -243,7 +242,7 @@ fn verify_among_writers(served: &Served, write: &mut impl FnMut()) -> (usize, Op
     let mut times = 0;
     let mut held = None;
     loop {
-        let control = served.simulator.control();
+        let control = served.simulator().control();
         let mut rows = control.on_next("FROM [dbo].[a] AS t", Fault::Stall);
         let mut changes = control.on_next("FROM cdc.[dbo_a_CT] AS c", Fault::Stall);
         // What is held goes on only when the next will be.
@@ -277,7 +276,7 @@ fn writers_make_no_difference_while_it_goes_on() {
         GO
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::in_hand_of(script);
     let _ = served.run().succeeded();
     let mut times = 0;
     let mut write = || {
@@ -315,12 +314,12 @@ fn writers_make_no_difference_while_it_goes_on() {
 
 #[test]
 fn a_repair_that_a_run_has_overtaken_leaves_out_what_that_has_written() {
-    let served = served();
+    let served = Served::in_hand();
     let _ = served.run().succeeded();
     meddle(&served, "UPDATE a SET n = 0 WHERE id IN (1, 3)");
     let mut command = served.command(&[&VERIFY[..], &["--repair"]].concat());
     command.stdout(Stdio::piped()).stderr(Stdio::null());
-    let control = served.simulator.control();
+    let control = served.simulator().control();
     let mut held = control.on_next("FROM [dbo].[a] AS t", Fault::Stall);
     let mut verify = {
         let _entered = served.runtime.enter();
@@ -356,7 +355,7 @@ fn keys_of_several_columns_and_texts_that_differ_in_case_are_told_apart() {
         GO
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::of(script);
     let on = "ON target.id = change.id";
     edit(
         &served,

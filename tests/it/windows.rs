@@ -1,7 +1,5 @@
 //! Windows: how much one holds, and that they follow one another without a gap.
 
-use cdcql::simulator::CaptureBehaviour;
-
 use crate::served::Served;
 
 /// Six transactions, of which the fourth has five changes.
@@ -26,7 +24,7 @@ fn commits(served: &Served) -> usize {
 
 /// The table after the changes in windows as `arguments` have them, and how many there were.
 fn applied(arguments: &[&str]) -> (String, usize) {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     let _ = served.run().succeeded();
     let before = commits(&served);
     for change in CHANGES {
@@ -73,7 +71,7 @@ fn windows_of_every_size_give_the_same_rows() {
 
 #[test]
 fn a_window_of_nothing_is_refused() {
-    let served = Served::new(CaptureBehaviour::default());
+    let served = Served::new();
     for flag in ["--window-rows", "--window-transactions"] {
         let _ = served
             .cdcql(&["run", "pipelines/p.sql", flag, "0"])

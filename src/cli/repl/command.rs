@@ -1,5 +1,7 @@
 //! The commands that begin with a backslash.
 
+use rustyline::completion::unescape;
+
 use crate::nearest::nearest;
 
 /// What `\?` tells.
@@ -11,7 +13,7 @@ pub(super) const HELP: &str = "\
 \\lag             where the flows of the files in scope stand
 \\plan [FLOW]     what a run would do with them
 \\run [FLOW]      execute them once
-\\i FILE          put a file's definitions and flows in scope, and execute its queries
+\\i FILE          put a file's definitions and flows in scope, and execute its queries; again, where it was edited
 \\o [FILE]        write results to FILE; without one, to the terminal again
 \\format [FORMAT] table, csv, tsv, json, ndjson, markdown, parquet, arrow
 \\x [on|off]      a line for each column of a row
@@ -112,12 +114,17 @@ fn switch(name: &str, given: Option<String>) -> Result<Option<bool>, String> {
     }
 }
 
-/// A path without the quotes around it.
+/// A path without the quotes around it, or without the backslashes that completion puts before its blanks.
 fn unquoted(path: String) -> String {
-    let inner = path
-        .strip_prefix('\'')
-        .and_then(|path| path.strip_suffix('\''));
-    inner.map(str::to_string).unwrap_or(path)
+    let inside = |quote| {
+        let path = path.strip_prefix(quote)?;
+        path.strip_suffix(quote)
+    };
+    match inside('\'').or_else(|| inside('"')) {
+        Some(inner) => inner.to_string(),
+        None if cfg!(windows) => path,
+        None => unescape(&path, Some('\\')).into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -129,9 +136,14 @@ mod tests {
         let describe = |name: &str| Command::Describe(Some(name.to_string()));
         assert_eq!(Command::read("\\d"), Ok(Command::Describe(None)));
         assert_eq!(Command::read(" \\d  a.b;"), Ok(describe("a.b")));
+        for path in ["'a b.sql'", "\"a b.sql\"", "a b.sql"] {
+            let include = Command::Include("a b.sql".to_string());
+            assert_eq!(Command::read(&format!("\\i {path}")), Ok(include));
+        }
+        #[cfg(unix)]
         assert_eq!(
-            Command::read("\\i 'a b.sql'"),
-            Ok(Command::Include("a b.sql".to_string()))
+            Command::read("\\o it\\'s\\ b.csv"),
+            Ok(Command::Output(Some("it's b.csv".to_string())))
         );
         assert_eq!(Command::read("\\x OFF"), Ok(Command::Expanded(Some(false))));
         let set = Some(("n".to_string(), "'a  b'".to_string()));

@@ -21,8 +21,9 @@ use self::scope::Scope;
 use super::output::print_error;
 use super::rows::{Out, Printer, RowFormat};
 use super::run::Manner;
-use super::session::{Session, is_query, readable};
+use super::session::{Session, changes_scope, is_query, readable};
 use crate::error::Error;
+use crate::sql::Statement;
 
 /// What the REPL holds between two lines.
 struct Repl {
@@ -30,6 +31,8 @@ struct Repl {
     printer: Printer,
     names: Arc<Names>,
     scope: Scope,
+    /// The definitions that were typed, in that order.
+    typed: Vec<Statement>,
     is_timed: bool,
 }
 
@@ -49,6 +52,7 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
         printer: Printer::try_new(RowFormat::default(), Out::paged())?,
         names: Arc::clone(&names),
         scope: Scope::default(),
+        typed: Vec::new(),
         is_timed: false,
     };
     if let Some(pipeline) = pipeline {
@@ -113,6 +117,9 @@ impl Repl {
                 .execute_statement(&statement, None, printer)
                 .await?;
             self.names.forget_columns();
+            if changes_scope(&statement) {
+                self.typed.push(statement);
+            }
         }
         Ok(())
     }
@@ -126,8 +133,8 @@ impl Repl {
             Command::Connections => self.list_connections().await,
             Command::Schemas => self.list_schemas().await,
             Command::Functions(pattern) => self.list_functions(pattern.as_deref()).await,
-            Command::Lag => self.scope.lag(&self.session).await,
-            Command::Plan(flow) => self.scope.plan(&self.session, flow).await,
+            Command::Lag => self.scope.lag(&self.session, &mut self.printer).await,
+            Command::Plan(flow) => self.plan(flow).await,
             Command::Run(flow) => self.scope.run(&self.session, manner, flow).await,
             Command::Timing(on) => {
                 self.is_timed = on.unwrap_or(!self.is_timed);
@@ -148,6 +155,11 @@ impl Repl {
                 Ok(())
             }
         }
+    }
+
+    async fn plan(&mut self, flow: Option<String>) -> Result<(), Error> {
+        let printer = &mut self.printer;
+        self.scope.plan(&self.session, flow, printer).await
     }
 
     fn format(&mut self, name: Option<&str>) -> Result<(), Error> {
@@ -177,16 +189,7 @@ impl Repl {
 
     /// Puts what a file defines in scope, its flows too, and executes its other statements.
     async fn include(&mut self, path: &Path) -> Result<(), Error> {
-        if self.scope.has(path) {
-            let path = path.display();
-            eprintln!(
-                "error: {path} is in scope already; leave, and begin again to have it read anew"
-            );
-            return Ok(());
-        }
-        let statements = self.session.load(path).await?;
-        self.scope.add(path, &statements);
-        for statement in &statements {
+        for statement in &self.read(path).await? {
             if is_query(statement) {
                 let printer = &mut self.printer;
                 self.session
@@ -196,6 +199,33 @@ impl Repl {
         }
         self.names.forget_columns();
         Ok(())
+    }
+
+    /// Reads a file, and every file in scope again as it is now, and answers with the statements of that one. What they
+    /// define and what was typed is all that is in scope then; if a file cannot be read, all is as it was.
+    async fn read(&mut self, path: &Path) -> Result<Vec<Statement>, Error> {
+        let session = self.session.fresh()?;
+        let mut scope = Scope::default();
+        for file in self.scope.paths() {
+            if file != path {
+                scope.add(&file, &session.load(&file).await?);
+            }
+        }
+        let read = session.load(path).await?;
+        scope.add(path, &read);
+        let mut typed = Vec::new();
+        for statement in &self.typed {
+            match session.engine.define_or_execute(statement, None).await {
+                Ok(()) => typed.push(statement.clone()),
+                Err(error) => {
+                    eprintln!("warning: what was typed is no longer in scope");
+                    print_error(&error);
+                }
+            }
+        }
+        self.names.turn_to(session.engine.clone());
+        (self.session, self.scope, self.typed) = (session, scope, typed);
+        Ok(read)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The names that can be completed: what is known of them without asking anybody.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::engine::{Engine, LAKE, MAIN};
 use crate::sql::{SourceText, identifier, parse};
@@ -12,7 +12,7 @@ const MOST_TABLES: usize = 1_000;
 /// Names of tables as they are known now, and of the columns of tables that were asked for before.
 #[derive(Debug)]
 pub(super) struct Names {
-    engine: Engine,
+    engine: RwLock<Engine>,
     /// By a table's name; nothing stands for what is being asked for, and for what is not there.
     columns: Mutex<BTreeMap<String, Vec<String>>>,
     flows: Mutex<Vec<String>>,
@@ -21,15 +21,26 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new(engine: Engine) -> Self {
         Self {
-            engine,
+            engine: RwLock::new(engine),
             columns: Mutex::default(),
             flows: Mutex::default(),
         }
     }
 
+    /// Has other tables completed from here on: those of this engine.
+    pub(super) fn turn_to(&self, engine: Engine) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+        self.forget_columns();
+    }
+
+    fn engine(&self) -> Engine {
+        let engine = self.engine.read();
+        engine.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The parts of the tables' names as a statement has them: quoted where they must be, and without what is the default.
     pub(super) fn tables(&self) -> Vec<Vec<String>> {
-        let tables = self.engine.tables().into_iter();
+        let tables = self.engine().tables().into_iter();
         let tables = tables.filter(|[_, schema, _]| schema != "information_schema");
         let tables =
             tables.map(
@@ -44,7 +55,7 @@ impl Names {
     }
 
     pub(super) fn functions(&self) -> Vec<String> {
-        self.engine.function_names()
+        self.engine().function_names()
     }
 
     pub(super) fn keep_flows(&self, flows: Vec<String>) {
@@ -89,7 +100,7 @@ impl Names {
         let Some(statement) = statements.first() else {
             return;
         };
-        let Ok(frame) = self.engine.query(statement).await else {
+        let Ok(frame) = self.engine().query(statement).await else {
             return;
         };
         let columns = frame.schema().fields().iter();

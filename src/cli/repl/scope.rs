@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::args::Command;
 use super::super::config;
+use super::super::rows::Printer;
 use super::super::run::Manner;
 use super::super::session::Session;
 use super::super::{plan, run, status};
@@ -28,11 +29,6 @@ struct InScope {
 }
 
 impl Scope {
-    /// Whether a file is in scope.
-    pub(super) fn has(&self, path: &Path) -> bool {
-        self.files.iter().any(|file| file.path == path)
-    }
-
     /// Adds a file that has these statements.
     pub(super) fn add(&mut self, path: &Path, statements: &[Statement]) {
         let is_star =
@@ -44,6 +40,11 @@ impl Scope {
         });
     }
 
+    /// The paths of the files.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.path.clone()).collect()
+    }
+
     /// The names of the flows.
     pub(super) fn flows(&self) -> Vec<String> {
         let flows = self.files.iter().flat_map(|file| &file.flows);
@@ -51,20 +52,29 @@ impl Scope {
     }
 
     /// Prints where the flows stand.
-    pub(super) async fn lag(&self, session: &Session) -> Result<(), Error> {
+    pub(super) async fn lag(&self, session: &Session, printer: &mut Printer) -> Result<(), Error> {
         for file in self.files_of(None)? {
             if let Command::Status(arguments) = read("status", file, None)? {
-                status::of(session.fresh()?, &arguments).await?;
+                let (rows, failure) = status::of(session.fresh()?, &arguments.file).await?;
+                printer.print(rows).await?;
+                failure.map_or(Ok(()), Err)?;
             }
         }
         Ok(())
     }
 
     /// Prints what a run would do.
-    pub(super) async fn plan(&self, session: &Session, flow: Option<String>) -> Result<(), Error> {
+    pub(super) async fn plan(
+        &self,
+        session: &Session,
+        flow: Option<String>,
+        printer: &mut Printer,
+    ) -> Result<(), Error> {
         for file in self.files_of(flow.as_deref())? {
             if let Command::Plan(arguments) = read("plan", file, flow.as_deref())? {
-                plan::of(&session.fresh()?, &arguments).await?;
+                let (text, failure) = plan::of(&session.fresh()?, &arguments).await?;
+                printer.line(text.trim_end())?;
+                failure.map_or(Ok(()), Err)?;
             }
         }
         Ok(())

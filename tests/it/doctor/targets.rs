@@ -108,7 +108,7 @@ fn lines_have_the_remedy_below_and_rows_in_a_column() {
 #[test]
 fn what_was_given_as_a_secret_is_not_printed() {
     let patient = Patient::healthy();
-    let address = patient.served.simulator.address();
+    let address = patient.served.simulator().address();
     let file = patient.served.project.read(FILE).replace(
         "(url env('DB_URL'))",
         &format!(

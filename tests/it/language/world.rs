@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cdcql::engine::{ConnectionResolver, Engine, EngineOptions};
 use cdcql::error::Error;
 use cdcql::pipeline::{FlowReport, FlowResult, Pipeline, Reporter, RunOptions};
-use cdcql::simulator::{Behaviour, Database, Simulator, SimulatorOptions};
-use cdcql::source::sqlserver;
+use cdcql::simulator::Behaviour;
 use cdcql::sql::{Parameters, SourceText, Statement, parse_all};
 use sqllogictest::{Connection, DB, DBOutput};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::rows::{Type, answer};
+use crate::source::Source;
 
 const SCRIPT: &str = "EXEC sys.sp_cdc_enable_db;";
 
@@ -49,8 +49,7 @@ pub(super) struct World(Arc<Shared>);
 
 struct Shared {
     runtime: Runtime,
-    simulator: Simulator,
-    client: sqlserver::Database,
+    source: Source,
     project: TempDir,
     /// The text of the last pipeline file.
     file: Mutex<String>,
@@ -65,23 +64,11 @@ impl World {
             seed: Some(7),
             ..Behaviour::default()
         };
-        let database = Database::from_script_with("app_db", "app_db.sql", SCRIPT, &behaviour);
-        let options = SimulatorOptions {
-            behaviour: behaviour.clone(),
-            ..SimulatorOptions::default()
-        };
         let runtime = Runtime::new().unwrap();
-        let (simulator, client) = runtime.block_on(async {
-            let simulator = Simulator::start(database.await.unwrap(), options).await;
-            let simulator = simulator.unwrap();
-            let config = sqlserver::ConnectionConfig::from_url(&simulator.url()).unwrap();
-            let client = sqlserver::Database::connect(config).await.unwrap();
-            (simulator, client)
-        });
+        let source = runtime.block_on(Source::anywhere(SCRIPT, behaviour));
         Self(Arc::new(Shared {
             runtime,
-            simulator,
-            client,
+            source,
             project: tempfile::tempdir().unwrap(),
             file: Mutex::default(),
             parameters: Mutex::default(),
@@ -146,8 +133,7 @@ impl DB for Session {
 impl Shared {
     /// Executes statements at the source; what they change is captured then.
     async fn execute(&self, text: &str) -> Result<DBOutput<Type>, Told> {
-        let executed = self.client.execute_batch(text).await;
-        executed.map_err(|error| Told(format!("{error:?}")))?;
+        self.source.execute(text).await;
         Ok(DBOutput::StatementComplete(0))
     }
 
@@ -207,7 +193,7 @@ impl Shared {
     }
 
     fn engine(&self) -> Result<Engine, Error> {
-        let url = self.simulator.url();
+        let url = self.source.url();
         Engine::try_new(EngineOptions {
             memory_limit: 64 << 20,
             directory: self.project.path().to_path_buf(),

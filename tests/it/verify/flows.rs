@@ -1,7 +1,5 @@
 //! What a flow's target should have, and flows of which that cannot be told.
 
-use cdcql::simulator::SimulatorOptions;
-
 use super::{agrees, differs, edit, listed, meddle, refused, repair, served};
 use crate::served::Served;
 
@@ -23,7 +21,7 @@ EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role
 
 #[test]
 fn values_of_all_types_are_the_same_from_both_sides() {
-    let served = Served::of(TYPES, SimulatorOptions::default());
+    let served = Served::of(TYPES);
     let _ = served.run().succeeded();
     let _ = agrees(&served);
     served.execute(
@@ -131,7 +129,7 @@ fn rows_that_may_have_moved_unseen_are_not_deleted() {
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL,
             @captured_column_list = N'id, n';";
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::of(script);
     let _ = served.run().succeeded();
     meddle(&served, "INSERT INTO a VALUES (900, 1)");
     assert_eq!(listed(&differs(&served)), ["id = 900: only in target"]);
@@ -152,7 +150,7 @@ fn a_table_that_does_not_fit_in_memory_is_compared_on_the_disk() {
         GO
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;";
-    let served = Served::of(script, SimulatorOptions::default());
+    let served = Served::of(script);
     let _ = served.run().succeeded();
     meddle(&served, "UPDATE a SET n = -1");
     let verify = ["verify", "pipelines/p.sql", "--memory", "16MiB"];

@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use cdcql::simulator::SimulatorOptions;
 use serde_json::json;
 
 use super::{VERIFY, agrees, differs, edit, flow_of, listed, meddle, repair, served};
@@ -122,7 +121,7 @@ fn keyed(column: &str, values: [&str; 3]) -> Served {
         EXEC sys.sp_cdc_enable_db;
         EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'a', @role_name = NULL;"
     );
-    let served = Served::of(&script, SimulatorOptions::default());
+    let served = Served::of(&script);
     let on = "ON target.id = change.id";
     edit(
         &served,
