@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast;
 use super::query_progress::Progress;
 use super::rows::Printer;
 use super::run::Manner;
-use crate::engine::{ConnectionResolver, Engine, EngineOptions, Tries, log_retry};
+use crate::engine::{ConnectionResolver, Engine, EngineOptions, FilesRead, Tries, log_retry};
 use crate::error::Error;
 use crate::pipeline::check;
 use crate::sql::{Parameters, Parsed, SourceText, Statement, StatementKind, parse_all};
@@ -206,6 +206,11 @@ impl Session {
         let frame = self.engine.query(statement).await?;
         let context = frame.task_ctx();
         let failed = |error| Error::from_datafusion(error, Some(statement));
+        let files = match self.is_for_people {
+            true => self.engine.files_explained(frame.logical_plan()).await,
+            false => Ok(None),
+        };
+        let files = files.map_err(failed)?;
         let plan = frame.create_physical_plan().await.map_err(failed)?;
         let plan = yielding(plan).map_err(failed)?;
         let rows = execute_stream(Arc::clone(&plan), Arc::new(context)).map_err(failed)?;
@@ -213,6 +218,10 @@ impl Session {
             true => Progress::of(plan).over(rows),
             false => rows,
         };
+        if let Some(files) = files {
+            let FilesRead { read, skipped } = files;
+            eprintln!("files of Delta tables: {read} read, {skipped} skipped");
+        }
         let printed = printer.print(rows).await;
         printed.map_err(|error| error.restored(statement))
     }

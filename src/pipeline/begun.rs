@@ -1,5 +1,6 @@
 //! How a copy was begun, by which the next run knows what it has left behind.
 
+use datafusion::arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub(super) struct Begun {
     pub(super) copy: Uuid,
     /// What is copied, in what form.
     pub(super) source: Value,
+    /// In what form its rows are kept.
+    pub(super) adopted_by: Value,
     /// Where the target stood: what is left behind by a copy that was committed is of no use any more.
     pub(super) over: Option<Lsn>,
     /// The commit past which rows are read.
@@ -29,7 +32,19 @@ pub(super) struct Begun {
     pub(super) anchor: Option<Commit>,
 }
 
-/// What is copied, in what form.
+/// The columns of a table that is to take the files of a copy; NULL if its rows are to be read once.
+pub(super) fn form(adopted: Option<&SchemaRef>) -> Value {
+    let columns = adopted.map(|table| {
+        let columns = table.fields().iter().map(|field| {
+            let data_type = field.data_type().to_string();
+            json!([field.name(), data_type, field.is_nullable()])
+        });
+        columns.collect::<Vec<_>>()
+    });
+    json!(columns)
+}
+
+/// What is copied.
 pub(super) fn identity(flow: &Flow, chunks: &TableChunks, extent: Extent<'_>) -> Value {
     let columns = chunks.schema();
     let columns = columns.fields().iter();
@@ -57,6 +72,7 @@ impl Begun {
             "format": FORMAT,
             "copy": self.copy.to_string(),
             "source": self.source,
+            "adopted_by": self.adopted_by,
             "over": self.over.map(|over| over.to_hex()),
             "start": self.start.to_hex(),
             "anchor": self.anchor.as_ref().map(|anchor| json!({
@@ -83,6 +99,9 @@ pub(super) async fn left_behind(
     let is_same = ["format", "source", "over"]
         .into_iter()
         .all(|part| manifest[part] == expected[part]);
+    // Files for a table to take can be read as any others.
+    let form = &expected["adopted_by"];
+    let is_same = is_same && (form.is_null() || manifest["adopted_by"] == *form);
     let lsn = |value: &Value| value.as_str().and_then(|text| text.parse::<Lsn>().ok());
     let (start, anchor) = (lsn(&manifest["start"]), lsn(&manifest["anchor"]["lsn"]));
     let copy = manifest["copy"].as_str();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::SendableRecordBatchStream;
@@ -10,7 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::begun::{Begun, identity, left_behind};
+use super::adopt::adopted_by;
+use super::begun::{Begun, form, identity, left_behind};
 use super::changed::Changed;
 use super::chunks::{Ahead, Chunks};
 use super::event::{CopyKind, Event, Reporter};
@@ -28,11 +30,15 @@ use crate::source::sqlserver::{KeyBound, KeyRange};
 
 /// The rows of a table, at some time each past a commit.
 pub(super) struct Copied {
-    pub(super) rows: Arc<dyn TableProvider>,
+    pub(super) chunks: Vec<StagedChunk>,
+    /// The columns of the rows.
+    pub(super) schema: SchemaRef,
     /// The commit past which they were read.
     pub(super) start: Lsn,
     /// Where they are kept.
     pub(super) staging: Staging,
+    /// Whether the target may take them as they are.
+    pub(super) is_adoptable: bool,
 }
 
 /// What a copy goes over.
@@ -119,12 +125,19 @@ pub(super) async fn copied(
         _ => (read_past, read_past),
     };
     let chunks = chunks_of((engine, flow), extent, read_past, (options, reporter)).await?;
+    let adopted = adopted_by(flow, target, standing, &chunks.table.schema());
     let begun = Begun {
         copy: Uuid::new_v4(),
+        adopted_by: form(adopted.as_ref()),
         source: identity(flow, &chunks.table, extent),
         over: over.map(|over| over.lsn),
         start,
         anchor: newest.cloned(),
+    };
+    let is_adoptable = adopted.is_some();
+    let staging = match adopted {
+        Some(table) => staging.adopted_by(table),
+        None => staging,
     };
     let left = left_behind(flow, &staging, &begun).await?;
     let (copy, start, found) = match left {
@@ -169,9 +182,11 @@ pub(super) async fn copied(
         }
     };
     Ok(Copied {
-        rows: staging.table(staged, chunks.table.schema()),
+        chunks: staged,
+        schema: chunks.table.schema(),
         start,
         staging,
+        is_adoptable,
     })
 }
 

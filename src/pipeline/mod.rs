@@ -15,6 +15,7 @@
 //! [`Upkeep::bind`] takes no more from a file than its flows' targets, and asks no server; [`Upkeep::run`] maintains
 //! them.
 
+mod adopt;
 mod altered;
 mod begun;
 mod bind;

@@ -10,7 +10,7 @@ use super::part::Part;
 use super::reconcile::{Keys, Reconciled};
 use crate::change::{Commit, Lsn, LsnRange};
 use crate::error::Error;
-use crate::sink::delta::{DeltaTableProvider, DeltaTarget};
+use crate::sink::delta::{Adopted, DeltaTableProvider, DeltaTarget};
 use crate::source::sqlserver::{CopiedRows, LargeValues};
 use crate::sql::StatementKind;
 
@@ -21,6 +21,8 @@ pub(super) enum Rows {
     /// A copy of the table.
     Copy {
         rows: CopiedRows,
+        /// The others, whose files the target takes.
+        adopted: Option<Adopted>,
         /// Whether the target has rows already.
         is_over: bool,
         /// From the commit before the rows to the copy's end.
@@ -70,6 +72,14 @@ impl Rows {
                     None => Ok(copy),
                 }
             }
+        }
+    }
+
+    /// The files that the target takes as they are.
+    pub(super) fn adopted(&self) -> Option<Adopted> {
+        match self {
+            Self::Copy { adopted, .. } => adopted.clone(),
+            Self::Window(_) => None,
         }
     }
 

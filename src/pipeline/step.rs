@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use datafusion::catalog::TableProvider;
 
+use super::adopt::settled;
 use super::altered::check_columns;
 use super::bind::Pipeline;
 use super::capture::{commit_past, fence};
 use super::changed::Changed;
-use super::copy::{Copied, Extent, Standing, copied};
+use super::copy::{Extent, Standing, copied};
 use super::event::{Event, FlowResult, Reporter};
 use super::flow::{Flow, Start};
 use super::kept::with_kept;
@@ -20,7 +21,7 @@ use super::run::RunOptions;
 use crate::change::{Checkpoint, Commit, Gap, LsnRange};
 use crate::engine::{Overlay, Violations};
 use crate::error::Error;
-use crate::sink::delta::{CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
+use crate::sink::delta::{Adopted, CommitOutcome, DeltaTableProvider, DeltaTarget, FlowCommit};
 use crate::source::sqlserver::{Asked, CopiedRows, LargeValues, MissingValues};
 use crate::sql::StatementKind;
 
@@ -193,16 +194,14 @@ impl Pipeline {
             extent,
         };
         let kind = extent.kind(why.is_some());
-        let Copied {
-            rows,
-            start,
-            staging,
-        } = copied(self.engine(), (flow, &target), standing, options, reporter).await?;
-        let fence = fence(flow, start, options.capture_wait, reporter).await?;
+        let copied = copied(self.engine(), (flow, &target), standing, options, reporter).await?;
+        let fence = fence(flow, copied.start, options.capture_wait, reporter).await?;
         check_columns(flow).await?;
-        let window = LsnRange::new(start, fence.lsn)
+        let window = LsnRange::new(copied.start, fence.lsn)
             .ok_or(Error::Internal("the fence of a copy lies before its start"))?;
+        let (rows, adopted) = settled(self.engine(), flow, &copied, window).await?;
         let rows = Rows::Copy {
+            adopted,
             rows: CopiedRows {
                 rows,
                 are_all: matches!(extent, Extent::Whole),
@@ -220,7 +219,7 @@ impl Pipeline {
         if lacks_backfill {
             target.backfilled().await?;
         }
-        if let Err(error) = staging.discard().await {
+        if let Err(error) = copied.staging.discard().await {
             // The next copy does it.
             tracing::warn!(flow = %flow.name, %error, "the rows of the copy are still there");
         }
@@ -252,13 +251,14 @@ impl Pipeline {
             (Rows::Copy { .. }, LargeValues::Kept { .. }) => LargeValues::Kept { read_back: true },
             (_, large) => large,
         };
-        let kind = rows.kind(flow);
+        let (kind, adopted) = (rows.kind(flow), rows.adopted());
         let execute = async |large| {
             let changes = rows.table(flow, &target, large).await?;
             let expected = flow.expectations();
             let rows = Overlay::default().with(&flow.stream, changes);
             let rows = (kind.clone(), rows.with_function(expected.function()));
-            let executed = self.execute(flow, target.clone(), rows, commit.clone(), &missing);
+            let commit = (commit.clone(), adopted.clone());
+            let executed = self.execute(flow, target.clone(), rows, commit, &missing);
             Ok(Written {
                 outcome: executed.await?,
                 violations: expected.violations(),
@@ -277,13 +277,14 @@ impl Pipeline {
         flow: &Flow,
         target: DeltaTarget,
         (kind, rows): (StatementKind, Overlay),
-        commit: FlowCommit,
+        (commit, adopted): (FlowCommit, Option<Adopted>),
         missing: &MissingValues,
     ) -> Result<CommitOutcome, Error> {
         let provider = DeltaTableProvider::try_new(target, Some(Arc::clone(&flow.target_schema)))
             .await?
             .with_options(flow.declaration.options.clone())?
-            .with_commit(commit);
+            .with_commit(commit)
+            .with_adopted(adopted);
         let provider = Arc::new(provider);
         let target = Arc::clone(&provider) as Arc<dyn TableProvider>;
         let overlay = rows.with(&flow.target, target);

@@ -131,6 +131,34 @@ impl MergeStatement {
         keeps.then(|| own.to_string())
     }
 
+    /// The target's columns with the source's, if every row that the source has becomes a new row with values as they are.
+    /// Stars must be expanded.
+    pub fn inserts_as_they_are(&self) -> Option<Vec<(String, String)>> {
+        let clauses = self.ast.clauses.iter();
+        let mut clauses = clauses.filter(|clause| {
+            let condition = clause.predicate.as_ref();
+            matches!(
+                clause.clause_kind,
+                MergeClauseKind::NotMatched | MergeClauseKind::NotMatchedByTarget
+            ) && !condition.is_some_and(|condition| self.is_of_deletes(condition))
+        });
+        let clause = clauses.next().filter(|_| self.reads_stream_alone())?;
+        let condition = clause.predicate.as_ref();
+        let (MergeAction::Insert(_), true) = (
+            &clause.action,
+            condition.is_none_or(|condition| self.is_of_rows(condition)),
+        ) else {
+            return None;
+        };
+        let pairs = assignments(&clause.action).into_iter();
+        let pairs = pairs.map(|(own, value)| {
+            let (table, column) = qualified(value)?;
+            let is_source = table.value.eq_ignore_ascii_case(&self.source_alias.value);
+            is_source.then(|| (own.to_string(), column.value.clone()))
+        });
+        pairs.collect()
+    }
+
     /// Where each clause is written.
     pub fn clause_spans(&self) -> Vec<Span> {
         let clauses = self.ast.clauses.iter();

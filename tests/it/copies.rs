@@ -1,5 +1,8 @@
 //! Copies of whole tables in chunks, which go on after an end.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use cdcql::simulator::control::{Fault, PendingFault};
 
 use crate::served::Served;
@@ -177,6 +180,42 @@ fn a_copy_that_was_killed_goes_on_behind_the_chunks_that_it_had_finished() {
     assert_eq!(served.commits(), 1);
     let again = served.cdcql(&COPY).succeeded();
     assert!(again.stderr.contains("nothing new"), "{}", again.stderr);
+}
+
+/// The data files in a folder.
+fn files_in(folder: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with(".parquet")).collect()
+}
+
+#[test]
+fn files_of_chunks_in_which_nothing_has_changed_are_the_tables_own() {
+    let served = Served::in_hand_of(&numbered());
+    killed_in_the_middle(&served);
+    let table = served.project.path().join("pipelines/lake/a");
+    let staged = files_in(&table.join("_cdcql/a"));
+    // One of the three finished chunks has a row that changes, one of those that are to be read a new row.
+    served.execute("UPDATE dbo.a SET n = -1 WHERE id = 3; INSERT INTO dbo.a VALUES (50, 38, 1);");
+    let copied = served.cdcql(&COPY).succeeded();
+    assert!(copied.stderr.contains(GOING_ON), "{}", copied.stderr);
+    assert!(copied.stderr.contains("41 inserted"), "{}", copied.stderr);
+    served.assert_true();
+    let files = files_in(&table);
+    assert_eq!(
+        staged.intersection(&files).count(),
+        2,
+        "{staged:?} {files:?}"
+    );
+    // Those of four chunks, and the one that has the rows of the others.
+    assert_eq!(files.len(), 5, "{files:?}");
+    let explain = "EXPLAIN SELECT n FROM a WHERE id BETWEEN 8 AND 14";
+    let query = ["query", "--pipeline", "pipelines/p.sql", "-c", explain];
+    let told = served.cdcql(&query).succeeded().stderr;
+    // The file that was written anew has smaller and larger ones.
+    assert!(told.contains("2 read, 3 skipped"), "{told}");
+    let found = served.csv("SELECT id, n FROM a WHERE k = 3 OR k = 38 ORDER BY id");
+    assert_eq!(found, "id,n\n3,-1\n38,38\n50,1\n");
 }
 
 #[test]

@@ -79,7 +79,13 @@ impl Pipeline {
             let merge = StatementKind::Merge(Box::new(flow.written()));
             let versions = (merge, overlay);
             let missing = MissingValues::default();
-            let tried = self.execute(flow, target.clone(), versions, commit.clone(), &missing);
+            let tried = self.execute(
+                flow,
+                target.clone(),
+                versions,
+                (commit.clone(), None),
+                &missing,
+            );
             match tried.await {
                 Err(error) if error.is_out_of_memory() && !is_spilled => is_spilled = true,
                 tried => {

@@ -89,7 +89,13 @@ impl Pipeline {
                 let changes = Overlay::default().with(&flow.stream, changes);
                 let changes = (flow.kind_over(), changes);
                 let missing = MissingValues::default();
-                let step = self.execute(flow, repair.target.clone(), changes, commit, &missing);
+                let step = self.execute(
+                    flow,
+                    repair.target.clone(),
+                    changes,
+                    (commit, None),
+                    &missing,
+                );
                 match Box::pin(step).await {
                     Ok(_) => {
                         repair.target.refresh().await?;

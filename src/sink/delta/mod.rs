@@ -52,7 +52,7 @@ pub use maintenance::{
 pub use outcome::{CommitOutcome, RowCounts};
 pub use provider::DeltaTableProvider;
 pub use schema::TableOptions;
-pub use staging::{ChunkName, StagedChunk, Staging};
+pub use staging::{Adopted, ChunkName, FILE, StagedChunk, Staging};
 pub use storage::StorageOptions;
 pub use target::DeltaTarget;
 pub use widening::widens;

@@ -19,7 +19,7 @@ use super::schema::stored_schema;
 use super::write::{
     MergeClauses, Operation, RowChange, SMALL_FILE, Strategy, WriteExec, WriteTask,
 };
-use super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
+use super::{Adopted, CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 
 /// A Delta table for queries, `MERGE INTO` and `INSERT INTO`; it may not exist yet.
 ///
@@ -33,6 +33,7 @@ pub struct DeltaTableProvider {
     scan: Option<DeltaScanNext>,
     options: TableOptions,
     commit: Option<FlowCommit>,
+    adopted: Option<Adopted>,
     unmatched_targets: Option<bool>,
     small_file: u64,
     outcome: Arc<Mutex<Option<CommitOutcome>>>,
@@ -63,6 +64,7 @@ impl DeltaTableProvider {
             scan,
             options: TableOptions::default(),
             commit: None,
+            adopted: None,
             unmatched_targets: None,
             small_file: SMALL_FILE,
             outcome: Arc::default(),
@@ -84,6 +86,12 @@ impl DeltaTableProvider {
     pub fn with_commit(mut self, commit: FlowCommit) -> Self {
         self.commit = Some(commit);
         self
+    }
+
+    /// Has the table take files as they are that the first write makes, beside what is written.
+    #[must_use]
+    pub fn with_adopted(self, adopted: Option<Adopted>) -> Self {
+        Self { adopted, ..self }
     }
 
     /// Allows or refuses `NOT MATCHED BY SOURCE`. Unless said otherwise it is refused for a flow, whose
@@ -126,6 +134,7 @@ impl DeltaTableProvider {
             schema: Arc::clone(&self.schema),
             options: self.options.clone(),
             commit: self.commit.clone(),
+            adopted: self.adopted.clone(),
             name: Uuid::new_v4(),
             small_file: self.small_file,
             operation,

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use deltalake::TableProperty;
+use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel as _;
+use deltalake::operations::create::CreateBuilder;
+use deltalake::{DeltaTableError, TableProperty};
 
 use super::SinkError;
 use crate::nearest::nearest;
@@ -87,6 +90,26 @@ impl TableOptions {
             }
         }
         Ok(())
+    }
+
+    /// A builder of a table with the stored columns `schema` and these options; it knows no place yet.
+    pub(super) fn creation(
+        &self,
+        location: &str,
+        schema: &SchemaRef,
+    ) -> Result<CreateBuilder, SinkError> {
+        let columns: StructType = schema.as_ref().try_into_kernel().map_err(|error| {
+            SinkError::from_delta(location, "create", DeltaTableError::from(error))
+        })?;
+        let properties = self.stored_properties();
+        let builder = CreateBuilder::new()
+            .with_columns(columns.fields().cloned())
+            .with_partition_columns(self.partition_columns.clone())
+            .with_configuration(properties.map(|(key, value)| (key, Some(value))));
+        Ok(match &self.comment {
+            Some(comment) => builder.with_comment(comment.clone()),
+            None => builder,
+        })
     }
 
     /// The properties that the table stores: those given, and deletion vectors unless somebody decided otherwise.

@@ -4,10 +4,8 @@ use std::io;
 use std::path::Path;
 
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::transaction::{CommitBuilder, PROTOCOL};
-use deltalake::kernel::{EagerSnapshot, StructType};
-use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, OutputMode, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStoreError};
 use object_store::path::Path as ObjectPath;
@@ -93,6 +91,14 @@ impl DeltaTarget {
         Some(self.snapshot()?.arrow_schema())
     }
 
+    /// The columns of a table that would be made here with these.
+    ///
+    /// # Errors
+    /// `InvalidColumnName` or `InvalidColumnType` for what Delta cannot store.
+    pub fn stored(&self, schema: &Schema) -> Result<SchemaRef, SinkError> {
+        stored_schema(&self.location, schema)
+    }
+
     /// The columns that the table's files are grouped by; empty when there is no table.
     pub fn partition_columns(&self) -> &[String] {
         self.snapshot()
@@ -102,8 +108,13 @@ impl DeltaTarget {
 
     /// True when the loaded version has no data file, or there is no table.
     pub fn is_empty(&self) -> bool {
-        self.snapshot()
-            .is_none_or(|snapshot| snapshot.log_data().num_files() == 0)
+        self.files() == 0
+    }
+
+    /// How many data files the loaded version has.
+    pub fn files(&self) -> usize {
+        let snapshot = self.snapshot();
+        snapshot.map_or(0, |snapshot| snapshot.log_data().num_files())
     }
 
     /// Where `key` stands, by the loaded version's log.
@@ -190,24 +201,11 @@ impl DeltaTarget {
         let schema = stored_schema(&self.location, schema)?;
         options.validate_own(&self.location)?;
         options.validate(&self.location, &schema)?;
-        let columns: StructType = schema
-            .as_ref()
-            .try_into_kernel()
-            .map_err(|error| failed(DeltaTableError::from(error)))?;
-        let mut builder = CreateBuilder::new()
+        let builder = options
+            .creation(&self.location, &schema)?
             .with_log_store(self.table.log_store())
-            .with_columns(columns.fields().cloned())
-            .with_partition_columns(options.partition_columns.clone())
             .with_save_mode(SaveMode::ErrorIfExists)
-            .with_commit_properties(commit_properties(None, Uuid::new_v4(), None))
-            .with_configuration(
-                options
-                    .stored_properties()
-                    .map(|(key, value)| (key, Some(value))),
-            );
-        if let Some(comment) = &options.comment {
-            builder = builder.with_comment(comment.clone());
-        }
+            .with_commit_properties(commit_properties(None, Uuid::new_v4(), None));
         let table = builder.await.map_err(failed)?;
         Ok(Self {
             location: self.location.clone(),

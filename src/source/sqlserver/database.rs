@@ -21,7 +21,7 @@ use super::dates::Dates;
 use super::definition::{self, DefinitionChange, TableDefinition};
 use super::error::SourceError;
 use super::fence::Fence;
-use super::first_copy::{CopiedRows, first_copy};
+use super::first_copy::{CopiedRows, changed_rows, first_copy};
 use super::health::{self, Health};
 use super::ident::TableName;
 use super::large::LargeValues;
@@ -298,6 +298,21 @@ impl Database {
         let table = Arc::new(table.clone());
         let copy = first_copy(pool, &table, rows, (window, end_micros), large)?;
         Ok(Arc::new(copy))
+    }
+
+    /// Those of `rows`, which have the key's columns, whose key has a change in the window.
+    ///
+    /// # Errors
+    /// `Unsupported` if the table has no unique key.
+    pub fn changed_rows(
+        &self,
+        table: &CapturedTable,
+        rows: Arc<dyn TableProvider>,
+        window: LsnRange,
+    ) -> Result<Arc<dyn TableProvider>, SourceError> {
+        let table = Arc::new(table.clone());
+        let changed = changed_rows(&self.inner.pool, &table, rows, window)?;
+        Ok(Arc::new(changed))
     }
 
     /// The first LSN that the capture instance of `table` has now.

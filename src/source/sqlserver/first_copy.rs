@@ -61,6 +61,22 @@ pub(super) fn first_copy(
         .map_err(|error| plan_error(table, error))
 }
 
+/// Those of `rows` that have the key and other columns, whose key has a change in the window.
+pub(super) fn changed_rows(
+    pool: &Pool,
+    table: &Arc<CapturedTable>,
+    rows: Arc<dyn TableProvider>,
+    window: LsnRange,
+) -> Result<ViewTable, SourceError> {
+    let plan = || {
+        let rows = LogicalPlanBuilder::scan(SNAPSHOT, provider_as_source(rows), None)?.build()?;
+        by_changed_keys(pool, table, window, rows, JoinType::RightSemi)
+    };
+    plan()
+        .map(|plan| ViewTable::new(plan, None))
+        .map_err(|error| plan_error(table, error))
+}
+
 /// A table of `rows` as inserts of the commit `at`, of which nothing but the LSN is told.
 pub(super) fn inserts(
     table: &CapturedTable,

@@ -52,6 +52,44 @@ fn a_flow_knows_its_stream() {
 }
 
 #[test]
+fn rows_are_inserted_as_they_are_where_nothing_else_is_said_of_new_ones() {
+    let pairs = |clauses: &str| {
+        let mut merge = merge(&flow(clauses));
+        let columns = names(&["id", "n"]);
+        expand_stars(&mut merge, &columns, &columns, Absent::Refused).unwrap();
+        merge.inserts_as_they_are()
+    };
+    let same = |name: &str| (name.to_owned(), name.to_owned());
+    let both = Some(vec![same("id"), same("n")]);
+    for clauses in [
+        "WHEN NOT MATCHED THEN INSERT *",
+        "WHEN MATCHED AND c._change_type = 'delete' THEN DELETE WHEN MATCHED THEN UPDATE SET * \
+         WHEN NOT MATCHED AND c._change_type <> 'delete' THEN INSERT *",
+        "WHEN NOT MATCHED AND c._change_type = 'delete' THEN INSERT (id) VALUES (0) WHEN NOT MATCHED THEN INSERT *",
+    ] {
+        assert_eq!(pairs(clauses), both, "{clauses}");
+    }
+    let renamed = "WHEN NOT MATCHED THEN INSERT (id, m) VALUES (c.id, c.n)";
+    assert_eq!(
+        pairs(renamed),
+        Some(vec![same("id"), ("m".to_owned(), "n".to_owned())])
+    );
+    for clauses in [
+        "WHEN MATCHED THEN DELETE",
+        "WHEN NOT MATCHED AND c.n > 1 THEN INSERT *",
+        "WHEN NOT MATCHED AND c.n > 1 THEN INSERT (id) VALUES (c.id) WHEN NOT MATCHED THEN INSERT *",
+        "WHEN NOT MATCHED THEN INSERT (id, n) VALUES (c.id, c.n + 1)",
+        "WHEN NOT MATCHED THEN INSERT (id, n) VALUES (c.id, 7)",
+        "WHEN NOT MATCHED AND c._change_type = 'insert' THEN INSERT *",
+    ] {
+        assert_eq!(pairs(clauses), None, "{clauses}");
+    }
+    let query = "MERGE INTO t USING (SELECT id, n FROM STREAM a.b.s CHANGES) AS c ON t.id = c.id \
+                 WHEN NOT MATCHED THEN INSERT (id, n) VALUES (c.id, c.n)";
+    assert_eq!(merge(query).inserts_as_they_are(), None);
+}
+
+#[test]
 fn the_targets_keys_are_those_that_on_compares_for_equality() {
     let keys = |target: &str, on: &str| {
         let text = format!("MERGE INTO {target} USING a.b.s AS c ON {on} WHEN MATCHED THEN DELETE");

@@ -1,12 +1,16 @@
 //! The rows of a copy that is not committed yet, beside the table, so that a copy that was interrupted can go on.
 //!
 //! They lie in `_cdcql/<flow>/` below the table's folder, which readers of Delta tables do not see and VACUUM leaves alone:
-//! a manifest that says what is copied, and a Parquet file for each finished chunk. A file appears whole or not at all,
-//! and is never written again: each run of a copy has names of its own.
+//! a manifest that says what is copied, and for each finished chunk the Parquet files of its rows and a note that names
+//! them, which is written last. A file appears whole or not at all, and is never written again: each run of a copy has names
+//! of its own. Where the table is to have the rows as they are, its commit may [take](Adopted) whole files.
 
+mod adopted;
+mod chunk;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,36 +23,41 @@ use datafusion::datasource::physical_plan::parquet::{
 };
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::parquet::arrow::AsyncArrowWriter;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::basic::Compression;
-use datafusion::parquet::errors::ParquetError;
-use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use delta_kernel::table_properties::DataSkippingNumIndexedCols;
 use deltalake::DeltaTableError;
-use futures::{StreamExt, TryStreamExt};
-use object_store::buffered::BufWriter;
+use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
+use futures::{FutureExt as _, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use uuid::Uuid;
 
 use super::{DeltaTarget, SinkError};
+pub use adopted::Adopted;
+use chunk::StagedFile;
+pub use chunk::{ChunkName, StagedChunk};
 use rows::StagedRows;
+
+/// The column that says which file a row is from, from 0; unsigned 32 bits.
+pub const FILE: &str = "cdcql.file";
 
 /// The folder of all flows.
 const FOLDER: &str = "_cdcql";
 const MANIFEST: &str = "copy.json";
-/// A row group is closed when it has about so many bytes: what a writer holds.
+/// A row group of rows that are read once is closed when it has about so many bytes: what a writer holds.
 const GROUP_BYTES: usize = 8 << 20;
-/// How many files are asked for their metadata at once.
-const FOOTERS_AT_ONCE: usize = 8;
-
-/// What a chunk's file says of it besides its rows.
-const COPY: &str = "cdcql.copy";
-const AFTER: &str = "cdcql.after";
-const UPTO: &str = "cdcql.upto";
-const BYTES: &str = "cdcql.bytes";
+/// The same of rows that are the table's.
+const FINAL_GROUP_BYTES: usize = 32 << 20;
+/// A file is closed when it has about so many bytes, as the table's own are.
+const FILE_BYTES: NonZeroU64 = NonZeroU64::new(100 << 20).expect("is not zero");
+/// How many columns a new table's log has statistics of, if its properties do not say another number.
+const INDEXED_COLUMNS: u64 = 32;
+/// How many files are asked for at once.
+const FILES_AT_ONCE: usize = 8;
 
 type Reader = Box<dyn AsyncFileReader>;
 
@@ -60,48 +69,8 @@ pub struct Staging {
     folder: Path,
     /// The folder on a local disk.
     directory: Option<PathBuf>,
-}
-
-/// A chunk's place in a copy: which it is, and from where to where it goes, in words of the caller's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChunkName {
-    /// The copy that it is a part of.
-    pub copy: Uuid,
-    /// Chunks are in the order of their numbers.
-    pub number: u32,
-    /// The run that has written it.
-    pub run: Uuid,
-    /// Where it begins; `None` at the beginning.
-    pub after: Option<String>,
-    /// Where it ends; `None` at the end.
-    pub upto: Option<String>,
-}
-
-/// A chunk that is finished.
-#[derive(Debug, Clone)]
-pub struct StagedChunk {
-    /// Which it is.
-    pub name: ChunkName,
-    /// How many rows it has.
-    pub rows: u64,
-    file: Path,
-    size: u64,
-    /// How many bytes its rows have in memory.
-    bytes: u64,
-}
-
-#[cfg(test)]
-impl StagedChunk {
-    /// A chunk of which nothing but the name is true.
-    pub(crate) fn named(name: ChunkName) -> Self {
-        Self {
-            name,
-            rows: 0,
-            file: Path::default(),
-            size: 0,
-            bytes: 0,
-        }
-    }
+    /// The columns of a table that is made of the files as they are.
+    adopted: Option<SchemaRef>,
 }
 
 impl DeltaTarget {
@@ -114,11 +83,21 @@ impl DeltaTarget {
             store: self.table().log_store().object_store(None),
             directory: directory.map(|path| path.join(folder.as_ref())),
             folder,
+            adopted: None,
         }
     }
 }
 
 impl Staging {
+    /// Has files written as those of a new table with these columns are; rows have the same columns in another order.
+    #[must_use]
+    pub fn adopted_by(self, table: SchemaRef) -> Self {
+        Self {
+            adopted: Some(table),
+            ..self
+        }
+    }
+
     fn failed(&self, action: &'static str, error: impl Into<DeltaTableError>) -> SinkError {
         SinkError::from_delta(&self.location, action, error.into())
     }
@@ -179,70 +158,36 @@ impl Staging {
     /// The finished chunks of a copy, by number: those of others may come from before it began.
     ///
     /// # Errors
-    /// `Storage` if the store cannot be read. A file that is no chunk is left out.
+    /// `Storage` if the store cannot be read. A chunk whose note is damaged, or whose files are not as it says, is left out.
     pub async fn chunks(&self, copy: Uuid) -> Result<Vec<StagedChunk>, SinkError> {
+        let failed = |error| self.failed("read", error);
         let files = self.store.list(Some(&self.folder));
-        let files = files.map_err(|error| self.failed("read", error));
-        let chunks = files
-            .map_ok(|file| self.chunk(file))
-            .try_buffer_unordered(FOOTERS_AT_ONCE);
-        let mut chunks: Vec<StagedChunk> = chunks
-            .try_filter_map(|chunk| {
-                let chunk = chunk.filter(|chunk| chunk.name.copy == copy);
-                std::future::ready(Ok(chunk))
-            })
-            .try_collect()
-            .await?;
+        let files: Vec<ObjectMeta> = files.try_collect().await.map_err(failed)?;
+        let sizes: HashMap<&Path, u64> = files.iter().map(|f| (&f.location, f.size)).collect();
+        let notes = files.iter().filter_map(|file| {
+            let place = ChunkName::of_note(file.location.filename()?)?;
+            Some(self.chunk(place, &file.location).boxed())
+        });
+        let notes: Vec<_> = notes.collect();
+        let chunks = stream::iter(notes).buffer_unordered(FILES_AT_ONCE);
+        let chunks: Vec<Option<StagedChunk>> = chunks.try_collect().await.map_err(failed)?;
+        let is_there = |file: &StagedFile| sizes.get(&file.path(&self.folder)) == Some(&file.size);
+        let chunks = chunks.into_iter().flatten();
+        let chunks = chunks.filter(|chunk| chunk.name.copy == copy);
+        let mut chunks: Vec<_> = chunks
+            .filter(|chunk| chunk.files.iter().all(is_there))
+            .collect();
         chunks.sort_by_key(|chunk| (chunk.name.number, chunk.name.run));
         Ok(chunks)
     }
 
-    async fn chunk(&self, file: ObjectMeta) -> Result<Option<StagedChunk>, SinkError> {
-        let name = file.location.filename().unwrap_or_default();
-        let parts = name
-            .strip_suffix(".parquet")
-            .and_then(|name| name.split_once('-'));
-        let parsed = parts
-            .and_then(|(number, run)| Some((number.parse().ok()?, Uuid::parse_str(run).ok()?)));
-        let Some((number, run)) = parsed else {
-            return Ok(None);
-        };
-        let read = async {
-            let reader = self.reader(&file.location, file.size);
-            let mut reader = reader.map_err(|error| ParquetError::External(Box::new(error)))?;
-            reader.get_metadata(None).await
-        };
-        let metadata = match read.await {
-            Ok(metadata) => metadata,
-            Err(ParquetError::External(error)) => {
-                return Err(self.failed("read", ParquetError::External(error)));
-            }
-            // Not one of ours, or damaged: its rows are read again.
-            Err(_) => return Ok(None),
-        };
-        let metadata = metadata.file_metadata();
-        let said = metadata.key_value_metadata().into_iter().flatten();
-        let mut said: HashMap<&str, String> = said
-            .filter_map(|said| Some((said.key.as_str(), said.value.clone()?)))
-            .collect();
-        let copy = said.get(COPY).and_then(|copy| Uuid::parse_str(copy).ok());
-        let Some(copy) = copy else {
-            return Ok(None);
-        };
-        let bytes = said.get(BYTES).and_then(|bytes| bytes.parse().ok());
-        Ok(Some(StagedChunk {
-            name: ChunkName {
-                copy,
-                number,
-                run,
-                after: said.remove(AFTER),
-                upto: said.remove(UPTO),
-            },
-            rows: metadata.num_rows().unsigned_abs(),
-            bytes: bytes.unwrap_or(file.size),
-            file: file.location,
-            size: file.size,
-        }))
+    async fn chunk(
+        &self,
+        place: (u32, Uuid),
+        note: &Path,
+    ) -> object_store::Result<Option<StagedChunk>> {
+        let note = self.store.get(note).await?.bytes().await?;
+        Ok(StagedChunk::from_note(place, &note))
     }
 
     fn reader(&self, file: &Path, size: u64) -> Result<Reader, DataFusionError> {
@@ -254,7 +199,7 @@ impl Staging {
         Ok(reader)
     }
 
-    /// Writes the rows of a chunk; `read` hears of each batch. Nothing is there until all of it is.
+    /// Writes the rows of a chunk; `read` hears of each batch. The chunk is there when all of it is.
     ///
     /// # Errors
     /// Those of `rows`, and `Storage` if the store cannot be written, as `External`.
@@ -264,75 +209,132 @@ impl Staging {
         rows: SendableRecordBatchStream,
         read: impl Fn(&RecordBatch),
     ) -> Result<StagedChunk, DataFusionError> {
-        let file = format!("{:08}-{}.parquet", name.number, name.run);
-        let file = self.folder.clone().join(file.as_str());
-        let upload = BufWriter::new(Arc::clone(&self.store), file.clone());
-        let failed = |error: ParquetError| DataFusionError::from(self.failed("write", error));
-        let mut writer =
-            AsyncArrowWriter::try_new(upload, rows.schema(), Some(properties())).map_err(failed)?;
-        match filled(&mut writer, &name, rows, read).await {
-            Ok((rows, bytes)) => {
-                writer.finish().await.map_err(failed)?;
-                Ok(StagedChunk {
-                    name,
-                    rows,
-                    bytes,
-                    size: writer.bytes_written() as u64,
-                    file,
-                })
-            }
+        let schema = self.adopted.clone().unwrap_or_else(|| rows.schema());
+        let mut writer = self.writer(&schema);
+        let (rows, bytes) = match self.filled(&mut writer, &schema, rows, read).await {
+            Ok(filled) => filled,
             Err(error) => {
                 // What was sent so far would stay in some stores.
-                let _ = writer.into_inner().abort().await;
-                Err(match error {
-                    DataFusionError::ParquetError(error) => failed(*error),
-                    other => other,
-                })
+                let _ = writer.abort().await;
+                return Err(error);
             }
+        };
+        let files = writer.close().await;
+        let files = files.map_err(|error| self.failed("write", error))?;
+        let files = files.into_iter().map(StagedFile::of);
+        let untold = || {
+            self.failed(
+                "write",
+                DeltaTableError::generic("a file without statistics"),
+            )
+        };
+        let chunk = StagedChunk {
+            rows,
+            bytes,
+            is_final: self.adopted.is_some(),
+            files: files.collect::<Option<_>>().ok_or_else(untold)?,
+            name,
+        };
+        let note = self.folder.clone().join(chunk.name.note().as_str());
+        let written = self.store.put(&note, chunk.to_note().into()).await;
+        written.map_err(|error| self.failed("write", error))?;
+        Ok(chunk)
+    }
+
+    /// Writes all of `rows`, and answers with how many rows and bytes they are.
+    async fn filled(
+        &self,
+        writer: &mut DeltaWriter,
+        schema: &SchemaRef,
+        mut rows: SendableRecordBatchStream,
+        read: impl Fn(&RecordBatch),
+    ) -> Result<(u64, u64), DataFusionError> {
+        let given = rows.schema();
+        let places = schema.fields().iter();
+        let places = places.map(|field| given.index_of(field.name()));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(batch) = rows.try_next().await? {
+            let columns = batch.project(&places)?.columns().to_vec();
+            let columns = RecordBatch::try_new(Arc::clone(schema), columns);
+            let columns = columns.map_err(|error| self.failed("write", error))?;
+            let written = writer.write(&columns).await;
+            written.map_err(|error| self.failed("write", error))?;
+            count += batch.num_rows() as u64;
+            bytes += batch.get_array_memory_size() as u64;
+            read(&batch);
         }
+        Ok((count, bytes))
+    }
+
+    fn writer(&self, schema: &SchemaRef) -> DeltaWriter {
+        let store = PrefixStore::new(Arc::clone(&self.store), self.folder.clone());
+        DeltaWriter::new(Arc::new(store), self.writer_config(schema))
+    }
+
+    /// How files are written: as those of a new table, if one is to adopt them.
+    pub(super) fn writer_config(&self, schema: &SchemaRef) -> WriterConfig {
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+        let (properties, indexed) = match self.adopted {
+            Some(_) => {
+                let properties = properties.set_max_row_group_bytes(Some(FINAL_GROUP_BYTES));
+                (properties, INDEXED_COLUMNS)
+            }
+            // Cheap to write and to read once: whole values one after the other, and nothing counted of them.
+            None => {
+                let properties = properties
+                    .set_max_row_group_bytes(Some(GROUP_BYTES))
+                    .set_dictionary_enabled(false)
+                    .set_statistics_enabled(EnabledStatistics::None);
+                (properties, 0)
+            }
+        };
+        WriterConfig::new(
+            Arc::clone(schema),
+            Vec::new(),
+            Some(properties.build()),
+            Some(FILE_BYTES),
+            None,
+            DataSkippingNumIndexedCols::NumColumns(indexed),
+            None,
+        )
+    }
+
+    /// Chunks without the files that the table may take, and those: files without a row whose number, in the order of
+    /// [`Staging::numbered`], is among `touched`.
+    pub fn divided(
+        &self,
+        chunks: &[StagedChunk],
+        touched: &BTreeSet<u32>,
+    ) -> (Vec<StagedChunk>, Option<Adopted>) {
+        let mut numbers = 0..;
+        let mut whole = Vec::new();
+        let rest = chunks.iter().map(|chunk| {
+            let mut rest = chunk.clone();
+            rest.files.retain(|file| {
+                let is_touched = numbers
+                    .next()
+                    .is_none_or(|number| touched.contains(&number));
+                let stays = is_touched || !chunk.is_final;
+                if !stays {
+                    whole.push(file.clone());
+                }
+                stays
+            });
+            rest
+        });
+        let rest = rest.collect();
+        let adopted = (!whole.is_empty()).then(|| Adopted::new(self.clone(), whole));
+        (rest, adopted)
     }
 
     /// The rows of chunks, as a table with this schema.
     pub fn table(&self, chunks: Vec<StagedChunk>, schema: SchemaRef) -> Arc<dyn TableProvider> {
         Arc::new(StagedRows::new(self.clone(), chunks, schema))
     }
-}
 
-/// Cheap to write and to read once: whole values one after the other, and nothing counted of them.
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .build()
-}
-
-/// Writes all of `rows`, and answers with how many rows and bytes they are.
-async fn filled(
-    writer: &mut AsyncArrowWriter<BufWriter>,
-    name: &ChunkName,
-    mut rows: SendableRecordBatchStream,
-    read: impl Fn(&RecordBatch),
-) -> Result<(u64, u64), DataFusionError> {
-    let (mut count, mut bytes) = (0, 0);
-    while let Some(batch) = rows.try_next().await? {
-        writer.write(&batch).await?;
-        if writer.in_progress_size() >= GROUP_BYTES {
-            writer.flush().await?;
-        }
-        count += batch.num_rows() as u64;
-        bytes += batch.get_array_memory_size() as u64;
-        read(&batch);
+    /// The same, with one more column: [`FILE`], which file a row is from, where those of one chunk come after those of another.
+    pub fn numbered(&self, chunks: Vec<StagedChunk>, schema: SchemaRef) -> Arc<dyn TableProvider> {
+        Arc::new(StagedRows::numbered(self.clone(), chunks, schema))
     }
-    let bounds = [(AFTER, &name.after), (UPTO, &name.upto)];
-    for (key, bound) in bounds {
-        if let Some(bound) = bound {
-            writer.append_key_value_metadata(KeyValue::new(key.to_string(), bound.clone()));
-        }
-    }
-    let said = [(COPY, name.copy.to_string()), (BYTES, bytes.to_string())];
-    for (key, value) in said {
-        writer.append_key_value_metadata(KeyValue::new(key.to_string(), value));
-    }
-    Ok((count, bytes))
 }

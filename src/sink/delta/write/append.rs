@@ -16,6 +16,7 @@ use deltalake::protocol::SaveMode;
 
 use super::super::checkpoint::commit_properties;
 use super::super::{CommitOutcome, DeltaTarget, RowCounts};
+use super::adopt::append_beside;
 use super::clauses::{Action, Clause, MergeClauses, SOURCE};
 use super::partition::PartitionTexts;
 use super::plan::WriteTask;
@@ -75,6 +76,10 @@ async fn append(
     let written = Arc::new(SourceWatch::refusing(texts));
     let state = in_order(task.delta_state());
     let rows = stored_rows(&state, rows, &task.schema, &written).await?;
+    if let Some(adopted) = &task.adopted {
+        let watches = (source, written.as_ref());
+        return append_beside(task, target, adopted, (&state, rows), watches).await;
+    }
     let mut builder = WriteBuilder::new(target.table().log_store(), target.snapshot().cloned())
         .with_input_plan(rows)
         .with_session_state(Arc::new(state))

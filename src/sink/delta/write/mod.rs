@@ -4,10 +4,12 @@
 //! - `clauses` turns DataFusion's planned `MERGE` into expressions over the sides `target` and `source`.
 //! - `strategy` says which way a merge goes: `append` for a table without rows, `row_level` by the keys of the rows that
 //!   it touches, `full_join` by deltalake's own merge for the rest.
+//! - `adopt` lets a new table take the files of a copy as they are.
 //! - `partition` refuses what a partition column would give back as another value.
 //! - `rows` has the expressions that all but deltalake's share.
 //! - `source` hands the rows of a physical plan to a second plan, once.
 
+mod adopt;
 mod append;
 mod clauses;
 mod duplicate;

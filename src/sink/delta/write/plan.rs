@@ -23,7 +23,7 @@ use deltalake::delta_datafusion::planner::DeltaPlanner;
 use futures::{FutureExt, stream};
 use uuid::Uuid;
 
-use super::super::{CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
+use super::super::{Adopted, CommitOutcome, DeltaTarget, FlowCommit, SinkError, TableOptions};
 use super::append::{append_rows, append_unmatched};
 use super::clauses::{MergeClauses, RowChange};
 use super::source::SourceWatch;
@@ -47,6 +47,8 @@ pub(in super::super) struct WriteTask {
     pub(in super::super) schema: SchemaRef,
     pub(in super::super) options: TableOptions,
     pub(in super::super) commit: Option<FlowCommit>,
+    /// Files that the table takes which it makes.
+    pub(in super::super) adopted: Option<Adopted>,
     /// The name by which its commit is found again.
     pub(in super::super) name: Uuid,
     /// Files of at most this many bytes are written anew rather than given a deletion vector.
@@ -80,6 +82,10 @@ impl WriteTask {
         clauses: &MergeClauses,
         source: Arc<dyn ExecutionPlan>,
     ) -> Result<CommitOutcome> {
+        if self.adopted.is_some() && target.exists() {
+            let error = "files of a copy are for a table that was made meanwhile";
+            return Err(DataFusionError::Internal(error.to_string()));
+        }
         match Strategy::of(target, &self.options, clauses) {
             Strategy::Append => {
                 append_unmatched(self, target, clauses, source)
