@@ -108,22 +108,12 @@ pub(super) async fn copied(
     let Standing {
         newest,
         over,
-        has_gap,
         keys,
         extent,
+        ..
     } = standing;
     let staging = target.staging(&flow.name);
-    let read_past = newest.map(|commit| commit.lsn).unwrap_or_default();
-    let read_past = read_past.max(flow.table.earliest_after());
-    let (start, read_past) = match (extent, over) {
-        (Extent::Part(_) | Extent::Changed(_), Some(over)) => (over.lsn, read_past.max(over.lsn)),
-        // What came since then has made versions too.
-        (Extent::Whole, Some(over)) if flow.history.is_some() && !has_gap => {
-            let start = over.lsn.max(flow.table.earliest_after());
-            (start, read_past.max(start))
-        }
-        _ => (read_past, read_past),
-    };
+    let (start, read_past) = beginning(flow, standing);
     let chunks = chunks_of((engine, flow), extent, read_past, (options, reporter)).await?;
     let adopted = adopted_by(flow, target, standing, &chunks.table.schema());
     let begun = Begun {
@@ -135,10 +125,7 @@ pub(super) async fn copied(
         anchor: newest.cloned(),
     };
     let is_adoptable = adopted.is_some();
-    let staging = match adopted {
-        Some(table) => staging.adopted_by(table),
-        None => staging,
-    };
+    let staging = staging.adopted_by(adopted);
     let left = left_behind(flow, &staging, &begun).await?;
     let (copy, start, found) = match left {
         Some(left) => left,
@@ -188,6 +175,22 @@ pub(super) async fn copied(
         staging,
         is_adoptable,
     })
+}
+
+/// The commit past which changes go with the rows of a copy, and the one past which these are read.
+fn beginning(flow: &Flow, standing: Standing<'_>) -> (Lsn, Lsn) {
+    let earliest = flow.table.earliest_after();
+    let newest = standing.newest.map(|commit| commit.lsn);
+    let read_past = newest.unwrap_or_default().max(earliest);
+    match (standing.extent, standing.over) {
+        (Extent::Part(_) | Extent::Changed(_), Some(over)) => (over.lsn, read_past.max(over.lsn)),
+        // What came since then has made versions too.
+        (Extent::Whole, Some(over)) if flow.history.is_some() && !standing.has_gap => {
+            let start = over.lsn.max(earliest);
+            (start, read_past.max(start))
+        }
+        _ => (read_past, read_past),
+    }
 }
 
 /// The chunks of the flow's table, or of some of its rows, as a server reads them that has captured `floor`.

@@ -16,7 +16,7 @@ const SERVED_BY: &str = "CDCQL_TEST_SERVED_BY";
 /// A served database, whose changes have been captured when a statement that made them is over.
 pub(crate) enum Source {
     Embedded {
-        simulator: Simulator,
+        simulator: Box<Simulator>,
         /// Whether the test has a hand on the server, which only the embedded one gives.
         in_hand: bool,
     },
@@ -130,9 +130,8 @@ impl Source {
     }
 }
 
-async fn embedded(script: &str, options: SimulatorOptions) -> Simulator {
+async fn embedded(script: &str, options: SimulatorOptions) -> Box<Simulator> {
     let database = Database::from_script_with("app_db", "a.sql", script, &options.behaviour);
-    Simulator::start(database.await.unwrap(), options)
-        .await
-        .unwrap()
+    let started = Simulator::start(database.await.unwrap(), options).await;
+    Box::new(started.unwrap())
 }

@@ -24,7 +24,7 @@ const COPYING: [&str; 4] = ["s3://", "s3a://", "gs://", "memory://"];
 /// Files whose rows a new table has as they are, and which it takes; clones share them.
 #[derive(Debug, Clone)]
 pub struct Adopted {
-    staging: Staging,
+    staging: Arc<Staging>,
     files: Arc<[StagedFile]>,
 }
 
@@ -39,7 +39,7 @@ enum Way {
 impl Adopted {
     pub(super) fn new(staging: Staging, files: Vec<StagedFile>) -> Self {
         Self {
-            staging,
+            staging: Arc::new(staging),
             files: files.into(),
         }
     }
@@ -77,11 +77,8 @@ impl Adopted {
     }
 
     fn way(&self) -> Way {
-        let copies = |scheme: &&str| self.staging.location.starts_with(scheme);
-        match (
-            &self.staging.directory,
-            COPYING.iter().any(|scheme| copies(&scheme)),
-        ) {
+        let copies = |scheme: &&str| self.staging.location.starts_with(*scheme);
+        match (&self.staging.directory, COPYING.iter().any(copies)) {
             (Some(_), _) => Way::Link,
             (None, true) => Way::Copy,
             (None, false) => Way::Stream,
@@ -89,7 +86,7 @@ impl Adopted {
     }
 
     async fn one(&self, file: &StagedFile, way: Way) -> Result<()> {
-        let Staging { store, folder, .. } = &self.staging;
+        let Staging { store, folder, .. } = self.staging.as_ref();
         let (from, to) = (file.path(folder), Path::from(file.name.as_str()));
         match way {
             Way::Link => {

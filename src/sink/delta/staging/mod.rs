@@ -89,11 +89,12 @@ impl DeltaTarget {
 }
 
 impl Staging {
-    /// Has files written as those of a new table with these columns are; rows have the same columns in another order.
+    /// Has files written as those of a new table with these columns are, if there are some; rows have the same columns in
+    /// another order.
     #[must_use]
-    pub fn adopted_by(self, table: SchemaRef) -> Self {
+    pub fn adopted_by(self, table: Option<SchemaRef>) -> Self {
         Self {
-            adopted: Some(table),
+            adopted: table,
             ..self
         }
     }
