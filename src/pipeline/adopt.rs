@@ -40,7 +40,8 @@ pub(super) fn adopted_by(
         && standing.over.is_none()
         && standing.keys.is_none()
         && !target.exists();
-    let is_plain = flow.history.is_none()
+    let is_plain = rows.index_of(FILE).is_err()
+        && flow.history.is_none()
         && flow.declaration.expectations.is_empty()
         && flow.declaration.options.partition_columns.is_empty();
     let mut properties = flow.declaration.options.properties.iter();

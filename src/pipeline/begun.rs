@@ -20,9 +20,9 @@ const FORMAT: u32 = 1;
 pub(super) struct Begun {
     /// What its chunks are known by.
     pub(super) copy: Uuid,
-    /// What is copied, in what form.
+    /// What is copied.
     pub(super) source: Value,
-    /// In what form its rows are kept.
+    /// In what [form] its rows are kept.
     pub(super) adopted_by: Value,
     /// Where the target stood: what is left behind by a copy that was committed is of no use any more.
     pub(super) over: Option<Lsn>,

@@ -50,7 +50,7 @@ impl RealDatabase {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let made = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("cdcql_test_{}_{made}", process::id());
-        let server = Url::parse(server).unwrap_or_else(|error| panic!("{server}: {error}"));
+        let server = Url::parse(server).unwrap_or_else(|error| panic!("the server's URL: {error}"));
         let database = Self { server, name };
         database
             .in_master(&format!("CREATE DATABASE [{}]", database.name))

@@ -7,11 +7,9 @@ use datafusion::error::Result;
 use datafusion::scalar::ScalarValue;
 use deltalake::kernel::EagerSnapshot;
 
-use super::super::write::{DataFile, data_files, scalar_value};
+use super::super::write::{DataFile, FILE_SIZE, data_files, scalar_value};
 use super::{Figures, Maintenance};
 
-/// Bytes of a full file, unless the table's `delta.targetFileSize` says otherwise; deltalake's default.
-const FILE_SIZE: u64 = 100 << 20;
 /// A file is small below one in this many of a full file's bytes.
 const SMALL: u64 = 2;
 /// The fewest small files of a partition that are worth writing them anew for their number alone.
@@ -73,7 +71,7 @@ impl Choice {
 /// Bytes of a full file of the table.
 pub(super) fn file_size(snapshot: &EagerSnapshot) -> u64 {
     let size = snapshot.table_properties().target_file_size;
-    size.map_or(FILE_SIZE, std::num::NonZeroU64::get)
+    size.unwrap_or(FILE_SIZE).get()
 }
 
 /// What the log tells of `files`.

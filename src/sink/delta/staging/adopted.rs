@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use deltalake::kernel::Add;
 use deltalake::operations::write::writer::DeltaWriter;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -12,7 +13,6 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::super::SinkError;
 use super::{StagedFile, Staging};
-use datafusion::arrow::datatypes::SchemaRef;
 
 /// How many files are given at once where the store does it, and where their bytes come through here.
 const COPIES_AT_ONCE: usize = 8;

@@ -10,7 +10,6 @@ mod chunk;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +35,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use uuid::Uuid;
 
+use super::write::FILE_SIZE;
 use super::{DeltaTarget, SinkError};
 pub use adopted::Adopted;
 use chunk::StagedFile;
@@ -52,8 +52,6 @@ const MANIFEST: &str = "copy.json";
 const GROUP_BYTES: usize = 8 << 20;
 /// The same of rows that are the table's.
 const FINAL_GROUP_BYTES: usize = 32 << 20;
-/// A file is closed when it has about so many bytes, as the table's own are.
-const FILE_BYTES: NonZeroU64 = NonZeroU64::new(100 << 20).expect("is not zero");
 /// How many columns a new table's log has statistics of, if its properties do not say another number.
 const INDEXED_COLUMNS: u64 = 32;
 /// How many files are asked for at once.
@@ -294,7 +292,7 @@ impl Staging {
             Arc::clone(schema),
             Vec::new(),
             Some(properties.build()),
-            Some(FILE_BYTES),
+            Some(FILE_SIZE),
             None,
             DataSkippingNumIndexedCols::NumColumns(indexed),
             None,

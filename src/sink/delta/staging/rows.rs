@@ -55,9 +55,7 @@ impl StagedRows {
             ..Self::new(staging, chunks, schema)
         }
     }
-}
 
-impl StagedRows {
     fn files(&self) -> Vec<PartFile> {
         let files = self.chunks.iter().flat_map(|chunk| {
             let row_bytes = (chunk.bytes / chunk.rows.max(1)).max(1);

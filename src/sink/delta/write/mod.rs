@@ -25,7 +25,8 @@ pub(super) use clauses::{MergeClauses, RowChange};
 pub use plan::merge_path;
 pub(super) use plan::{Operation, WriteExec, WriteTask};
 pub(super) use row_level::{
-    DataFile, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value, vector_path,
+    DataFile, FILE_SIZE, Rewrite, Rewritten, SMALL_FILE, data_files, is_conflict, scalar_value,
+    vector_path,
 };
 pub(crate) use row_level::{Spool, SpoolWriter, joined_by_hash, joined_within_memory};
 pub(super) use strategy::{Strategy, obstacle};

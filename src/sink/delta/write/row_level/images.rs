@@ -19,7 +19,8 @@ use super::super::super::SinkError;
 use super::Version;
 
 /// Bytes after which a file is closed, unless the table's `delta.targetFileSize` says otherwise; deltalake's default.
-const FILE_SIZE: NonZeroU64 = NonZeroU64::new(100 << 20).expect("is not zero");
+pub(in super::super::super) const FILE_SIZE: NonZeroU64 =
+    NonZeroU64::new(100 << 20).expect("is not zero");
 /// The folder of change data files, as the protocol has it.
 const CHANGES: &str = "_change_data";
 /// The column that says what a row of a change data file is.

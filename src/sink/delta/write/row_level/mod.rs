@@ -28,6 +28,7 @@ mod touched;
 mod vectors;
 
 pub(in super::super) use files::{DataFile, data_files, scalar_value};
+pub(in super::super) use images::FILE_SIZE;
 pub(crate) use matching::{joined_by_hash, joined_within_memory};
 pub(in super::super) use rewrite::{Rewrite, Rewritten};
 pub(in super::super) use settle::SMALL_FILE;
