@@ -1,7 +1,7 @@
 //! A table from the wire to a committed Delta table, against programs in Python that read it as Arrow and write it by the
 //! package `deltalake`: Microsoft's driver (`mssql_python`) and `connectorx`.
 //!
-//! The table has `CDCQL_BENCH_ROWS` rows (1 M) of ten columns. Each side copies it three times in turns, each time in a
+//! The table has `CDCQL_BENCH_ROWS` rows (4 M, of which a chunk has one) of ten columns. Each side copies it three times in turns, each time in a
 //! process of its own and into a new folder; cdcql with one connection and with two. What cdcql does besides is to stage the
 //! rows so that a copy that was ended can go on, and to put the changes since then over them.
 //!
@@ -71,7 +71,7 @@ struct Cost {
 }
 
 fn measure() -> BenchResult<()> {
-    let rows = rows_from_environment(1_000_000);
+    let rows = rows_from_environment(4_000_000);
     let folder = tempfile::tempdir()?;
     let server = Server::start(folder.path(), &script(rows))?;
     let mut sides = vec![Side::Own(1), Side::Own(2)];
@@ -199,8 +199,6 @@ async fn work(folder: &Path) -> BenchResult<()> {
     let pipeline = Pipeline::bind(engine, statements, None).await?;
     let options = RunOptions {
         parallel: std::env::var(PARALLEL)?.parse()?,
-        // The same chunks on both sides of the comparison, of which two connections have enough.
-        chunk_rows: Some(125_000),
         ..RunOptions::default()
     };
     let mut reports = pipeline.run(options, &Reporter::new(|_| {})).await;

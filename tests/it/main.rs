@@ -11,6 +11,7 @@ mod check;
 mod clients;
 mod config;
 mod connections;
+mod container;
 mod copies;
 mod doctor;
 mod every_table;

@@ -74,7 +74,8 @@ impl<'a> Cells<'a> {
 
     fn cell(&self, index: usize) -> Result<Cell<'a>, SourceError> {
         let value = self.row.cells().nth(index).map(|(_, value)| value);
-        Cell::new(value, index, self.action)
+        let value = value.ok_or_else(|| missing(self.action, index))?;
+        Ok(Cell::new(value, index, self.action))
     }
 
     pub(super) fn integer(&self, index: usize) -> Result<Option<i64>, SourceError> {
@@ -139,21 +140,11 @@ pub(super) struct Cell<'a> {
 
 impl<'a> Cell<'a> {
     /// The value at that position.
-    ///
-    /// # Errors
-    /// `UnexpectedAnswer` where there is none.
-    pub(super) fn new(
-        value: Option<&'a ColumnData<'a>>,
-        index: usize,
-        action: &'a str,
-    ) -> Result<Self, SourceError> {
-        match value {
-            Some(value) => Ok(Self {
-                value,
-                index,
-                action,
-            }),
-            None => Err(missing(action, index)),
+    pub(super) fn new(value: &'a ColumnData<'a>, index: usize, action: &'a str) -> Self {
+        Self {
+            value,
+            index,
+            action,
         }
     }
 

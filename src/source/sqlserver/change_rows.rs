@@ -16,7 +16,6 @@ use super::cell::{Cell, Cells, Parameter, missing, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, guarded};
 use super::commit_times::CommitTimes;
 use super::dates::{Dates, clocks, known};
-use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
 use super::pool::Pool;
@@ -250,9 +249,11 @@ impl<'a> Decoder<'a> {
         read: impl FnOnce(&Cell<'_>) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let (source, action) = (self.source, self.action);
-        let value = self.rows.next_cell();
-        let value = value.map_err(|error| source.pool.error(action, error))?;
-        read(&Cell::new(value.as_ref(), index, action)?)
+        let read = self
+            .rows
+            .cell(|value| read(&Cell::new(&value, index, action)));
+        let read = read.map_err(|error| source.pool.error(action, error))?;
+        read.ok_or_else(|| missing(action, index))?
     }
 
     /// Keeps the update mask, which is the next cell; false if that is NULL.
@@ -278,14 +279,14 @@ impl<'a> Decoder<'a> {
     /// Appends the next cell, of a captured column.
     fn captured(&mut self, index: usize, column: usize) -> Result<(), SourceError> {
         let (source, action) = (self.source, self.action);
-        let value = self.rows.next_cell();
-        let value = value.map_err(|error| source.pool.error(action, error))?;
-        let value = value.ok_or_else(|| missing(action, index))?;
-        if self.batcher.append(index, &value) {
-            return Ok(());
-        }
         let column = &source.table.columns[column];
-        Err(unexpected(&column.name, &column.sql_type, &value))
+        let column = (column.name.as_str(), &column.sql_type);
+        let batcher = &mut self.batcher;
+        let appended = self
+            .rows
+            .cell(|value| batcher.append(index, &value, column));
+        let appended = appended.map_err(|error| source.pool.error(action, error))?;
+        appended.ok_or_else(|| missing(action, index))?
     }
 
     /// The last batch. A guard without a row means that the instance has gone.

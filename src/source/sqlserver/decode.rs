@@ -117,7 +117,17 @@ impl ColumnBuilder {
 
     /// Appends a value of the wire and returns the bytes that it added beyond a fixed width, or `None` if
     /// the value is of another type than the column, or too large for a batch.
+    #[inline]
     pub(super) fn append(&mut self, value: &ColumnData<'_>) -> Option<usize> {
+        match self {
+            Self::Image(builder) => builder.append(value),
+            builder => builder.append_cell(value),
+        }
+    }
+
+    /// The same for all but images. It is built into whoever knows what the value is.
+    #[inline(always)]
+    fn append_cell(&mut self, value: &ColumnData<'_>) -> Option<usize> {
         if variable_width(value).is_some_and(|bytes| bytes > MAX_VALUE_BYTES) {
             return None;
         }
@@ -144,12 +154,6 @@ impl ColumnBuilder {
                 return Some(v.as_ref().map_or(0, |bytes| bytes.len()));
             }
             (Self::Spatial(b), ColumnData::Binary(v)) => return append_place(b, v.as_deref()),
-            (Self::Image(b), value) => {
-                let state = if is_null(value) { b.null } else { Some(KNOWN) };
-                b.told.append(state.is_some());
-                b.states.append_value(state.unwrap_or(KNOWN));
-                return b.values.append(value);
-            }
             _ => return None,
         }
         Some(0)
@@ -204,6 +208,20 @@ impl ColumnBuilder {
     }
 }
 
+impl ImageBuilder {
+    #[inline(never)]
+    fn append(&mut self, value: &ColumnData<'_>) -> Option<usize> {
+        let state = if is_null(value) {
+            self.null
+        } else {
+            Some(KNOWN)
+        };
+        self.told.append(state.is_some());
+        self.states.append_value(state.unwrap_or(KNOWN));
+        self.values.append_cell(value)
+    }
+}
+
 /// Four bytes of the SRID, the highest first, then the shape; see the select expression of the type.
 fn append_place(builder: &mut StructBuilder, value: Option<&[u8]>) -> Option<usize> {
     let place = match value {
@@ -247,6 +265,7 @@ fn append_text(builder: &mut StringBuilder, value: &ColumnData<'_>) -> Option<us
 }
 
 /// The error for a value that [`ColumnBuilder::append`] did not take.
+#[cold]
 pub(super) fn unexpected(column: &str, sql_type: &SqlType, found: &ColumnData<'_>) -> SourceError {
     if let Some(bytes) = variable_width(found).filter(|bytes| *bytes > MAX_VALUE_BYTES) {
         return SourceError::ValueTooLarge {

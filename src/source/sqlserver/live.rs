@@ -16,7 +16,7 @@ use tiberius::ToSql;
 use super::bulk::Rows;
 use super::catalogue::SourceTable;
 use super::cell::{Cells, Parameter, missing, row_count};
-use super::decode::{ColumnBuilder, unexpected};
+use super::decode::ColumnBuilder;
 use super::error::SourceError;
 use super::filter::{self, Translator};
 use super::news::READ_ONLY;
@@ -317,13 +317,11 @@ impl LiveRows {
         action: &str,
     ) -> Result<(), SourceError> {
         for (index, column) in self.projection.iter().enumerate() {
-            let value = rows.next_cell();
-            let value = value.map_err(|error| self.pool.error(action, error))?;
-            let value = value.ok_or_else(|| missing(action, index))?;
-            if !batcher.append(index, &value) {
-                let column = &self.table.columns[*column];
-                return Err(unexpected(&column.name, &column.sql_type, &value));
-            }
+            let column = &self.table.columns[*column];
+            let column = (column.name.as_str(), &column.sql_type);
+            let appended = rows.cell(|value| batcher.append(index, &value, column));
+            let appended = appended.map_err(|error| self.pool.error(action, error))?;
+            appended.ok_or_else(|| missing(action, index))??;
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Adopted {
 
     /// A writer of the table's other rows, whose columns are `schema`.
     pub(in super::super) fn writer(&self, schema: &SchemaRef) -> DeltaWriter {
-        let config = self.staging.writer_config(schema);
+        let config = self.staging.writer_config(schema, Vec::new());
         DeltaWriter::new(Arc::clone(&self.staging.store), config)
     }
 

@@ -6,11 +6,14 @@
 //! of its own. Where the table is to have the rows as they are, its commit may [take](Adopted) whole files.
 
 mod adopted;
+mod beside;
 mod chunk;
+mod repeats;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -25,10 +28,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use datafusion::parquet::schema::types::ColumnPath;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use delta_kernel::table_properties::DataSkippingNumIndexedCols;
 use deltalake::DeltaTableError;
 use deltalake::operations::write::writer::{DeltaWriter, WriterConfig};
+use futures::stream::Peekable;
 use futures::{FutureExt as _, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -38,8 +43,10 @@ use uuid::Uuid;
 use super::write::FILE_SIZE;
 use super::{DeltaTarget, SinkError};
 pub use adopted::Adopted;
+use beside::beside;
 use chunk::StagedFile;
 pub use chunk::{ChunkName, StagedChunk};
+use repeats::without_repeats;
 use rows::StagedRows;
 
 /// The column that says which file a row is from, from 0; unsigned 32 bits.
@@ -209,8 +216,14 @@ impl Staging {
         read: impl Fn(&RecordBatch),
     ) -> Result<StagedChunk, DataFusionError> {
         let schema = self.adopted.clone().unwrap_or_else(|| rows.schema());
-        let mut writer = self.writer(&schema);
-        let (rows, bytes) = match self.filled(&mut writer, &schema, rows, read).await {
+        let mut rows = rows.peekable();
+        // An error is told when its turn comes.
+        let distinct = match Pin::new(&mut rows).peek().await {
+            Some(Ok(first)) if self.adopted.is_some() => without_repeats(first),
+            _ => Vec::new(),
+        };
+        let mut writer = self.writer(&schema, distinct);
+        let (rows, bytes) = match Box::pin(self.filled(&mut writer, &schema, rows, read)).await {
             Ok(filled) => filled,
             Err(error) => {
                 // What was sent so far would stay in some stores.
@@ -245,10 +258,10 @@ impl Staging {
         &self,
         writer: &mut DeltaWriter,
         schema: &SchemaRef,
-        mut rows: SendableRecordBatchStream,
+        mut rows: Peekable<SendableRecordBatchStream>,
         read: impl Fn(&RecordBatch),
     ) -> Result<(u64, u64), DataFusionError> {
-        let given = rows.schema();
+        let given = rows.get_ref().schema();
         let places = schema.fields().iter();
         let places = places.map(|field| given.index_of(field.name()));
         let places = places.collect::<Result<Vec<_>, _>>()?;
@@ -257,7 +270,7 @@ impl Staging {
             let columns = batch.project(&places)?.columns().to_vec();
             let columns = RecordBatch::try_new(Arc::clone(schema), columns);
             let columns = columns.map_err(|error| self.failed("write", error))?;
-            let written = writer.write(&columns).await;
+            let written = beside(writer.write(&columns)).await;
             written.map_err(|error| self.failed("write", error))?;
             count += batch.num_rows() as u64;
             bytes += batch.get_array_memory_size() as u64;
@@ -266,16 +279,20 @@ impl Staging {
         Ok((count, bytes))
     }
 
-    fn writer(&self, schema: &SchemaRef) -> DeltaWriter {
+    fn writer(&self, schema: &SchemaRef, distinct: Vec<String>) -> DeltaWriter {
         let store = PrefixStore::new(Arc::clone(&self.store), self.folder.clone());
-        DeltaWriter::new(Arc::new(store), self.writer_config(schema))
+        DeltaWriter::new(Arc::new(store), self.writer_config(schema, distinct))
     }
 
-    /// How files are written: as those of a new table, if one is to adopt them.
-    pub(super) fn writer_config(&self, schema: &SchemaRef) -> WriterConfig {
-        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+    /// How files are written: as those of a new table, if one is to adopt them. No dictionaries are made of `distinct`.
+    pub(super) fn writer_config(&self, schema: &SchemaRef, distinct: Vec<String>) -> WriterConfig {
+        let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let (properties, indexed) = match self.adopted {
             Some(_) => {
+                for column in distinct {
+                    let column = ColumnPath::new(vec![column]);
+                    properties = properties.set_column_dictionary_enabled(column, false);
+                }
                 let properties = properties.set_max_row_group_bytes(Some(FINAL_GROUP_BYTES));
                 (properties, INDEXED_COLUMNS)
             }

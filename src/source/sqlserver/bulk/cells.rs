@@ -30,48 +30,54 @@ pub(super) fn null(kind: Kind) -> ColumnData<'static> {
     }
 }
 
-/// The value of a cell that is not NULL; text is written to `text` first. `None` for bytes that are no such value.
-#[inline]
-pub(super) fn value<'a>(
+/// What `with` makes of the value of a cell that is not NULL; text is written to `text` first. `None` for bytes that are no
+/// such value.
+///
+/// It is built into each arm, so that `with` need not ask there which value it has got.
+#[inline(always)]
+pub(super) fn value<T>(
     kind: Kind,
-    bytes: &'a [u8],
-    text: &'a mut Vec<u8>,
-) -> Option<ColumnData<'a>> {
+    bytes: &[u8],
+    text: &mut Vec<u8>,
+    with: impl FnOnce(ColumnData<'_>) -> T,
+) -> Option<T> {
     Some(match (kind, bytes) {
-        (Kind::Integer(_), [byte]) => ColumnData::U8(Some(*byte)),
-        (Kind::Integer(_), bytes) => integer(bytes)?,
-        (Kind::Bit, [byte]) => ColumnData::Bit(Some(*byte > 0)),
-        (Kind::Float(_), bytes) => float(bytes)?,
-        (Kind::DateTime, bytes) => datetime(bytes)?,
-        (Kind::Decimal(scale), bytes) => ColumnData::Numeric(Some(decimal(bytes, scale)?)),
-        (Kind::Guid, bytes) => ColumnData::Guid(Some(Uuid::from_bytes_le(bytes.try_into().ok()?))),
-        (Kind::Date, [a, b, c]) => ColumnData::Date(Some(date([*a, *b, *c]))),
-        (Kind::Time(scale), bytes) => ColumnData::Time(Some(time(bytes, scale)?)),
-        (Kind::DateTime2(scale), bytes) => ColumnData::DateTime2(Some(datetime2(bytes, scale)?)),
+        (Kind::Integer(_), [byte]) => with(ColumnData::U8(Some(*byte))),
+        (Kind::Integer(_), [a, b]) => with(ColumnData::I16(Some(i16::from_le_bytes([*a, *b])))),
+        (Kind::Integer(_), [a, b, c, d]) => {
+            with(ColumnData::I32(Some(i32::from_le_bytes([*a, *b, *c, *d]))))
+        }
+        (Kind::Integer(_), bytes) => with(ColumnData::I64(Some(i64::from_le_bytes(
+            bytes.try_into().ok()?,
+        )))),
+        (Kind::Bit, [byte]) => with(ColumnData::Bit(Some(*byte > 0))),
+        (Kind::Float(_), [a, b, c, d]) => {
+            with(ColumnData::F32(Some(f32::from_le_bytes([*a, *b, *c, *d]))))
+        }
+        (Kind::Float(_), bytes) => with(ColumnData::F64(Some(f64::from_le_bytes(
+            bytes.try_into().ok()?,
+        )))),
+        (Kind::DateTime, bytes) => with(datetime(bytes)?),
+        (Kind::Decimal(scale), bytes) => with(ColumnData::Numeric(Some(decimal(bytes, scale)?))),
+        (Kind::Guid, bytes) => with(ColumnData::Guid(Some(Uuid::from_bytes_le(
+            bytes.try_into().ok()?,
+        )))),
+        (Kind::Date, [a, b, c]) => with(ColumnData::Date(Some(date([*a, *b, *c])))),
+        (Kind::Time(scale), bytes) => with(ColumnData::Time(Some(time(bytes, scale)?))),
+        (Kind::DateTime2(scale), bytes) => {
+            with(ColumnData::DateTime2(Some(datetime2(bytes, scale)?)))
+        }
         (Kind::DateTimeOffset(scale), bytes) => {
             let (bytes, offset) = bytes.split_last_chunk()?;
             let at = datetime2(bytes, scale)?;
             let offset = i16::from_le_bytes(*offset);
-            ColumnData::DateTimeOffset(Some(DateTimeOffset::new(at, offset)))
+            with(ColumnData::DateTimeOffset(Some(DateTimeOffset::new(
+                at, offset,
+            ))))
         }
-        (Kind::Text, bytes) => ColumnData::String(Some(Cow::Borrowed(utf16(bytes, text)?))),
-        (Kind::Binary, bytes) => ColumnData::Binary(Some(Cow::Borrowed(bytes))),
+        (Kind::Text, bytes) => with(ColumnData::String(Some(Cow::Borrowed(utf16(bytes, text)?)))),
+        (Kind::Binary, bytes) => with(ColumnData::Binary(Some(Cow::Borrowed(bytes)))),
         (Kind::Bit | Kind::Date | Kind::Other, _) => return None,
-    })
-}
-
-fn integer(bytes: &[u8]) -> Option<ColumnData<'static>> {
-    Some(match bytes.len() {
-        2 => ColumnData::I16(Some(i16::from_le_bytes(bytes.try_into().ok()?))),
-        4 => ColumnData::I32(Some(i32::from_le_bytes(bytes.try_into().ok()?))),
-        _ => ColumnData::I64(Some(i64::from_le_bytes(bytes.try_into().ok()?))),
-    })
-}
-
-fn float(bytes: &[u8]) -> Option<ColumnData<'static>> {
-    Some(match bytes.len() {
-        4 => ColumnData::F32(Some(f32::from_le_bytes(bytes.try_into().ok()?))),
-        _ => ColumnData::F64(Some(f64::from_le_bytes(bytes.try_into().ok()?))),
     })
 }
 

@@ -162,6 +162,7 @@ pub(super) enum Skip {
 }
 
 /// The length that a value begins with: its own bytes, and what follows. `None` where bytes of it are missing.
+#[inline]
 pub(super) fn head(length: Length, bytes: &[u8]) -> Option<(usize, Skip)> {
     Some(match length {
         Length::Fixed(count) => (0, Skip::Bytes(count.into())),

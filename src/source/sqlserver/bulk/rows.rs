@@ -130,24 +130,27 @@ impl Rows {
         Ok(true)
     }
 
-    /// The next cell of the row; `None` after the last.
+    /// What `with` makes of the next cell of the row; `None` after the last.
     ///
     /// # Errors
     /// `Protocol` for bytes that are no value of the column's type.
     #[inline]
-    pub(in super::super) fn next_cell(&mut self) -> Result<Option<ColumnData<'_>>, Error> {
+    pub(in super::super) fn cell<T>(
+        &mut self,
+        with: impl FnOnce(ColumnData<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
         if let Some(cells) = &mut self.cells {
-            return Ok(cells.next());
+            return Ok(cells.next().map(with));
         }
         let Some((kind, range)) = self.next_range()? else {
             return Ok(None);
         };
         let Some(range) = range else {
-            return Ok(Some(null(kind)));
+            return Ok(Some(with(null(kind))));
         };
         let bytes = self.bytes.get(range).ok_or_else(malformed)?;
-        let cell = value(kind, bytes, &mut self.text);
-        cell.map(Some).ok_or_else(|| no_value(kind))
+        let made = value(kind, bytes, &mut self.text, with);
+        made.map(Some).ok_or_else(|| no_value(kind))
     }
 
     /// Goes over the next value: of what kind it is, and where its own bytes are if it is not NULL; `None` after the last.
@@ -169,6 +172,7 @@ impl Rows {
     }
 
     /// Where the next value's own bytes are; the inner `None` is NULL, the outer bytes that do not suffice.
+    #[inline]
     fn value_bytes(&mut self, length: Length) -> Option<Option<Range<usize>>> {
         let rest = self.bytes.get(self.at..)?;
         let (used, skip) = head(length, rest)?;

@@ -45,8 +45,8 @@ fn read(reader: &mut Rows, row: Row, all: &mut Vec<(usize, Vec<String>)>) -> Res
     reader.take(row)?;
     while reader.next_row()? {
         let mut cells = Vec::new();
-        while let Some(cell) = reader.next_cell()? {
-            cells.push(shown(&cell));
+        while let Some(cell) = reader.cell(|cell| shown(&cell))? {
+            cells.push(cell);
         }
         all.push((WANTED, cells));
     }

@@ -57,8 +57,8 @@ fn cells((rows, passage): (Vec<Row>, Passage), wanted: usize) -> Vec<Vec<String>
         reader.take(row).unwrap();
         while reader.next_row().unwrap() {
             let mut cells = Vec::new();
-            while let Some(cell) = reader.next_cell().unwrap() {
-                cells.push(shown(&cell));
+            while let Some(cell) = reader.cell(|cell| shown(&cell)).unwrap() {
+                cells.push(cell);
             }
             all.push(cells);
         }

@@ -317,8 +317,8 @@ fn a_row_is_passed_over_whose_cells_nobody_reads() {
             reader.take(row).unwrap();
             while reader.next_row().unwrap() {
                 for column in 0..wanted {
-                    let cell = reader.next_cell().unwrap().unwrap();
-                    assert!(column > 0 || cell == ColumnData::I32(Some(7)));
+                    let is_seven = reader.cell(|cell| cell == ColumnData::I32(Some(7)));
+                    assert!(is_seven.unwrap().unwrap() || column > 0);
                 }
                 count += 1;
             }
