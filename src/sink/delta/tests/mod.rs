@@ -1,5 +1,6 @@
 //! Tests through SQL, over tables in temporary folders.
 
+mod adopted;
 mod change_feed;
 mod checkpoints;
 mod conflicts;
