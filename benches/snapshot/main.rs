@@ -1,9 +1,10 @@
 //! A table from the wire to a committed Delta table, against programs in Python that read it as Arrow and write it by the
 //! package `deltalake`: Microsoft's driver (`mssql_python`) and `connectorx`.
 //!
-//! The table has `CDCQL_BENCH_ROWS` rows (4 M, of which a chunk has one) of ten columns. Each side copies it three times in turns, each time in a
-//! process of its own and into a new folder; cdcql with one connection and with two. What cdcql does besides is to stage the
-//! rows so that a copy that was ended can go on, and to put the changes since then over them.
+//! The table has `CDCQL_BENCH_ROWS` rows (4 M, which cdcql reads in seven chunks) of ten columns. Each side copies it three
+//! times in turns, each time in a process of its own and into a new folder; cdcql with one connection and with two. What
+//! cdcql does besides is to stage the rows so that a copy that was ended can go on, and to put the changes since then over
+//! them.
 //!
 //! Prints rows and megabytes of values per second, processor time and peak memory at the median, and the ratios of medians;
 //! the embedded server shares the machine.

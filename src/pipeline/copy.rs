@@ -298,8 +298,7 @@ impl Copier {
             .chain(rest)
             .map_ok(|ahead| {
                 let copier = Arc::clone(self);
-                let task = SpawnedTask::spawn(async move { copier.chunk(ahead).await });
-                async { task.join_unwind().await.map_err(|_| Error::Interrupted)? }
+                async move { copier.chunk(ahead).await }
             })
             .try_buffer_unordered(parallel);
         let read: Vec<StagedChunk> = read.try_collect().await?;
@@ -307,7 +306,7 @@ impl Copier {
         Ok(staged)
     }
 
-    async fn chunk(&self, ahead: Ahead) -> Result<StagedChunk, Error> {
+    async fn chunk(self: &Arc<Self>, ahead: Ahead) -> Result<StagedChunk, Error> {
         let name = ChunkName {
             copy: self.copy,
             number: ahead.number,
@@ -327,7 +326,7 @@ impl Copier {
 
     /// What the target has in a part, `staged` lacks, and the source has all the same.
     async fn outside(
-        &self,
+        self: &Arc<Self>,
         engine: &Engine,
         (part, keys): (&Part, &Keys),
         target: &DeltaTarget,
@@ -347,7 +346,7 @@ impl Copier {
 
     /// The rows of keys that changed, unless they were `found`.
     async fn changed(
-        &self,
+        self: &Arc<Self>,
         engine: &Engine,
         changed: &Changed,
         found: Found,
@@ -362,7 +361,7 @@ impl Copier {
 
     /// A chunk that has no ends: its rows are asked for again where reading them fails.
     async fn alone(
-        &self,
+        self: &Arc<Self>,
         engine: &Engine,
         number: u32,
         rows: &Alone<'_>,
@@ -384,13 +383,24 @@ impl Copier {
         }
     }
 
+    /// Stages a chunk, as a task of its own: encoding keeps a processor busy.
     async fn written(
-        &self,
+        self: &Arc<Self>,
         name: &ChunkName,
         rows: SendableRecordBatchStream,
     ) -> Result<StagedChunk, Error> {
+        let (copier, name) = (Arc::clone(self), name.clone());
+        let task = SpawnedTask::spawn(async move { copier.stage(name, rows).await });
+        task.join_unwind().await.map_err(|_| Error::Interrupted)?
+    }
+
+    async fn stage(
+        &self,
+        name: ChunkName,
+        rows: SendableRecordBatchStream,
+    ) -> Result<StagedChunk, Error> {
         let read = AtomicU64::new(0);
-        let written = self.staging.write(name.clone(), rows, |batch| {
+        let written = self.staging.write(name, rows, |batch| {
             let rows = batch.num_rows() as u64;
             read.fetch_add(rows, Ordering::Relaxed);
             self.rows.fetch_add(rows, Ordering::Relaxed);

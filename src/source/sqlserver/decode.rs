@@ -125,7 +125,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// The same for all but images. It is built into whoever knows what the value is.
+    /// The same for all but images. It is built into its callers, some of which know of what kind the value is.
     #[inline(always)]
     fn append_cell(&mut self, value: &ColumnData<'_>) -> Option<usize> {
         if variable_width(value).is_some_and(|bytes| bytes > MAX_VALUE_BYTES) {

@@ -4,7 +4,8 @@ use std::future::{Future, poll_fn};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Does `work` on a thread that the runtime does not count on meanwhile, if it has several.
+/// Does `work` on a thread that the runtime does not count on meanwhile, if it has several. It is for a task of its own:
+/// whatever else that does waits.
 ///
 /// A task that hands a batch on is often woken by the one that takes it, and tokio has a woken task wait for the very thread
 /// that woke it: reading and encoding would take turns on one thread, however many are idle. Where `work` waits, it waits as

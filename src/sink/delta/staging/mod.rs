@@ -59,6 +59,9 @@ const MANIFEST: &str = "copy.json";
 const GROUP_BYTES: usize = 8 << 20;
 /// The same of rows that are the table's.
 const FINAL_GROUP_BYTES: usize = 32 << 20;
+/// When a dictionary is given up that is not likely to be worth its while: half of what is usual (parquet's
+/// `DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT`).
+const DOUBTFUL_DICTIONARY_BYTES: usize = 512 << 10;
 /// How many columns a new table's log has statistics of, if its properties do not say another number.
 const INDEXED_COLUMNS: u64 = 32;
 /// How many files are asked for at once.
@@ -284,14 +287,16 @@ impl Staging {
         DeltaWriter::new(Arc::new(store), self.writer_config(schema, distinct))
     }
 
-    /// How files are written: as those of a new table, if one is to adopt them. No dictionaries are made of `distinct`.
+    /// How files are written: as those of a new table, if one is to adopt them. Dictionaries
+    /// of columns that seem to be `distinct` are given up early.
     pub(super) fn writer_config(&self, schema: &SchemaRef, distinct: Vec<String>) -> WriterConfig {
         let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let (properties, indexed) = match self.adopted {
             Some(_) => {
                 for column in distinct {
                     let column = ColumnPath::new(vec![column]);
-                    properties = properties.set_column_dictionary_enabled(column, false);
+                    properties = properties
+                        .set_column_dictionary_page_size_limit(column, DOUBTFUL_DICTIONARY_BYTES);
                 }
                 let properties = properties.set_max_row_group_bytes(Some(FINAL_GROUP_BYTES));
                 (properties, INDEXED_COLUMNS)

@@ -1,4 +1,4 @@
-//! Which columns gain from a dictionary.
+//! Which columns hardly gain from a dictionary.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,11 @@ const FEWEST: usize = 1000;
 /// A value in so many comes again, where a dictionary is worth its while.
 const ONE_IN: usize = 50;
 
-/// The columns of a file's first rows in which hardly a value comes twice: a dictionary of them would be as large as they are,
-/// and is given up by the writer when it is full, after each value was looked for in it.
+/// The columns of a chunk's first rows in which hardly a value comes twice. Their dictionaries are likely to be as large as
+/// they are, and to be given up when they are full, after each value was looked for in them.
 ///
-/// By the birthday problem, 8192 rows with less than one repetition in fifty are of more than 200,000 values.
+/// Rows that come in no order have more than 200,000 values then, by the birthday problem, where they are 8192. But rows come
+/// in the key's order, in which a value may come again far behind: whether it does, the dictionary has to show.
 pub(super) fn without_repeats(rows: &RecordBatch) -> Vec<String> {
     let fields = rows.schema_ref().fields().iter();
     let columns = fields.zip(rows.columns());

@@ -1,6 +1,7 @@
 //! New tables that take the files of a copy as they are.
 
 use datafusion::catalog::MemTable;
+use datafusion::parquet::basic::Encoding;
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
 use futures::FutureExt;
 use serde_json::Value;
@@ -125,15 +126,25 @@ async fn statistics_of_a_wide_table_are_of_as_many_columns_as_other_writers_give
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_columns_whose_values_come_again_have_dictionaries() {
+async fn a_dictionary_is_given_up_early_where_the_first_values_differ() {
     let lake = Lake::new();
     let target = lake.target().await;
-    let rows = some_customers(0..5000);
-    // A copy reads the key's columns last.
+    // Both texts have about 800 KB of values, of which those of the second come twice.
+    let ids = 0..40_000;
+    let text = |id: i32| format!("{id:016}");
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(ids.clone())),
+        Arc::new(StringArray::from_iter_values(ids.clone().map(text))),
+        Arc::new(StringArray::from_iter_values(
+            ids.map(|id| format!("{}, {0}", text(id / 2))),
+        )),
+    ];
+    let rows = RecordBatch::try_new(customers(), columns).unwrap();
+    // A copy may read columns in another order.
     let read = rows.project(&[2, 1, 0]).unwrap();
     let copied = Copied::new(&target, &customers(), read).await;
     let adopted = copied.adopted().await;
-    let _ = created(target, adopted, some_customers(5000..5001))
+    let _ = created(target, adopted, some_customers(50_000..50_001))
         .await
         .unwrap();
 
@@ -144,15 +155,17 @@ async fn only_columns_whose_values_come_again_have_dictionaries() {
         let file = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
         file.metadata().row_group(0).clone()
     });
-    let group = groups.find(|group| group.num_rows() == 5000).unwrap();
-    let has_dictionary = group.columns().iter().map(|column| {
-        let name = column.column_path().string();
-        (name, column.dictionary_page_offset().is_some())
+    let group = groups.find(|group| group.num_rows() == 40_000).unwrap();
+    let is_given_up = group.columns().iter().map(|column| {
+        assert!(column.dictionary_page_offset().is_some());
+        let pages = column.page_encoding_stats_mask().unwrap();
+        let is_plain = pages.is_set(Encoding::PLAIN);
+        (column.column_path().string(), is_plain)
     });
-    let expected = [("customer_id", false), ("name", false), ("city", true)];
-    let expected = expected.map(|(name, has)| (name.to_string(), has));
-    assert_eq!(has_dictionary.collect::<Vec<_>>(), expected);
-    assert_eq!(lake.rows().await.lines().count(), 5001);
+    let expected = [("customer_id", false), ("name", true), ("city", false)];
+    let expected = expected.map(|(name, is)| (name.to_string(), is));
+    assert_eq!(is_given_up.collect::<Vec<_>>(), expected);
+    assert_eq!(lake.rows().await.lines().count(), 40_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ pub(super) fn null(kind: Kind) -> ColumnData<'static> {
 /// What `with` makes of the value of a cell that is not NULL; text is written to `text` first. `None` for bytes that are no
 /// such value.
 ///
-/// It is built into each arm, so that `with` need not ask there which value it has got.
+/// `with` is called in each arm, so that it can be built in there for a value of a known kind.
 #[inline(always)]
 pub(super) fn value<T>(
     kind: Kind,
@@ -68,12 +68,7 @@ pub(super) fn value<T>(
             with(ColumnData::DateTime2(Some(datetime2(bytes, scale)?)))
         }
         (Kind::DateTimeOffset(scale), bytes) => {
-            let (bytes, offset) = bytes.split_last_chunk()?;
-            let at = datetime2(bytes, scale)?;
-            let offset = i16::from_le_bytes(*offset);
-            with(ColumnData::DateTimeOffset(Some(DateTimeOffset::new(
-                at, offset,
-            ))))
+            with(ColumnData::DateTimeOffset(Some(with_offset(bytes, scale)?)))
         }
         (Kind::Text, bytes) => with(ColumnData::String(Some(Cow::Borrowed(utf16(bytes, text)?)))),
         (Kind::Binary, bytes) => with(ColumnData::Binary(Some(Cow::Borrowed(bytes)))),
@@ -135,6 +130,13 @@ fn time(bytes: &[u8], scale: u8) -> Option<Time> {
 fn datetime2(bytes: &[u8], scale: u8) -> Option<DateTime2> {
     let (bytes, days) = bytes.split_last_chunk()?;
     Some(DateTime2::new(date(*days), time(bytes, scale)?))
+}
+
+/// The instant in UTC, then the minutes that its zone is ahead.
+fn with_offset(bytes: &[u8], scale: u8) -> Option<DateTimeOffset> {
+    let (bytes, offset) = bytes.split_last_chunk()?;
+    let at = datetime2(bytes, scale)?;
+    Some(DateTimeOffset::new(at, i16::from_le_bytes(*offset)))
 }
 
 /// UTF-16 as UTF-8; what is half of a character becomes U+FFFD.
