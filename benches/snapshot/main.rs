@@ -1,7 +1,7 @@
 //! A table from the wire to a committed Delta table, against programs in Python that read it as Arrow and write it by the
 //! package `deltalake`: Microsoft's driver (`mssql_python`) and `connectorx`.
 //!
-//! The table has `CDCQL_BENCH_ROWS` rows (4 M, which cdcql reads in seven chunks) of ten columns. Each side copies it three
+//! The table has `CDCQL_BENCH_ROWS` rows (4 M, which cdcql reads in seven chunks) of ten columns. Each side copies it five
 //! times in turns, each time in a process of its own and into a new folder; cdcql with one connection and with two. What
 //! cdcql does besides is to stage the rows so that a copy that was ended can go on, and to put the changes since then over
 //! them.
@@ -31,7 +31,7 @@ const RUN: &str = "CDCQL_BENCH_RUN";
 const URL: &str = "CDCQL_BENCH_URL";
 const PARALLEL: &str = "CDCQL_BENCH_PARALLEL";
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 /// Bytes of a row's values, about: two LSNs, op, mask, id, two texts in UTF-8, amount, time, bit.
 const ROW_BYTES: f64 = 10.0 + 10.0 + 4.0 + 1.0 + 4.0 + 16.0 + 11.0 + 16.0 + 8.0 + 1.0;
 

@@ -16,6 +16,7 @@ use super::cell::{Cell, Cells, Parameter, missing, row_count};
 use super::changes::{FIRST_POSITION, Images, Value, guarded};
 use super::commit_times::CommitTimes;
 use super::dates::{Dates, clocks, known};
+use super::decode::unexpected;
 use super::error::SourceError;
 use super::large::{KNOWN, MISSING};
 use super::pool::Pool;
@@ -252,8 +253,11 @@ impl<'a> Decoder<'a> {
         let read = self
             .rows
             .cell(|value| read(&Cell::new(&value, index, action)));
-        let read = read.map_err(|error| source.pool.error(action, error))?;
-        read.ok_or_else(|| missing(action, index))?
+        match read {
+            Ok(Some(read)) => read,
+            Ok(None) => Err(missing(action, index)),
+            Err(error) => Err(source.pool.error(action, error)),
+        }
     }
 
     /// Keeps the update mask, which is the next cell; false if that is NULL.
@@ -279,14 +283,18 @@ impl<'a> Decoder<'a> {
     /// Appends the next cell, of a captured column.
     fn captured(&mut self, index: usize, column: usize) -> Result<(), SourceError> {
         let (source, action) = (self.source, self.action);
-        let column = &source.table.columns[column];
-        let column = (column.name.as_str(), &column.sql_type);
-        let batcher = &mut self.batcher;
-        let appended = self
-            .rows
-            .cell(|value| batcher.append(index, &value, column));
-        let appended = appended.map_err(|error| source.pool.error(action, error))?;
-        appended.ok_or_else(|| missing(action, index))?
+        let (batcher, mut refused) = (&mut self.batcher, None);
+        let appended = self.rows.cell(|value| {
+            if !batcher.append(index, &value) {
+                let column = &source.table.columns[column];
+                refused = Some(unexpected(&column.name, &column.sql_type, &value));
+            }
+        });
+        match appended {
+            Ok(Some(())) => refused.map_or(Ok(()), Err),
+            Ok(None) => Err(missing(action, index)),
+            Err(error) => Err(source.pool.error(action, error)),
+        }
     }
 
     /// The last batch. A guard without a row means that the instance has gone.

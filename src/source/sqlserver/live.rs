@@ -16,7 +16,7 @@ use tiberius::ToSql;
 use super::bulk::Rows;
 use super::catalogue::SourceTable;
 use super::cell::{Cells, Parameter, missing, row_count};
-use super::decode::ColumnBuilder;
+use super::decode::{ColumnBuilder, unexpected};
 use super::error::SourceError;
 use super::filter::{self, Translator};
 use super::news::READ_ONLY;
@@ -316,14 +316,23 @@ impl LiveRows {
         rows: &mut Rows,
         action: &str,
     ) -> Result<(), SourceError> {
+        let mut refused = None;
         for (index, column) in self.projection.iter().enumerate() {
-            let column = &self.table.columns[*column];
-            let column = (column.name.as_str(), &column.sql_type);
-            let appended = rows.cell(|value| batcher.append(index, &value, column));
-            let appended = appended.map_err(|error| self.pool.error(action, error))?;
-            appended.ok_or_else(|| missing(action, index))??;
+            // Nothing as large as an error goes from hand to hand for each cell.
+            let appended = rows.cell(|value| {
+                if !batcher.append(index, &value) {
+                    let column = &self.table.columns[*column];
+                    refused = Some(unexpected(&column.name, &column.sql_type, &value));
+                }
+            });
+            match appended {
+                Ok(Some(())) if refused.is_none() => {}
+                Ok(Some(())) => break,
+                Ok(None) => return Err(missing(action, index)),
+                Err(error) => return Err(self.pool.error(action, error)),
+            }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 }
 

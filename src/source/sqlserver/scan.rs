@@ -27,9 +27,8 @@ use futures::{StreamExt, TryStreamExt};
 use tiberius::ColumnData;
 use tokio::sync::mpsc;
 
-use super::decode::{BATCH_BYTES, BATCH_ROWS, ColumnBuilder, unexpected};
+use super::decode::{BATCH_BYTES, BATCH_ROWS, ColumnBuilder};
 use super::error::SourceError;
-use super::types::SqlType;
 
 /// Batches that wait between the connection and the query.
 const BUFFERED_BATCHES: usize = 2;
@@ -230,20 +229,17 @@ impl Batcher {
         &mut self.builders[index]
     }
 
-    /// Appends a cell to column `index`, of the source's column with that name and type.
-    ///
-    /// # Errors
-    /// Those of [`unexpected`].
+    /// Appends a cell to column `index`; false if it is of another type.
+    #[must_use]
     #[inline]
-    pub(super) fn append(
-        &mut self,
-        index: usize,
-        value: &ColumnData<'_>,
-        (name, sql_type): (&str, &SqlType),
-    ) -> Result<(), SourceError> {
-        let bytes = self.builders[index].append(value);
-        self.bytes += bytes.ok_or_else(|| unexpected(name, sql_type, value))?;
-        Ok(())
+    pub(super) fn append(&mut self, index: usize, value: &ColumnData<'_>) -> bool {
+        match self.builders[index].append(value) {
+            None => false,
+            Some(bytes) => {
+                self.bytes += bytes;
+                true
+            }
+        }
     }
 
     /// Ends a row; a batch when enough have come together.
