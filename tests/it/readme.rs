@@ -201,7 +201,8 @@ fn no_command_of_the_readme_is_unknown() {
             "cargo run -- run pipelines/customers.sql --follow"
             | "cargo run -- doctor pipelines/customers.sql"
             | "cargo run -- status pipelines/customers.sql" => true,
-            "cargo test" | "cargo doc --no-deps --open" | "cargo install --path . --locked" => true,
+            "cargo test" | "cargo doc --no-deps --open" => true,
+            "cargo install --path . --locked --profile dist" => manifest.contains("[profile.dist]"),
             _ if command.starts_with("export APP_DB_URL=") => true,
             _ => match command.strip_prefix("cargo bench --bench ") {
                 Some(bench) => manifest.contains(&format!("[[bench]]\nname = \"{bench}\"")),
