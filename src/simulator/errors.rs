@@ -270,11 +270,11 @@ impl ServerError {
     }
 
     /// 3701.
-    pub(crate) fn cannot_drop(name: &str) -> Self {
+    pub(crate) fn cannot_drop(kind: &str, name: &str) -> Self {
         Self::new(
             3701,
             format!(
-                "Cannot drop the table '{name}', because it does not exist or you do not have permission."
+                "Cannot drop the {kind} '{name}', because it does not exist or you do not have permission."
             ),
         )
         .with_severity(11)

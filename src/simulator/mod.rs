@@ -14,7 +14,7 @@
 //! What it lacks, on purpose or for now, answers with error 40510 and a text that names it: procedures,
 //! functions (but the predicates of security policies), views, triggers and sequences of one's own; variables but
 //! those of tables and parameters, WHILE, TRY, cursors; MERGE, OUTPUT, SELECT INTO, FOR XML, FOR JSON; FOREIGN KEY and
-//! CHECK; temporary and memory-optimized tables, SWITCH of partitions; masks but `default()`, values that are
+//! CHECK; DROP DATABASE of several; temporary and memory-optimized tables, SWITCH of partitions; masks but `default()`, values that are
 //! encrypted by clients; shapes but those of bytes that clients serialised, without curves; bulk load, MARS,
 //! Windows logins. One transaction writes to a database at a time.
 

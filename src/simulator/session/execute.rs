@@ -98,6 +98,9 @@ impl Executor {
                 })?;
                 self.create_database(&name, collation, statement(tokens, batch))?;
             }
+            Command::DropDatabase { name, if_exists } => {
+                self.drop_database(&name, if_exists, statement(tokens, batch))?;
+            }
             Command::Login(login) => {
                 self.permit_server(ServerError::not_permitted)?;
                 self.define_login(&login, statement(tokens, batch))?;
@@ -404,16 +407,31 @@ impl Executor {
             ));
         }
         let main = self.main.take_if(|main| main.eq_ignore_ascii_case(name));
-        match main {
-            Some(name) => {
-                if let Some(database) = self.server.database(&name) {
-                    let collation = collation.unwrap_or(self.server.collation());
-                    database.amend(|state| state.collation = collation);
-                }
+        match main.and_then(|main| self.server.database(&main)) {
+            Some(database) => {
+                let collation = collation.unwrap_or(self.server.collation());
+                database.amend(|state| state.collation = collation);
                 Ok(())
             }
             None => self.create_other_database(name, collation, written),
         }
+    }
+
+    fn drop_database(&self, name: &str, if_exists: bool, written: &str) -> Result<(), ServerError> {
+        if self.depth() > 0 {
+            return Err(ServerError::new(
+                574,
+                "DROP DATABASE statement cannot be used inside a user transaction.",
+            ));
+        }
+        match self.server.database(name) {
+            None if if_exists => return Ok(()),
+            Some(_) if !self.rights(name).is_ok_and(|rights| rights.is_owner()) => {
+                return Err(ServerError::cannot_drop("database", name));
+            }
+            _ => {}
+        }
+        self.remove_database(name, written)
     }
 
     async fn use_database(&mut self, name: &str, batch: &Batch<'_>) -> Result<(), Stop> {
@@ -422,8 +440,9 @@ impl Executor {
             .database(name)
             .ok_or_else(|| ServerError::unknown_database(name))?;
         self.rights(found.name())?;
-        let old = std::mem::replace(&mut self.database, found.name().to_owned());
-        let new = self.database.clone();
+        let new = found.name().to_owned();
+        let old = std::mem::replace(&mut self.database, new.clone());
+        self.visit = Some(found.visit());
         batch
             .send(Reply::Database {
                 old,

@@ -11,7 +11,7 @@ use super::transaction::Transaction;
 use crate::simulator::behaviour::Chance;
 use crate::simulator::protocol::{Language, Parameter, Reply, ServerError, TransactionEvent};
 use crate::simulator::script::Database;
-use crate::simulator::store::{Server, State, Table};
+use crate::simulator::store::{Server, State, Table, Visit};
 use crate::simulator::tsql::asked::Asked;
 use crate::simulator::tsql::batch::{Node, statements};
 use crate::simulator::tsql::lexer::{Token, tokens};
@@ -25,6 +25,8 @@ use crate::simulator::types::{Locale, Value, values_of};
 pub(crate) struct Executor {
     pub(super) server: Arc<Server>,
     pub(super) database: String,
+    /// Its stay there; `None` where the database that it came back to was dropped.
+    pub(super) visit: Option<Visit>,
     /// The database that it began in.
     home: String,
     /// The login's own language.
@@ -42,9 +44,9 @@ pub(crate) struct Executor {
     pub(super) transactions: u64,
     /// What has become of them, and the client does not know yet.
     pub(super) events: Vec<TransactionEvent>,
-    /// The settings and the database that come back when the call ends that is running, or was when it was
+    /// The settings and the place that come back when the call ends that is running, or was when it was
     /// cancelled; the innermost call of several is the last.
-    outside: Vec<(Settings, String)>,
+    outside: Vec<(Settings, String, Option<Visit>)>,
     /// A database that exists already and may be created again by the script that makes it.
     pub(super) main: Option<String>,
     /// Whether it runs a script.
@@ -120,6 +122,7 @@ impl Executor {
         Ok(Self {
             server: Arc::clone(&database.server),
             database: found.name().to_owned(),
+            visit: Some(found.visit()),
             home: found.name().to_owned(),
             native,
             facts: Facts {
@@ -151,6 +154,7 @@ impl Executor {
         self.settings = Settings::of(self.native);
         self.table_variables.clear();
         self.home.clone_into(&mut self.database);
+        self.visit = self.server.database(&self.home).map(|home| home.visit());
         self.facts = Facts {
             session_id: self.facts.session_id,
             user: std::mem::take(&mut self.facts.user),
@@ -221,8 +225,8 @@ impl Executor {
     ) -> Result<(), Stop> {
         self.recover();
         let before = self.depth();
-        self.outside
-            .push((self.settings.clone(), self.database.clone()));
+        let (database, visit) = (self.database.clone(), self.visit.clone());
+        self.outside.push((self.settings.clone(), database, visit));
         let ended = self.run_batch(tokens, batch).await;
         let (old, spoken) = (self.database.clone(), self.language());
         let implicit = self.settings.implicit;
@@ -258,9 +262,8 @@ impl Executor {
 
     /// Takes the settings and the database back that a call has changed for itself.
     fn return_outside(&mut self) {
-        if let Some((settings, database)) = self.outside.pop() {
-            self.settings = settings;
-            self.database = database;
+        if let Some((settings, database, visit)) = self.outside.pop() {
+            (self.settings, self.database, self.visit) = (settings, database, visit);
         }
     }
 

@@ -103,7 +103,7 @@ impl Executor {
             Command::CreateSchema(_) => (rights.may_define(), "CREATE SCHEMA"),
             Command::DropTables { names, .. } if !rights.may_define() => {
                 let name = names.first().map(ToString::to_string);
-                return Err(ServerError::cannot_drop(&name.unwrap_or_default()));
+                return Err(ServerError::cannot_drop("table", &name.unwrap_or_default()));
             }
             Command::AlterTable(name, _)
             | Command::CreateIndex(name, _)

@@ -112,6 +112,15 @@ impl Executor {
             .create(name, collation, || append(turn.as_mut(), statement))
     }
 
+    /// DROP DATABASE.
+    pub(super) fn remove_database(&self, name: &str, written: &str) -> Result<(), ServerError> {
+        let record = self.server.record();
+        let mut turn = record.as_ref().map(|record| record.turn());
+        let statement = Recorded::new(&self.database, written.to_owned());
+        self.server
+            .remove(name, || append(turn.as_mut(), statement))
+    }
+
     /// CREATE, ALTER and DROP LOGIN.
     pub(super) fn define_login(
         &mut self,

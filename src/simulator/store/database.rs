@@ -32,7 +32,12 @@ pub(crate) struct DatabaseCell {
     record: RwLock<Option<Arc<Record>>>,
     replica: Mutex<Replica>,
     locks: Arc<Locks>,
+    visits: Visit,
 }
+
+/// A session's stay in a database, which cannot be dropped meanwhile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Visit(Arc<()>);
 
 /// What the replica that is behind has still to go through.
 #[derive(Debug, Default)]
@@ -97,7 +102,18 @@ impl DatabaseCell {
                 states: VecDeque::new(),
             }),
             locks: Arc::new(locks),
+            visits: Visit::default(),
         }
+    }
+
+    /// Begins a session's stay.
+    pub(crate) fn visit(&self) -> Visit {
+        self.visits.clone()
+    }
+
+    /// Whether a session is in it, or writes it from another one.
+    pub(super) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.visits.0) > 1 || self.writer.try_lock().is_err()
     }
 
     /// Its name, as created.

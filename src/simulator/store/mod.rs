@@ -26,7 +26,7 @@ mod write;
 
 pub(crate) use clock::EPOCH_MICROS;
 pub use clock::{Clock, LocalTime, ServerZone};
-pub(crate) use database::{DatabaseCell, Kept};
+pub(crate) use database::{DatabaseCell, Kept, Visit};
 pub(crate) use index::key_values;
 pub(crate) use locks::{HeldScan, Reading, TableName};
 pub(crate) use log::{Entry, Logged, Lsn};

@@ -176,4 +176,36 @@ impl Server {
         databases.push(Arc::new(DatabaseCell::new(state, &settings, &self.instant)));
         Ok(())
     }
+
+    /// Removes a database once `record` has noted it; errors 3701 where there is none, 3708 for one that every
+    /// server has, 3702 while a session is in it.
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        record: impl FnOnce() -> Result<(), ServerError>,
+    ) -> Result<(), ServerError> {
+        let mut databases = self
+            .databases
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_named = |cell: &Arc<DatabaseCell>| self.collation.is_same_name(cell.name(), name);
+        let Some(at) = databases.iter().position(is_named) else {
+            return Err(ServerError::cannot_drop("database", name));
+        };
+        let cell = &databases[at];
+        if Self::is_system(cell.name()) {
+            let text =
+                format!("Cannot drop the database '{name}' because it is a system database.");
+            return Err(ServerError::new(3708, text));
+        }
+        if cell.is_in_use() {
+            let text = format!("Cannot drop database \"{name}\" because it is currently in use.");
+            return Err(ServerError::new(3702, text));
+        }
+        record()?;
+        // A transaction that has read it comes after its end, where it cannot be read again.
+        cell.amend(|state| state.version += 1);
+        databases.remove(at);
+        Ok(())
+    }
 }

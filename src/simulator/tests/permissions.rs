@@ -163,6 +163,7 @@ async fn the_server_is_for_its_owners() {
         ("TRUNCATE TABLE dbo.t", 1088),
         ("DROP TABLE dbo.t", 3701),
         ("CREATE DATABASE mine", 262),
+        ("DROP DATABASE app_db", 3701),
         ("CREATE LOGIN other WITH PASSWORD = 'x'", 15247),
         ("GRANT SELECT ON dbo.t TO reader", 15247),
         ("EXEC sys.sp_cdc_disable_db", 22902),

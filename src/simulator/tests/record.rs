@@ -425,6 +425,32 @@ async fn several_databases_logins_and_given_identity_values_are_replayed() {
 }
 
 #[tokio::test]
+async fn a_database_that_was_dropped_is_not_in_a_replay() {
+    let script = Script::new(&format!("{TABLES}\nGO\nCREATE DATABASE d"));
+    let database = script.database().await;
+    let (mut one, mut two) = (open(&database), open(&database));
+    ok(&mut one, "CREATE TABLE d.dbo.t (n int)").await;
+    ok(&mut one, "INSERT d.dbo.t VALUES (7)").await;
+    ok(
+        &mut two,
+        "BEGIN TRANSACTION INSERT dbo.t (n) SELECT n FROM d.dbo.t",
+    )
+    .await;
+    ok(&mut one, "DROP DATABASE d").await;
+    // The record has the end of what it has read before it.
+    let refused = run(&mut two, "COMMIT").await;
+    let message = &refused.errors[0].message;
+    assert!(message.contains("has read the database d"), "{message}");
+    ok(&mut one, "CREATE DATABASE d CREATE TABLE d.dbo.t (m int)").await;
+    ok(&mut one, "USE d DROP TABLE t USE master DROP DATABASE d").await;
+    ok(&mut one, "DROP DATABASE IF EXISTS d").await;
+    let text = script.text();
+    assert_eq!(text.matches("DROP DATABASE d").count(), 2, "{text}");
+    assert!(!text.contains("IF EXISTS"), "{text}");
+    script.assert_repeats(database).await;
+}
+
+#[tokio::test]
 async fn dates_are_read_in_the_language_of_the_session() {
     let script = Script::new(
         "CREATE LOGIN deutsch WITH PASSWORD = N'Passw0rd!', DEFAULT_LANGUAGE = German

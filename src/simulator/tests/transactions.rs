@@ -102,6 +102,63 @@ async fn a_cancelled_statement_is_undone() {
 }
 
 #[tokio::test]
+async fn a_database_is_dropped_when_nobody_is_in_it() {
+    let database = database(TABLE).await;
+    let (mut s, mut other) = (open(&database), open(&database));
+    ok(&mut s, "CREATE DATABASE d").await;
+    ok(
+        &mut s,
+        "CREATE TABLE d.dbo.t (k int) INSERT d.dbo.t VALUES (1)",
+    )
+    .await;
+    const DROP: &str = "DROP DATABASE d";
+
+    ok(&mut other, "USE d").await;
+    let used = run(&mut s, DROP).await;
+    assert_eq!(used.numbers(), [3702]);
+    let text = "Cannot drop database \"d\" because it is currently in use.";
+    assert_eq!(used.errors[0].message, text);
+    // A call that leaves it comes back to it.
+    let called = "EXEC sp_executesql N'USE master DROP DATABASE d'";
+    assert_eq!(run(&mut other, called).await.numbers(), [3702]);
+    ok(
+        &mut other,
+        "USE app_db BEGIN TRANSACTION INSERT d.dbo.t VALUES (2)",
+    )
+    .await;
+    assert_eq!(run(&mut s, DROP).await.numbers(), [3702]);
+    assert_eq!(run(&mut other, DROP).await.numbers(), [574]);
+    ok(&mut other, "ROLLBACK").await;
+
+    ok(&mut s, DROP).await;
+    let gone = "SELECT COUNT(*) FROM sys.databases WHERE name = N'd'";
+    assert_eq!(ok(&mut s, gone).await.value(), "0");
+    assert_eq!(run(&mut other, "USE d").await.numbers(), [911]);
+    let missing = run(&mut s, DROP).await;
+    assert_eq!(missing.numbers(), [3701]);
+    let text =
+        "Cannot drop the database 'd', because it does not exist or you do not have permission.";
+    assert_eq!(missing.errors[0].message, text);
+    ok(&mut s, "DROP DATABASE IF EXISTS d").await;
+    assert_eq!(run(&mut s, "DROP DATABASE msdb").await.numbers(), [3708]);
+    assert_eq!(run(&mut s, "DROP DATABASE a, b").await.numbers(), [40510]);
+
+    // Another one of its name is empty.
+    ok(&mut s, "CREATE DATABASE d").await;
+    assert_eq!(run(&mut s, "SELECT * FROM d.dbo.t").await.numbers(), [208]);
+}
+
+#[tokio::test]
+async fn a_client_whose_database_was_dropped_comes_to_no_other() {
+    let database = database(TABLE).await;
+    let mut s = open(&database);
+    ok(&mut s, "USE master DROP DATABASE app_db").await;
+    assert_eq!(super::log_in(&database, "sa").unwrap_err().number, 4060);
+    ok(&mut s, "CREATE DATABASE app_db").await;
+    assert_eq!(run(&mut open(&database), COUNT).await.numbers(), [208]);
+}
+
+#[tokio::test]
 async fn databases_are_apart() {
     let mut s = session(TABLE).await;
     ok(&mut s, "CREATE DATABASE other").await;

@@ -42,6 +42,13 @@ pub(crate) enum Command<'a> {
     Truncate(ObjectName),
     /// CREATE DATABASE, and its collation.
     CreateDatabase(String, Option<Collation>),
+    /// DROP DATABASE.
+    DropDatabase {
+        /// The database.
+        name: String,
+        /// IF EXISTS.
+        if_exists: bool,
+    },
     /// CREATE TYPE name FROM type, and whether its columns may be NULL.
     CreateType(ObjectName, SqlType, bool),
     /// DROP TYPE.
@@ -140,7 +147,7 @@ pub(crate) fn command(tokens: &[Token], first_of_batch: bool) -> Result<Command<
                     Ok(command)
                 }
                 "ALTER" => alter(&mut cursor),
-                _ => drop_table(&mut cursor),
+                _ => removal(&mut cursor),
             }
         }
         "GRANT" | "DENY" | "REVOKE" => grant(tokens).map(Command::Principal),
@@ -351,8 +358,18 @@ fn alter<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
     Ok(Command::AlterTable(name, alteration))
 }
 
-fn drop_table<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
+/// DROP.
+fn removal<'a>(cursor: &mut Cursor<'a>) -> Result<Command<'a>, ServerError> {
     cursor.next();
+    if cursor.eat("DATABASE") {
+        let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
+        let name = cursor.name()?;
+        if cursor.peek().is_some_and(|token| token.symbol(",")) {
+            return Err(ServerError::unsupported("DROP DATABASE of several"));
+        }
+        cursor.end()?;
+        return Ok(Command::DropDatabase { name, if_exists });
+    }
     if cursor.eat("TYPE") {
         let if_exists = cursor.eat_all(&["IF", "EXISTS"]);
         let name = cursor.object_name()?;

@@ -418,7 +418,7 @@ pub(crate) fn drop_table(
         return if if_exists {
             Ok(())
         } else {
-            Err(ServerError::cannot_drop(&name.to_string()))
+            Err(ServerError::cannot_drop("table", &name.to_string()))
         };
     };
     if let Some(policy) = write.state().protections.policy_on(table.object_id) {

@@ -30,10 +30,9 @@ BEGIN
     EXEC sys.sp_cdc_enable_table @source_schema = N'dbo', @source_name = N'cdcql_ticks', @role_name = NULL;
 END";
 
-/// Takes from a capture instance what came before the newest commit.
-const CLEAN_UP: &str = "\
-DECLARE @mark binary(10) = (SELECT MAX(start_lsn) FROM cdc.lsn_time_mapping WHERE tran_id <> 0x00);
-EXEC sys.sp_cdc_cleanup_change_table @capture_instance = N'{}', @low_water_mark = @mark";
+/// The newest commit, as a constant.
+const NEWEST_COMMIT: &str = "\
+SELECT CONVERT(varchar(22), MAX(start_lsn), 1) FROM cdc.lsn_time_mapping WHERE tran_id <> 0x00";
 
 /// 1807: another session has the model database, from which new ones are made. 3702: a database is in use.
 const PASSING: [u32; 2] = [1807, 3702];
@@ -91,11 +90,15 @@ impl RealDatabase {
 
     pub(super) async fn clean_up(&self) {
         let mut client = connect(&self.server, &self.name).await;
+        let newest = rows(&mut client, NEWEST_COMMIT).await;
+        let mark: &str = newest[0].get(0).unwrap();
         let instances = "SELECT capture_instance FROM cdc.change_tables";
         for row in rows(&mut client, instances).await {
-            let instance: &str = row.get(0).unwrap();
-            self.batch(&CLEAN_UP.replace("{}", &instance.replace('\'', "''")))
-                .await;
+            let instance = row.get::<&str, _>(0).unwrap().replace('\'', "''");
+            let clean_up = format!(
+                "EXEC sys.sp_cdc_cleanup_change_table @capture_instance = N'{instance}', @low_water_mark = {mark}"
+            );
+            self.batch(&clean_up).await;
         }
     }
 
@@ -171,11 +174,8 @@ impl RealDatabase {
         if self.has_capture().await {
             self.batch("EXEC sys.sp_cdc_disable_db").await;
         }
-        self.in_master(&format!(
-            "ALTER DATABASE [{0}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE; DROP DATABASE [{0}]",
-            self.name
-        ))
-        .await;
+        self.in_master(&format!("DROP DATABASE [{}]", self.name))
+            .await;
     }
 }
 
