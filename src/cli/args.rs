@@ -21,7 +21,7 @@ use crate::source::sqlserver::WindowLimits;
 #[derive(Debug, Parser)]
 #[command(name = "cdcql", version, about, long_about = None, propagate_version = true)]
 pub(super) struct Arguments {
-    /// Put this file's connections and tables in scope of the REPL
+    /// Put this file's connections and tables in scope of the REPL, or of `query`
     #[arg(long, value_name = "FILE")]
     pub(super) pipeline: Option<PathBuf>,
     /// Say more (-vv: debug)
@@ -344,10 +344,16 @@ pub(super) struct MaintainArguments {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("text").required(true).multiple(true))]
 pub(super) struct QueryArguments {
-    /// Statements to execute
-    #[arg(short, long, value_name = "SQL", group = "text")]
+    /// Statements to execute; they may begin with a comment (-- …)
+    #[arg(
+        short,
+        long,
+        value_name = "SQL",
+        group = "text",
+        allow_hyphen_values = true
+    )]
     pub(super) command: Vec<String>,
-    /// A file of statements to execute, before those of -c
+    /// A file of statements to execute, before those of -c; - is standard input
     #[arg(short, long, value_name = "FILE", group = "text")]
     pub(super) file: Option<PathBuf>,
     /// Put this file's connections and tables in scope
@@ -429,7 +435,7 @@ pub(super) struct SimulateArguments {
 impl Arguments {
     /// The process's arguments; ends the process where they make no sense.
     pub(super) fn of_process() -> Self {
-        let arguments = config::parsed();
+        let mut arguments = config::parsed();
         #[cfg(feature = "simulator")]
         if let Some(Command::Simulate(simulate)) = &arguments.command
             && simulate.record
@@ -441,7 +447,56 @@ impl Arguments {
         if let Some(message) = arguments.misplaced_parameter() {
             conflict(&message);
         }
+        if let Err(message) = arguments.place_pipeline() {
+            conflict(&message);
+        }
+        config::warn_of_variables(&arguments);
         arguments
+    }
+
+    /// Hands a `--pipeline` that stands before a command to that command, or says why it cannot have it.
+    fn place_pipeline(&mut self) -> Result<(), String> {
+        let Some(command) = &mut self.command else {
+            return Ok(());
+        };
+        let Some(file) = self.pipeline.take() else {
+            return Ok(());
+        };
+        match command {
+            Command::Query(query) if query.pipeline.is_none() => {
+                query.pipeline = Some(file);
+                Ok(())
+            }
+            Command::Query(_) => Err(
+                "--pipeline stands both before the command and behind it: write it once, behind it"
+                    .to_owned(),
+            ),
+            other => Err(match other.name_with_file() {
+                Some(name) => format!(
+                    "--pipeline is for the REPL and for query; {name} takes its file without it: cdcql {name} FILE"
+                ),
+                None => {
+                    "--pipeline is for the REPL and for query; this command reads no pipeline file"
+                        .to_owned()
+                }
+            }),
+        }
+    }
+}
+
+impl Command {
+    /// The name of a command whose argument is a pipeline file.
+    fn name_with_file(&self) -> Option<&'static str> {
+        match self {
+            Self::Run(_) => Some("run"),
+            Self::Check(_) => Some("check"),
+            Self::Plan(_) => Some("plan"),
+            Self::Status(_) => Some("status"),
+            Self::Doctor(_) => Some("doctor"),
+            Self::Verify(_) => Some("verify"),
+            Self::Maintain(_) => Some("maintain"),
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cdcql check FILE`.
 
 use super::args::CheckArguments;
+use super::output::tell;
 use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
@@ -19,9 +20,9 @@ pub(super) async fn run(arguments: &CheckArguments, manner: Manner<'_>) -> Resul
         } = checked;
         let file = arguments.file.display();
         for name in unset_variables {
-            eprintln!("{file}: the environment variable {name} is not set here; a run needs it");
+            tell!("{file}: the environment variable {name} is not set here; a run needs it");
         }
-        eprintln!(
+        tell!(
             "{file}: no error in {} and {}",
             counted(flows, "flow"),
             counted(definitions, "other statement")

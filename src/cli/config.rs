@@ -3,20 +3,23 @@
 //! They become clap's own defaults before it parses, so that the command line goes before them, and `--help` shows them.
 //! Only options with one value that say how a command works can be set; what it is to do stands on the command line.
 
+mod environment;
 mod file;
 mod setting;
 
 use std::env::{args_os, var_os};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::error::{Error, ErrorKind};
 use clap::{ArgMatches, Command, FromArgMatches};
 
+pub(super) use self::environment::warn_of_variables;
 use self::setting::{Default, Setting, settings_of};
 use super::args::Arguments;
 use super::grammar::{CONFIG, grammar};
+use super::output::tell;
 
 /// The file that is read in the working directory, if it is there.
 const FILE: &str = "cdcql.toml";
@@ -32,7 +35,7 @@ pub(super) fn parsed() -> Arguments {
         // Help is there for those whose file is wrong.
         (Err(error), Err(_)) if !error.use_stderr() => plain,
         (_, Err(faults)) => {
-            eprintln!("{}", faults.join("\n"));
+            tell!("{}", faults.join("\n"));
             std::process::exit(2)
         }
     };
@@ -125,12 +128,13 @@ fn unreadable(path: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// The file that `--config` names. It is looked for before anything is parsed; no other argument's value can begin so.
+/// The file that `--config` names. It is looked for before anything is parsed; no other argument's value can begin so but
+/// statements.
 fn named_in(arguments: impl Iterator<Item = OsString>) -> Option<OsString> {
     let flag = format!("--{CONFIG}");
     let with_value = format!("{flag}=");
     let mut named = None;
-    let mut arguments = arguments.take_while(|argument| argument != "--");
+    let mut arguments = without_statements(arguments).take_while(|argument| argument != "--");
     while let Some(argument) = arguments.next() {
         if argument == flag.as_str() {
             named = arguments.next();
@@ -139,6 +143,29 @@ fn named_in(arguments: impl Iterator<Item = OsString>) -> Option<OsString> {
         }
     }
     named
+}
+
+/// The words of a command line but for the statements that `query -c` is given, which can look like any option.
+pub(super) fn without_statements(
+    words: impl Iterator<Item = OsString>,
+) -> impl Iterator<Item = OsString> {
+    let mut is_statement = false;
+    words.filter(move |word| {
+        let is_kept = !is_statement;
+        is_statement = is_kept && takes_statements(word);
+        is_kept
+    })
+}
+
+/// True for `--command` and `-c`, also behind other short flags.
+fn takes_statements(word: &OsStr) -> bool {
+    let Some(word) = word.to_str() else {
+        return false;
+    };
+    let flags = word.strip_prefix('-');
+    let short = flags.and_then(|flags| flags.strip_suffix('c'));
+    let is_short = short.is_some_and(|flags| flags.chars().all(|flag| matches!(flag, 'q' | 'v')));
+    is_short || word == "--command"
 }
 
 #[cfg(test)]
@@ -152,5 +179,13 @@ mod tests {
         assert_eq!(named("--config a.toml run f.sql"), Some("a.toml".into()));
         assert_eq!(named("run f.sql --config=b.toml"), Some("b.toml".into()));
         assert_eq!(named("run -- --config a.toml"), None);
+        for statement in ["query -c", "query --command", "query -qc"] {
+            assert_eq!(named(&format!("{statement} --config a.toml")), None);
+            assert_eq!(named(&format!("{statement} --config=a.toml")), None);
+            let behind = format!("{statement} -c --config a.toml");
+            assert_eq!(named(&behind), Some("a.toml".into()), "{behind}");
+            let behind = format!("{statement} -- --config a.toml");
+            assert_eq!(named(&behind), Some("a.toml".into()), "{behind}");
+        }
     }
 }

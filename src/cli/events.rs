@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use serde_json::{Map, Value, json};
 
+use super::output::tell;
 use crate::error::Error;
 use crate::pipeline::{CopyKind, Event, Reporter};
 
@@ -11,7 +12,7 @@ use crate::pipeline::{CopyKind, Event, Reporter};
 pub(super) fn reporter() -> Reporter {
     Reporter::new(|event| {
         if let Some(object) = object(&event) {
-            eprintln!("{object}");
+            tell!("{object}");
         }
     })
 }
@@ -29,7 +30,7 @@ pub(super) fn print_error(error: &Error) {
         "causes": causes,
         "exit_code": error.exit_code(),
     });
-    eprintln!("{}", named("error", error));
+    tell!("{}", named("error", error));
 }
 
 /// The event as an object, with its flow.

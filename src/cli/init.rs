@@ -1,6 +1,7 @@
 //! `cdcql init [DIR|FILE]`: a pipeline file for a server of one's own.
 
 mod connection;
+mod connection_url;
 mod ignored;
 mod tables;
 mod text;
@@ -12,7 +13,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use self::connection::Connection;
+use self::connection_url::ConnectionUrl;
 use self::tables::{Chosen, chosen};
+use super::output::tell;
 use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
@@ -29,7 +32,8 @@ pub(super) struct InitArguments {
     path: PathBuf,
     /// Where the database is, such as sqlserver://reader@db.example:1433/app_db?ca_file=/path/ca.pem, without the password;
     /// the path of embedded:SCRIPT starts at the file's folder
-    #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port", "database"])]
+    #[arg(long, value_name = "URL", value_parser = ConnectionUrl,
+          conflicts_with_all = ["host", "port", "database"])]
     url: Option<String>,
     /// The server's name or address
     #[arg(long, value_name = "HOST")]
@@ -54,9 +58,20 @@ pub(super) struct InitArguments {
     #[arg(long, value_name = "TABLE")]
     table: Vec<String>,
     /// Where the Delta tables shall lie: a folder beside the file, or the URL of an object store
-    #[arg(long, value_name = "LOCATION", default_value = "lake")]
+    #[arg(long, value_name = "LOCATION", default_value = "lake", value_parser = location)]
     lake: String,
 }
+
+/// A place of the Delta tables; below an empty one they would lie at the root of the file system.
+fn location(text: &str) -> Result<String, &'static str> {
+    match text.trim().is_empty() || text.ends_with("://") {
+        true => Err(NO_LOCATION),
+        false => Ok(text.to_owned()),
+    }
+}
+
+const NO_LOCATION: &str = "it names no place; write a folder beside the file, such as lake, or the URL of an object store, \
+                           such as s3://bucket/lake";
 
 /// Writes the file, after it has seen the server, and says what to do next.
 pub(super) async fn run(arguments: &InitArguments, manner: Manner<'_>) -> Result<(), Error> {
@@ -91,7 +106,7 @@ async fn written(
     let name = database.shown_name();
     let text = text::pipeline(connection, &name, &chosen, &arguments.lake);
     write_new(file, &text)?;
-    ignored::ignore(file, &arguments.lake)?;
+    ignored::ignore(file, &arguments.lake, &chosen.schemas())?;
     let session = Session::try_new(manner)?;
     let parsed = session.parsed(file)?;
     let _ = check(session.engine, parsed, file).await?;
@@ -138,14 +153,14 @@ fn say_next(file: &Path, chosen: &Chosen, password: Option<&str>) {
     let file = file.display();
     let (taken, left_out) = (chosen.taken(), chosen.left_out());
     let plural = if taken == 1 { "" } else { "s" };
-    eprintln!("{file}: {taken} table{plural} to copy");
+    tell!("{file}: {taken} table{plural} to copy");
     if left_out > 0 {
-        eprintln!("{file}: {left_out} left out; its comments say why");
+        tell!("{file}: {left_out} left out; its comments say why");
     }
-    eprintln!("next:");
+    tell!("next:");
     if let Some(variable) = password {
-        eprintln!("  keep {variable} set to the password");
+        tell!("  keep {variable} set to the password");
     }
-    eprintln!("  cdcql doctor {file}    is the server ready, and what mends it");
-    eprintln!("  cdcql run {file}       copy the tables; again, to copy what is new");
+    tell!("  cdcql doctor {file}    is the server ready, and what mends it");
+    tell!("  cdcql run {file}       copy the tables; again, to copy what is new");
 }

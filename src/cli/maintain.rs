@@ -11,7 +11,7 @@ use futures::stream;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::args::MaintainArguments;
-use super::output::{print_error, print_rows};
+use super::output::{print_error, print_rows, tell};
 use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub(super) async fn run(arguments: &MaintainArguments, manner: Manner<'_>) -> Re
     let upkeep = Upkeep::bind(session.engine.clone(), statements, file, flows).await?;
     if upkeep.is_empty() && !quiet {
         let file = arguments.file.display();
-        eprintln!("{file} declares no table: nothing to maintain");
+        tell!("{file} declares no table: nothing to maintain");
     }
     let tell = |table: &str, event| {
         if !quiet {
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &MaintainArguments, manner: Manner<'_>) -> Re
     for report in reports {
         if !quiet {
             for line in lines(&report, arguments.dry_run) {
-                eprintln!("{}: {line}", report.table);
+                tell!("{}: {line}", report.table);
             }
         }
         match report.result {
@@ -82,11 +82,11 @@ fn maintenance(arguments: &MaintainArguments) -> Maintenance {
 fn tell(table: &str, event: MaintenanceEvent) {
     match event {
         MaintenanceEvent::Rewriting(figures) => {
-            eprintln!("{table}: rewriting {}", files(figures));
+            tell!("{table}: rewriting {}", files(figures));
         }
-        MaintenanceEvent::Conflict { attempt } => eprintln!(
-            "{table}: another writer committed first (try {attempt}); choosing files again"
-        ),
+        MaintenanceEvent::Conflict { attempt } => {
+            tell!("{table}: another writer committed first (try {attempt}); choosing files again")
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! How a person drives it: arguments, output, exit codes.
 
+// They panic where stderr cannot be written to.
+#![warn(clippy::print_stderr)]
+
 mod args;
 mod check;
 mod config;
@@ -31,7 +34,6 @@ mod status;
 mod units;
 mod verify;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use tracing_subscriber::filter::filter_fn;
@@ -41,6 +43,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::error::Error;
 use crate::sql::Parameters;
 use args::{Arguments, Command, LogFormat};
+use output::tell;
 use run::Manner;
 
 /// Runs the command that the process's arguments name, and answers with its exit code.
@@ -58,7 +61,7 @@ pub fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the asynchronous runtime cannot start: {error}");
+            tell!("error: the asynchronous runtime cannot start: {error}");
             return ExitCode::from(1);
         }
     };
@@ -143,7 +146,8 @@ fn start_log(arguments: &Arguments) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(output::stderr_has_colours())
+        .log_internal_errors(false)
         .with_target(false);
     let lines = match arguments.log_format {
         LogFormat::Text => lines.boxed(),
@@ -154,7 +158,7 @@ fn start_log(arguments: &Arguments) {
         .with(filter)
         .with(filter_fn(|event| !is_drivers(event.target())));
     if tracing::subscriber::set_global_default(subscriber).is_err() {
-        eprintln!("warning: another log subscriber is already in place");
+        tell!("warning: another log subscriber is already in place");
     }
 }
 

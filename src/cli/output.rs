@@ -1,13 +1,36 @@
 //! Printing results and errors.
 
 use std::error::Error as _;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use datafusion::execution::SendableRecordBatchStream;
 
 use super::args::Format;
 use super::rows::{Out, Printer, RowFormat};
 use crate::error::Error;
+
+/// Writes a line for people on stderr, with the arguments of `format!`.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        $crate::cli::output::write_stderr(&format!("{}\n", format_args!($($text)*)))
+    };
+}
+pub(in crate::cli) use tell;
+
+/// Writes to stderr, as far as that can be written to: what is done does not end because nobody reads of it.
+pub(in crate::cli) fn write_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
+/// Whether stderr is a terminal that understands what colours a text, and the user wants colours
+/// (<https://no-color.org>).
+pub(super) fn stderr_has_colours() -> bool {
+    let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|given| given.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && is_wanted && !is_dumb
+}
 
 /// Prints the rows of a report on stdout.
 pub(super) async fn print_rows(
@@ -20,6 +43,7 @@ pub(super) async fn print_rows(
         Format::Csv => RowFormat::Csv,
     };
     let mut printer = Printer::try_new(format, Out::stdout())?;
+    printer.marks_empty = false;
     printer.print(rows).await?;
     printer.finish()
 }
@@ -36,13 +60,13 @@ pub(super) fn write_out(text: &str) -> Result<(), Error> {
 /// Prints an error, its place if it has one, and what caused it, on stderr.
 pub(super) fn print_error(error: &Error) {
     match error {
-        Error::Invalid { .. } => eprintln!("{error}"),
+        Error::Invalid { .. } => tell!("{error}"),
         Error::At { cause, .. } => {
-            eprintln!("{error}");
+            tell!("{error}");
             print_causes(cause.source());
         }
         _ => {
-            eprintln!("error: {error}");
+            tell!("error: {error}");
             print_causes(error.source());
         }
     }
@@ -54,7 +78,7 @@ fn print_causes(mut cause: Option<&(dyn std::error::Error + 'static)>) {
         let text = error.to_string();
         // An error whose text has its cause's text in it has said both.
         if !last.contains(&text) {
-            eprintln!("  caused by: {text}");
+            tell!("  caused by: {text}");
             last = text;
         }
         cause = error.source();

@@ -1,6 +1,7 @@
 //! `--set name=value`.
 
 use super::args::{Arguments, Command};
+use super::config::without_statements;
 use crate::sql::Parameters;
 
 impl Arguments {
@@ -18,8 +19,8 @@ impl Arguments {
         if reads_none {
             return Some("--set is for commands that read a pipeline file".to_string());
         }
-        // Clap keeps those on one side of the command alone. No other argument's value can begin so.
-        let written = std::env::args_os().filter(|argument| {
+        // Clap keeps those on one side of the command alone. No other argument's value can begin so but statements.
+        let written = without_statements(std::env::args_os()).filter(|argument| {
             argument
                 .to_str()
                 .is_some_and(|text| text == "--set" || text.starts_with("--set="))

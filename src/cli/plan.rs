@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::args::{PlanArguments, PlanFormat};
-use super::output::{print_error, write_out};
+use super::output::{print_error, tell, write_out};
 use super::run::Manner;
 use super::session::Session;
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(super) async fn of(
     });
     let text = texts.collect();
     if plans.flows.is_empty() && arguments.format == PlanFormat::Text {
-        eprintln!("{} has no flow", arguments.file.display());
+        tell!("{} has no flow", arguments.file.display());
     }
     let failures = plans.flows.into_iter().filter_map(|plan| plan.result.err());
     let mut failure = None;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
 
+use super::output::tell;
 use crate::change::OnGap;
 use crate::engine::Violations;
 use crate::pipeline::{Event, FlowReport, FlowResult, Reporter};
@@ -32,7 +33,7 @@ pub(super) fn reporter(quiet: bool, lines: Lines) -> Reporter {
                 event,
                 Event::Gap { .. } | Event::Stopped { .. } | Event::MaintenanceFailed { .. }
             ) {
-                eprintln!("{}", sentence(&event));
+                tell!("{}", sentence(&event));
             }
         });
     }
@@ -57,7 +58,7 @@ fn print(printed: &mut HashMap<String, u64>, event: &Event, lines: Lines) {
             let steps = rows / ROWS_PER_LINE;
             if steps > printed.get(flow).copied().unwrap_or_default() {
                 printed.insert(flow.clone(), steps);
-                eprintln!("{flow}: {} rows read", HumanCount(*rows));
+                tell!("{flow}: {} rows read", HumanCount(*rows));
             }
         }
         Event::Finished { flow } => {
@@ -65,7 +66,7 @@ fn print(printed: &mut HashMap<String, u64>, event: &Event, lines: Lines) {
         }
         Event::WindowStarted { .. } if lines == Lines::OfAll => {}
         Event::Committed { more: false, .. } if lines == Lines::OfParts => {}
-        other => eprintln!("{}", sentence(other)),
+        other => tell!("{}", sentence(other)),
     }
 }
 
@@ -104,7 +105,7 @@ impl Bars {
             | Event::Maintained { flow, .. }
             | Event::MaintenanceFailed { flow, .. } => {
                 self.clear(flow);
-                self.all.suspend(|| eprintln!("{}", sentence(event)));
+                self.all.suspend(|| tell!("{}", sentence(event)));
             }
             Event::Finished { flow } => self.clear(flow),
         }

@@ -12,6 +12,8 @@ use futures::stream::unfold;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use super::output::write_stderr;
+
 /// How long a query takes before it is told how far it is.
 const SILENT: Duration = Duration::from_secs(2);
 /// How often that is told.
@@ -73,14 +75,14 @@ struct Line {
 impl Line {
     fn show(&mut self, text: &str) {
         self.is_shown = true;
-        eprint!("\r\x1b[K{text}");
+        write_stderr(&format!("\r\x1b[K{text}"));
     }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
         if self.is_shown {
-            eprint!("\r\x1b[K");
+            write_stderr("\r\x1b[K");
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::args::{LogFormat, RunArguments};
 use super::events;
-use super::output::print_error;
+use super::output::{print_error, tell};
 use super::progress::{self, Lines};
 use super::session::Session;
 use super::signals;
@@ -54,7 +54,7 @@ pub(super) async fn once(
     let reports = pipeline.run(arguments.options(), &reporter).await;
     if manner.is_for_people() {
         for line in reports.iter().filter_map(progress::summary) {
-            eprintln!("{line}");
+            tell!("{line}");
         }
     }
     first_failure(reports, manner)
@@ -106,7 +106,7 @@ async fn bind(
     };
     if pipeline.flows().is_empty() && manner.is_for_people() {
         let file = arguments.file.display();
-        eprintln!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");
+        tell!("{file} has no flow: nothing to run; a flow is a MERGE INTO … USING STREAM …");
     }
     Ok(pipeline)
 }

@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast;
 
+use super::output::tell;
 use super::query_progress::Progress;
 use super::rows::Printer;
 use super::run::Manner;
@@ -189,7 +190,7 @@ impl Session {
         printer: &mut Printer,
     ) -> Result<(), Error> {
         if let Some(defined) = self.engine.define(statement, file).await? {
-            eprintln!("{defined}");
+            tell!("{defined}");
             return Ok(());
         }
         let mut tries = Tries::default();
@@ -220,7 +221,7 @@ impl Session {
         };
         if let Some(files) = files {
             let FilesRead { read, skipped } = files;
-            eprintln!("files of Delta tables: {read} read, {skipped} skipped");
+            tell!("files of Delta tables: {read} read, {skipped} skipped");
         }
         let printed = printer.print(rows).await;
         printed.map_err(|error| error.restored(statement))

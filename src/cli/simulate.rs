@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::args::{ClockArgument, SimulateArguments};
 use super::embedded::{database_from, database_name};
+use super::output::tell;
 use crate::error::Error;
 use crate::simulator::protocol::Collation;
 use crate::simulator::{
@@ -40,7 +41,7 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
             .await
             .map_err(|source| Error::Output { source })?;
     }
-    eprintln!(
+    tell!(
         "SQL Server stand-in on {}, database {}, login {}{}",
         simulator.address(),
         simulator.database(),
@@ -48,8 +49,8 @@ pub(super) async fn run(arguments: &SimulateArguments) -> Result<(), Error> {
         if arguments.record { ", recorded" } else { "" }
     );
     if arguments.password.is_none() {
-        eprintln!("password {} (made for this run)", simulator.password());
-        eprintln!("APP_DB_URL='{}'", simulator.url());
+        tell!("password {} (made for this run)", simulator.password());
+        tell!("APP_DB_URL='{}'", simulator.url());
     }
     simulator.closed().await;
     Ok(())

@@ -15,7 +15,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 
 use super::args::Format;
-use super::output::{print_error, print_rows};
+use super::output::{print_error, print_rows, tell};
 use super::progress::Lines;
 use super::run::Manner;
 use super::session::Session;
@@ -96,7 +96,7 @@ fn tell_the_rest(found: &[Verification]) {
             continue;
         };
         if !compared.uncompared.is_empty() {
-            eprintln!(
+            tell!(
                 "{}: not compared, since the source does not have them or the flow does not write them: {}",
                 one.flow,
                 compared.uncompared.join(", ")
@@ -104,13 +104,13 @@ fn tell_the_rest(found: &[Verification]) {
         }
         let unlike = compared.unlike();
         if unlike > MOST_LISTED as u64 {
-            eprintln!(
+            tell!(
                 "{}: {unlike} keys differ, of which {MOST_LISTED} are listed",
                 one.flow
             );
         }
         if compared.repaired > 0 && !compared.agrees() {
-            eprintln!(
+            tell!(
                 "{}: {} keys have no value in a column that ON compares, and no MERGE finds their rows: DELETE them by hand",
                 one.flow,
                 unlike - compared.repaired

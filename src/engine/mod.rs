@@ -12,6 +12,7 @@ mod expectations;
 mod files;
 mod lake;
 mod located;
+mod moments;
 mod overlay;
 mod plan;
 mod point;

@@ -11,6 +11,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Statement as SqlStatement, TableFactor};
 
+use super::moments::in_units_of_columns;
 use super::prune::pruned;
 use super::row_change::{as_merge, repeated_assignment};
 use super::select::select_from;
@@ -64,6 +65,7 @@ impl Engine {
             None => state
                 .statement_to_plan(ast)
                 .await
+                .and_then(in_units_of_columns)
                 .and_then(pruned)
                 .and_then(as_merge)
                 .map_err(|error| Error::from_datafusion(error, Some(statement)))?,

@@ -84,6 +84,7 @@ pub use parse::{Parsed, parse, parse_all};
 pub use printed::printed;
 pub use references::{TableReference, table_references};
 pub use relation::{Bound, BoundUnit, Bounds, RelationKind, StreamStart, relation_from_marker};
+pub use secrets::may_hold_secret;
 pub use source::{SourceText, Span};
 pub use spelled::{identifier, literal};
 pub use stars::{Absent, expand_stars};

@@ -8,8 +8,29 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use self::url::secrets_in;
-use super::lexer::Lexeme;
+use super::lexer::{Lexeme, lex};
+use super::source::{Source, SourceText};
 use crate::nearest::nearest;
+
+/// Whether `text` has a secret in it, or a word in which `password` is one, or one that may be OPTIONS misspelt: what
+/// stands behind it is not known to be harmless then.
+pub fn may_hold_secret(text: &str) -> bool {
+    let mut source = Source::new(&SourceText {
+        name: String::new(),
+        text: text.to_owned(),
+    });
+    let lexed = lex(&mut source);
+    let lower = text.to_lowercase();
+    let is_near_options = |word: &str| strsim::osa_distance(word, "options") == 1;
+    source.hides_any()
+        || lexed.error.is_some()
+        || ["password", "passwd", "pwd"]
+            .iter()
+            .any(|word| lower.contains(word))
+        || lower
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(is_near_options)
+}
 
 /// The places of secrets in a text. Where the text could not be read to its end, `tail` is where that begins.
 pub(super) fn secrets(text: &str, lexemes: &[Lexeme], tail: Option<usize>) -> Vec<Range<usize>> {

@@ -117,6 +117,11 @@ impl Source {
         }
     }
 
+    /// Whether anything of the text is hidden.
+    pub(super) fn hides_any(&self) -> bool {
+        !self.masked.is_empty()
+    }
+
     fn hides(&self, at: usize) -> bool {
         let next = self.masked.partition_point(|mask| mask.end <= at);
         self.masked.get(next).is_some_and(|mask| mask.start <= at)

@@ -82,6 +82,27 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
+fn a_lake_that_is_the_files_own_folder_has_each_schemas_folder_ignored() {
+    let project = Project::new();
+    let here = [SHOP.as_slice(), &["--lake", "."]].concat();
+    let _ = project.cdcql(&here).succeeded();
+    assert_eq!(project.read("mine/.gitignore"), "/dbo/\n");
+    let _ = project.cdcql(&["run", "mine/pipeline.sql"]).succeeded();
+    assert!(project.path().join("mine/dbo/orders/_delta_log").is_dir());
+}
+
+#[test]
+fn a_lake_at_no_place_is_wrong_usage() {
+    let project = Project::new();
+    for lake in ["", " ", "s3://"] {
+        let nowhere = [SHOP.as_slice(), &["--lake", lake]].concat();
+        let told = project.cdcql(&nowhere);
+        let _ = told.failed(2, &["--lake <LOCATION>", "s3://bucket/lake"]);
+    }
+    assert!(!project.path().join("mine").exists());
+}
+
+#[test]
 fn tables_and_schemas_are_chosen_by_their_names() {
     let project = Project::new();
     let with = |more: &[&str]| project.cdcql(&[SHOP.as_slice(), more].concat());
@@ -109,6 +130,46 @@ fn what_is_missing_is_wrong_usage_without_a_terminal() {
     let told = project.cdcql(&secret).failed(2, &["--password-env"]);
     assert!(!told.stderr.contains("hush"), "{}", told.stderr);
     assert!(!project.path().join("pipeline.sql").exists());
+}
+
+#[test]
+fn what_is_no_url_of_a_connection_is_told_what_one_looks_like() {
+    let project = Project::new();
+    let shape = "sqlserver://LOGIN@HOST[:PORT]/DATABASE";
+    let no_urls = [
+        "db.example",
+        "",
+        "reader:hush@db/app",
+        "postgres://reader:hush@db/app",
+    ];
+    for url in no_urls {
+        let told = project.cdcql(&["init", "--url", url]);
+        let told = told.failed(2, &["--url <URL>", shape]);
+        assert!(!told.stderr.contains("is missing"), "{}", told.stderr);
+        assert!(!told.stderr.contains("hush"), "{}", told.stderr);
+    }
+    for url in ["sqlserver://reader@db.example", "sqlserver://reader@db/"] {
+        let told = project.cdcql(&["init", "--url", url]);
+        let _ = told.failed(2, &["the database at the URL's end", shape]);
+    }
+}
+
+#[test]
+fn what_fails_before_there_is_a_file_has_no_place_in_it() {
+    let project = Project::new();
+    let nowhere = ["init", "mine", "--url", "embedded:nowhere.sql"];
+    let unopened = "error: connection 'nowhere' cannot be opened";
+    let told = project.cdcql(&nowhere);
+    let told = told.failed(1, &[unopened, "cannot read"]);
+    assert!(!told.stderr.contains("pipeline.sql"), "{}", told.stderr);
+    let url = "sqlserver://reader@db.example/app?encrypt=perhaps";
+    let mut wrong = project.command();
+    wrong.args(["init", "mine", "--url", url]);
+    wrong.env("CDCQL_PASSWORD", "secret");
+    let told = Ended::from(wrong.output().unwrap());
+    let told = told.failed(3, &["error: option 'encrypt'"]);
+    assert!(!told.stderr.contains("pipeline.sql"), "{}", told.stderr);
+    assert!(!project.path().join("mine").exists());
 }
 
 /// Names that need quotes, a schema that the lake has already, and a table that cannot be copied.
@@ -189,12 +250,48 @@ fn what_is_missing_is_asked_for_on_a_terminal() {
     let mut run = served.command(&["run", "mine/pipeline.sql"]);
     run.env("CDCQL_PASSWORD", served.simulator().password());
     let _ = Ended::from(run.output().unwrap()).succeeded();
-    let mut terminal = spawn(served.command(&["init", "other", "--host", "db"]));
+    let mut command = served.command(&["init", "other", "--host", "db"]);
+    command.env("CDCQL_PASSWORD", "secret");
+    let mut terminal = spawn(command);
     terminal.expect("database: ").unwrap();
     terminal.send(ControlCode::EndOfTransmission).unwrap();
     terminal.expect("interrupted").unwrap();
     terminal.expect(expectrl::Eof).unwrap();
     assert!(!served.project.path().join("other").exists());
+}
+
+#[test]
+fn a_database_that_the_url_does_not_name_is_asked_for_on_a_terminal() {
+    let served = Served::in_hand();
+    let (address, user) = (served.simulator().address(), served.simulator().user());
+    let url = format!("sqlserver://{address}?trust_server_certificate=true");
+    let mut command = served.command(&["init", "mine", "--url", &url, "--user", user]);
+    command.env("CDCQL_PASSWORD", served.simulator().password());
+    let mut terminal = spawn(command);
+    terminal.expect("database: ").unwrap();
+    terminal.send_line("app_db").unwrap();
+    terminal.expect("1 table to copy").unwrap();
+    terminal.expect(expectrl::Eof).unwrap();
+    let file = served.project.read("mine/pipeline.sql");
+    assert!(file.contains("  database 'app_db',\n"), "{file}");
+    assert!(file.contains("FROM STREAM app_db.dbo.a "), "{file}");
+}
+
+#[test]
+fn nothing_is_asked_for_while_the_password_is_missing() {
+    let project = Project::new();
+    let partly: [&[&str]; 3] = [&[], &["--host", "db"], &["--url", "sqlserver://db/app"]];
+    for given in partly {
+        let mut command = project.command();
+        command.arg("init").args(given).env_remove("CDCQL_PASSWORD");
+        let mut terminal = spawn(command);
+        let said = "error: the environment variable CDCQL_PASSWORD is not set";
+        let found = terminal.expect(said).unwrap();
+        let before = String::from_utf8_lossy(found.before()).into_owned();
+        assert_eq!(before, "");
+        terminal.expect(expectrl::Eof).unwrap();
+    }
+    assert!(!project.path().join("pipeline.sql").exists());
 }
 
 #[test]

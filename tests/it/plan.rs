@@ -114,7 +114,8 @@ fn the_text_has_all_that_steers_the_flow_and_its_merge() {
     for words in [
         "a: not copied\n",
         "copy the table: about 4 rows, in chunks of up to ",
-        "db.dbo.a in database 'app_db', by capture instance dbo_a",
+        "db.dbo.a in database '",
+        ", by capture instance dbo_a",
         "id (primary key ",
         "ON compares id = id",
         "lake/a, still to be made",

@@ -125,6 +125,28 @@ fn a_file_of_the_repl_is_whole_or_as_it_was() {
 }
 
 #[test]
+fn a_result_that_ends_early_leaves_those_before_it_in_the_file() {
+    let project = Project::new();
+    let typed = "\\o out.csv\n\\format csv\nSELECT 1 AS n;\n\
+                 SELECT 1 / (value - 90000) AS n FROM range(0, 100000);\nSELECT 2 AS n;\n\\o\n";
+    let ended = repl(&project, &[], typed).succeeded();
+    assert!(ended.stderr.contains("ivide"), "{}", ended.stderr);
+    assert_eq!(project.read("out.csv"), "n\n1\nn\n2\n");
+}
+
+#[test]
+fn a_file_in_scope_is_the_same_by_every_path() {
+    let project = Project::new();
+    let typed = "\\i pipelines/customers.sql\n\\i ./pipelines/../pipelines/customers.sql\n\\run\n";
+    let ended = repl(&project, &[], typed).succeeded();
+    assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
+    assert_eq!(project.commits(), 1);
+    let typed = "\\o ~/home.csv\n\\format csv\nSELECT 1 AS n;\n\\o\n";
+    let _ = repl(&project, &[], typed).succeeded();
+    assert_eq!(project.read("home.csv"), "n\n1\n");
+}
+
+#[test]
 fn the_repl_runs_the_flows_of_a_file_that_has_queries_too() {
     let project = Project::new();
     let file = project.read("pipelines/customers.sql");
@@ -431,4 +453,83 @@ fn rows_of_a_delta_table_are_updated_and_deleted() {
     assert_eq!(project.commits(), 4);
     let explained = project.query("EXPLAIN DELETE FROM customers WHERE customer_id = 2");
     assert!(explained.contains("delete where"), "{explained}");
+}
+
+#[test]
+fn the_pipeline_may_stand_before_the_query() {
+    let project = Project::new();
+    let _ = project.run();
+    let ask = [
+        "query",
+        "--format",
+        "csv",
+        "-c",
+        "SELECT count(*) AS n FROM customers",
+    ];
+    let before = [["--pipeline", "pipelines/customers.sql"].as_slice(), &ask].concat();
+    assert_eq!(project.cdcql(&before).succeeded().stdout, "n\n3\n");
+    let missing = [["--pipeline", "missing.sql"].as_slice(), &ask].concat();
+    let _ = project.cdcql(&missing).failed(1, &["missing.sql"]);
+    let twice = [
+        before.as_slice(),
+        &["--pipeline", "pipelines/customers.sql"],
+    ]
+    .concat();
+    let _ = project
+        .cdcql(&twice)
+        .failed(2, &["both before the command and behind it"]);
+}
+
+#[test]
+fn a_pipeline_before_a_command_that_takes_none_is_wrong_usage() {
+    let project = Project::new();
+    let given = |command: &[&str]| {
+        let pipeline = ["--pipeline", "pipelines/customers.sql"];
+        project.cdcql(&[pipeline.as_slice(), command].concat())
+    };
+    for command in [
+        "run", "check", "plan", "status", "doctor", "verify", "maintain",
+    ] {
+        let told = format!("{command} takes its file without it: cdcql {command} FILE");
+        let _ = given(&[command, "pipelines/customers.sql"]).failed(2, &[&told]);
+    }
+    assert_eq!(project.commits(), 0);
+    for command in [["man"].as_slice(), &["demo"], &["init", "made"]] {
+        let _ = given(command).failed(2, &["this command reads no pipeline file"]);
+    }
+}
+
+#[test]
+fn statements_of_the_command_line_may_begin_with_a_comment() {
+    let project = Project::new();
+    let ask = |arguments: &[&str]| {
+        let ended = project.cdcql(&[["query", "--format", "csv"].as_slice(), arguments].concat());
+        ended.succeeded().stdout
+    };
+    assert_eq!(ask(&["-c", "-- nothing"]), "");
+    assert_eq!(ask(&["--command", "-- one\nSELECT 1 AS n"]), "n\n1\n");
+    assert_eq!(ask(&["-c", "--", "-c", "SELECT 1 AS n"]), "n\n1\n");
+    // They look like options that are looked for before all others.
+    assert_eq!(ask(&["-c", "--config=none\nSELECT 1 AS n"]), "n\n1\n");
+    assert_eq!(ask(&["-qc", "--config", "-c", "SELECT 1 AS n"]), "n\n1\n");
+    let with_parameter = ["--set", "n=1", "-c", "--set=m\nSELECT :n AS n"];
+    assert_eq!(ask(&with_parameter), "n\n1\n");
+    let _ = project
+        .cdcql(&["query", "-c"])
+        .failed(2, &["a value is required for '--command <SQL>'"]);
+}
+
+#[test]
+fn a_dash_is_the_file_that_comes_through_standard_input() {
+    let project = Project::new();
+    let ask = ["query", "--format", "csv", "-f", "-", "-c", "SELECT 2 AS n"];
+    // Its relative paths start at the working directory.
+    let typed = "CREATE CONNECTION db TYPE sqlserver OPTIONS (url 'embedded:pipelines/app_db.sql');\n\
+                 SELECT city FROM db.dbo.customers WHERE customer_id = 1;\n";
+    let ended = repl(&project, &ask, typed).succeeded();
+    assert_eq!(ended.stdout, "city\nGotham City\nn\n2\n");
+    let _ = repl(&project, &ask, "SELECT 1;\nSELEC 1;\n").failed(3, &["<stdin>:2:1: error"]);
+    project.write("-", "SELECT 3 AS n");
+    let file = ["query", "--format", "csv", "-f", "./-"];
+    assert_eq!(project.cdcql(&file).succeeded().stdout, "n\n3\n");
 }

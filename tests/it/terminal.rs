@@ -25,7 +25,11 @@ pub(crate) fn spawn(command: Command) -> Terminal {
 }
 
 /// The REPL in a terminal, without colours unless they are asked for.
-fn open(project: &Project, arguments: &[&str], change: impl FnOnce(&mut Command)) -> Terminal {
+pub(crate) fn open(
+    project: &Project,
+    arguments: &[&str],
+    change: impl FnOnce(&mut Command),
+) -> Terminal {
     let mut command = project.command();
     command.args(arguments);
     command.env("TERM", "xterm").env("NO_COLOR", "1");
@@ -53,7 +57,7 @@ fn drop_line(terminal: &mut Terminal) {
     terminal.expect("cdcql> ").unwrap();
 }
 
-fn leave(mut terminal: Terminal) {
+pub(crate) fn leave(mut terminal: Terminal) {
     terminal.send_line("\\q").unwrap();
     terminal.expect(expectrl::Eof).unwrap();
 }

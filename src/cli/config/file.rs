@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 
-use clap::Command;
+use clap::{Arg, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::setting::{Default, Setting, key_of};
+use super::setting::{Default, Setting, key_of, other_way};
 use crate::nearest::nearest;
 
 /// The defaults that a file sets, or everything that is wrong with it, in its order.
@@ -125,11 +125,9 @@ impl Reading<'_, '_> {
     fn unknown(&self, command: Option<&Command>, key: &str) -> String {
         let name = command.map(Command::get_name);
         let whole = command.unwrap_or(self.grammar);
-        let longs = || whole.get_opts().filter_map(|arg| arg.get_long());
-        if let Some(long) = longs().find(|long| key_of(long) == key) {
-            return format!(
-                "{key} has no default of one's own: write --{long} on the command line"
-            );
+        let is_meant = |arg: &&Arg| arg.get_long().is_some_and(|long| key_of(long) == key);
+        if let Some(arg) = whole.get_opts().find(is_meant) {
+            return format!("{key} has no default of one's own: {}", other_way(arg));
         }
         let owners = self.settings.iter().filter(|setting| setting.key() == key);
         let owners: Vec<_> = owners.map(|setting| setting.command.as_deref()).collect();
@@ -139,8 +137,10 @@ impl Reading<'_, '_> {
                     "{key} is an option of all commands: write it above the first table"
                 );
             }
-            (None, [Some(first), ..]) => {
-                return format!("{key} is an option of a command: write it below [{first}]");
+            (None, [Some(_), ..]) => {
+                let tables = owners.iter().flatten().map(|name| format!("[{name}]"));
+                let tables = alternatives(&tables.collect::<Vec<_>>());
+                return format!("{key} is no option of all commands: write it below {tables}");
             }
             _ => {}
         }
@@ -154,6 +154,14 @@ impl Reading<'_, '_> {
             Some(name) => format!("{name} has no option '{key}'{near}"),
             None => format!("there is no option '{key}' of all commands{near}"),
         }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+fn alternatives(words: &[String]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
     }
 }
 

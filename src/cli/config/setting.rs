@@ -66,6 +66,28 @@ pub(super) fn key_of(long: &str) -> String {
     long.replace('-', "_")
 }
 
+/// What an option, of one command or of all, is called in the environment.
+pub(super) fn variable_of(command: Option<&str>, long: &str) -> String {
+    let words = ["CDCQL"].into_iter().chain(command);
+    let words: Vec<&str> = words.chain([long]).collect();
+    words.join("_").replace('-', "_").to_uppercase()
+}
+
+/// How an option is given that cannot have a default of one's own.
+pub(super) fn other_way(arg: &Arg) -> String {
+    let on_the_line = format!(
+        "write --{} on the command line",
+        arg.get_long().unwrap_or_default()
+    );
+    match arg.get_env() {
+        Some(variable) => format!(
+            "{on_the_line}, or set the environment variable {}",
+            variable.to_string_lossy()
+        ),
+        None => on_the_line,
+    }
+}
+
 impl Setting {
     fn new(command: Option<&str>, arg: &Arg) -> Option<Self> {
         let words = arg.get_possible_values();
@@ -87,9 +109,7 @@ impl Setting {
 
     /// The environment variable that sets it.
     pub(super) fn variable(&self) -> String {
-        let words = ["CDCQL"].into_iter().chain(self.command.as_deref());
-        let words: Vec<&str> = words.chain([self.long.as_str()]).collect();
-        words.join("_").replace('-', "_").to_uppercase()
+        variable_of(self.command.as_deref(), &self.long)
     }
 
     /// Itself with a value, as the command line would take it, or why it cannot be.

@@ -8,13 +8,15 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::InitArguments;
+use super::connection_url::EMBEDDED;
 use crate::engine::{Engine, LAKE};
 use crate::error::Error;
 use crate::source::sqlserver::Database;
 use crate::sql::{Parameters, SourceText, identifier, literal, parse_all};
 
-/// The scheme of a URL that names a script.
-const EMBEDDED: &str = "embedded:";
+/// The database, where a URL says all else.
+const DATABASE_OF_URL: &str =
+    "the database at the URL's end (sqlserver://LOGIN@HOST[:PORT]/DATABASE)";
 
 /// A connection as the file declares it.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Connection {
     ///
     /// # Errors
     /// `Unanswered` without a terminal, `SecretGiven` for a URL with a password, `PasswordUnset` if the variable is not
-    /// set that has it.
+    /// set that has it, before anything is asked.
     pub(super) fn asked_for(arguments: &InitArguments) -> Result<Self, Error> {
         let mut connection = Self {
             name: "source".to_owned(),
@@ -40,28 +42,27 @@ impl Connection {
         let mut questions = Questions::default();
         let host = match &arguments.url {
             Some(url) => url.clone(),
-            None => questions.given("--host", "server (a name, or a URL)", &arguments.host)?,
+            None => {
+                let question = "server (a name, or a URL)";
+                connection.given("--host", &arguments.host, question, &mut questions)?
+            }
         };
         let is_url = host.contains("://") || host.starts_with(EMBEDDED);
         match is_url {
-            true => connection.at_url(host, &arguments.user, &mut questions)?,
+            true => connection.at_url(host, arguments, &mut questions)?,
             false => connection.at_host(host, arguments, &mut questions)?,
         }
         if connection.name.eq_ignore_ascii_case(LAKE) {
             connection.name.push_str("_source");
         }
-        match &connection.password {
-            Some(name) if std::env::var_os(name).is_none() => {
-                Err(Error::PasswordUnset { name: name.clone() })
-            }
-            _ => Ok(connection),
-        }
+        connection.check_password()?;
+        Ok(connection)
     }
 
     fn at_url(
         &mut self,
         url: String,
-        user: &Option<String>,
+        arguments: &InitArguments,
         questions: &mut Questions,
     ) -> Result<(), Error> {
         if let Some(script) = url.strip_prefix(EMBEDDED) {
@@ -75,18 +76,26 @@ impl Connection {
         if place.has_secret() {
             return Err(Error::SecretGiven);
         }
-        let path = percent_decode_str(place.path).decode_utf8_lossy();
-        self.name_after(Some(path.into_owned()));
         let is_integrated = place.has_option("integrated_security", "true");
-        let needs_user = place.user.is_empty() && !is_integrated;
-        let user = match needs_user {
-            true => Some(questions.given("--user", "user", user)?),
-            false => user.clone(),
-        };
         if is_integrated {
             self.password = None;
         }
+        let database = match place.names_database() {
+            true => arguments.database.clone(),
+            false => {
+                Some(self.given(DATABASE_OF_URL, &arguments.database, "database", questions)?)
+            }
+        };
+        let path = percent_decode_str(place.path).decode_utf8_lossy();
+        self.name_after(Some(path.into_owned()));
+        self.name_after(database.clone());
+        let user = match place.user.is_empty() && !is_integrated {
+            true => Some(self.given("--user", &arguments.user, "user", questions)?),
+            false => arguments.user.clone(),
+        };
         self.options.push(("url", url));
+        let database = database.map(|database| ("database", database));
+        self.options.extend(database);
         self.options.extend(user.map(|user| ("user", user)));
         Ok(())
     }
@@ -100,12 +109,41 @@ impl Connection {
         self.options.push(("host", host));
         let port = arguments.port.map(|port| ("port", port.to_string()));
         self.options.extend(port);
-        let database = questions.given("--database", "database", &arguments.database)?;
+        let database = self.given("--database", &arguments.database, "database", questions)?;
         self.name_after(Some(database.clone()));
         self.options.push(("database", database));
-        let user = questions.given("--user", "user", &arguments.user)?;
+        let user = self.given("--user", &arguments.user, "user", questions)?;
         self.options.push(("user", user));
         Ok(())
+    }
+
+    /// A value that was given, or is asked for. Nothing is asked while the password is missing, which would end it after the last
+    /// answer.
+    fn given(
+        &self,
+        argument: &'static str,
+        value: &Option<String>,
+        question: &str,
+        questions: &mut Questions,
+    ) -> Result<String, Error> {
+        if let Some(value) = value {
+            return Ok(value.clone());
+        }
+        if !stdin().is_terminal() || !stdout().is_terminal() {
+            return Err(Error::Unanswered { argument });
+        }
+        self.check_password()?;
+        questions.ask(question)
+    }
+
+    /// Refuses a password that is needed and not there.
+    fn check_password(&self) -> Result<(), Error> {
+        match &self.password {
+            Some(name) if std::env::var_os(name).is_none() => {
+                Err(Error::PasswordUnset { name: name.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn name_after(&mut self, database: Option<String>) {
@@ -136,10 +174,10 @@ impl Connection {
         format!("CREATE CONNECTION {name} TYPE sqlserver OPTIONS (\n  {options});\n")
     }
 
-    /// Connects, as the statement does in `file`.
+    /// Connects, as the statement will do in `file`.
     ///
     /// # Errors
-    /// Whatever keeps the database from being opened.
+    /// Whatever keeps the database from being opened, without a place: the file is not written yet.
     pub(super) async fn open(&self, engine: &Engine, file: &Path) -> Result<Database, Error> {
         let text = SourceText {
             name: file.display().to_string(),
@@ -153,9 +191,18 @@ impl Connection {
             });
         }
         for statement in &parsed.statements {
-            let _ = engine.define(statement, Some(file)).await?;
+            let defined = engine.define(statement, Some(file)).await;
+            let _ = defined.map_err(without_place)?;
         }
         engine.database(&self.name)
+    }
+}
+
+/// The failure that an error with a place is about.
+fn without_place(error: Error) -> Error {
+    match error {
+        Error::At { cause, .. } => *cause,
+        error => error,
     }
 }
 
@@ -175,7 +222,7 @@ impl<'a> Place<'a> {
         let (_, path) = server.split_once('/').unwrap_or((server, ""));
         Self {
             user,
-            path,
+            path: path.trim_start_matches('/'),
             query: query.to_lowercase(),
         }
     }
@@ -194,6 +241,10 @@ impl<'a> Place<'a> {
         self.user.contains(':') || self.options().any(|(name, _)| is_secret(name))
     }
 
+    fn names_database(&self) -> bool {
+        !self.path.is_empty() || self.options().any(|(name, _)| name == "database")
+    }
+
     fn has_option(&self, name: &str, value: &str) -> bool {
         self.options().any(|option| option == (name, value))
     }
@@ -204,19 +255,8 @@ impl<'a> Place<'a> {
 struct Questions(Option<DefaultEditor>);
 
 impl Questions {
-    /// A value that was given, or is asked for.
-    fn given(
-        &mut self,
-        argument: &'static str,
-        question: &str,
-        value: &Option<String>,
-    ) -> Result<String, Error> {
-        if let Some(value) = value {
-            return Ok(value.clone());
-        }
-        if !stdin().is_terminal() || !stdout().is_terminal() {
-            return Err(Error::Unanswered { argument });
-        }
+    /// An answer that is not empty.
+    fn ask(&mut self, question: &str) -> Result<String, Error> {
         let editor = match &mut self.0 {
             Some(editor) => editor,
             none => none.insert(DefaultEditor::new().map_err(unasked)?),

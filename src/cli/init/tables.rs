@@ -1,6 +1,6 @@
 //! Which tables the file copies, and which not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Error;
 use crate::sink::delta::is_folder_name;
@@ -22,6 +22,15 @@ pub(super) struct Chosen(Vec<Table>);
 impl Chosen {
     pub(super) fn tables(&self) -> &[Table] {
         &self.0
+    }
+
+    /// Their schemas, each once, whatever the case of its letters.
+    pub(super) fn schemas(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let schemas = self.0.iter().map(|table| table.schema.as_str());
+        schemas
+            .filter(|schema| seen.insert(schema.to_lowercase()))
+            .collect()
     }
 
     /// How many are copied.

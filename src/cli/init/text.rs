@@ -1,7 +1,5 @@
 //! The text of a pipeline file.
 
-use std::collections::BTreeSet;
-
 use super::connection::Connection;
 use super::tables::{Chosen, Table};
 use crate::engine::MAIN;
@@ -26,11 +24,8 @@ pub(super) fn pipeline(
     }
     text.push_str(&connection.statement());
     text.push_str("\n-- The Delta tables lie below these locations: folders beside this file, or URLs of an object store.\n");
-    let mut schemas = BTreeSet::new();
-    for table in chosen.tables() {
-        if schemas.insert(table.schema.to_lowercase()) {
-            text.push_str(&schema(&table.schema, lake));
-        }
+    for name in chosen.schemas() {
+        text.push_str(&schema(name, lake));
     }
     for table in chosen.tables() {
         text.push('\n');
@@ -50,10 +45,14 @@ const COMMANDS: &str = "\
 ";
 
 fn schema(name: &str, lake: &str) -> String {
-    let folder = name.replace(['/', '\\'], "_");
-    let location = format!("{}/{folder}", lake.trim_end_matches('/'));
+    let location = format!("{}/{}", lake.trim_end_matches('/'), folder(name));
     let target = identifier(&target_schema(name));
     format!("CREATE SCHEMA {target} LOCATION {};\n", literal(&location))
+}
+
+/// The folder of a schema's tables in the lake.
+pub(super) fn folder(schema: &str) -> String {
+    schema.replace(['/', '\\'], "_")
 }
 
 /// The statement of a table; as a comment with the reason, if it cannot be copied.

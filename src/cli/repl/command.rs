@@ -30,7 +30,7 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// A command.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     Quit,
     Help,
@@ -49,12 +49,49 @@ pub(super) enum Command {
     Set(Option<(String, String)>),
 }
 
+/// Words that other shells end with, or help at, and what they are here.
+const WORDS: [(&str, Command); 3] = [
+    ("exit", Command::Quit),
+    ("quit", Command::Quit),
+    ("help", Command::Help),
+];
+
+/// Whether a text is such a word alone.
+pub(super) fn is_word_command(text: &str) -> bool {
+    word_command(text).is_some()
+}
+
+fn word_command(text: &str) -> Option<&'static Command> {
+    let word = text.trim().trim_end_matches(';').trim_end();
+    let mut words = WORDS.iter();
+    words
+        .find(|(known, _)| word.eq_ignore_ascii_case(known))
+        .map(|(_, command)| command)
+}
+
+/// Whether a line begins with a command that there is.
+pub(super) fn is_known(line: &str) -> bool {
+    let name = line.split(char::is_whitespace).next().unwrap_or_default();
+    NAMES.contains(&name.trim_end_matches(';'))
+}
+
 impl Command {
+    /// Reads a line that begins with a backslash, or is a word of other shells; `None` for anything else.
+    pub(super) fn of(text: &str) -> Option<Result<Self, String>> {
+        match word_command(text) {
+            Some(command) => Some(Ok(command.clone())),
+            None => text
+                .trim_start()
+                .starts_with('\\')
+                .then(|| Self::read(text)),
+        }
+    }
+
     /// Reads a line that begins with a backslash.
     ///
     /// # Errors
     /// What is wrong with it, and what to write instead.
-    pub(super) fn read(line: &str) -> Result<Self, String> {
+    fn read(line: &str) -> Result<Self, String> {
         let line = line.trim().trim_end_matches(';').trim_end();
         let (name, rest) = match line.split_once(char::is_whitespace) {
             Some((name, rest)) => (name, rest.trim()),
@@ -87,8 +124,16 @@ impl Command {
                 None => Ok(Self::Set(None)),
                 Some(given) => match given.split_once(char::is_whitespace) {
                     Some((name, value)) => {
-                        let name = name.trim_start_matches(':').to_string();
-                        Ok(Self::Set(Some((name, value.trim().to_string()))))
+                        let name = name.trim_start_matches(':');
+                        if !is_parameter(name) {
+                            return Err(format!(
+                                "'{name}' is no parameter's name: those are letters, digits and _, a letter or _ first"
+                            ));
+                        }
+                        Ok(Self::Set(Some((
+                            name.to_string(),
+                            value.trim().to_string(),
+                        ))))
                     }
                     None => Err(format!("\\set takes a value too: \\set {given} VALUE")),
                 },
@@ -96,6 +141,11 @@ impl Command {
             _ => Err(unknown(name)),
         }
     }
+}
+
+fn is_parameter(name: &str) -> bool {
+    let is_letter = |c: char| c.is_alphabetic() || c == '_';
+    name.starts_with(is_letter) && name.chars().all(|c| is_letter(c) || c.is_numeric())
 }
 
 fn unknown(name: &str) -> String {
@@ -114,7 +164,8 @@ fn switch(name: &str, given: Option<String>) -> Result<Option<bool>, String> {
     }
 }
 
-/// A path without the quotes around it, or without the backslashes that completion puts before its blanks.
+/// A path without the quotes around it, or without the backslashes that completion puts before its blanks; `~/` without
+/// quotes is the user's folder.
 fn unquoted(path: String) -> String {
     let inside = |quote| {
         let path = path.strip_prefix(quote)?;
@@ -123,7 +174,14 @@ fn unquoted(path: String) -> String {
     match inside('\'').or_else(|| inside('"')) {
         Some(inner) => inner.to_string(),
         None if cfg!(windows) => path,
-        None => unescape(&path, Some('\\')).into_owned(),
+        None => {
+            let path = unescape(&path, Some('\\'));
+            let at_home = path.strip_prefix("~/").zip(dirs::home_dir());
+            match at_home.map(|(rest, home)| home.join(rest)) {
+                Some(path) => path.to_string_lossy().into_owned(),
+                None => path.into_owned(),
+            }
+        }
     }
 }
 
@@ -146,6 +204,14 @@ mod tests {
             Ok(Command::Output(Some("it's b.csv".to_string())))
         );
         assert_eq!(Command::read("\\x OFF"), Ok(Command::Expanded(Some(false))));
+        for (text, command) in [
+            ("exit", Command::Quit),
+            ("QUIT;", Command::Quit),
+            (" help\n", Command::Help),
+        ] {
+            assert_eq!(Command::of(text), Some(Ok(command)));
+        }
+        assert_eq!(Command::of("exit now"), None);
         let set = Some(("n".to_string(), "'a  b'".to_string()));
         assert_eq!(Command::read("\\set :n  'a  b'"), Ok(Command::Set(set)));
     }
@@ -159,6 +225,8 @@ mod tests {
             ("\\q now", "takes nothing"),
             ("\\i", "takes a file"),
             ("\\set n", "takes a value"),
+            ("\\set a-b 1", "no parameter's name"),
+            ("\\set 1 1", "no parameter's name"),
         ] {
             let error = Command::read(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");

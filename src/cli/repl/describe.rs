@@ -76,7 +76,7 @@ impl Repl {
                 false => self.source_table(&full).await,
             };
             for line in told {
-                self.printer.line(&line)?;
+                self.printer.aside(&line)?;
             }
         }
         Ok(())

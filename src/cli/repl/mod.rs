@@ -4,12 +4,14 @@ mod command;
 mod complete;
 mod describe;
 mod input;
+mod lines;
 mod names;
 mod scope;
 
 use std::io::{IsTerminal, stdin};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use clap::ValueEnum as _;
@@ -18,10 +20,11 @@ use self::command::{Command, HELP};
 use self::input::{Input, Line};
 use self::names::Names;
 use self::scope::Scope;
-use super::output::print_error;
+use super::output::{print_error, tell};
 use super::rows::{Out, Printer, RowFormat};
 use super::run::Manner;
 use super::session::{Session, changes_scope, is_query, readable};
+use super::signals;
 use crate::error::Error;
 use crate::sql::Statement;
 
@@ -61,12 +64,14 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
     }
     if stdin().is_terminal() && !manner.quiet {
         let version = env!("CARGO_PKG_VERSION");
-        eprintln!(
-            "cdcql {version}; statements end with ';', \\? tells the commands, Ctrl-D leaves"
-        );
+        tell!("cdcql {version}; statements end with ';', \\? tells the commands, Ctrl-D leaves");
     }
     let mut input = Input::open(names)?;
+    let is_ending = signals::termination();
     loop {
+        if is_ending.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         repl.names.keep_flows(repl.scope.flows());
         let line = match input.next().await? {
             Line::Text(line) => line,
@@ -75,20 +80,25 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
         };
         let begun = Instant::now();
         let done = tokio::select! {
-            done = repl.answer(&line, manner) => done,
+            // A result that is printed gives way to nobody else.
+            biased;
             _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+            done = repl.answer(&line, manner) => done,
         };
         match done {
             Ok(Next::Nothing) => break,
             Ok(Next::Line) => {}
             Err(Error::Interrupted) if !input.is_terminal() => return Err(Error::Interrupted),
             Err(error) => {
+                if matches!(error, Error::Interrupted) {
+                    input.forget_pasted();
+                }
                 repl.printer.abandon()?;
                 print_error(&error);
             }
         }
         if repl.is_timed {
-            eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
+            tell!("time: {:.3} s", begun.elapsed().as_secs_f64());
         }
     }
     repl.printer.finish()
@@ -97,14 +107,11 @@ pub(super) async fn run(pipeline: Option<&Path>, manner: Manner<'_>) -> Result<(
 impl Repl {
     /// Executes a command, or the statements of a text.
     async fn answer(&mut self, text: &str, manner: Manner<'_>) -> Result<Next, Error> {
-        if !text.trim_start().starts_with('\\') {
-            self.execute(text).await?;
-            return Ok(Next::Line);
-        }
-        match Command::read(text) {
-            Ok(Command::Quit) => return Ok(Next::Nothing),
-            Ok(command) => Box::pin(self.command(command, manner)).await?,
-            Err(message) => eprintln!("error: {message}"),
+        match Command::of(text) {
+            None => self.execute(text).await?,
+            Some(Ok(Command::Quit)) => return Ok(Next::Nothing),
+            Some(Ok(command)) => Box::pin(self.command(command, manner)).await?,
+            Some(Err(message)) => tell!("error: {message}"),
         }
         Ok(Next::Line)
     }
@@ -167,12 +174,12 @@ impl Repl {
             Some((_, Ok(format))) => self.printer.format = format,
             Some((name, Err(_))) => {
                 let all = RowFormat::names().join(", ");
-                eprintln!("error: there is no format '{name}'; there is {all}");
+                tell!("error: there is no format '{name}'; there is {all}");
                 return Ok(());
             }
             None => {}
         }
-        eprintln!("format: {}", self.printer.format.name());
+        tell!("format: {}", self.printer.format.name());
         Ok(())
     }
 
@@ -181,7 +188,7 @@ impl Repl {
             Some((name, value)) => self.session.parameters_mut().replace(&name, &value),
             None => {
                 for (name, value) in self.session.parameters_mut().shown() {
-                    eprintln!(":{name} = {value}");
+                    tell!(":{name} = {value}");
                 }
             }
         }
@@ -207,7 +214,7 @@ impl Repl {
         let session = self.session.fresh()?;
         let mut scope = Scope::default();
         for file in self.scope.paths() {
-            if file != path {
+            if !is_same(&file, path) {
                 scope.add(&file, &session.load(&file).await?);
             }
         }
@@ -218,7 +225,7 @@ impl Repl {
             match session.engine.define_or_execute(statement, None).await {
                 Ok(()) => typed.push(statement.clone()),
                 Err(error) => {
-                    eprintln!("warning: what was typed is no longer in scope");
+                    tell!("warning: what was typed is no longer in scope");
                     print_error(&error);
                 }
             }
@@ -229,6 +236,12 @@ impl Repl {
     }
 }
 
+/// Whether two paths lead to the same file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    real(one) == real(other)
+}
+
 fn say(what: &str, on: bool) {
-    eprintln!("{what} is {}", if on { "on" } else { "off" });
+    tell!("{what} is {}", if on { "on" } else { "off" });
 }

@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::error::ArrowError;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{Out, RowWriter, cells, names};
 
@@ -141,12 +142,12 @@ fn expand(
     before: usize,
     out: &mut Out,
 ) -> Result<(), ArrowError> {
-    let widest = names.iter().map(|name| name.chars().count()).max();
+    let widest = names.iter().map(|name| name.width()).max();
     let widest = widest.unwrap_or_default();
     for (index, row) in rows.iter().enumerate() {
         writeln!(out, "-[ row {} ]{}", before + index + 1, "-".repeat(20))?;
         for (name, value) in names.iter().zip(row) {
-            let blanks = " ".repeat(widest - name.chars().count());
+            let blanks = " ".repeat(widest - name.width());
             let value = value.replace('\n', &format!("\n{} | ", " ".repeat(widest)));
             writeln!(out, "{name}{blanks} | {value}")?;
         }

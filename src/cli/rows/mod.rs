@@ -3,6 +3,7 @@
 //! Rows are written as they come: what is held of them is bounded by what a format needs to lay them out.
 
 mod binary;
+mod json;
 mod layout;
 mod out;
 mod text;
@@ -18,10 +19,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 
+use super::output::tell;
 use crate::error::Error;
+use json::Json;
 use layout::{Expanded, Tables};
 pub(super) use out::Out;
-use text::{Csv, Json, Markdown};
+use text::{Csv, Markdown};
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -29,11 +32,11 @@ pub(super) enum RowFormat {
     /// Tables of text, for people
     #[default]
     Table,
-    /// Comma-separated values below a line of names; NULL is nothing
+    /// Comma-separated values below a line of names; NULL is nothing, an empty text is "", a nested value JSON
     Csv,
     /// The same separated by tabs
     Tsv,
-    /// An array of JSON objects; bytes are hexadecimal, times ISO 8601
+    /// An array of JSON objects; bytes are hexadecimal, times ISO 8601, NaN and infinity texts
     Json,
     /// One JSON object a line
     Ndjson,
@@ -99,11 +102,15 @@ pub(super) struct Printer {
     pub(super) format: RowFormat,
     /// Whether each column of a row is a line of its own, where rows are tables of text.
     pub(super) expanded: bool,
+    /// Whether an empty text is told from NULL among separated values; reports have no need of it.
+    pub(super) marks_empty: bool,
     out: Out,
     /// The format of the results that are written.
     written: Option<RowFormat>,
     /// Whether all that is written is whole: not while a result is, nor where one ended before its time.
     is_whole: bool,
+    /// Bytes of a file before the result at hand, and the format of the results in them.
+    before: (u64, Option<RowFormat>),
 }
 
 impl Printer {
@@ -115,9 +122,11 @@ impl Printer {
         let printer = Self {
             format,
             expanded: false,
+            marks_empty: true,
             out,
             written: None,
             is_whole: true,
+            before: (0, None),
         };
         printer.check()?;
         Ok(printer)
@@ -132,6 +141,7 @@ impl Printer {
             out,
             written: None,
             is_whole: true,
+            before: (0, None),
             ..*self
         };
         std::mem::replace(self, next).finish()
@@ -173,13 +183,15 @@ impl Printer {
         let mut writer = self.writer(&schema).map_err(failed)?;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            self.begin();
+            self.begin()?;
             writer.write(&mut self.out, &batch).map_err(failed)?;
             if self.out.is_closed() {
                 break;
             }
+            // Rows may be there without a wait, and an interrupt is not to wait for their end.
+            tokio::task::yield_now().await;
         }
-        self.begin();
+        self.begin()?;
         if !self.out.is_closed() {
             writer.finish(&mut self.out).map_err(failed)?;
         }
@@ -189,13 +201,23 @@ impl Printer {
     }
 
     /// From here on something of a result is written; a statement that failed before may be executed again.
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), Error> {
+        if self.is_whole {
+            self.before = (self.out.length()?, self.written);
+        }
         self.written = Some(self.format);
         self.is_whole = false;
+        Ok(())
     }
 
-    /// Takes back what is still held of a result that ended before its time.
+    /// Takes back a result that ended before its time: what is still held of it, and what of it is in a file.
     pub(super) fn abandon(&mut self) -> Result<(), Error> {
+        if !self.is_whole && self.out.is_file() {
+            let (length, written) = self.before;
+            self.out.cut(length)?;
+            self.written = written;
+            self.is_whole = written.is_some();
+        }
         self.out.reset()
     }
 
@@ -203,8 +225,8 @@ impl Printer {
         Ok(match self.format {
             RowFormat::Table if self.expanded => Box::new(Expanded::new(schema)),
             RowFormat::Table => Box::new(Tables::new(schema, self.out.width())),
-            RowFormat::Csv => Box::new(Csv::new(schema, b',')),
-            RowFormat::Tsv => Box::new(Csv::new(schema, b'\t')),
+            RowFormat::Csv => Box::new(Csv::new(schema, ',', self.marks_empty)),
+            RowFormat::Tsv => Box::new(Csv::new(schema, '\t', self.marks_empty)),
             RowFormat::Json => Box::new(Json::array()),
             RowFormat::Ndjson => Box::new(Json::lines()),
             RowFormat::Markdown => Box::new(Markdown::new(schema)),
@@ -216,12 +238,22 @@ impl Printer {
     /// Writes a line of text for people among the results, or beside those that are for programs alone.
     pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
         if self.format.is_binary() {
-            eprintln!("{text}");
+            tell!("{text}");
             return Ok(());
         }
         let written = writeln!(self.out, "{text}");
         written.map_err(|source| Error::Output { source })?;
         self.out.end_result()
+    }
+
+    /// Writes a line about a result, on stderr where the result is in a file for programs.
+    pub(super) fn aside(&mut self, text: &str) -> Result<(), Error> {
+        let is_for_people = matches!(self.format, RowFormat::Table | RowFormat::Markdown);
+        if self.out.is_file() && !is_for_people {
+            tell!("{text}");
+            return Ok(());
+        }
+        self.line(text)
     }
 
     /// Ends what was written; a file is there from then on.

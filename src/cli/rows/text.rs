@@ -1,103 +1,96 @@
 //! Rows as text for programs.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::csv;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{Array as _, ArrayRef, RecordBatch};
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::json;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use super::json::json_texts;
 use super::{Out, RowWriter, cells, names};
 
 /// Values separated by a character, below a line of names.
 pub(super) struct Csv {
-    schema: SchemaRef,
-    delimiter: u8,
+    names: Vec<String>,
+    delimiter: char,
+    /// Whether an empty text has quotes, and is no NULL.
+    marks_empty: bool,
     has_names: bool,
 }
 
 impl Csv {
-    pub(super) fn new(schema: &SchemaRef, delimiter: u8) -> Self {
+    pub(super) fn new(schema: &SchemaRef, delimiter: char, marks_empty: bool) -> Self {
         Self {
-            schema: SchemaRef::clone(schema),
+            names: names(schema),
             delimiter,
+            marks_empty,
             has_names: false,
         }
+    }
+
+    fn names(&mut self, out: &mut Out) -> Result<(), ArrowError> {
+        if std::mem::replace(&mut self.has_names, true) {
+            return Ok(());
+        }
+        let names = self.names.iter().map(|name| Some(name.as_str()));
+        writeln!(out, "{}", self.record(names)).map_err(ArrowError::from)
+    }
+
+    /// A line as [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180) has it: NULL is nothing, and an empty text in quotes.
+    fn record<'a>(&self, fields: impl Iterator<Item = Option<&'a str>>) -> String {
+        let mut record = String::new();
+        for (index, field) in fields.enumerate() {
+            if index > 0 {
+                record.push(self.delimiter);
+            }
+            let Some(text) = field else { continue };
+            let special = |c| c == self.delimiter || matches!(c, '"' | '\n' | '\r');
+            if text.is_empty() && self.marks_empty || text.contains(special) {
+                record.push('"');
+                record.push_str(&text.replace('"', "\"\""));
+                record.push('"');
+            } else {
+                record.push_str(text);
+            }
+        }
+        record
     }
 }
 
 impl RowWriter for Csv {
     fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let names = !std::mem::replace(&mut self.has_names, true);
-        let mut writer = csv::WriterBuilder::new()
-            .with_header(names)
-            .with_delimiter(self.delimiter)
-            .build(out);
-        writer.write(batch)
-    }
-
-    fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError> {
-        if self.has_names {
-            return Ok(());
-        }
-        self.write(out, &RecordBatch::new_empty(SchemaRef::clone(&self.schema)))
-    }
-}
-
-/// JSON objects, every NULL included: a line each, or as an array.
-pub(super) struct Json {
-    is_array: bool,
-    rows: usize,
-}
-
-impl Json {
-    pub(super) fn array() -> Self {
-        Self {
-            is_array: true,
-            rows: 0,
-        }
-    }
-
-    pub(super) fn lines() -> Self {
-        Self {
-            is_array: false,
-            rows: 0,
-        }
-    }
-}
-
-impl RowWriter for Json {
-    fn write(&mut self, out: &mut Out, batch: &RecordBatch) -> Result<(), ArrowError> {
-        let mut lines = Vec::new();
-        let mut writer = json::WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .build::<_, json::writer::LineDelimited>(&mut lines);
-        writer.write(batch)?;
-        writer.finish()?;
-        drop(writer);
-        if !self.is_array {
-            return out.write_all(&lines).map_err(ArrowError::from);
-        }
-        for line in lines
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
-            let before: &[u8] = if self.rows == 0 { b"[" } else { b",\n " };
-            out.write_all(before)?;
-            out.write_all(line)?;
-            self.rows += 1;
+        self.names(out)?;
+        let columns = batch.columns().iter().zip(batch.schema_ref().fields());
+        let columns = columns
+            .map(|(column, field)| texts(column, field))
+            .collect::<Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            let fields = columns.iter().map(|column| column[row].as_deref());
+            writeln!(out, "{}", self.record(fields))?;
         }
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Out) -> Result<(), ArrowError> {
-        match (self.is_array, self.rows) {
-            (false, _) => Ok(()),
-            (true, 0) => writeln!(out, "[]").map_err(ArrowError::from),
-            (true, _) => writeln!(out, "]").map_err(ArrowError::from),
-        }
+        self.names(out)
     }
+}
+
+/// The values of a column as texts: of lists, structs and maps as JSON.
+fn texts(column: &ArrayRef, field: &Arc<Field>) -> Result<Vec<Option<String>>, ArrowError> {
+    if column.data_type().is_nested() {
+        return json_texts(column, field);
+    }
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column, &options)?;
+    let nulls = column.logical_nulls();
+    let text = |row| match nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+        true => Ok(None),
+        false => formatter.value(row).try_to_string().map(Some),
+    };
+    (0..column.len()).map(text).collect()
 }
 
 /// A table as Markdown has it.
