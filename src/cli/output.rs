@@ -28,8 +28,13 @@ pub(in crate::cli) fn write_stderr(text: &str) {
 /// (<https://no-color.org>).
 pub(super) fn stderr_has_colours() -> bool {
     let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|given| given.is_empty());
+    is_wanted && stderr_is_screen()
+}
+
+/// Whether stderr is a terminal that can do more than write line below line.
+pub(super) fn stderr_is_screen() -> bool {
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stderr().is_terminal() && is_wanted && !is_dumb
+    io::stderr().is_terminal() && !is_dumb
 }
 
 /// Prints the rows of a report on stdout.

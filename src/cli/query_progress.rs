@@ -1,6 +1,5 @@
 //! A line that tells how far a query is which takes long.
 
-use std::io::{IsTerminal as _, stderr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use futures::stream::unfold;
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use tokio::time::{MissedTickBehavior, interval_at};
 
-use super::output::write_stderr;
+use super::output::{stderr_is_screen, write_stderr};
 
 /// How long a query takes before it is told how far it is.
 const SILENT: Duration = Duration::from_secs(2);
@@ -37,8 +36,7 @@ impl Progress {
 
     /// The rows; while they are waited for, a terminal shows how far they are.
     pub(super) fn over(self, rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if !stderr().is_terminal() || is_dumb {
+        if !stderr_is_screen() {
             return rows;
         }
         let schema = rows.schema();

@@ -116,6 +116,27 @@ fn a_device_is_written_to_as_it_is() {
     assert!(command.status().unwrap().success());
     assert_eq!(project.read("out"), "before\nn\n1\n");
 
+    // A folder of devices has files too.
+    let shared = std::path::Path::new("/dev/shm");
+    if shared.is_dir() {
+        let folder = tempfile::tempdir_in(shared).unwrap();
+        let out = folder.path().join("out.csv");
+        for _ in 0..2 {
+            let name = out.to_str().unwrap();
+            let query = [
+                "query",
+                "-o",
+                name,
+                "--format",
+                "csv",
+                "-c",
+                "SELECT 1 AS n",
+            ];
+            let _ = project.cdcql(&query).succeeded();
+            assert_eq!(std::fs::read_to_string(&out).unwrap(), "n\n1\n");
+        }
+    }
+
     let nowhere = ["query", "-o", "none/out", "-c", "SELECT 1 AS n"];
     let ended = project
         .cdcql(&nowhere)

@@ -123,15 +123,18 @@ fn split(text: &str) -> (Vec<String>, Option<String>) {
         rest.push_str(line);
         if rest.trim().is_empty() {
             rest.clear();
-        } else if is_command(&rest) || is_complete(&rest) {
+        } else if is_whole_at(&rest, line) {
             whole.push(std::mem::take(&mut rest));
         }
     }
     (whole, (!rest.is_empty()).then_some(rest))
 }
 
-fn is_command(text: &str) -> bool {
-    text.trim_start().starts_with('\\') || is_word_command(text)
+/// Whether a text is a command, or whole statements, by `line`, the last of it. Lines that can end nothing are not looked
+/// at closely: a long statement would be read once for each of them.
+pub(super) fn is_whole_at(text: &str, line: &str) -> bool {
+    let may_end = line.contains(';') || line.contains("*/");
+    text.trim_start().starts_with('\\') || is_word_command(text) || may_end && is_complete(text)
 }
 
 /// Whether a text may be kept: a parameter's value may be anything, and so may what follows a command that there is not.
@@ -192,6 +195,12 @@ mod tests {
             ]
         );
         assert_eq!(rest.as_deref(), Some("select"));
+        let (whole, rest) = split("select 1; /* one\ntwo */\nselect ';\n*/'\n; -- three\n");
+        assert_eq!(
+            whole,
+            ["select 1; /* one\ntwo */\n", "select ';\n*/'\n; -- three\n"]
+        );
+        assert_eq!(rest, None);
         assert!(is_whole("") && is_whole(" \n") && is_whole("quit") && !is_whole("quits"));
     }
 

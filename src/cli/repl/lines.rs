@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use super::input::{Line, PROMPT, is_whole};
+use super::input::{Line, PROMPT, is_whole_at};
 use crate::error::Error;
 
 /// What is shown where a statement goes on, as wide as [`PROMPT`].
@@ -67,7 +67,7 @@ impl Lines {
                 (true, true) => return Ok(Line::End),
                 (false, true) => self.begun.clear(),
                 (true, false) => return Ok(Line::Text(std::mem::take(&mut self.begun))),
-                (false, false) if is_whole(&self.begun) => {
+                (false, false) if is_whole_at(&self.begun, &line) => {
                     return Ok(Line::Text(std::mem::take(&mut self.begun)));
                 }
                 (false, false) => {}

@@ -9,6 +9,9 @@ use tempfile::NamedTempFile;
 use super::super::pager::Pager;
 use crate::error::Error;
 
+/// Paths of what the process has open: they may lead to a file, which is written to and not replaced.
+const OPEN_ALREADY: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc/self/fd"];
+
 /// The place that rows are written to.
 #[derive(Debug)]
 pub(in super::super) enum Out {
@@ -52,8 +55,7 @@ impl Out {
     /// A file at `path`; what was there stays until the new one is whole.
     pub(in super::super) fn file(path: &Path) -> Result<Self, Error> {
         let failed = |source| unwritable(path, source);
-        if path.starts_with("/dev") {
-            // A link to what is open already may lead to a file, which is not to be replaced.
+        if OPEN_ALREADY.iter().any(|open| path.starts_with(open)) {
             let device = fs::OpenOptions::new().append(true).open(path);
             return device.map(Self::device).map_err(failed);
         }
