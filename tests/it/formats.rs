@@ -38,7 +38,7 @@ fn null_is_no_empty_text_among_separated_values() {
         answer(&project, "tsv", sql),
         "a\tb\tc\td\te\n\t\"\"\tx;y\t\"two\nlines\"\t\"tab\there\"\n"
     );
-    assert_eq!(answer(&project, "csv", "SELECT NULL AS a"), "a\n\n");
+    assert_eq!(answer(&project, "csv", "SELECT NULL AS a"), "a\n\"\"\n");
 }
 
 #[test]

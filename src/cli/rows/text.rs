@@ -38,7 +38,8 @@ impl Csv {
         writeln!(out, "{}", self.record(names)).map_err(ArrowError::from)
     }
 
-    /// A line as [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180) has it: NULL is nothing, and an empty text in quotes.
+    /// A line as [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180) has it: NULL is nothing, and an empty text in quotes. A NULL
+    /// that is alone has quotes too: readers skip an empty line, and would lose the row.
     fn record<'a>(&self, fields: impl Iterator<Item = Option<&'a str>>) -> String {
         let mut record = String::new();
         for (index, field) in fields.enumerate() {
@@ -54,6 +55,9 @@ impl Csv {
             } else {
                 record.push_str(text);
             }
+        }
+        if record.is_empty() {
+            record.push_str("\"\"");
         }
         record
     }
